@@ -1,0 +1,50 @@
+# Two commands: `make demo`, `make test`. Everything is installed into .venv, pinned by constraints.txt.
+# An installed torch (a CUDA build, say) can be used instead of the pinned CPU-capable one: make demo USE_INSTALLED_TORCH=1
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+USE_INSTALLED_TORCH ?=
+STAMP := $(VENV)/.installed
+
+ifdef USE_INSTALLED_TORCH
+VENV_FLAGS := --system-site-packages
+CONSTRAINTS := $(VENV)/constraints.txt
+else
+CONSTRAINTS := constraints.txt
+endif
+
+.PHONY: demo test check bench proof clean install
+
+demo: install
+	$(BIN)/rectifier demo
+
+test: install
+	$(BIN)/python -m pytest -q -m "not proof" -n 2
+
+check: install
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: install
+	for benchmark in benchmarks/*.py; do $(BIN)/python $$benchmark || exit 1; done
+
+proof: install
+	$(BIN)/python -m pytest -q -m proof
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV_FLAGS) $(VENV)
+ifdef USE_INSTALLED_TORCH
+	grep -v '^torch==' constraints.txt > $(VENV)/constraints.txt
+else
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) torch
+endif
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[dev]'
+	@touch $(STAMP)
+
+clean:
+	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

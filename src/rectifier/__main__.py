@@ -1,0 +1,5 @@
+"""`python -m rectifier` is `rectifier`."""
+
+from rectifier.cli import main
+
+main()

@@ -1,0 +1,119 @@
+"""The public verbs for Python: each composes rooms, and does nothing else."""
+
+import platform
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from torch import nn
+
+import rectifier
+from rectifier import monitor, treatment
+from rectifier.diagnosis import diagnose
+from rectifier.monitor import MemorySink, Monitor
+from rectifier.records import Diagnosis, Manifest, Run
+from rectifier.report.text import run_text
+from rectifier.store import read_run
+from rectifier.treatment import Change
+
+log = monitor.log
+
+
+class Watch:
+    """Observes a model's activations while it trains; made by `watch`.
+
+    Attributes:
+        model: The module being watched, None for every model of the process.
+    """
+
+    def __init__(self, model: nn.Module | None, *, budget: float, every: int | None) -> None:
+        self.model = model
+        self._sink = MemorySink()
+        self._monitor = Monitor(self._sink, budget=budget, every=every, model=model)
+        self._started = datetime.now().astimezone()
+        self._monitor.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.detach()
+
+    def detach(self) -> None:
+        """Stop observing and take every interception away; what was seen stays. A second call does nothing."""
+        self._monitor.stop()
+
+    @property
+    def run(self) -> Run:
+        """Everything observed so far, as the record that reports are made from."""
+        self._monitor.flush()
+        manifest = Manifest(
+            name=type(self.model).__name__ if self.model is not None else "watch",
+            command=(),
+            folder="",
+            started=self._started.isoformat(timespec="seconds"),
+            rectifier=rectifier.__version__,
+            python=platform.python_version(),
+        )
+        return Run(manifest=manifest, processes=(self._sink.process(),))
+
+    def diagnose(self) -> Diagnosis:
+        """What is wrong so far, most serious first; works between steps and after detaching."""
+        return diagnose(self.run.processes[0])
+
+    def __repr__(self) -> str:
+        run = self.run
+        return run_text(run, [diagnose(process) for process in run.processes])
+
+
+def watch(model: nn.Module | None = None, *, budget: float = 0.01, every: int | None = None) -> Watch:
+    """Observe the activations of a model from now on, without touching it.
+
+    The training is followed by its optimizer steps: at least one must come before there is anything to diagnose.
+    Only forwards in training mode with gradients count.
+
+    Args:
+        model: The module whose forwards are observed; None observes every model of the process.
+        budget: Largest share of the training time that watching may take.
+        every: Observe every so many steps instead, whatever it costs.
+
+    Returns:
+        A context manager that can be asked at any time.
+
+    Example:
+        >>> import torch, rectifier
+        >>> model = torch.nn.Sequential(torch.nn.Linear(3, 5), torch.nn.ReLU(), torch.nn.Linear(5, 1))
+        >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        >>> with rectifier.watch(model) as watch:
+        ...     for _ in range(7):
+        ...         optimizer.zero_grad()
+        ...         model(torch.ones(11, 3)).square().mean().backward()
+        ...         _ = optimizer.step()
+        >>> [(site.path, site.units) for site in watch.run.processes[0].sites]
+        [('1', 5)]
+    """
+    return Watch(model, budget=budget, every=every)
+
+
+def swap(
+    model: nn.Module,
+    old: str,
+    new: str,
+    *,
+    where: "str | list[str] | Callable[[str], bool] | None" = None,
+) -> Change:
+    """Replace one activation by another in a model, in place; `Change.undo()` takes it back."""
+    return treatment.swap(model, old, new, where=where)
+
+
+def read(path: str | Path) -> Run:
+    """Read a run folder back.
+
+    Raises:
+        UnreadableRun: The folder is missing, foreign, or damaged.
+    """
+    return read_run(Path(path))

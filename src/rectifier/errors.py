@@ -1,0 +1,31 @@
+"""The errors that a user can cause, each told in one screen: what happened, with which values, what to do next."""
+
+
+class RectifierError(Exception):
+    """Something the user can put right; the command line prints its text and never a traceback.
+
+    Attributes:
+        exit_code: What `rectifier` exits with when this reaches the command line (2, as for any misuse).
+    """
+
+    exit_code = 2
+
+
+class UnknownActivation(RectifierError):
+    """An activation's name or parameter is not in the catalogue."""
+
+
+class UnreadableRun(RectifierError):
+    """A run folder or study file is missing, foreign, from a newer version, or damaged beyond its torn tail."""
+
+
+class NothingToCompare(RectifierError):
+    """A comparison lacks what it needs: a metric, seeds that differ, or an arm."""
+
+
+class CannotSwap(RectifierError):
+    """A model's activations cannot be replaced as asked; the text names the line to write instead."""
+
+
+class CannotWatch(RectifierError):
+    """A model cannot be observed as asked; the text names the line to write instead."""

@@ -1,0 +1,6 @@
+"""Watching a training: counters per unit on the device, read now and then, cheap enough to be always on."""
+
+from rectifier.monitor.monitor import Monitor as Monitor
+from rectifier.monitor.monitor import log as log
+from rectifier.monitor.sinks import MemorySink as MemorySink
+from rectifier.monitor.sinks import Sink as Sink

@@ -1,0 +1,135 @@
+"""Counters per unit, kept on the device; nothing here waits for the device except `read`.
+
+All of them are sums, maxima and minima, so windows and ranks can be merged in any order.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rectifier.records import FloatArray, IntArray
+
+_HALF = (torch.float16, torch.bfloat16)
+
+
+@dataclass(frozen=True, slots=True)
+class UnitCounts:
+    """What `UnitCounters.read` brings to the host; fields as in `records.SiteWindow`."""
+
+    visits: int
+    fired: IntArray
+    mean: FloatArray
+    mean_abs: FloatArray
+    highest: FloatArray
+    lowest: FloatArray
+    last_fired: IntArray
+    silent_visits: IntArray
+
+
+class UnitCounters:
+    """Counts on how many samples each unit of one site fired, and since when it has not.
+
+    Device memory is 56 bytes a unit. Reductions run in float32 for half-precision outputs; counts are exact up to
+    2²⁴ samples in one call.
+
+    Args:
+        units: Number of units.
+        device: Where the activations live.
+        threshold: A unit fires on a sample when its output is above this at any position: f(0).
+        signed: Whether outputs can be negative.
+
+    Example:
+        >>> counters = UnitCounters(2, torch.device("cpu"))
+        >>> _ = counters.observe(torch.tensor([[1.0, 0.0], [0.0, 0.0], [2.0, 0.0]]), axis=-1, step=0)
+        >>> counts = counters.read()
+        >>> counts.fired.tolist(), counts.silent_visits.tolist(), counts.last_fired.tolist()
+        ([2, 0], [0, 3], [0, -1])
+    """
+
+    def __init__(self, units: int, device: torch.device, threshold: float = 0.0, *, signed: bool = False) -> None:
+        self.units = units
+        self.threshold = threshold
+        self._signed = signed
+        # MPS has no float64.
+        wide = torch.float32 if device.type == "mps" else torch.float64
+        self._last_fired = torch.full((units,), -1, dtype=torch.int64, device=device)
+        self._silent = torch.zeros(units, dtype=torch.int64, device=device)
+        self._fired = torch.zeros(units, dtype=torch.int64, device=device)
+        self._sum = torch.zeros(units, dtype=wide, device=device)
+        self._sum_abs = torch.zeros(units, dtype=wide, device=device)
+        self._high = torch.full((units,), -torch.inf, device=device)
+        self._low = torch.full((units,), torch.inf, device=device)
+        self._visits = 0
+        self._values = 0
+
+    def observe(self, output: Tensor, axis: int, step: int) -> tuple[Tensor, Tensor, int]:
+        """Count one output of the activation.
+
+        Args:
+            output: (N, U, *positions) for axis 1, (*samples, U) for axis -1.
+            axis: 1 or -1.
+            step: The training step it belongs to.
+
+        Returns:
+            Largest and smallest value as 0-dimensional tensors on the device (NaN where there is one), and the
+            number of samples.
+        """
+        values = output.detach()
+        if values.dtype in _HALF:
+            values = values.float()
+        if axis == 1 and values.ndim > 2:
+            positions = tuple(range(2, values.ndim))
+            per_sample = values.amax(positions) if values.numel() else values.new_zeros(0, self.units)
+            over = (0, *positions)
+        else:
+            values = per_sample = values.reshape(-1, self.units)
+            over = (0,)
+        samples = per_sample.shape[0]
+        if values.numel() == 0:
+            nothing = values.new_zeros(())
+            return nothing, nothing, 0
+        high, low = per_sample.amax(0), values.amin(over)
+        # sign, then a sum in floats: several times faster on CPU than the sum of a boolean mask.
+        fired = (per_sample - self.threshold if self.threshold else per_sample).sign()
+        if self._signed:
+            fired = torch.where(fired > 0, fired, 0)
+        fired = fired.sum(0).nan_to_num(0.0).to(torch.int64)
+        alive = fired > 0
+        self._fired += fired
+        self._last_fired.masked_fill_(alive, step)
+        self._silent.add_(samples).masked_fill_(alive, 0)
+        self._sum += values.sum(over)
+        if self._signed:
+            self._sum_abs += values.abs().sum(over)
+        self._high = torch.maximum(self._high, high)
+        self._low = torch.minimum(self._low, low)
+        self._visits += samples
+        self._values += values.numel() // self.units
+        return high.amax(), low.amin(), samples
+
+    def read(self) -> UnitCounts:
+        """Bring the counters to the host; this waits for the device."""
+        count = max(self._values, 1)
+        total = self._sum.cpu().numpy()
+        total_abs = self._sum_abs.cpu().numpy() if self._signed else np.abs(total)
+        return UnitCounts(
+            visits=self._visits,
+            fired=self._fired.cpu().numpy().copy(),
+            mean=(total / count).astype(np.float64),
+            mean_abs=(total_abs / count).astype(np.float64),
+            highest=self._high.cpu().numpy().astype(np.float64),
+            lowest=self._low.cpu().numpy().astype(np.float64),
+            last_fired=self._last_fired.cpu().numpy().copy(),
+            silent_visits=self._silent.cpu().numpy().copy(),
+        )
+
+    def begin_window(self) -> None:
+        """Start the next window; what is counted since the beginning (last fired, silent) stays."""
+        self._fired.zero_()
+        self._sum.zero_()
+        self._sum_abs.zero_()
+        self._high.fill_(-torch.inf)
+        self._low.fill_(torch.inf)
+        self._visits = self._values = 0

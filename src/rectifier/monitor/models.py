@@ -1,0 +1,381 @@
+"""What is remembered of the user's models: their sites, and each site's counters and gradients.
+
+Models are held weakly. Within an observed step the frame of the running forward is held, to tell the calls of one
+forward from those of the next; it is let go before the backward pass ends.
+"""
+
+import types
+import weakref
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from rectifier.catalogue import CATALOGUE
+from rectifier.monitor.counters import UnitCounters
+from rectifier.monitor.samples import DistinctSamples
+from rectifier.monitor.sinks import Sink
+from rectifier.records import Site, SiteWindow
+from rectifier.sites import UnitAxis, find_unit_axis, locate
+
+# The relative update of a large layer is measured on its first weights; one million settle a norm to 0.1 %.
+_MOST_WEIGHTS = 1 << 20
+_PLAIN_TENSORS = (Tensor, nn.Parameter)
+
+
+@dataclass(slots=True)
+class _Gradient:
+    """‖∂L/∂z‖ of one site in one step, kept on the device until it is read."""
+
+    step: int
+    squares: list[Tensor] = field(default_factory=list)
+    samples: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class _SiteRecord:
+    """A site and everything counted at it."""
+
+    index: int
+    owner: "weakref.ref[nn.Module]"
+    model: "_ModelRecord"
+    axis: int | None
+    counters: UnitCounters
+    weight: "weakref.ref[Tensor] | None"
+    steps: list[int] = field(default_factory=list)
+    extremes: list[tuple[int, Tensor, Tensor]] = field(default_factory=list)
+    visits: int = 0
+    gradients: dict[int, _Gradient] = field(default_factory=dict)
+    updates: dict[int, Tensor] = field(default_factory=dict)
+
+
+@dataclass(slots=True, eq=False)
+class _ModelRecord:
+    """A root module: its name in reports, its paths, and the distinct inputs it was given."""
+
+    name: str
+    paths: dict[int, str]
+    trains: bool
+    samples: DistinctSamples = field(default_factory=DistinctSamples)
+    sites: dict[tuple[int, int], _SiteRecord] = field(default_factory=dict)
+    forward: types.FrameType | None = None
+    calls: dict[int, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Token:
+    """Carries one call from before the activation to after it."""
+
+    site: _SiteRecord
+    step: int
+
+
+class ModelRecords:
+    """All models met in one process.
+
+    Args:
+        sink: Told of each new site.
+        only: Count this module's forwards only.
+    """
+
+    def __init__(self, sink: Sink, only: nn.Module | None) -> None:
+        self._sink = sink
+        self._only = weakref.ref(only) if only is not None else None
+        self._models: weakref.WeakKeyDictionary[nn.Module, _ModelRecord] = weakref.WeakKeyDictionary()
+        self._names: dict[str, int] = {}
+        self.sites: list[_SiteRecord] = []
+        self._records: list[_ModelRecord] = []
+        self.nodes: list[Any] | None = []
+        """`grad_fn` of every output observed since the last backward pass; None once nobody asks any more."""
+        self._weights: dict[int, tuple[Tensor, Tensor]] = {}
+        self.device = "cpu"
+
+    # During a forward -------------------------------------------------------------------------------------------
+
+    def before(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], step: int) -> Token | None:
+        """Decide whether a call is a training call of a model's, and which site it is."""
+        tensor = args[0] if args else kwargs.get("input")
+        if type(tensor) not in _PLAIN_TENSORS or not torch.is_grad_enabled() or not tensor.is_floating_point():
+            return None
+        # A forward that is run again inside of backward (activation checkpointing) has been counted already.
+        if torch._C._current_graph_task_id() != -1 or torch._C._functorch.peek_interpreter_stack() is not None:
+            return None
+        only = self._only() if self._only is not None else None
+        if self._only is not None and only is None:
+            return None
+        place = locate(only)
+        if place is None or not place.root.training:
+            return None
+        model = self._models.get(place.root) or self._meet(place.root)
+        if not model.trains:
+            return None
+        if model.forward is not place.forward:
+            model.forward = place.forward
+            model.calls.clear()
+            model.samples.see(place.inputs(), step)
+        key = id(place.owner)
+        call = model.calls.get(key, 0)
+        model.calls[key] = call + 1
+        site = model.sites.get((key, call))
+        if site is None or site.owner() is not place.owner:
+            activation = describe(name, args, kwargs)
+            kind = "module" if _is_activation(place.owner) else "function"
+            site = self._add_site(model, place.owner, call, activation, kind, place.source, tensor)
+            model.sites[(key, call)] = site
+        return Token(site, step)
+
+    def _meet(self, root: nn.Module) -> _ModelRecord:
+        base = type(root).__name__
+        number = self._names[base] = self._names.get(base, 0) + 1
+        record = _ModelRecord(
+            name=base if number == 1 else f"{base}#{number}",
+            paths={id(module): path for path, module in root.named_modules()},
+            # A module without parameters (a loss, a metric) is not a model, even when it applies an activation.
+            trains=any(True for _ in root.parameters()),
+        )
+        self._models[root] = record
+        self._records.append(record)
+        return record
+
+    def _add_site(
+        self,
+        model: _ModelRecord,
+        owner: nn.Module,
+        call: int,
+        activation: str,
+        kind: str,
+        source: str | None,
+        tensor: Tensor,
+    ) -> _SiteRecord:
+        found = find_unit_axis(tensor)
+        row = CATALOGUE[activation.partition(":")[0]]
+        units = int(tensor.shape[found.axis]) if found.axis is not None else None
+        site = _SiteRecord(
+            index=len(self.sites),
+            owner=weakref.ref(owner),
+            model=model,
+            axis=found.axis,
+            # Without a unit axis everything counts as one unit, which still tells silence and non-finite values.
+            counters=UnitCounters(units or 1, tensor.device, row.value_at_zero, signed=row.signed),
+            weight=weakref.ref(found.weight) if found.weight is not None else None,
+        )
+        self.sites.append(site)
+        self.device = str(tensor.device)
+        self._sink.site(
+            Site(
+                model=model.name,
+                path=self._path_of(model, owner),
+                call=call,
+                activation=activation,
+                kind=kind,
+                source=source,
+                units=units,
+                unit_axis=found.reason,
+                fed_by=self._name_of(model, found),
+            )
+        )
+        return site
+
+    def _path_of(self, model: _ModelRecord, owner: nn.Module) -> str:
+        if id(owner) not in model.paths:
+            # Added to the model after its first forward.
+            root = next(root for root, record in self._models.items() if record is model)
+            model.paths = {id(module): path for path, module in root.named_modules()}
+        return model.paths.get(id(owner), type(owner).__name__)
+
+    def _name_of(self, model: _ModelRecord, found: UnitAxis) -> str | None:
+        for root, record in self._models.items():
+            if record is model:
+                return next((name for name, weight in root.named_parameters() if weight is found.weight), None)
+        return None
+
+    def after(self, token: Token, output: Tensor) -> None:
+        """Count what came out."""
+        site, step = token.site, token.step
+        values = output.detach()
+        samples = values.shape[0] if values.ndim else 1
+        if site.axis is None:
+            high, low, counted = site.counters.observe(values.reshape(-1, 1), -1, step)
+        elif values.ndim and values.shape[site.axis] == site.counters.units:
+            high, low, counted = site.counters.observe(values, site.axis, step)
+            samples = counted
+        else:
+            return
+        if counted == 0:
+            return
+        if not site.steps or site.steps[-1] != step:
+            site.steps.append(step)
+        site.visits += samples
+        site.extremes.append((step, high, low))
+        node = output.grad_fn
+        if node is not None:
+            if self.nodes is not None:
+                self.nodes.append(node)
+            node.register_hook(_gradient_hook(site, step, samples))
+
+    # Around backward and step -----------------------------------------------------------------------------------
+
+    def end_forwards(self) -> None:
+        """Let go of the running forwards; nothing of them is needed from here on."""
+        for record in self._records:
+            record.forward = None
+        if self.nodes is not None:
+            self.nodes.clear()
+
+    def remember_weights(self) -> None:
+        """Before an optimizer's step: copy the beginning of each weight that feeds a site."""
+        self._weights.clear()
+        for site in self.sites:
+            weight = site.weight() if site.weight is not None else None
+            if weight is not None and id(weight) not in self._weights and weight.layout == torch.strided:
+                self._weights[id(weight)] = (weight, _head(weight).clone())
+
+    def compare_weights(self, step: int) -> None:
+        """After an optimizer's step: the relative size of each update that moved something."""
+        ratios: dict[int, Tensor] = {}
+        for key, (weight, old) in self._weights.items():
+            ratios[key] = (_head(weight) - old).norm() / old.norm()
+        for site in self.sites:
+            weight = site.weight() if site.weight is not None else None
+            if weight is not None and id(weight) in ratios:
+                earlier = site.updates.get(step)
+                now = ratios[id(weight)]
+                # Of several optimizers in one step only one moves this weight; the others change it by 0.
+                site.updates[step] = now if earlier is None else torch.maximum(earlier, now)
+        self._weights.clear()
+
+    def end_step(self, step: int) -> None:
+        """An observed step has ended."""
+        self.end_forwards()
+
+    def forget_step(self) -> None:
+        """Keep nothing of a step that is going on."""
+        self.end_forwards()
+        self._weights.clear()
+
+    def begin_again(self) -> None:
+        """Forget all models and counts (in a forked child)."""
+        self.forget_step()
+        self._models.clear()
+        self._records.clear()
+        self._names.clear()
+        self.sites.clear()
+
+    # Reading ----------------------------------------------------------------------------------------------------
+
+    @property
+    def only_samples(self) -> DistinctSamples | None:
+        """The distinct inputs, when one model alone was given any; with several no single number would be true."""
+        records = [record for record in self._records if record.sites]
+        return records[0].samples if len(records) == 1 else None
+
+    def read(self, *, finished: bool) -> tuple[SiteWindow, ...]:
+        """One window per site that ran since the last finished one; this waits for the device.
+
+        Args:
+            finished: Begin the next window afterwards.
+        """
+        for record in self._records:
+            record.samples.update()
+        windows = tuple(_read_site(site) for site in self.sites if site.steps)
+        if finished:
+            for site in self.sites:
+                if site.steps:
+                    site.counters.begin_window()
+                    site.steps.clear()
+                    site.visits = 0
+                    site.extremes.clear()
+                    site.gradients.clear()
+                    site.updates.clear()
+        return windows
+
+
+def describe(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+    """An activation call as a user would write it: `leaky_relu:0.1`."""
+    row = CATALOGUE.get(name)
+    if name == "hardtanh":
+        low = args[1] if len(args) > 1 else kwargs.get("min_val", -1.0)
+        high = args[2] if len(args) > 2 else kwargs.get("max_val", 1.0)
+        return "relu6" if (low, high) == (0.0, 6.0) else "hardtanh"
+    # A learned slope is a tensor and changes; the spec would be wrong a step later.
+    if row is None or row.parameter is None or name == "prelu":
+        return name
+    value = args[1] if len(args) > 1 else kwargs.get(row.parameter, row.default)
+    return f"{name}:{value:g}" if isinstance(value, int | float) else name
+
+
+def _is_activation(module: nn.Module) -> bool:
+    return type(module).__module__ == "torch.nn.modules.activation" or type(module).__module__.startswith("rectifier.")
+
+
+def _gradient_hook(site: _SiteRecord, step: int, samples: int) -> Any:
+    """A hook for the activation's node of the graph: it is given ∂L/∂z exactly, and goes with the graph."""
+
+    def hook(grad_inputs: tuple[Tensor | None, ...], grad_outputs: tuple[Tensor | None, ...]) -> None:
+        gradient = grad_inputs[0]
+        if gradient is None:
+            return
+        wide = torch.float32 if gradient.device.type == "mps" else torch.float64
+        norm = torch.linalg.vector_norm(gradient.detach(), dtype=wide)
+        record = site.gradients.setdefault(step, _Gradient(step))
+        record.squares.append(norm.square())
+        record.samples += samples
+
+    return hook
+
+
+def _head(weight: Tensor) -> Tensor:
+    local = weight.detach()
+    if hasattr(local, "to_local"):
+        # A sharded weight: this rank's part of it; reading the whole would be a collective in the user's run.
+        local = local.to_local()
+    return local.reshape(-1)[:_MOST_WEIGHTS].float()
+
+
+def _numbers(by_step: dict[int, Tensor], steps: list[int]) -> "np.typing.NDArray[np.float64]":
+    """One number per step, NaN where there is none, brought to the host in one copy."""
+    values = np.full(len(steps), np.nan)
+    known = [index for index, step in enumerate(steps) if step in by_step]
+    if known:
+        together = torch.stack([by_step[steps[index]].reshape(()) for index in known])
+        values[known] = together.double().cpu().numpy() if together.device.type != "mps" else together.cpu().numpy()
+    return values
+
+
+def _read_site(site: _SiteRecord) -> SiteWindow:
+    counts = site.counters.read()
+    steps = list(site.steps)
+    extremes = np.array(torch.stack([torch.stack([high, low]).float() for _, high, low in site.extremes]).cpu())
+    bad = ~np.isfinite(extremes).all(axis=1)
+    silent: dict[int, bool] = {}
+    for (step, _, _), highest in zip(site.extremes, extremes[:, 0], strict=True):
+        silent[step] = silent.get(step, True) and bool(highest <= site.counters.threshold)
+    norms = {
+        step: torch.stack(gradient.squares).sum().div(gradient.samples).sqrt()
+        for step, gradient in site.gradients.items()
+    }
+    known = site.axis is not None
+    since = site.model.samples.since(counts.last_fired) if known else None
+
+    def per_unit(values: Any) -> Any:
+        return values if known else values[:0]
+
+    return SiteWindow(
+        site=site.index,
+        steps=np.array(steps, np.int64),
+        visits=site.visits,
+        fired=per_unit(counts.fired),
+        mean=per_unit(counts.mean),
+        mean_abs=per_unit(counts.mean_abs),
+        highest=per_unit(counts.highest),
+        lowest=per_unit(counts.lowest),
+        last_fired=per_unit(counts.last_fired),
+        silent_visits=per_unit(counts.silent_visits),
+        silent_distinct=since,
+        delta=_numbers(norms, steps),
+        update=_numbers(site.updates, steps),
+        nonfinite_step=next((step for (step, _, _), wrong in zip(site.extremes, bad, strict=True) if wrong), None),
+        all_silent_steps=sum(silent.values()),
+    )

@@ -1,0 +1,312 @@
+"""The monitor: stands at every activation of a process, counts at some training steps, and reads the counters now and then.
+
+It follows the user's training by its optimizer steps, and is a guest there: it keeps nothing of a step alive, draws no
+random number, waits for the device only when it reads, and gives up with one warning rather than disturb.
+"""
+
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from rectifier.monitor.models import ModelRecords, Token
+from rectifier.monitor.samples import DistinctSamples
+from rectifier.monitor.schedule import Schedule
+from rectifier.monitor.sinks import Sink
+from rectifier.records import FloatArray, Series, Snapshot, Unseen, Writer
+from rectifier.sites import functions, training, unobserved_activations
+
+_SECONDS_BETWEEN_WRITES = 1.0
+_WINDOW_GROWTH = 1.1
+_FIRST_WINDOWS = 4
+# Looking through the autograd graph for what was missed is done at the first backward passes only.
+_GRAPHS_SEARCHED = 2
+
+_live: list["Monitor"] = []
+
+
+def log(name: str, value: float | Tensor) -> None:
+    """Record a number of the user's own, such as a validation accuracy, in every monitor that watches this process.
+
+    Without a monitor it does nothing, so a script may keep the call.
+
+    Args:
+        name: What reports and comparisons call it.
+        value: A finite number or a tensor with one element.
+
+    Example:
+        >>> log("val_accuracy", 0.93)
+    """
+    for monitor in _live:
+        monitor.log(name, float(value))
+
+
+class Monitor:
+    """Observes the activations of this process from `start` to `stop` and tells a sink.
+
+    Args:
+        sink: Where the facts go.
+        budget: Largest share of training time that watching may take; steps are thinned out to keep it.
+        every: Observe every so many steps instead, whatever it costs.
+        model: Watch this module only; its forwards are the ones counted, and paths are relative to it.
+    """
+
+    def __init__(
+        self, sink: Sink, *, budget: float = 0.01, every: int | None = None, model: nn.Module | None = None
+    ) -> None:
+        self.armed = False
+        self._sink = sink
+        self._schedule = Schedule(budget, every)
+        self._models = ModelRecords(sink, model)
+        self._series: dict[str, tuple[list[int], list[float]]] = {}
+        self._losses: list[tuple[int, Tensor]] = []
+        self._step = 0
+        self._clock: weakref.ref[Optimizer] | None = None
+        self._strangers = 0
+        self._steps_taken = False
+        self._began: float | None = None
+        self._last_write = 0.0
+        self._window_end = 0
+        self._opened = False
+        self._graphs_searched = 0
+        self._unseen: set[Unseen] = set()
+        self._pid = os.getpid()
+        self._lock = threading.RLock()
+        self._undo: list[Callable[[], None]] = []
+
+    @property
+    def sees_activations(self) -> bool:
+        """Whether any activation call of a model has been seen."""
+        return bool(self._models.sites)
+
+    @property
+    def sees_steps(self) -> bool:
+        """Whether any optimizer has stepped."""
+        return self._steps_taken
+
+    def start(self) -> None:
+        """Begin to observe; the step that comes next is step 0."""
+        _live.append(self)
+        self._undo = [functions.observe(self), training.listen(self)]
+        self._arm(self._schedule.observes(self._step))
+
+    def stop(self) -> None:
+        """Take every interception away and hand the sink what is left; a second call does nothing."""
+        if self in _live:
+            _live.remove(self)
+        self._take_away()
+        if os.getpid() == self._pid and (self._steps_taken or self._series):
+            self._guarded(self._finish)
+        self._sink.close()
+
+    def flush(self) -> None:
+        """Hand the sink the unfinished window as it stands."""
+        if self._steps_taken or self._series:
+            self._guarded(self._write, finished=False)
+
+    def log(self, name: str, value: float) -> None:
+        """Keep one number of the user's under a name, at the current step."""
+        steps, values = self._series.setdefault(name, ([], []))
+        # What is logged after a step belongs to that step.
+        steps.append(max(self._step - 1, 0))
+        values.append(value)
+
+    # What the interceptions call. ------------------------------------------------------------------------------
+
+    def before(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Token | None:
+        """An activation is about to be computed."""
+        began = time.perf_counter()
+        token: Token | None = self._guarded(self._models.before, name, args, kwargs, self._step)
+        self._schedule.watching_seconds += time.perf_counter() - began
+        return token
+
+    def after(self, token: Token, output: Tensor) -> None:
+        """It has been computed."""
+        began = time.perf_counter()
+        if self._began is None:
+            self._began = began
+        with self._lock:
+            self._guarded(self._models.after, token, output)
+        self._schedule.watching_seconds += time.perf_counter() - began
+
+    def on_backward(self, loss: Tensor, unscaled: Tensor) -> None:
+        """A loss is about to be back-propagated."""
+        began = time.perf_counter()
+        self._guarded(self._note_loss, loss, unscaled)
+        self._schedule.watching_seconds += time.perf_counter() - began
+
+    def on_step_start(self, optimizer: Optimizer) -> None:
+        """An optimizer is about to change the weights."""
+        if self.armed:
+            began = time.perf_counter()
+            self._guarded(self._models.remember_weights)
+            self._schedule.watching_seconds += time.perf_counter() - began
+
+    def on_step_end(self, optimizer: Optimizer) -> None:
+        """An optimizer has changed the weights."""
+        began = time.perf_counter()
+        self._guarded(self._note_step, optimizer)
+        self._schedule.watching_seconds += time.perf_counter() - began
+
+    # ------------------------------------------------------------------------------------------------------------
+
+    def _guarded(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Call a part of ours; its failure becomes one warning and the end of watching, never of the training."""
+        try:
+            return function(*args, **kwargs)
+        except Exception as error:
+            self._take_away()
+            text = f"watching stopped at step {self._step}: {type(error).__name__}: {error}"
+            try:
+                self._sink.warning(text)
+            except Exception:
+                # The sink is what failed: it has said so itself, and there is nobody left to tell.
+                return None
+            return None
+
+    def _take_away(self) -> None:
+        self._arm(False)
+        while self._undo:
+            self._undo.pop()()
+        self._models.forget_step()
+
+    def _arm(self, armed: bool) -> None:
+        self.armed = armed
+        functions.refresh()
+
+    def _note_loss(self, loss: Tensor, unscaled: Tensor) -> None:
+        if self.armed and self._models.nodes:
+            for unseen in unobserved_activations(loss, self._models.nodes):
+                if unseen not in self._unseen:
+                    self._unseen.add(unseen)
+                    if self._opened:
+                        self._sink.unseen(unseen)
+            self._graphs_searched += 1
+            if self._graphs_searched == _GRAPHS_SEARCHED:
+                self._models.nodes = None
+        self._models.end_forwards()
+        value = unscaled.detach()
+        # A view would keep the whole tensor that it looks into.
+        self._losses.append((self._step, value.clone() if value.untyped_storage().nbytes() > 64 else value))
+
+    def _is_clock(self, optimizer: Optimizer) -> bool:
+        """Whether this optimizer's steps are the training's steps.
+
+        With several (a GAN) the first that steps is the clock; another takes over when the first has not stepped
+        while that one did a few times, as in a second phase of training.
+        """
+        clock = self._clock() if self._clock is not None else None
+        if clock is optimizer:
+            self._strangers = 0
+            return True
+        self._strangers += 1
+        if clock is None or self._strangers > 64:
+            self._clock = weakref.ref(optimizer)
+            self._strangers = 0
+            return True
+        return False
+
+    def _note_step(self, optimizer: Optimizer) -> None:
+        if os.getpid() != self._pid:
+            self._begin_in_fork()
+        self._steps_taken = True
+        if self.armed:
+            self._models.compare_weights(self._step)
+        if not self._is_clock(optimizer):
+            return
+        step = self._step
+        self._step += 1
+        now = time.perf_counter()
+        if self._began is None:
+            self._began = now
+        if self.armed:
+            self._models.end_step(step)
+            self._schedule.spent(now - self._began)
+        if self._models.sites and self.armed:
+            if step >= self._window_end:
+                self._write(finished=True)
+                self._window_end = max(step + _FIRST_WINDOWS, int(step * _WINDOW_GROWTH))
+            elif now - self._last_write > _SECONDS_BETWEEN_WRITES:
+                self._write(finished=False)
+        armed = self._schedule.observes(self._step)
+        if armed != self.armed:
+            self._arm(armed)
+
+    def _begin_in_fork(self) -> None:
+        """A forked child that trains by itself writes for itself, from its own first step on."""
+        self._pid = os.getpid()
+        self._opened = False
+        self._models.begin_again()
+        self._series.clear()
+        self._losses.clear()
+
+    def _open(self) -> None:
+        self._opened = True
+        self._sink.open(
+            Writer(
+                pid=os.getpid(),
+                rank=int(os.environ.get("RANK", 0)),
+                world_size=int(os.environ.get("WORLD_SIZE", 1)),
+                torch=torch.__version__,
+                device=self._models.device,
+            )
+        )
+        for unseen in self._unseen:
+            self._sink.unseen(unseen)
+
+    def _collect_series(self) -> dict[str, Series]:
+        """What came since the last finished window; the losses of one step are averaged, an unfinished step waits."""
+        ready = [(step, value) for step, value in self._losses if step < self._step]
+        self._losses = self._losses[len(ready) :]
+        if ready:
+            values = _to_host([value for _, value in ready])
+            steps, inverse = np.unique([step for step, _ in ready], return_inverse=True)
+            kept_steps, kept_values = self._series.setdefault("loss", ([], []))
+            kept_steps.extend(int(step) for step in steps)
+            kept_values.extend((np.bincount(inverse, values) / np.bincount(inverse)).tolist())
+        return {
+            name: Series(steps=np.array(steps, np.int64), values=np.array(values, np.float64))
+            for name, (steps, values) in self._series.items()
+            if steps
+        }
+
+    def _finish(self) -> None:
+        self._write(finished=True)
+
+    def _write(self, *, finished: bool) -> None:
+        if not self._opened:
+            self._open()
+        now = time.perf_counter()
+        elapsed = now - self._began if self._began is not None else 0.0
+        windows = self._models.read(finished=finished)
+        samples: DistinctSamples | None = self._models.only_samples
+        snapshot = Snapshot(
+            step=max(self._step - 1, 0),
+            seconds=elapsed,
+            windows=windows,
+            series=self._collect_series(),
+            cost=self._schedule.cost(self._step, elapsed),
+            distinct_samples=samples.count if samples else None,
+            visits_since_new=samples.visits_since_new if samples else 0,
+        )
+        if finished:
+            self._sink.snapshot(snapshot)
+            self._series.clear()
+        else:
+            self._sink.latest(snapshot)
+        self._last_write = now
+
+
+def _to_host(numbers: list[Tensor]) -> FloatArray:
+    """Many numbers from the device in one copy."""
+    if len({number.device for number in numbers}) > 1:
+        return np.array([float(number) for number in numbers])
+    together = torch.stack([number.reshape(()) for number in numbers])
+    return together.cpu().double().numpy()

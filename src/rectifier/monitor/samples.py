@@ -1,0 +1,102 @@
+"""How many *distinct* samples were seen. Four points shown 750 times are four samples, not 3,000.
+
+Each input of the model is reduced to 64 bits, an integer product of its bit pattern with a fixed vector. Integers add up
+the same in any order, so a sample has the same fingerprint in every batch; two different ones share one with
+probability 2⁻⁶⁴. A sample that is augmented anew at every visit counts as a new one, which it is.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rectifier.records import IntArray
+
+_MOST_SAMPLES = 100_000
+_MOST_FEATURES = 16_384
+_INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+
+class DistinctSamples:
+    """Remembers for each distinct input the last step at which it was seen.
+
+    Up to 100,000 inputs are kept; later new ones are not counted, so every number here is then a lower bound, and
+    every bound computed from it too wide rather than too narrow.
+    """
+
+    def __init__(self) -> None:
+        self._pending: list[tuple[int, Tensor]] = []
+        self._prints = np.empty(0, np.int64)
+        self._last_seen = np.empty(0, np.int64)
+        self._directions: dict[tuple[int, torch.device], Tensor] = {}
+        self.visits_since_new = 0
+
+    def see(self, inputs: Iterable[object], step: int) -> None:
+        """Note the batch that a forward was given; does not wait for the device.
+
+        Args:
+            inputs: The forward's arguments; the first tensor among them (or in a mapping or sequence among them)
+                is taken, its first axis being the batch.
+            step: The training step.
+        """
+        batch = _first_tensor(inputs)
+        if batch is not None:
+            self._pending.append((step, self._fingerprints(batch.detach())))
+
+    def _fingerprints(self, batch: Tensor) -> Tensor:
+        flat = batch.reshape(batch.shape[0], -1)
+        if flat.shape[1] > _MOST_FEATURES:
+            flat = flat[:, :: -(-flat.shape[1] // _MOST_FEATURES)]
+        bits = flat.contiguous().view(_INTEGERS[flat.element_size()]).to(torch.int64)
+        key = (bits.shape[1], bits.device)
+        if key not in self._directions:
+            # Its own generator: the user's random stream is not touched.
+            own = torch.Generator().manual_seed(0x5EED)
+            vector = torch.randint(-(2**62), 2**62, (bits.shape[1],), generator=own)
+            self._directions[key] = (vector * 2 + 1).to(bits.device)
+        return (bits * self._directions[key]).sum(1)
+
+    def update(self) -> None:
+        """Sort in the batches seen since the last call; this waits for the device."""
+        for step, prints in self._pending:
+            values = prints.cpu().numpy()
+            new = np.setdiff1d(values, self._prints)[: _MOST_SAMPLES - len(self._prints)]
+            if len(new):
+                self.visits_since_new = 0
+                merged = np.concatenate([self._prints, new])
+                order = np.argsort(merged)
+                self._last_seen = np.concatenate([self._last_seen, np.zeros(len(new), np.int64)])[order]
+                self._prints = merged[order]
+            else:
+                self.visits_since_new += len(values)
+            self._last_seen[np.isin(self._prints, values, assume_unique=False)] = step
+        self._pending.clear()
+
+    @property
+    def count(self) -> int | None:
+        """Distinct inputs seen so far; None when no tensor was among the inputs."""
+        return len(self._prints) or None
+
+    def since(self, steps: IntArray) -> IntArray | None:
+        """For each step, how many distinct inputs were seen after it; None where they could not be told apart."""
+        if self.count is None:
+            return None
+        ordered = np.sort(self._last_seen)
+        return (len(ordered) - np.searchsorted(ordered, steps, side="right")).astype(np.int64)
+
+
+def _first_tensor(inputs: Iterable[object]) -> Tensor | None:
+    for value in inputs:
+        if isinstance(value, Tensor):
+            if value.ndim and value.shape[0] and value.layout == torch.strided and not value.is_complex():
+                return value
+        elif isinstance(value, dict):
+            found = _first_tensor(value.values())
+            if found is not None:
+                return found
+        elif isinstance(value, list | tuple):
+            found = _first_tensor(value)
+            if found is not None:
+                return found
+    return None

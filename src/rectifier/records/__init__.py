@@ -1,0 +1,30 @@
+"""The plain facts that pass between rooms: frozen dataclasses, JSON both ways, no torch.
+
+A fact is made in one room and read in another. Nothing here decides, measures or prints.
+"""
+
+from rectifier.records.codec import FORMAT_VERSION as FORMAT_VERSION
+from rectifier.records.codec import FloatArray as FloatArray
+from rectifier.records.codec import IntArray as IntArray
+from rectifier.records.codec import decode as decode
+from rectifier.records.codec import encode as encode
+from rectifier.records.codec import to_builtins as to_builtins
+from rectifier.records.comparison import ArmVerdict as ArmVerdict
+from rectifier.records.comparison import Comparison as Comparison
+from rectifier.records.comparison import Effect as Effect
+from rectifier.records.comparison import Trial as Trial
+from rectifier.records.finding import Diagnosis as Diagnosis
+from rectifier.records.finding import Finding as Finding
+from rectifier.records.finding import LayerSummary as LayerSummary
+from rectifier.records.finding import Severity as Severity
+from rectifier.records.run import Manifest as Manifest
+from rectifier.records.run import Outcome as Outcome
+from rectifier.records.run import Process as Process
+from rectifier.records.run import Run as Run
+from rectifier.records.run import Writer as Writer
+from rectifier.records.site import Site as Site
+from rectifier.records.site import Unseen as Unseen
+from rectifier.records.snapshot import Cost as Cost
+from rectifier.records.snapshot import Series as Series
+from rectifier.records.snapshot import SiteWindow as SiteWindow
+from rectifier.records.snapshot import Snapshot as Snapshot

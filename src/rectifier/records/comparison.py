@@ -1,0 +1,104 @@
+"""What a paired comparison measured and what may be said about it."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Verdict = Literal["helped", "hurt", "no difference", "undecided", "identical"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """One training: an arm and a seed.
+
+    Attributes:
+        arm: As typed (`as is`, `leaky_relu:0.1`, `placebo`).
+        metric: The user's number; None when the trial failed before giving one.
+        failed: Why this trial counts as a failure (`at chance`, `diverged`, `exit code 1`), None when it does not.
+        dead_fraction: Share of the observed units that are dead or suspected at the end, None when unknown.
+    """
+
+    arm: str
+    seed: int
+    metric: float | None
+    failed: str | None = None
+    dead_fraction: float | None = None
+    seconds: float = 0.0
+    run: str | None = None
+    fingerprint: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effect:
+    """A paired difference, arm minus baseline, on one endpoint.
+
+    Attributes:
+        difference: Of failure rates, or the mean of the paired metric differences.
+        low: Lower end of the 95 % interval, None where there are too few pairs for one.
+        high: Upper end.
+        p: Exact two-sided p-value of this one comparison.
+        p_adjusted: Holm-corrected over all arms and both endpoints.
+        n: Pairs that it rests on.
+    """
+
+    difference: float
+    low: float | None
+    high: float | None
+    p: float
+    p_adjusted: float
+    n: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmVerdict:
+    """What one arm did against the baseline.
+
+    Attributes:
+        failure_low: Lower end of the exact (Clopper-Pearson) 95 % interval of this arm's own failure rate.
+        survivors: Metric difference over the seeds on which neither arm failed; never decides the verdict.
+        verdict: `undecided` also when no test could have rejected with so few seeds. `identical` when every
+            pair was equal to the bit.
+        sentence: The verdict in plain English, with its numbers.
+    """
+
+    arm: str
+    n: int
+    failures: int
+    failure_low: float
+    failure_high: float
+    median: float | None
+    failure: Effect | None
+    metric: Effect | None
+    survivors: Effect | None
+    verdict: Verdict
+    sentence: str
+    dead_fraction: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """A whole study: what was asked, every trial, and the verdicts.
+
+    Attributes:
+        baseline: Name of the arm that the others are compared with.
+        placebo: Name of the arm that differs from the baseline in its random draws only; it is outside of the
+            family of tests and shows the noise. None when there was none.
+        higher_is_better: Direction of the metric.
+        smallest_n: Pairs needed before the corrected exact test could reject at all.
+        notes: What the reader must know before believing it, e.g. that different seeds gave identical results.
+    """
+
+    title: str
+    metric: str
+    higher_is_better: bool
+    baseline: str
+    placebo: str | None
+    seeds: tuple[int, ...]
+    arms: tuple[ArmVerdict, ...]
+    trials: tuple[Trial, ...]
+    smallest_n: int
+    alpha: float
+    headline: str
+    margin: float | None = None
+    notes: tuple[str, ...] = ()
+    seconds: float = 0.0
+    settings: dict[str, str] = field(default_factory=dict)

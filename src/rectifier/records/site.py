@@ -1,0 +1,44 @@
+"""Where an activation is applied."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """One application of an activation function inside a model's forward.
+
+    Attributes:
+        model: Class name of the outermost module of the forward; `MLP#2` for the second of that class.
+        path: The owning module's path in the model, "" for the model itself.
+        call: Index of this call among those of the same owner within one forward of the model.
+        activation: As a user writes it: `relu`, `leaky_relu:0.1`.
+        kind: `module` when the owner is itself an activation module, `function` for a call inside its forward.
+        source: `file.py:31`, the user's line that made the call; None where it could not be told.
+        units: Number of units (channels); None where the unit axis is unknown.
+        unit_axis: The axis that was counted as units, or the reason why it is unknown.
+        fed_by: Name of the weight whose layer feeds the site, None where it could not be told.
+    """
+
+    model: str
+    path: str
+    call: int
+    activation: str
+    kind: str
+    source: str | None
+    units: int | None
+    unit_axis: str
+    fed_by: str | None = None
+
+    @property
+    def label(self) -> str:
+        """How every report names the site; the call is told only when it is not the first."""
+        where = self.path or self.model
+        return f"{where} (call {self.call + 1})" if self.call else where
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unseen:
+    """Something that looked like an activation and was not observed, with the reason."""
+
+    what: str
+    reason: str

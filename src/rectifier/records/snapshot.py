@@ -1,0 +1,104 @@
+"""What the counters said, window by window. Windows of one site are disjoint, so facts over them add up."""
+
+from dataclasses import dataclass, field
+
+from rectifier.records.codec import FloatArray, IntArray
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class SiteWindow:
+    """One site's counters over one window of observed training steps.
+
+    `U` is the number of units (0 where the unit axis is unknown), `K` the number of observed steps in the window.
+    A unit *fires* on a sample when its pre-activation is above 0 at any position (seen in the output: h > f(0)).
+
+    Attributes:
+        site: Index into the process's sites.
+        steps: (K,) the observed steps, counted from 0 in optimizer steps.
+        visits: Samples counted in this window; the same sample seen twice counts twice.
+        fired: (U,) samples of this window on which the unit fired.
+        mean: (U,) mean of the output over samples and positions.
+        mean_abs: (U,) mean of its absolute value.
+        highest: (U,) largest output in the window.
+        lowest: (U,) smallest output in the window.
+        last_fired: (U,) last observed step, since the beginning, at which the unit fired; -1 for never.
+        silent_visits: (U,) samples seen since the unit last fired, over all windows so far.
+        silent_distinct: (U,) how many of those are distinct; None where the inputs could not be told apart.
+        delta: (K,) norm of ∂L/∂z per sample, over all units and positions, root mean square over the batch;
+            NaN where no gradient came.
+        update: (K,) ‖Δw‖/‖w‖ of the weight that feeds the site, NaN where unknown.
+        nonfinite_step: First observed step of this window at which the output held NaN or an infinity.
+        all_silent_steps: Observed steps of this window at which no unit fired on any sample.
+    """
+
+    site: int
+    steps: IntArray
+    visits: int
+    fired: IntArray
+    mean: FloatArray
+    mean_abs: FloatArray
+    highest: FloatArray
+    lowest: FloatArray
+    last_fired: IntArray
+    silent_visits: IntArray
+    silent_distinct: IntArray | None
+    delta: FloatArray
+    update: FloatArray
+    nonfinite_step: int | None = None
+    all_silent_steps: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Series:
+    """A number over training steps: the loss, or what the script logged under a name."""
+
+    steps: IntArray
+    values: FloatArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What watching has cost so far, by the host's clock.
+
+    Attributes:
+        watching_seconds: Time spent in our own code, reading and writing included. Work that it queues on an
+            accelerator is not in it.
+        training_seconds: Time from the first optimizer step to the last one, everything included.
+        observed_steps: Optimizer steps whose forward was counted.
+        steps: All optimizer steps.
+        interval: Every how many steps one is observed now; a death's step is known to within this.
+    """
+
+    watching_seconds: float
+    training_seconds: float
+    observed_steps: int
+    steps: int
+    interval: int
+
+    @property
+    def watching_fraction(self) -> float:
+        """Share of the training time that went into watching."""
+        return self.watching_seconds / self.training_seconds if self.training_seconds > 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Snapshot:
+    """All counters of one process, read at once after an optimizer step.
+
+    Attributes:
+        step: The last optimizer step that it covers.
+        seconds: Since the process's first observed step.
+        windows: One per site that ran in this window.
+        series: What came since the previous snapshot, by name; `loss` is what was back-propagated.
+        cost: Since the beginning.
+        distinct_samples: Distinct inputs seen so far at observed steps; None where they could not be told apart.
+        visits_since_new: Samples seen at observed steps since the last one that had never been seen before.
+    """
+
+    step: int
+    seconds: float
+    windows: tuple[SiteWindow, ...]
+    series: dict[str, Series] = field(default_factory=dict)
+    cost: Cost
+    distinct_samples: int | None = None
+    visits_since_new: int = 0

@@ -1,0 +1,289 @@
+"""Intercepts activation calls: `F.relu`, `torch.relu`, `Tensor.relu`, their in-place forms and relatives.
+
+Modules need no interception of their own, because `torch.nn.ReLU.forward` calls `F.relu`, and so on.
+
+A Python function such as `F.relu` keeps its identity: only its code is exchanged, so it pickles as before, a default
+argument `activation=F.relu` bound long ago is seen too, and `activation is F.relu` stays true. Builtins such as
+`torch.relu` or `Tensor.relu` have no code to exchange; a wrapper takes their name. Both look first whether a
+compiler is tracing, which makes the interception invisible to it: no graph break, no guard, nothing recompiled.
+
+When nobody observes or replaces, everything is as torch made it.
+"""
+
+import functools
+import inspect
+import threading
+import types
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from rectifier.sites.frames import inside_a_model
+
+Replacement = Callable[..., Tensor]
+
+_PLAIN_TENSORS = (Tensor, torch.nn.Parameter)
+"""Anything else is a tracer's stand-in (FakeTensor, Proxy), which only ever comes from inside of a model."""
+
+
+class Observer(Protocol):
+    """Someone who wants to see activation calls; `armed` is read at every call and must be cheap."""
+
+    armed: bool
+
+    def before(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Look at a call that is about to happen; None means not interested."""
+
+    def after(self, token: Any, output: Tensor) -> None:
+        """Look at its output; `token` is what `before` returned."""
+
+
+class _Switch:
+    """One attribute read per call decides whether anybody is interested."""
+
+    __slots__ = ("armed", "observers", "replacements")
+
+    def __init__(self) -> None:
+        self.armed = False
+        self.observers: list[Observer] = []
+        self.replacements: dict[str, list[Replacement]] = {}
+
+
+_switch = _Switch()
+_inside = threading.local()
+
+# What torch calls an activation: catalogue name -> Python functions of torch.nn.functional (code exchanged) ...
+_FUNCTIONS = (
+    "relu", "leaky_relu", "elu", "celu", "selu", "rrelu", "relu6", "hardtanh",
+    "silu", "mish", "hardswish", "hardsigmoid", "tanh", "sigmoid", "softsign",
+)  # fmt: skip
+# ... and builtins, by every name that users reach them (wrapped): holder, attribute, catalogue name.
+_BUILTINS: tuple[tuple[Any, str, str], ...] = (
+    (torch, "relu", "relu"), (torch, "relu_", "relu"), (torch.Tensor, "relu", "relu"), (torch.Tensor, "relu_", "relu"),
+    (F, "relu_", "relu"), (F, "leaky_relu_", "leaky_relu"), (F, "elu_", "elu"), (F, "celu_", "celu"),
+    (F, "selu_", "selu"), (F, "rrelu_", "rrelu"), (F, "hardtanh_", "hardtanh"), (F, "prelu", "prelu"),
+    (F, "gelu", "gelu"), (F, "softplus", "softplus"), (F, "logsigmoid", "logsigmoid"), (torch, "prelu", "prelu"),
+    (torch.Tensor, "prelu", "prelu"), (torch, "celu", "celu"), (torch, "selu", "selu"), (torch, "rrelu", "rrelu"),
+    (torch, "tanh", "tanh"), (torch.Tensor, "tanh", "tanh"), (torch, "sigmoid", "sigmoid"),
+    (torch.Tensor, "sigmoid", "sigmoid"),
+    (torch, "clamp", "clamp"), (torch.Tensor, "clamp", "clamp"), (torch.Tensor, "clamp_", "clamp"),
+    (torch, "clamp_min", "clamp"), (torch.Tensor, "clamp_min", "clamp"), (torch.Tensor, "clamp_min_", "clamp"),
+)  # fmt: skip
+
+
+def observe(observer: Observer) -> Callable[[], None]:
+    """Let `observer` see every activation call from now on; returns what takes it away again.
+
+    After changing `observer.armed`, call `refresh()`.
+    """
+    _switch.observers.append(observer)
+    _patches.hold()
+    refresh()
+
+    def forget() -> None:
+        if observer in _switch.observers:
+            _switch.observers.remove(observer)
+            refresh()
+            _patches.release()
+
+    return forget
+
+
+def refresh() -> None:
+    """Take note that some observer armed or disarmed itself."""
+    _switch.armed = bool(_switch.replacements) or any(observer.armed for observer in _switch.observers)
+
+
+def replace(name: str, replacement: Replacement) -> Callable[[], None]:
+    """Send calls of one activation that happen inside a module's forward to `replacement`; returns the undo.
+
+    Calls outside of a model (a hinge loss, a metric) stay as they are.
+
+    Args:
+        name: Catalogue name of the activation, e.g. `relu`.
+        replacement: Called as `replacement(original, tensor, *args, **kwargs)`, with `inplace=True` for the forms
+            whose name ends in an underscore.
+    """
+    _switch.replacements.setdefault(name, []).append(replacement)
+    _patches.hold()
+    refresh()
+
+    def forget() -> None:
+        replacements = _switch.replacements.get(name, [])
+        if replacement in replacements:
+            replacements.remove(replacement)
+            if not replacements:
+                del _switch.replacements[name]
+            refresh()
+            _patches.release()
+
+    return forget
+
+
+def original(function: Callable[..., Any]) -> Callable[..., Any]:
+    """torch's own builtin behind a name that is wrapped at the moment; anything else is returned as it is."""
+    wrapped = getattr(function, "__rectifier_original__", function)
+    assert callable(wrapped)
+    return wrapped
+
+
+def _intercepted(name: str, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+    """An activation call while somebody observes or replaces.
+
+    `kwargs` may hold `inplace`, which only the Python functions take; `function` is then one of them.
+    """
+    # torch calls its own activations from one another (F.relu -> torch.relu): only the outermost is the user's.
+    if getattr(_inside, "busy", False):
+        return function(*args, **kwargs)
+    if name == "clamp":
+        if not _is_relu(args, kwargs):
+            return function(*args, **kwargs)
+        name, rest = "relu", {}
+    else:
+        rest = kwargs
+    replacements = _switch.replacements.get(name)
+    if replacements and (inside_a_model() or type(args[0]) not in _PLAIN_TENSORS):
+        return replacements[-1](function, *(args if rest is kwargs else args[:1]), **rest)
+    _inside.busy = True
+    try:
+        tokens = [
+            (observer, token)
+            for observer in _switch.observers
+            if observer.armed and (token := observer.before(name, args, kwargs)) is not None
+        ]
+        output = function(*args, **kwargs)
+        for observer, token in tokens:
+            observer.after(token, output)
+    finally:
+        _inside.busy = False
+    return output
+
+
+def _is_relu(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether a clamp is a ReLU: a lower bound of exactly 0 and no upper bound."""
+    low = args[1] if len(args) > 1 else kwargs.get("min")
+    high = args[2] if len(args) > 2 else kwargs.get("max")
+    return high is None and isinstance(low, int | float) and low == 0
+
+
+def _traced(name: str, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+    """An activation call while a compiler traces: nothing is observed, but a replacement must be traced in."""
+    replacements = _switch.replacements.get(name)
+    if replacements:
+        return replacements[-1](function, *args, **kwargs)
+    return function(*args, **kwargs)
+
+
+class _Patches:
+    """Puts the interceptions in place for the first who needs them and takes them away with the last."""
+
+    def __init__(self) -> None:
+        self._holders = 0
+        self._undo: list[Callable[[], None]] = []
+
+    def hold(self) -> None:
+        self._holders += 1
+        if self._holders > 1:
+            return
+        for name in _FUNCTIONS:
+            self._exchange_code(name)
+        wrappers: dict[int, Callable[..., Tensor]] = {}
+        for holder, attribute, name in _BUILTINS:
+            self._wrap(holder, attribute, name, wrappers)
+
+    def release(self) -> None:
+        self._holders -= 1
+        if self._holders == 0:
+            while self._undo:
+                self._undo.pop()()
+
+    def _exchange_code(self, name: str) -> None:
+        function = getattr(F, name, None)
+        if not isinstance(function, types.FunctionType):
+            return
+        old = function.__code__
+        kept = types.FunctionType(old, function.__globals__, name, function.__defaults__, function.__closure__)
+        kept.__kwdefaults__ = function.__kwdefaults__
+        parameters = list(inspect.signature(function).parameters)
+        names = ", ".join(parameters)
+        first, *others = parameters
+        call = f"({first},), dict({', '.join(f'{other}={other}' for other in others)})"
+        # Written out with the function's own parameters, so that signature, defaults and keywords stay.
+        source = (
+            f"def {name}({names}):\n"
+            f"    if _rectifier_compiling():\n"
+            f"        return _rectifier_traced({name!r}, _rectifier_{name}, {call})\n"
+            f"    if not _rectifier_switch.armed:\n"
+            f"        return _rectifier_{name}({names})\n"
+            f"    return _rectifier_intercepted({name!r}, _rectifier_{name}, {call})\n"
+        )
+        scratch: dict[str, Any] = {}
+        exec(compile(source, "<rectifier>", "exec"), scratch)
+        new: types.CodeType = scratch[name].__code__
+        added = {
+            "_rectifier_compiling": torch.compiler.is_compiling,
+            "_rectifier_switch": _switch,
+            "_rectifier_intercepted": _intercepted,
+            "_rectifier_traced": _traced,
+            f"_rectifier_{name}": kept,
+        }
+        function.__globals__.update(added)
+        # The old file and line keep inspect.getsource, and with it torch.jit.script, on torch's own text.
+        function.__code__ = new.replace(co_filename=old.co_filename, co_firstlineno=old.co_firstlineno)
+
+        def undo() -> None:
+            function.__code__ = old
+            for key in added:
+                function.__globals__.pop(key, None)
+
+        self._undo.append(undo)
+
+    def _wrap(self, holder: Any, attribute: str, name: str, wrappers: dict[int, Callable[..., Tensor]]) -> None:
+        builtin = getattr(holder, attribute, None)
+        if builtin is None:
+            return
+        own = attribute in vars(holder)
+        wrapper = wrappers.get(id(builtin))
+        if wrapper is None:
+            wrapper = wrappers[id(builtin)] = _make_wrapper(builtin, name, holder, attribute)
+        setattr(holder, attribute, wrapper)
+
+        def undo() -> None:
+            if vars(holder).get(attribute) is wrapper:
+                if own:
+                    setattr(holder, attribute, builtin)
+                else:
+                    delattr(holder, attribute)
+
+        self._undo.append(undo)
+
+
+def _make_wrapper(builtin: Callable[..., Tensor], name: str, holder: Any, attribute: str) -> Callable[..., Tensor]:
+    compiling = torch.compiler.is_compiling
+    switch = _switch
+    # A replacement hears of an in-place form as inplace=True; the builtin itself takes no such word.
+    in_place = attribute.endswith("_") and name != "clamp"
+
+    def replaceable(*args: Any, inplace: bool = True, **kwargs: Any) -> Tensor:
+        return builtin(*args, **kwargs)
+
+    def wrapper(*args: Any, **kwargs: Any) -> Tensor:
+        if compiling() or switch.armed:
+            route = _traced if compiling() else _intercepted
+            if in_place:
+                return route(name, replaceable, args, {**kwargs, "inplace": True})
+            return route(name, builtin, args, kwargs)
+        return builtin(*args, **kwargs)
+
+    functools.update_wrapper(wrapper, builtin, assigned=("__name__", "__doc__"), updated=())
+    # Pickled by name, so that what is saved while we watch loads where we are not.
+    wrapper.__qualname__ = f"{holder.__name__}.{attribute}" if isinstance(holder, type) else attribute
+    wrapper.__module__ = "torch" if isinstance(holder, type) else holder.__name__
+    wrapper.__rectifier_original__ = builtin  # type: ignore[attr-defined]
+    return wrapper
+
+
+_patches = _Patches()

@@ -1,0 +1,71 @@
+"""Which activations took part in a loss without having been observed, read from its autograd graph.
+
+This is how a report can say what it did not see: a name bound before watching began, a hand-written function, a
+compiled region.
+"""
+
+from collections.abc import Collection, Iterator
+from typing import Any
+
+from torch import Tensor
+
+from rectifier.records import Unseen
+
+_MOST_NODES = 20_000
+_ACTIVATIONS = {
+    "Relu": "a ReLU", "LeakyRelu": "a Leaky ReLU", "PreluKernel": "a PReLU", "Elu": "an ELU", "Gelu": "a GELU",
+    "Silu": "a SiLU", "Hardtanh": "a Hardtanh or ReLU6", "Threshold": "a threshold", "Mish": "a Mish",
+}  # fmt: skip
+_BOUND_EARLY = "called by a name that was bound before watching began, or from TorchScript"
+_COMPILED = "inside torch.compile; only what stays outside of the compiled region is observed"
+_HAND_WRITTEN = "may be a hand-written activation; its input cannot be told from a mask's"
+_CUSTOM = "a custom autograd.Function; whether it is an activation cannot be told"
+
+
+def unobserved_activations(loss: Tensor, observed: Collection[Any]) -> tuple[Unseen, ...]:
+    """What looks like an activation in the graph of `loss` and is not among the `observed` nodes.
+
+    Args:
+        loss: What is about to be back-propagated.
+        observed: `grad_fn` of every observed output of this step.
+    """
+    seen = set(observed)
+    counts: dict[tuple[str, str], int] = {}
+    for node in _nodes(loss.grad_fn):
+        if node in seen:
+            continue
+        what = _describe(node)
+        if what is not None:
+            counts[what] = counts.get(what, 0) + 1
+    return tuple(
+        Unseen(what=f"{what} ({n} calls)" if n > 1 else what, reason=reason) for (what, reason), n in counts.items()
+    )
+
+
+def _describe(node: Any) -> tuple[str, str] | None:
+    name = str(node.name()).rpartition("::")[2]
+    kind = name.partition("Backward")[0]
+    if kind in _ACTIVATIONS:
+        return _ACTIVATIONS[kind], _BOUND_EARLY
+    if kind == "Where":
+        return "torch.where", _HAND_WRITTEN
+    if kind == "CompiledFunction":
+        return "a compiled region", _COMPILED
+    module = type(node).__module__
+    if hasattr(node, "_forward_cls") and not module.startswith(("torch.", "rectifier.")):
+        return kind, _CUSTOM
+    return None
+
+
+def _nodes(start: Any) -> Iterator[Any]:
+    """Every node above `start`, each once, at most `_MOST_NODES` of them."""
+    pending, met = [start], {start}
+    while pending and len(met) < _MOST_NODES:
+        node = pending.pop()
+        if node is None:
+            continue
+        yield node
+        for parent, _ in node.next_functions:
+            if parent is not None and parent not in met:
+                met.add(parent)
+                pending.append(parent)

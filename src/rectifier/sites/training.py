@@ -1,0 +1,86 @@
+"""When a training back-propagates and when it steps: the clock that everything else is told by.
+
+The post-step hook is the one point where gradients are reduced, unscaled and present under plain loops, DDP, FSDP2,
+AMP, Lightning and Hugging Face alike; a step that a GradScaler skips never reaches it.
+"""
+
+import functools
+import weakref
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+
+
+class TrainingListener(Protocol):
+    """Someone who wants to know when a training moves. None of these may raise."""
+
+    def on_backward(self, loss: Tensor, unscaled: Tensor) -> None:
+        """`loss` is about to be back-propagated; `unscaled` is its value before a GradScaler."""
+
+    def on_step_start(self, optimizer: Optimizer) -> None:
+        """`optimizer` is about to step."""
+
+    def on_step_end(self, optimizer: Optimizer) -> None:
+        """`optimizer` has stepped."""
+
+
+def listen(listener: TrainingListener) -> Callable[[], None]:
+    """Tell `listener` of every backward pass and every optimizer step of this process; returns the undo."""
+
+    def before(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        listener.on_step_start(optimizer)
+
+    def after(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        listener.on_step_end(optimizer)
+
+    handles = [register_optimizer_step_pre_hook(before), register_optimizer_step_post_hook(after)]
+    undo_backward = _listen_to_backward(listener)
+
+    def forget() -> None:
+        for handle in handles:
+            handle.remove()
+        undo_backward()
+
+    return forget
+
+
+def _listen_to_backward(listener: TrainingListener) -> Callable[[], None]:
+    backward = torch.autograd.backward
+    scale = torch.amp.GradScaler.scale
+    scaled: list[tuple[weakref.ref[Tensor], Tensor]] = []
+    active = True
+
+    @functools.wraps(backward)
+    def heard_backward(tensors: Any, *args: Any, **kwargs: Any) -> None:
+        if active and isinstance(tensors, Tensor) and tensors.numel() == 1 and not torch.compiler.is_compiling():
+            unscaled = tensors
+            if scaled and scaled[0][0]() is tensors:
+                unscaled = scaled[0][1]
+            scaled.clear()
+            listener.on_backward(tensors, unscaled)
+        return backward(tensors, *args, **kwargs)
+
+    @functools.wraps(scale)
+    def heard_scale(self: torch.amp.GradScaler, outputs: Any) -> Any:
+        result = scale(self, outputs)
+        if active and isinstance(outputs, Tensor) and isinstance(result, Tensor):
+            scaled[:] = [(weakref.ref(result), outputs.detach())]
+        return result
+
+    torch.autograd.backward = heard_backward
+    torch.amp.GradScaler.scale = heard_scale  # type: ignore[method-assign, assignment]
+
+    def forget() -> None:
+        nonlocal active
+        active = False
+        scaled.clear()
+        if torch.autograd.backward is heard_backward:
+            torch.autograd.backward = backward
+        if torch.amp.GradScaler.scale is heard_scale:  # type: ignore[comparison-overlap]
+            torch.amp.GradScaler.scale = scale  # type: ignore[method-assign]
+
+    return forget
