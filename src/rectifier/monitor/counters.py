@@ -93,7 +93,7 @@ class UnitCounters:
         high, low = per_sample.amax(0), values.amin(over)
         # sign, then a sum in floats: several times faster on CPU than the sum of a boolean mask.
         fired = (per_sample - self.threshold if self.threshold else per_sample).sign()
-        if self._signed:
+        if self._signed or self.threshold:
             fired = torch.where(fired > 0, fired, 0)
         fired = fired.sum(0).nan_to_num(0.0).to(torch.int64)
         alive = fired > 0

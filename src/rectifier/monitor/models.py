@@ -6,6 +6,7 @@ forward from those of the next; it is let go before the backward pass ends.
 
 import types
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +18,7 @@ from rectifier.catalogue import CATALOGUE
 from rectifier.monitor.counters import UnitCounters
 from rectifier.monitor.samples import DistinctSamples
 from rectifier.monitor.sinks import Sink
-from rectifier.records import Site, SiteWindow
+from rectifier.records import FloatArray, Site, SiteWindow
 from rectifier.sites import UnitAxis, find_unit_axis, locate
 
 # The relative update of a large layer is measured on its first weights; one million settle a norm to 0.1 %.
@@ -97,7 +98,10 @@ class ModelRecords:
     def before(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], step: int) -> Token | None:
         """Decide whether a call is a training call of a model's, and which site it is."""
         tensor = args[0] if args else kwargs.get("input")
-        if type(tensor) not in _PLAIN_TENSORS or not torch.is_grad_enabled() or not tensor.is_floating_point():
+        # Anything but a plain tensor is a tracer's stand-in.
+        if not isinstance(tensor, Tensor) or type(tensor) not in _PLAIN_TENSORS:
+            return None
+        if not tensor.is_floating_point() or not torch.is_grad_enabled():
             return None
         # A forward that is run again inside of backward (activation checkpointing) has been counted already.
         if torch._C._current_graph_task_id() != -1 or torch._C._functorch.peek_interpreter_stack() is not None:
@@ -234,9 +238,7 @@ class ModelRecords:
 
     def compare_weights(self, step: int) -> None:
         """After an optimizer's step: the relative size of each update that moved something."""
-        ratios: dict[int, Tensor] = {}
-        for key, (weight, old) in self._weights.items():
-            ratios[key] = (_head(weight) - old).norm() / old.norm()
+        ratios = {key: (_head(new) - old).norm() / old.norm() for key, (new, old) in self._weights.items()}
         for site in self.sites:
             weight = site.weight() if site.weight is not None else None
             if weight is not None and id(weight) in ratios:
@@ -327,14 +329,12 @@ def _gradient_hook(site: _SiteRecord, step: int, samples: int) -> Any:
 
 
 def _head(weight: Tensor) -> Tensor:
-    local = weight.detach()
-    if hasattr(local, "to_local"):
-        # A sharded weight: this rank's part of it; reading the whole would be a collective in the user's run.
-        local = local.to_local()
-    return local.reshape(-1)[:_MOST_WEIGHTS].float()
+    # A sharded weight: this rank's part of it; reading the whole would be a collective in the user's run.
+    to_local: Callable[[], Tensor] = getattr(weight, "to_local", weight.detach)
+    return to_local().detach().reshape(-1)[:_MOST_WEIGHTS].float()
 
 
-def _numbers(by_step: dict[int, Tensor], steps: list[int]) -> "np.typing.NDArray[np.float64]":
+def _numbers(by_step: dict[int, Tensor], steps: list[int]) -> FloatArray:
     """One number per step, NaN where there is none, brought to the host in one copy."""
     values = np.full(len(steps), np.nan)
     known = [index for index, step in enumerate(steps) if step in by_step]
@@ -347,7 +347,7 @@ def _numbers(by_step: dict[int, Tensor], steps: list[int]) -> "np.typing.NDArray
 def _read_site(site: _SiteRecord) -> SiteWindow:
     counts = site.counters.read()
     steps = list(site.steps)
-    extremes = np.array(torch.stack([torch.stack([high, low]).float() for _, high, low in site.extremes]).cpu())
+    extremes = torch.stack([torch.stack([high, low]).float() for _, high, low in site.extremes]).cpu().numpy()
     bad = ~np.isfinite(extremes).all(axis=1)
     silent: dict[int, bool] = {}
     for (step, _, _), highest in zip(site.extremes, extremes[:, 0], strict=True):

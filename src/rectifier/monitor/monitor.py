@@ -1,4 +1,4 @@
-"""The monitor: stands at every activation of a process, counts at some training steps, and reads the counters now and then.
+"""The monitor: stands at every activation of a process, counts at some training steps, reads the counters now and then.
 
 It follows the user's training by its optimizer steps, and is a guest there: it keeps nothing of a step alive, draws no
 random number, waits for the device only when it reads, and gives up with one warning rather than disturb.
@@ -75,6 +75,7 @@ class Monitor:
         self._last_write = 0.0
         self._window_end = 0
         self._opened = False
+        self._failed = False
         self._graphs_searched = 0
         self._unseen: set[Unseen] = set()
         self._pid = os.getpid()
@@ -159,9 +160,12 @@ class Monitor:
 
     def _guarded(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Call a part of ours; its failure becomes one warning and the end of watching, never of the training."""
+        if self._failed:
+            return None
         try:
             return function(*args, **kwargs)
         except Exception as error:
+            self._failed = True
             self._take_away()
             text = f"watching stopped at step {self._step}: {type(error).__name__}: {error}"
             try:
@@ -252,8 +256,8 @@ class Monitor:
         self._sink.open(
             Writer(
                 pid=os.getpid(),
-                rank=int(os.environ.get("RANK", 0)),
-                world_size=int(os.environ.get("WORLD_SIZE", 1)),
+                rank=int(os.environ.get("RANK", "0")),
+                world_size=int(os.environ.get("WORLD_SIZE", "1")),
                 torch=torch.__version__,
                 device=self._models.device,
             )

@@ -1,7 +1,7 @@
 """How many *distinct* samples were seen. Four points shown 750 times are four samples, not 3,000.
 
-Each input of the model is reduced to 64 bits, an integer product of its bit pattern with a fixed vector. Integers add up
-the same in any order, so a sample has the same fingerprint in every batch; two different ones share one with
+Each input of the model is reduced to 64 bits, an integer product of its bit pattern with a fixed vector. Integers
+add up the same in any order, so a sample has the same fingerprint in every batch; two different ones share one with
 probability 2⁻⁶⁴. A sample that is augmented anew at every visit counts as a new one, which it is.
 """
 

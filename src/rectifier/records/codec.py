@@ -5,6 +5,7 @@ Reading validates every field against its type and never executes anything, so a
 
 import base64
 import binascii
+import math
 import zlib
 from typing import Any, TypeVar
 
@@ -74,5 +75,5 @@ def decode(line: bytes, kind: type[T]) -> T:
 def to_builtins(fact: object) -> Any:
     """A fact as dictionaries, lists, numbers and strings, with arrays as lists: what `--json` prints."""
     return msgspec.to_builtins(
-        fact, enc_hook=lambda value: [None if x != x else x for x in np.asarray(value).ravel().tolist()]
+        fact, enc_hook=lambda value: [None if math.isnan(x) else x for x in np.asarray(value).ravel().tolist()]
     )

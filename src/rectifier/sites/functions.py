@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from rectifier.sites.compiler import look_up_unwrapped
 from rectifier.sites.frames import inside_a_model
 
 Replacement = Callable[..., Tensor]
@@ -124,7 +125,7 @@ def replace(name: str, replacement: Replacement) -> Callable[[], None]:
 
 
 def original(function: Callable[..., Any]) -> Callable[..., Any]:
-    """torch's own builtin behind a name that is wrapped at the moment; anything else is returned as it is."""
+    """The builtin of torch's behind a name that is wrapped at the moment; anything else is returned as it is."""
     wrapped = getattr(function, "__rectifier_original__", function)
     assert callable(wrapped)
     return wrapped
@@ -186,19 +187,52 @@ class _Patches:
 
     def hold(self) -> None:
         self._holders += 1
-        if self._holders > 1:
-            return
+        if self._holders == 1:
+            self._put_in_place()
+
+    def release(self) -> None:
+        self._holders -= 1
+        if self._holders == 0:
+            self._take_away()
+
+    def _put_in_place(self) -> None:
         for name in _FUNCTIONS:
             self._exchange_code(name)
         wrappers: dict[int, Callable[..., Tensor]] = {}
         for holder, attribute, name in _BUILTINS:
             self._wrap(holder, attribute, name, wrappers)
+        self._step_aside_for_scripting()
+        self._undo.append(look_up_unwrapped(self._step_aside))
 
-    def release(self) -> None:
-        self._holders -= 1
-        if self._holders == 0:
-            while self._undo:
-                self._undo.pop()()
+    def _take_away(self) -> None:
+        while self._undo:
+            self._undo.pop()()
+
+    def _step_aside(self, function: Callable[[], Any]) -> Any:
+        """Call something that must meet torch as it was made."""
+        placed = bool(self._undo)
+        self._take_away()
+        try:
+            return function()
+        finally:
+            if placed:
+                self._put_in_place()
+
+    def _step_aside_for_scripting(self) -> None:
+        """TorchScript knows its builtins by identity."""
+        script = torch.jit.script
+
+        @functools.wraps(script)
+        def undisturbed_script(*args: Any, **kwargs: Any) -> Any:
+            return self._step_aside(lambda: script(*args, **kwargs))
+
+        torch.jit.script = undisturbed_script
+
+        def undo() -> None:
+            if torch.jit.script is undisturbed_script:
+                torch.jit.script = script
+
+        self._undo.append(undo)
 
     def _exchange_code(self, name: str) -> None:
         function = getattr(F, name, None)

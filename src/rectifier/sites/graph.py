@@ -51,9 +51,9 @@ def _describe(node: Any) -> tuple[str, str] | None:
         return "torch.where", _HAND_WRITTEN
     if kind == "CompiledFunction":
         return "a compiled region", _COMPILED
-    module = type(node).__module__
-    if hasattr(node, "_forward_cls") and not module.startswith(("torch.", "rectifier.")):
-        return kind, _CUSTOM
+    written_by = getattr(node, "_forward_cls", None)
+    if written_by is not None and not written_by.__module__.startswith(("torch.", "rectifier.")):
+        return written_by.__qualname__.rpartition(".")[2], _CUSTOM
     return None
 
 

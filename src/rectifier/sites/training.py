@@ -72,7 +72,7 @@ def _listen_to_backward(listener: TrainingListener) -> Callable[[], None]:
         return result
 
     torch.autograd.backward = heard_backward
-    torch.amp.GradScaler.scale = heard_scale  # type: ignore[method-assign, assignment]
+    torch.amp.GradScaler.scale = heard_scale  # type: ignore[method-assign]
 
     def forget() -> None:
         nonlocal active
@@ -80,7 +80,7 @@ def _listen_to_backward(listener: TrainingListener) -> Callable[[], None]:
         scaled.clear()
         if torch.autograd.backward is heard_backward:
             torch.autograd.backward = backward
-        if torch.amp.GradScaler.scale is heard_scale:  # type: ignore[comparison-overlap]
+        if torch.amp.GradScaler.scale is heard_scale:
             torch.amp.GradScaler.scale = scale  # type: ignore[method-assign]
 
     return forget

@@ -11,7 +11,16 @@ from typing import Any
 
 from torch import Tensor
 
-_LAST_AXIS = {"Addmm", "Mm", "Linear", "MkldnnLinear", "NativeLayerNorm", "FusedRmsNorm", "Embedding", "EmbeddingBag"}
+_LAST_AXIS = {
+    "Addmm",
+    "Mm",
+    "Linear",
+    "MkldnnLinear",
+    "NativeLayerNorm",
+    "FusedRmsNorm",
+    "Embedding",
+    "EmbeddingBag",
+}
 _AXIS_ONE = {
     "Convolution", "ConvolutionOverrideable", "MkldnnConvolution", "SlowConv2D", "NativeBatchNorm", "CudnnBatchNorm",
     "MiopenBatchNorm", "BatchNormWithUpdate", "NativeGroupNorm",
@@ -20,7 +29,8 @@ _AXIS_ONE = {
 _KEEPS_AXES = {
     "Add", "Sub", "Mul", "Div", "Neg", "NativeDropout", "ToCopy", "Clone", "Alias", "Contiguous", "Relu", "LeakyRelu",
     "Elu", "PreluKernel", "Gelu", "Silu", "Tanh", "Sigmoid", "Hardtanh", "Threshold", "ClampMin", "FeatureDropout",
-    "MaxPool2DWithIndices", "MaxPool3DWithIndices", "AvgPool2D", "AvgPool3D", "AdaptiveAvgPool2D", "MkldnnAdaptiveAvgPool2D",
+    "MaxPool2DWithIndices", "MaxPool3DWithIndices", "AvgPool2D", "AvgPool3D", "AdaptiveAvgPool2D",
+    "MkldnnAdaptiveAvgPool2D",
 }  # fmt: skip
 _RESHAPES = {"View", "UnsafeView", "Reshape", "ReshapeAlias"}
 _TO_A_WEIGHT = {"T", "ToCopy", "Transpose", "View", "Reshape", "Clone"}
@@ -84,7 +94,9 @@ def _follow(node: Any, shape: Sequence[int], steps: int) -> UnitAxis:
     if kind in _RESHAPES:
         return _through_reshape(node, kind, shape, steps)
     if kind in _KEEPS_AXES:
-        return _agreement([_follow(parent, shape, steps - 1) for parent, _ in node.next_functions if parent is not None])
+        return _agreement(
+            [_follow(parent, shape, steps - 1) for parent, _ in node.next_functions if parent is not None]
+        )
     if kind == "torch" or hasattr(node, "variable"):
         return UnitAxis(None, "unknown: its input is a leaf, not a layer's output")
     return UnitAxis(None, f"unknown: {kind} before it may have moved the axis")

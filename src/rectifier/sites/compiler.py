@@ -1,0 +1,87 @@
+"""Keeps torch's compiler from learning our wrappers for torch's own functions.
+
+Dynamo looks up `torch.relu` and thousands of other names once, and remembers the objects that it found. Were a
+wrapper in place at that moment, the builtin behind it would be unknown to it for the life of the process.
+"""
+
+import functools
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import sys
+from collections.abc import Callable, Sequence
+from types import ModuleType
+from typing import Any
+
+_RULES = "torch._dynamo.trace_rules"
+_LOOK_UP = "get_torch_obj_rule_map"
+
+
+def look_up_unwrapped(step_aside: Callable[[Callable[[], Any]], Any]) -> Callable[[], None]:
+    """Make Dynamo's look-up of torch's functions happen while no wrapper is in place; returns the undo.
+
+    Args:
+        step_aside: Calls what it is given with all wrappers taken away, and puts them back.
+    """
+    rules = sys.modules.get(_RULES)
+    if rules is not None:
+        return _wrap(rules, step_aside)
+    finder = _AfterImport(step_aside)
+    sys.meta_path.insert(0, finder)
+
+    def undo() -> None:
+        if finder in sys.meta_path:
+            sys.meta_path.remove(finder)
+        finder.undo()
+
+    return undo
+
+
+def _wrap(rules: ModuleType, step_aside: Callable[[Callable[[], Any]], Any]) -> Callable[[], None]:
+    look_up = getattr(rules, _LOOK_UP, None)
+    if look_up is None:
+        return lambda: None
+
+    @functools.wraps(look_up)
+    def look_up_aside() -> Any:
+        # Cached inside: only the first call does anything, and only that one needs torch as it was made.
+        info = getattr(look_up, "cache_info", None)
+        return look_up() if info is not None and info().currsize else step_aside(look_up)
+
+    for name in ("cache_clear", "cache_info"):
+        if hasattr(look_up, name):
+            setattr(look_up_aside, name, getattr(look_up, name))
+    setattr(rules, _LOOK_UP, look_up_aside)
+
+    def undo() -> None:
+        if getattr(rules, _LOOK_UP) is look_up_aside:
+            setattr(rules, _LOOK_UP, look_up)
+
+    return undo
+
+
+class _AfterImport(importlib.abc.MetaPathFinder):
+    """Waits for the compiler to be imported, which most programs never do."""
+
+    def __init__(self, step_aside: Callable[[Callable[[], Any]], Any]) -> None:
+        self._step_aside = step_aside
+        self.undo: Callable[[], None] = lambda: None
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if fullname != _RULES:
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(fullname)
+        if spec is None or spec.loader is None:
+            return spec
+        loader = spec.loader
+        execute = loader.exec_module
+
+        def execute_and_wrap(module: ModuleType) -> None:
+            execute(module)
+            self.undo = _wrap(module, self._step_aside)
+
+        loader.exec_module = execute_and_wrap  # type: ignore[method-assign]
+        return spec
