@@ -122,6 +122,14 @@ def test_four_points_seen_750_times_are_four_samples():
     assert samples.count == 4
 
 
+def test_labels_that_come_first_do_not_hide_the_samples():
+    samples = DistinctSamples()
+    x, labels = torch.randn(11, 3), torch.zeros(11, dtype=torch.long)
+    samples.see(({"labels": labels, "x": x, "mask": torch.ones(11, 3)}, 7), 0)
+    samples.update()
+    assert samples.count == 11
+
+
 class Net(nn.Module):
     def __init__(self):
         super().__init__()

@@ -282,6 +282,18 @@ def test_default_transformer_layer_saves_and_loads_elsewhere(watched):
     assert torch.equal(loaded.eval()(x), layer.eval()(x))
 
 
+def test_the_activations_of_our_own_are_seen_by_name():
+    from rectifier.activations import nn as ours
+
+    model = nn.Sequential(nn.Linear(5, 7), ours.PReLU(7), nn.Linear(7, 7), ours.LeakyReLU(0.2), ours.ELU(), ours.ReLU())
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    with Watching(model) as watch:
+        model(torch.randn(3, 5)).mean().backward()
+        optimizer.step()
+    expected = ["prelu", "leaky_relu:0.2", "elu:1.0", "relu"]
+    assert [(site.activation, site.kind) for site in watch.process.sites] == [(name, "module") for name in expected]
+
+
 def test_whole_watched_model_saves_copies_and_scripts(watched):
     model = ConvNet()
     list(plain(model, torch.optim.SGD(model.parameters(), 0.1)))

@@ -232,7 +232,8 @@ class Monitor:
             self._began = now
         if self.armed:
             self._models.end_step(step)
-            self._schedule.spent(now - self._began)
+            self._schedule.watching_seconds += self._models.take_hook_seconds()
+            self._schedule.spent(self._step, now - self._began)
         if self._models.sites and self.armed:
             if step >= self._window_end:
                 self._write(finished=True)

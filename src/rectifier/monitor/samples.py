@@ -5,7 +5,7 @@ add up the same in any order, so a sample has the same fingerprint in every batc
 probability 2⁻⁶⁴. A sample that is augmented anew at every visit counts as a new one, which it is.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 import torch
@@ -36,13 +36,20 @@ class DistinctSamples:
         """Note the batch that a forward was given; does not wait for the device.
 
         Args:
-            inputs: The forward's arguments; the first tensor among them (or in a mapping or sequence among them)
-                is taken, its first axis being the batch.
+            inputs: The forward's arguments. Of the tensors among them, also inside mappings and sequences, the
+                largest says what a sample is (an entry of its first axis); all that have as many entries count.
             step: The training step.
         """
-        batch = _first_tensor(inputs)
-        if batch is not None:
-            self._pending.append((step, self._fingerprints(batch.detach())))
+        tensors = list(_tensors(inputs))
+        if not tensors:
+            return
+        samples = max(tensors, key=Tensor.numel).shape[0]
+        parts = [tensor.detach() for tensor in tensors if tensor.shape[0] == samples]
+        prints = self._fingerprints(parts[0])
+        for part in parts[1:]:
+            # Odd factors lose nothing; without them, exchanging two inputs would go unnoticed.
+            prints = prints * 0x9E3779B1 + self._fingerprints(part).to(prints.device)
+        self._pending.append((step, prints))
 
     def _fingerprints(self, batch: Tensor) -> Tensor:
         flat = batch.reshape(batch.shape[0], -1)
@@ -86,17 +93,12 @@ class DistinctSamples:
         return (len(ordered) - np.searchsorted(ordered, steps, side="right")).astype(np.int64)
 
 
-def _first_tensor(inputs: Iterable[object]) -> Tensor | None:
+def _tensors(inputs: Iterable[object]) -> Iterator[Tensor]:
     for value in inputs:
         if isinstance(value, Tensor):
-            if value.ndim and value.shape[0] and value.layout == torch.strided and not value.is_complex():
-                return value
-        elif isinstance(value, dict):
-            found = _first_tensor(value.values())
-            if found is not None:
-                return found
+            if value.ndim and value.numel() and value.layout == torch.strided and not value.is_complex():
+                yield value
+        elif isinstance(value, Mapping):
+            yield from _tensors(value.values())
         elif isinstance(value, list | tuple):
-            found = _first_tensor(value)
-            if found is not None:
-                return found
-    return None
+            yield from _tensors(value)

@@ -9,7 +9,10 @@ _LONGEST_INTERVAL = 1 << 20
 
 
 class Schedule:
-    """Observes every `interval`-th step; the interval doubles whenever watching costs more than its budget.
+    """Observes every `interval`-th step; the interval doubles while watching costs more than its budget.
+
+    It doubles when the whole has cost too much *and* an observed step costs more than the steps since the one before
+    allow; the second keeps it from overshooting while an early expense is being paid off.
 
     Intervals are powers of two and count from step 0, so the steps of a slower rank or arm are among those of a
     faster one.
@@ -25,16 +28,29 @@ class Schedule:
         self.interval = every or 1
         self.watching_seconds = 0.0
         self.observed_steps = 0
+        self._accounted_seconds = 0.0
+        self._seconds_per_observation = 0.0
 
     def observes(self, step: int) -> bool:
         """Whether this step is to be observed."""
         return step % self.interval == 0
 
-    def spent(self, training_seconds: float) -> None:
-        """Take note of an observed step that has ended, and lengthen the interval when it was too dear."""
+    def spent(self, steps: int, training_seconds: float) -> None:
+        """Take note of an observed step that has ended, and lengthen the interval when it was too dear.
+
+        Args:
+            steps: Training steps so far.
+            training_seconds: How long they took.
+        """
         self.observed_steps += 1
-        allowed = self._budget * training_seconds + _ALLOWANCE_SECONDS
-        if not self._fixed and self.watching_seconds > allowed and self.interval < _LONGEST_INTERVAL:
+        latest = self.watching_seconds - self._accounted_seconds
+        self._accounted_seconds = self.watching_seconds
+        # Half old, half new: one slow write does not decide, a lasting cost does.
+        self._seconds_per_observation = (self._seconds_per_observation + latest) / 2 if self.observed_steps > 1 else 0.0
+        too_much = self.watching_seconds > self._budget * training_seconds + _ALLOWANCE_SECONDS
+        affordable = self._budget * self.interval * training_seconds / max(steps, 1)
+        lengthen = too_much and self._seconds_per_observation > affordable and self.interval < _LONGEST_INTERVAL
+        if lengthen and not self._fixed:
             self.interval *= 2
 
     def cost(self, steps: int, training_seconds: float) -> Cost:

@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from rectifier.activations import functional as ours
 from rectifier.sites.compiler import look_up_unwrapped
 from rectifier.sites.frames import inside_a_model
 
@@ -61,6 +62,8 @@ _FUNCTIONS = (
     "relu", "leaky_relu", "elu", "celu", "selu", "rrelu", "relu6", "hardtanh",
     "silu", "mish", "hardswish", "hardsigmoid", "tanh", "sigmoid", "softsign",
 )  # fmt: skip
+# ... those that Rectifier computes itself ...
+_OURS = ("leaky_relu", "elu", "celu", "selu", "prelu", "relu_squared")
 # ... and builtins, by every name that users reach them (wrapped): holder, attribute, catalogue name.
 _BUILTINS: tuple[tuple[Any, str, str], ...] = (
     (torch, "relu", "relu"), (torch, "relu_", "relu"), (torch.Tensor, "relu", "relu"), (torch.Tensor, "relu_", "relu"),
@@ -197,7 +200,9 @@ class _Patches:
 
     def _put_in_place(self) -> None:
         for name in _FUNCTIONS:
-            self._exchange_code(name)
+            self._exchange_code(getattr(F, name, None), name)
+        for name in _OURS:
+            self._exchange_code(getattr(ours, name), name)
         wrappers: dict[int, Callable[..., Tensor]] = {}
         for holder, attribute, name in _BUILTINS:
             self._wrap(holder, attribute, name, wrappers)
@@ -234,8 +239,7 @@ class _Patches:
 
         self._undo.append(undo)
 
-    def _exchange_code(self, name: str) -> None:
-        function = getattr(F, name, None)
+    def _exchange_code(self, function: object, name: str) -> None:
         if not isinstance(function, types.FunctionType):
             return
         old = function.__code__
