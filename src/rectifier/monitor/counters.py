@@ -26,12 +26,13 @@ class UnitCounts:
     lowest: FloatArray
     last_fired: IntArray
     silent_visits: IntArray
+    pre_mean: FloatArray
 
 
 class UnitCounters:
     """Counts on how many samples each unit of one site fired, and since when it has not.
 
-    Device memory is 56 bytes a unit. Reductions run in float32 for half-precision outputs; counts are exact up to
+    Device memory is 64 bytes a unit. Reductions run in float32 for half-precision outputs; counts are exact up to
     2²⁴ samples in one call.
 
     Args:
@@ -59,6 +60,8 @@ class UnitCounters:
         self._fired = torch.zeros(units, dtype=torch.int64, device=device)
         self._sum = torch.zeros(units, dtype=wide, device=device)
         self._sum_abs = torch.zeros(units, dtype=wide, device=device)
+        self._sum_before = torch.zeros(units, dtype=wide, device=device)
+        self._values_before = 0
         self._high = torch.full((units,), -torch.inf, device=device)
         self._low = torch.full((units,), torch.inf, device=device)
         self._visits = 0
@@ -109,6 +112,14 @@ class UnitCounters:
         self._values += values.numel() // self.units
         return high.amax(), low.amin(), samples
 
+    def observe_input(self, tensor: Tensor, axis: int) -> None:
+        """Add up the pre-activation; before the activation, which may overwrite it."""
+        values = tensor.detach()
+        over = tuple(index for index in range(values.ndim) if index != axis % values.ndim)
+        # Sums of half-precision values are kept in float32 inside of the reduction.
+        self._sum_before += values.sum(over, dtype=torch.float32 if values.dtype in _HALF else None)
+        self._values_before += values.numel() // self.units
+
     def read(self) -> UnitCounts:
         """Bring the counters to the host; this waits for the device."""
         count = max(self._values, 1)
@@ -123,6 +134,7 @@ class UnitCounters:
             lowest=self._low.cpu().numpy().astype(np.float64),
             last_fired=self._last_fired.cpu().numpy().copy(),
             silent_visits=self._silent.cpu().numpy().copy(),
+            pre_mean=(self._sum_before.cpu().numpy() / max(self._values_before, 1)).astype(np.float64),
         )
 
     def begin_window(self) -> None:
@@ -130,6 +142,7 @@ class UnitCounters:
         self._fired.zero_()
         self._sum.zero_()
         self._sum_abs.zero_()
+        self._sum_before.zero_()
         self._high.fill_(-torch.inf)
         self._low.fill_(torch.inf)
-        self._visits = self._values = 0
+        self._visits = self._values = self._values_before = 0

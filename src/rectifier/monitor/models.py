@@ -48,6 +48,7 @@ class _SiteRecord:
     axis: int | None
     counters: UnitCounters
     weight: "weakref.ref[Tensor] | None"
+    bias: "weakref.ref[Tensor] | None"
     steps: list[int] = field(default_factory=list)
     extremes: list[tuple[int, Tensor, Tensor]] = field(default_factory=list)
     visits: int = 0
@@ -133,6 +134,8 @@ class ModelRecords:
             kind = "module" if _is_activation(place.owner) else "function"
             site = self._add_site(model, place.owner, call, activation, kind, place.source, tensor)
             model.sites[(key, call)] = site
+        if site.axis is not None and tensor.ndim and tensor.shape[site.axis] == site.counters.units:
+            site.counters.observe_input(tensor, site.axis)
         return Token(site, step)
 
     def _meet(self, root: nn.Module) -> _ModelRecord:
@@ -169,6 +172,7 @@ class ModelRecords:
             # Without a unit axis everything counts as one unit, which still tells silence and non-finite values.
             counters=UnitCounters(units or 1, tensor.device, row.value_at_zero, signed=row.signed),
             weight=weakref.ref(found.weight) if found.weight is not None else None,
+            bias=weakref.ref(found.bias) if found.bias is not None else None,
         )
         self.sites.append(site)
         self.device = str(tensor.device)
@@ -362,6 +366,15 @@ def _numbers(by_step: dict[int, Tensor], steps: list[int]) -> FloatArray:
     return values
 
 
+def _bias_of(site: _SiteRecord) -> FloatArray | None:
+    bias = site.bias() if site.bias is not None else None
+    # A sharded bias has no whole to read without a collective.
+    if bias is None or hasattr(bias, "to_local") or bias.numel() != site.counters.units:
+        return None
+    values: FloatArray = bias.detach().float().cpu().numpy().astype(np.float64)
+    return values
+
+
 def _read_site(site: _SiteRecord) -> SiteWindow:
     counts = site.counters.read()
     steps = list(site.steps)
@@ -396,6 +409,8 @@ def _read_site(site: _SiteRecord) -> SiteWindow:
         silent_distinct=since,
         delta=delta,
         update=_numbers(site.updates, steps),
+        pre_mean=counts.pre_mean if known else None,
+        bias=_bias_of(site),
         nonfinite_step=next((step for (step, _, _), wrong in zip(site.extremes, bad, strict=True) if wrong), None),
         all_silent_steps=sum(silent.values()),
     )

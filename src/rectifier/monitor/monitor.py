@@ -259,7 +259,7 @@ class Monitor:
                 pid=os.getpid(),
                 rank=int(os.environ.get("RANK", "0")),
                 world_size=int(os.environ.get("WORLD_SIZE", "1")),
-                torch=torch.__version__,
+                torch=str(torch.__version__),
                 device=self._models.device,
             )
         )

@@ -27,8 +27,7 @@ class DistinctSamples:
 
     def __init__(self) -> None:
         self._pending: list[tuple[int, Tensor]] = []
-        self._prints = np.empty(0, np.int64)
-        self._last_seen = np.empty(0, np.int64)
+        self._last_seen: dict[int, int] = {}
         self._directions: dict[tuple[int, torch.device], Tensor] = {}
         self.visits_since_new = 0
 
@@ -67,29 +66,24 @@ class DistinctSamples:
     def update(self) -> None:
         """Sort in the batches seen since the last call; this waits for the device."""
         for step, prints in self._pending:
-            values = prints.cpu().numpy()
-            new = np.setdiff1d(values, self._prints)[: _MOST_SAMPLES - len(self._prints)]
-            if len(new):
-                self.visits_since_new = 0
-                merged = np.concatenate([self._prints, new])
-                order = np.argsort(merged)
-                self._last_seen = np.concatenate([self._last_seen, np.zeros(len(new), np.int64)])[order]
-                self._prints = merged[order]
-            else:
-                self.visits_since_new += len(values)
-            self._last_seen[np.isin(self._prints, values, assume_unique=False)] = step
+            values = prints.cpu().tolist()
+            known = len(self._last_seen)
+            for value in values:
+                if value in self._last_seen or len(self._last_seen) < _MOST_SAMPLES:
+                    self._last_seen[value] = step
+            self.visits_since_new = self.visits_since_new + len(values) if len(self._last_seen) == known else 0
         self._pending.clear()
 
     @property
     def count(self) -> int | None:
         """Distinct inputs seen so far; None when no tensor was among the inputs."""
-        return len(self._prints) or None
+        return len(self._last_seen) or None
 
     def since(self, steps: IntArray) -> IntArray | None:
         """For each step, how many distinct inputs were seen after it; None where they could not be told apart."""
         if self.count is None:
             return None
-        ordered = np.sort(self._last_seen)
+        ordered = np.sort(np.fromiter(self._last_seen.values(), np.int64, len(self._last_seen)))
         return (len(ordered) - np.searchsorted(ordered, steps, side="right")).astype(np.int64)
 
 

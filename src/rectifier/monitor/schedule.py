@@ -1,10 +1,13 @@
 """Which training steps are observed. A budget may thin them out, never add any."""
 
+import math
+
 from rectifier.records import Cost
 
-# The first observations carry what happens once (finding the units' axis, first allocations); without an allowance
-# a training of a second would be seen twice in all.
-_ALLOWANCE_SECONDS = 0.2
+# Beside its budget, watching may take this much each time the number of steps doubles. Most happens at the beginning,
+# and without an allowance a training of a second would hardly be seen; after 2¹⁰ steps it has added up to 0.5 s, after
+# 2²⁰ to 1 s.
+_ALLOWANCE_SECONDS = 0.05
 _LONGEST_INTERVAL = 1 << 20
 
 
@@ -47,9 +50,11 @@ class Schedule:
         self._accounted_seconds = self.watching_seconds
         # Half old, half new: one slow write does not decide, a lasting cost does.
         self._seconds_per_observation = (self._seconds_per_observation + latest) / 2 if self.observed_steps > 1 else 0.0
-        too_much = self.watching_seconds > self._budget * training_seconds + _ALLOWANCE_SECONDS
-        affordable = self._budget * self.interval * training_seconds / max(steps, 1)
-        lengthen = too_much and self._seconds_per_observation > affordable and self.interval < _LONGEST_INTERVAL
+        allowed = self._budget * training_seconds + _ALLOWANCE_SECONDS * math.log2(1 + steps)
+        # The same, per step, here: its derivative.
+        per_step = self._budget * training_seconds / max(steps, 1) + _ALLOWANCE_SECONDS / (math.log(2) * (1 + steps))
+        too_dear = self._seconds_per_observation > self.interval * per_step
+        lengthen = self.watching_seconds > allowed and too_dear and self.interval < _LONGEST_INTERVAL
         if lengthen and not self._fixed:
             self.interval *= 2
 

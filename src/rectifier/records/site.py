@@ -33,6 +33,9 @@ class Site:
     def label(self) -> str:
         """How every report names the site; the call is told only when it is not the first."""
         where = self.path or self.model
+        if where.replace(".", "").isdigit():
+            # `1` alone, in a Sequential, reads like a count.
+            where = f"{self.model}.{where}"
         return f"{where} (call {self.call + 1})" if self.call else where
 
 

@@ -27,6 +27,8 @@ class SiteWindow:
         delta: (K,) norm of ∂L/∂z per sample, over all units and positions, root mean square over the batch;
             NaN where no gradient came.
         update: (K,) ‖Δw‖/‖w‖ of the weight that feeds the site, NaN where unknown.
+        pre_mean: (U,) mean of the pre-activation z over samples and positions; None where it was not counted.
+        bias: (U,) the bias that is part of z, at the end of the window; None where the layer has none.
         nonfinite_step: First observed step of this window at which the output held NaN or an infinity.
         all_silent_steps: Observed steps of this window at which no unit fired on any sample.
     """
@@ -44,6 +46,8 @@ class SiteWindow:
     silent_distinct: IntArray | None
     delta: FloatArray
     update: FloatArray
+    pre_mean: FloatArray | None = None
+    bias: FloatArray | None = None
     nonfinite_step: int | None = None
     all_silent_steps: int = 0
 

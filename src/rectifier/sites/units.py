@@ -32,6 +32,7 @@ _KEEPS_AXES = {
     "MaxPool2DWithIndices", "MaxPool3DWithIndices", "AvgPool2D", "AvgPool3D", "AdaptiveAvgPool2D",
     "MkldnnAdaptiveAvgPool2D",
 }  # fmt: skip
+_CHANGES_VALUES = _KEEPS_AXES - {"ToCopy", "Clone", "Alias", "Contiguous"}
 _RESHAPES = {"View", "UnsafeView", "Reshape", "ReshapeAlias"}
 _TO_A_WEIGHT = {"T", "ToCopy", "Transpose", "View", "Reshape", "Clone"}
 _MOST_STEPS = 24
@@ -45,19 +46,21 @@ class UnitAxis:
         axis: 1, -1, or None for unknown.
         reason: In words: `axis 1 of 4, after Convolution`, or why it is unknown.
         weight: The weight of the layer that decided it, None where it is not a parameter of its own.
+        bias: That layer's bias, when nothing but it was added to the product with the weight.
     """
 
     axis: int | None
     reason: str
     weight: Tensor | None = None
+    bias: Tensor | None = None
 
 
 def _kind(node: Any) -> str:
     return str(node.name()).rpartition("::")[2].partition("Backward")[0]
 
 
-def _weight_of(node: Any) -> Tensor | None:
-    """The parameter with most axes that enters this node directly, through a transposition or a cast."""
+def _parameters_of(node: Any) -> tuple[Tensor | None, Tensor | None]:
+    """Weight and bias among the parameters that enter this node directly, through a transposition or a cast."""
     found: list[Tensor] = []
     for parent, _ in node.next_functions:
         for _ in range(4):
@@ -70,7 +73,10 @@ def _weight_of(node: Any) -> Tensor | None:
             if _kind(parent) not in _TO_A_WEIGHT:
                 break
             parent = parent.next_functions[0][0]
-    return max(found, key=lambda weight: weight.ndim, default=None)
+    # A batch norm's weight is as flat as its bias, and comes before it.
+    weight = max(found, key=lambda parameter: parameter.ndim, default=None)
+    bias = next((parameter for parameter in found if parameter is not weight and parameter.ndim == 1), None)
+    return weight, bias
 
 
 def find_unit_axis(tensor: Tensor) -> UnitAxis:
@@ -88,9 +94,9 @@ def _follow(node: Any, shape: Sequence[int], steps: int) -> UnitAxis:
     if steps == 0:
         return UnitAxis(None, f"unknown: no layer within {_MOST_STEPS} operations before it")
     if kind in _LAST_AXIS:
-        return UnitAxis(-1, f"last of {len(shape)} axes, after {kind}", _weight_of(node))
+        return UnitAxis(-1, f"last of {len(shape)} axes, after {kind}", *_parameters_of(node))
     if kind in _AXIS_ONE and len(shape) > 1:
-        return UnitAxis(1, f"axis 1 of {len(shape)}, after {kind}", _weight_of(node))
+        return UnitAxis(1, f"axis 1 of {len(shape)}, after {kind}", *_parameters_of(node))
     if kind in _RESHAPES:
         return _through_reshape(node, kind, shape, steps)
     if kind in _KEEPS_AXES:
@@ -116,7 +122,7 @@ def _through_reshape(node: Any, kind: str, shape: Sequence[int], steps: int) -> 
     same_first = below.axis == 1 and len(shape) > 1 and old[:2] == tuple(shape[:2])
     if same_last or same_first:
         name = f"last of {len(shape)} axes" if same_last else f"axis 1 of {len(shape)}"
-        return UnitAxis(below.axis, f"{name},{below.reason.partition(',')[2]}", below.weight)
+        return UnitAxis(below.axis, f"{name},{below.reason.partition(',')[2]}", below.weight, below.bias)
     if below.axis is None:
         return below
     return UnitAxis(None, f"unknown: a view from {list(old)} to {list(shape)} mixed the units with other axes")

@@ -1,0 +1,267 @@
+"""The family as functions, drop-in for `torch.nn.functional`: torch's very own wherever that is the best there is.
+
+Ours are `leaky_relu`, `elu`, `celu`, `selu` (from a size on they keep their output for backward instead of their
+input) and `prelu` (its backward is several times faster). Below those sizes, and under `torch.compile`, `torch.func`,
+export, on other devices and for tensor subclasses, they call torch's.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.nn.functional import elu_ as elu_
+from torch.nn.functional import gelu as gelu
+from torch.nn.functional import hardshrink as hardshrink
+from torch.nn.functional import hardsigmoid as hardsigmoid
+from torch.nn.functional import hardswish as hardswish
+from torch.nn.functional import hardtanh as hardtanh
+from torch.nn.functional import hardtanh_ as hardtanh_
+from torch.nn.functional import leaky_relu_ as leaky_relu_
+from torch.nn.functional import logsigmoid as logsigmoid
+from torch.nn.functional import mish as mish
+from torch.nn.functional import relu as relu
+from torch.nn.functional import relu6 as relu6
+from torch.nn.functional import relu_ as relu_
+from torch.nn.functional import rrelu as rrelu
+from torch.nn.functional import rrelu_ as rrelu_
+from torch.nn.functional import sigmoid as sigmoid
+from torch.nn.functional import silu as silu
+from torch.nn.functional import softplus as softplus
+from torch.nn.functional import softshrink as softshrink
+from torch.nn.functional import softsign as softsign
+from torch.nn.functional import tanh as tanh
+from torch.nn.functional import tanhshrink as tanhshrink
+from torch.nn.functional import threshold as threshold
+from torch.nn.functional import threshold_ as threshold_
+
+from rectifier.activations import output, paths, slope
+
+celu_, selu_ = F.celu_, F.selu_
+
+# Numbers of elements from which ours are used, measured on two cores with benchmarks/activations.py. An
+# autograd.Function costs about 10 µs forward and backward: 64 K elements are where the memory starts to matter, ELU
+# has won the time back by then because its backward no longer computes an exponential, PReLU at a quarter of it.
+OUTPUT_FROM = 1 << 16
+PRELU_FROM = 1 << 14
+"""From this many elements on, PReLU's own backward is used."""
+
+_SELU_SCALE = 1.0507009873554804934193349852946
+_SELU_ALPHA = 1.6732632423543772848170429916717
+# ELU's derivative read off a bfloat16 output would be 0 below z = −6: those keep their input, as torch does.
+_PRECISE = (torch.float32, torch.float64)
+
+
+def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:  # noqa: A002
+    """Apply Leaky ReLU, `z if z > 0 else negative_slope·z`, keeping only the output for backward.
+
+    The trap: from 65,536 elements on, changing the *output* in place (`h += skip`) makes backward raise, as it does
+    with `relu`; torch's `leaky_relu` forbids changing the *input* instead.
+
+    Args:
+        input: A floating-point tensor of any shape.
+        negative_slope: Slope for z ≤ 0. At 0 and below, the output does not tell the sign of z; torch's is used.
+        inplace: Overwrite the input; torch's own, and its own errors.
+
+    Returns:
+        A tensor of the input's shape, dtype and memory format.
+
+    Raises:
+        NotImplementedError: The input is not floating-point.
+
+    Example:
+        >>> leaky_relu(torch.tensor([-2.0, 0.0, 3.0]), 0.1)
+        tensor([-0.2000,  0.0000,  3.0000])
+
+    Source: Maas, Hannun & Ng 2013, section 3.
+    """
+    if torch.jit.is_scripting() or torch.compiler.is_compiling():
+        return F.leaky_relu(input, negative_slope, inplace)
+    return _leaky_relu(input, negative_slope, inplace)
+
+
+def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:  # noqa: A002
+    """Apply ELU, `z if z > 0 else alpha·(exp(z) − 1)`, keeping only the output for backward.
+
+    The trap: as for `leaky_relu`, do not change the output in place. Read off the output, the derivative of a
+    float32 unit is exactly 0 below z ≈ −17, where torch's is still 4e-8; `inplace=True` does the same in torch. In
+    half precision that would begin at −6, so that there the input is kept.
+
+    Args:
+        input: A floating-point tensor of any shape.
+        alpha: The value at −∞ is −alpha. At 0 and below torch's own is used.
+        inplace: Overwrite the input; torch's own, and its own errors.
+
+    Returns:
+        A tensor of the input's shape, dtype and memory format.
+
+    Raises:
+        NotImplementedError: The input is not floating-point.
+
+    Example:
+        >>> elu(torch.tensor([-2.0, 0.0, 3.0]))
+        tensor([-0.8647,  0.0000,  3.0000])
+
+    Source: Clevert, Unterthiner & Hochreiter 2016, arXiv:1511.07289, section 3.
+    """
+    if torch.jit.is_scripting() or torch.compiler.is_compiling():
+        return F.elu(input, alpha, inplace)
+    return _elu(input, alpha, inplace)
+
+
+def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:  # noqa: A002
+    """Apply CELU, `z if z > 0 else alpha·(exp(z/alpha) − 1)`; the traps, arguments and errors of `elu`.
+
+    Args:
+        input: A floating-point tensor of any shape.
+        alpha: Not 0; the derivative is continuous for every alpha.
+        inplace: Overwrite the input; torch's own.
+
+    Returns:
+        A tensor of the input's shape, dtype and memory format.
+
+    Raises:
+        RuntimeError: alpha is 0.
+
+    Example:
+        >>> celu(torch.tensor([-2.0, 0.0, 3.0]), alpha=2.0)
+        tensor([-1.2642,  0.0000,  3.0000])
+
+    Source: Barron 2017, arXiv:1704.07483.
+    """
+    if torch.jit.is_scripting() or torch.compiler.is_compiling():
+        return F.celu(input, alpha, inplace)
+    return _celu(input, alpha, inplace)
+
+
+def selu(input: Tensor, inplace: bool = False) -> Tensor:  # noqa: A002
+    """Apply SELU, `1.0507·(z if z > 0 else 1.6733·(exp(z) − 1))`; the traps of `elu`.
+
+    Args:
+        input: A floating-point tensor of any shape.
+        inplace: Overwrite the input; torch's own.
+
+    Returns:
+        A tensor of the input's shape, dtype and memory format.
+
+    Raises:
+        NotImplementedError: The input is not floating-point.
+
+    Example:
+        >>> selu(torch.tensor([-2.0, 0.0, 3.0]))
+        tensor([-1.5202,  0.0000,  3.1521])
+
+    Source: Klambauer et al. 2017, arXiv:1706.02515, equation 2.
+    """
+    if torch.jit.is_scripting() or torch.compiler.is_compiling():
+        return F.selu(input, inplace)
+    return _selu(input, inplace)
+
+
+def prelu(input: Tensor, weight: Tensor) -> Tensor:  # noqa: A002
+    """Apply PReLU, `z if z > 0 else weight·z` with learned slopes, without materialising the slopes' gradient.
+
+    Args:
+        input: A floating-point tensor of any shape.
+        weight: One slope, or one for each entry of dimension 1 of the input; of any sign. Same dtype and device.
+
+    Returns:
+        A tensor of the input's shape, dtype and memory format.
+
+    Raises:
+        RuntimeError: The slopes' shape, dtype or device does not fit; the text names the call to write instead.
+
+    Example:
+        >>> prelu(torch.tensor([[-2.0, -2.0]]), torch.tensor([0.25, -1.0]))
+        tensor([[-0.5000,  2.0000]])
+
+    Source: He et al. 2015, arXiv:1502.01852, section 2.1.
+    """
+    if torch.jit.is_scripting() or torch.compiler.is_compiling():
+        return F.prelu(input, weight)
+    return _prelu(input, weight)
+
+
+def relu_squared(input: Tensor, inplace: bool = False) -> Tensor:  # noqa: A002
+    """Apply squared ReLU, `max(0, z)²`; torch has none.
+
+    Args:
+        input: A tensor of any shape.
+        inplace: Overwrite the input with max(0, z) on the way; the result is another tensor.
+
+    Returns:
+        A tensor of the input's shape, dtype and memory format.
+
+    Raises:
+        TypeError: The input is not a tensor.
+
+    Example:
+        >>> relu_squared(torch.tensor([-2.0, 0.0, 3.0]))
+        tensor([0., 0., 9.])
+
+    Source: So et al. 2021, arXiv:2109.08668, section 4.
+    """
+    return F.relu(input, inplace).square()
+
+
+def _leaky_relu(z: Tensor, slope: float, inplace: bool) -> Tensor:
+    try:
+        if (
+            not inplace
+            and type(z) is Tensor
+            and z.numel() >= OUTPUT_FROM
+            and z.requires_grad
+            and slope > 0
+            and z.dtype in paths.FLOATING
+            and paths.plain(z)
+        ):
+            return output.leaky_relu(z, slope)
+        return F.leaky_relu(z, slope, inplace)
+    except (TypeError, RuntimeError) as error:
+        raise paths.explained(error, "leaky_relu", z) from None
+
+
+def _elu(z: Tensor, alpha: float, inplace: bool) -> Tensor:
+    try:
+        if not inplace and alpha > 0 and _keeps_exponential(z):
+            return output.elu(z, alpha, 1.0, 1.0)
+        return F.elu(z, alpha, inplace)
+    except (TypeError, RuntimeError) as error:
+        raise paths.explained(error, "elu", z) from None
+
+
+def _celu(z: Tensor, alpha: float, inplace: bool) -> Tensor:
+    try:
+        if not inplace and alpha > 0 and _keeps_exponential(z):
+            return output.elu(z, alpha, 1.0, 1.0 / alpha)
+        return F.celu(z, alpha, inplace)
+    except (TypeError, RuntimeError) as error:
+        raise paths.explained(error, "celu", z) from None
+
+
+def _selu(z: Tensor, inplace: bool) -> Tensor:
+    try:
+        if not inplace and _keeps_exponential(z):
+            return output.elu(z, _SELU_ALPHA, _SELU_SCALE, 1.0)
+        return F.selu(z, inplace)
+    except (TypeError, RuntimeError) as error:
+        raise paths.explained(error, "selu", z) from None
+
+
+def _keeps_exponential(z: Tensor) -> bool:
+    return type(z) is Tensor and z.numel() >= OUTPUT_FROM and z.requires_grad and z.dtype in _PRECISE and paths.plain(z)
+
+
+def _prelu(z: Tensor, slopes: Tensor) -> Tensor:
+    try:
+        if (
+            type(z) is Tensor
+            and z.numel() >= PRELU_FROM
+            and (z.requires_grad or slopes.requires_grad)
+            and z.dtype in paths.FLOATING
+            and z.dtype == slopes.dtype
+            and not torch.is_autocast_enabled("cpu")
+            and paths.plain(z, slopes)
+        ):
+            return slope.prelu(z, slopes)
+        return F.prelu(z, slopes)
+    except (TypeError, RuntimeError, AttributeError) as error:
+        raise paths.explained(error, "prelu", z, slopes) from None

@@ -1,0 +1,134 @@
+"""The family as modules, drop-in for `torch.nn`: same arguments, same `state_dict`, torch's class wherever it is best.
+
+`LeakyReLU`, `ELU`, `CELU`, `SELU` and `PReLU` are subclasses of torch's that call Rectifier's functions.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import GELU as GELU
+from torch.nn import Hardshrink as Hardshrink
+from torch.nn import Hardsigmoid as Hardsigmoid
+from torch.nn import Hardswish as Hardswish
+from torch.nn import Hardtanh as Hardtanh
+from torch.nn import LogSigmoid as LogSigmoid
+from torch.nn import Mish as Mish
+from torch.nn import ReLU as ReLU
+from torch.nn import ReLU6 as ReLU6
+from torch.nn import RReLU as RReLU
+from torch.nn import Sigmoid as Sigmoid
+from torch.nn import SiLU as SiLU
+from torch.nn import Softplus as Softplus
+from torch.nn import Softshrink as Softshrink
+from torch.nn import Softsign as Softsign
+from torch.nn import Tanh as Tanh
+from torch.nn import Tanhshrink as Tanhshrink
+from torch.nn import Threshold as Threshold
+
+from rectifier.activations import functional
+
+
+class LeakyReLU(torch.nn.LeakyReLU):
+    """`torch.nn.LeakyReLU` that keeps only its output for backward; see `functional.leaky_relu` for the trap.
+
+    Example:
+        >>> LeakyReLU(0.1)(torch.tensor([-2.0, 3.0]))
+        tensor([-0.2000,  3.0000])
+    """
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002, D102
+        return functional.leaky_relu(input, self.negative_slope, self.inplace)
+
+
+class ELU(torch.nn.ELU):
+    """`torch.nn.ELU` that keeps only its output for backward; see `functional.elu` for the trap.
+
+    Example:
+        >>> ELU()(torch.tensor([-2.0, 3.0]))
+        tensor([-0.8647,  3.0000])
+    """
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002, D102
+        return functional.elu(input, self.alpha, self.inplace)
+
+
+class CELU(torch.nn.CELU):
+    """`torch.nn.CELU` that keeps only its output for backward; see `functional.elu` for the trap.
+
+    Example:
+        >>> CELU(2.0)(torch.tensor([-2.0, 3.0]))
+        tensor([-1.2642,  3.0000])
+    """
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002, D102
+        return functional.celu(input, self.alpha, self.inplace)
+
+
+class SELU(torch.nn.SELU):
+    """`torch.nn.SELU` that keeps only its output for backward; see `functional.elu` for the trap.
+
+    Example:
+        >>> SELU()(torch.tensor([-2.0, 3.0]))
+        tensor([-1.5202,  3.1521])
+    """
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002, D102
+        return functional.selu(input, self.inplace)
+
+
+class PReLU(torch.nn.PReLU):
+    """`torch.nn.PReLU` with a backward that does not materialise the slopes' gradient.
+
+    The trap: weight decay pulls the slopes to 0, which is ReLU; leave `weight` out of it.
+
+    Args:
+        num_parameters: 1, or the size of dimension 1 of the input.
+        init: Every slope at the start.
+        device: Device of the slopes.
+        dtype: Dtype of the slopes, the input's.
+
+    Raises:
+        ValueError: `num_parameters` is not a positive integer.
+
+    Example:
+        >>> PReLU()(torch.tensor([-2.0, 3.0]))
+        tensor([-0.5000,  3.0000], grad_fn=<PreluKernelBackward0>)
+
+    Source: He et al. 2015, arXiv:1502.01852, section 2.1.
+    """
+
+    def __init__(self, num_parameters: int = 1, init: float = 0.25, device: Any = None, dtype: Any = None):
+        if not isinstance(num_parameters, int) or num_parameters < 1:
+            raise ValueError(
+                f"num_parameters is {num_parameters!r}: it must be 1, for one slope, or the number of channels, "
+                "which is the size of dimension 1 of the input."
+            )
+        super().__init__(num_parameters, init, device, dtype)
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002, D102
+        return functional.prelu(input, self.weight)
+
+
+class ReLUSquared(torch.nn.Module):
+    """Squared ReLU, `max(0, z)²`; torch has none.
+
+    Args:
+        inplace: Overwrite the input with max(0, z) on the way.
+
+    Example:
+        >>> ReLUSquared()(torch.tensor([-2.0, 3.0]))
+        tensor([0., 9.])
+
+    Source: So et al. 2021, arXiv:2109.08668, section 4.
+    """
+
+    def __init__(self, inplace: bool = False):
+        super().__init__()
+        self.inplace = inplace
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002, D102
+        return functional.relu_squared(input, self.inplace)
+
+    def extra_repr(self) -> str:  # noqa: D102
+        return "inplace=True" if self.inplace else ""

@@ -1,0 +1,65 @@
+"""When an own backward may stand in for torch's, and what to say when torch refuses an argument."""
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+from torch.overrides import has_torch_function
+
+FLOATING = frozenset({torch.float32, torch.float64, torch.bfloat16, torch.float16})
+
+
+def plain(*tensors: Tensor) -> bool:
+    """Tell whether these are ordinary CPU tensors in an ordinary eager call that autograd records.
+
+    Everything else (subclasses, function modes, `torch.func`, forward-mode AD, tracing, compilation, other devices,
+    sparse and nested layouts) takes torch's own operators, which know all of it. Call it last: it costs about 1 µs.
+    """
+    return (
+        torch.is_grad_enabled()
+        and all(
+            type(tensor) in (Tensor, torch.nn.Parameter)
+            and tensor.is_cpu
+            and tensor.layout is torch.strided
+            and not tensor.is_nested
+            for tensor in tensors
+        )
+        and not has_torch_function(tensors)
+        and not torch._C._are_functorch_transforms_active()
+        and forward_ad._current_level < 0
+        and not torch.jit.is_tracing()
+    )
+
+
+def explained(error: Exception, name: str, input: object, weight: object = None) -> Exception:  # noqa: A002
+    """Give torch's own exception again, of the same type, with what to do next after its words."""
+    hint = _hint(name, input, weight)
+    return type(error)(f"{error}\n{hint}") if hint else error
+
+
+def _hint(name: str, input: object, weight: object) -> str:  # noqa: A002
+    if not isinstance(input, Tensor):
+        return f"{name} takes a tensor first; this is a {type(input).__name__}: write torch.as_tensor(x)."
+    if not input.is_floating_point():
+        return f"{name} needs floating-point values; the input is {input.dtype}: write x.float() first."
+    if weight is None:
+        return ""
+    if not isinstance(weight, Tensor):
+        return f"{name} takes its slopes as a tensor: write torch.tensor([{weight!r}])."
+    if input.device != weight.device:
+        return f"The input is on {input.device}, the slopes are on {weight.device}: write module.to({str(input.device)!r})."
+    if input.dtype != weight.dtype:
+        return f"The input is {input.dtype}, the slopes are {weight.dtype}: write module.to({input.dtype})."
+    channels = input.shape[1] if input.dim() > 1 else 1
+    if weight.dim() > 1 or weight.numel() not in (1, channels):
+        return (
+            f"The slopes have shape {tuple(weight.shape)}, the input {tuple(input.shape)}: use one slope for all, "
+            f"PReLU(), or one for each entry of dimension 1, PReLU(num_parameters={channels})."
+            + _transformer_hint(input, weight)
+        )
+    return ""
+
+
+def _transformer_hint(input: Tensor, weight: Tensor) -> str:  # noqa: A002
+    if input.dim() > 2 and weight.dim() == 1 and input.shape[-1] == weight.numel():
+        return " The last dimension fits: move it to dimension 1, prelu(x.movedim(-1, 1), a).movedim(1, -1)."
+    return ""

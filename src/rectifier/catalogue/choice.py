@@ -1,0 +1,137 @@
+"""An activation with its parameter, as users write it: `name` or `name:parameter`."""
+
+import difflib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rectifier.catalogue.activation import Activation
+from rectifier.catalogue.table import CATALOGUE
+from rectifier.errors import UnknownActivation
+
+_FLAT_AT_ZERO = ("leaky_relu", "elu")
+_RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
+    "celu": (lambda alpha: alpha != 0, "other than 0"),
+    "softplus": (lambda beta: beta > 0, "above 0"),
+    "softshrink": (lambda width: width >= 0, "0 or more"),
+}
+# torch.nn lists these beside the activations, but no unit of theirs has a derivative of its own.
+_NOT_ELEMENTWISE = {
+    "softmax": "softmax divides by a sum over all units",
+    "softmax2d": "softmax divides by a sum over all channels",
+    "softmin": "softmin divides by a sum over all units",
+    "logsoftmax": "log_softmax subtracts a sum over all units",
+    "adaptivelogsoftmaxwithloss": "it is a loss over many units",
+    "glu": "glu multiplies one half of its units with the gates of the other half",
+    "multiheadattention": "attention mixes positions",
+}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """An activation with its parameter, as a user chose it.
+
+    Attributes:
+        activation: The row of the catalogue.
+        parameter: Its parameter; None exactly when the activation has none.
+    """
+
+    activation: Activation
+    parameter: float | None
+
+    @property
+    def spec(self) -> str:
+        """The text that `parse` reads back to this very choice: `leaky_relu:0.1`, `relu`."""
+        if self.parameter is None:
+            return self.activation.name
+        return f"{self.activation.name}:{self.parameter!r}"
+
+    @property
+    def gain(self) -> float:
+        """`Activation.gain` at this parameter."""
+        return self.activation.gain(self.parameter)
+
+    @property
+    def flat_below(self) -> float | None:
+        """`Activation.flat_below` at this parameter: a slope or alpha of 0 makes the left side flat."""
+        if self.activation.name == "threshold":
+            return self.parameter
+        if self.activation.name in _FLAT_AT_ZERO and self.parameter == 0:
+            return 0.0
+        return self.activation.flat_below
+
+
+def parse(text: str) -> Choice:
+    """Read `name` or `name:parameter` as a user writes it.
+
+    The trap: the choice always carries its parameter, `leaky_relu` is `leaky_relu:0.01`, so that one activation
+    has one spelling wherever it is stored.
+
+    Args:
+        text: A name of the catalogue, an alias, or torch's class name; upper case, `_` and `-` do not matter.
+
+    Returns:
+        The choice.
+
+    Raises:
+        UnknownActivation: The name is unknown, or the parameter is missing, not a finite number, out of range,
+            or given to an activation that has none.
+
+    Example:
+        >>> parse("LeakyReLU:0.1").spec
+        'leaky_relu:0.1'
+        >>> parse("swish").spec
+        'silu'
+    """
+    name, colon, written = text.strip().partition(":")
+    activation = _BY_KEY.get(_key(name))
+    if activation is None:
+        raise UnknownActivation(_unknown(text, name))
+    if not colon:
+        return Choice(activation, activation.default)
+    if activation.parameter is None:
+        hint = f" For a slope, write leaky_relu:{written}." if activation.name == "relu" and written else ""
+        raise UnknownActivation(
+            f"{text!r}: {activation.name} has no parameter to choose; write {activation.name}.{hint}"
+        )
+    try:
+        parameter = float(written)
+    except ValueError:
+        parameter = math.nan
+    example = f"write it like {activation.name}:{activation.default}"
+    if not math.isfinite(parameter):
+        raise UnknownActivation(
+            f"{text!r}: {written!r} is not a finite number for {activation.parameter}; {example}."
+        )
+    allowed, words = _RANGES.get(activation.name, (_any_number, ""))
+    if not allowed(parameter):
+        raise UnknownActivation(
+            f"{text!r}: the {activation.parameter} of {activation.name} must be {words}; {example}."
+        )
+    return Choice(activation, parameter)
+
+
+def _key(name: str) -> str:
+    return name.strip().lower().replace("_", "").replace("-", "")
+
+
+def _unknown(text: str, name: str) -> str:
+    if reason := _NOT_ELEMENTWISE.get(_key(name)):
+        return f"{text!r} is not an activation of single units: {reason}. Known are: {', '.join(CATALOGUE)}."
+    close = difflib.get_close_matches(_key(name), _BY_KEY, n=1, cutoff=0.6)
+    meant = f" Did you mean {_BY_KEY[close[0]].name}?" if close else ""
+    return (
+        f"{text!r} is not an activation that Rectifier knows.{meant} Known are: {', '.join(CATALOGUE)}. "
+        "A parameter follows a colon: leaky_relu:0.1, elu:1.0."
+    )
+
+
+def _any_number(_: float) -> bool:
+    return True
+
+
+_BY_KEY = {
+    _key(name): row for row in CATALOGUE.values() for name in (*row.aliases, row.module or row.name, row.name)
+}
+# Two rows share nn.GELU; its default is the exact form.
+_BY_KEY["gelu"] = CATALOGUE["gelu"]

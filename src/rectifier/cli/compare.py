@@ -1,0 +1,217 @@
+"""`rectifier compare`: arms × seeds of the user's own script, and a verdict with an interval."""
+
+import hashlib
+import os
+import shlex
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+from rich.progress import Progress as ProgressBar
+
+from rectifier.records import Comparison, Trial
+from rectifier.study.question import DEFAULT_ARMS, Question, Summary, arms_from, higher_is_better, script_digest
+
+if TYPE_CHECKING:
+    from rectifier.study.driver import Progress
+
+INTERRUPTED = 130
+_SHOWN_FAILURES = 3
+
+
+@click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.option("--arms", default=",".join(DEFAULT_ARMS), show_default=True, help="What to put in the place of ReLU.")
+@click.option("--seeds", default=12, show_default=True, type=click.IntRange(1, 10_000), help="Trainings per arm.")
+@click.option("--metric", default="loss", show_default=True, help="The loss, or a name given to rectifier.log.")
+@click.option("--maximize/--minimize", "maximize", default=None, help="The metric's direction [from its name].")
+@click.option(
+    "--summary",
+    type=click.Choice(["final", "best", "last-tenth"]),
+    help="One number per training [last-tenth for the loss, final for others].",
+)
+@click.option("--margin", type=click.FloatRange(0, min_open=True), help="Smallest difference that matters.")
+@click.option("--jobs", default=min(2, os.cpu_count() or 1), show_default=True, type=click.IntRange(1, 256))
+@click.option("--threads", type=click.IntRange(1, 1024), help="Threads per training [cores ÷ jobs].")
+@click.option("--timeout", type=click.FloatRange(0, min_open=True), help="Seconds after which a training is stopped.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder of the study.")
+@click.argument("command_line", metavar="[-m MODULE | SCRIPT] [ITS OPTIONS]", nargs=-1, type=click.UNPROCESSED)
+def command(
+    arms: str,
+    seeds: int,
+    metric: str,
+    maximize: bool | None,
+    summary: Summary | None,
+    margin: float | None,
+    jobs: int,
+    threads: int | None,
+    timeout: float | None,
+    out: Path | None,
+    command_line: tuple[str, ...],
+) -> None:
+    """Compare activations on your own script, paired by seed.
+
+    In the script's options {seed} is replaced by the training's seed, and {trial_dir} by a folder of its own. Without
+    {seed} the script is seeded from outside. The same command goes on where it was stopped.
+    """
+    script = script_digest(command_line)
+    folder = out or _default_folder(command_line, script)
+    question = Question(
+        command=command_line,
+        script=script,
+        arms=arms_from(arms),
+        seeds=seeds,
+        metric=metric,
+        summary=summary or ("last-tenth" if metric == "loss" else "final"),
+        higher_is_better=higher_is_better(metric) if maximize is None else maximize,
+        margin=margin,
+        threads=threads or _kept_threads(folder) or max(1, (os.cpu_count() or 1) // jobs),
+    )
+    comparison = _run(question, folder, jobs, timeout)
+    _print(comparison, folder)
+
+
+def _default_folder(command_line: tuple[str, ...], script: str | None) -> Path:
+    """The same for the same script and options, so that the same command continues it; more seeds or arms extend it."""
+    stem = Path(command_line[0]).stem if command_line[0] != "-m" else "-".join(command_line[1:2])
+    text = "\0".join([script or "", *command_line])
+    return Path("rectifier-runs") / f"compare-{stem}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def _kept_threads(folder: Path) -> int | None:
+    """Those of the study that is being continued: other --jobs must not make its trainings count as other ones."""
+    from rectifier.study.archive import kept_question  # noqa: PLC0415 (scipy, which --help does not need)
+
+    kept = kept_question(folder)
+    return None if kept is None else kept.threads
+
+
+def _run(question: Question, folder: Path, jobs: int, timeout: float | None) -> Comparison:
+    from rectifier.study.driver import Interrupted, run_study  # noqa: PLC0415 (scipy, which --help does not need)
+    from rectifier.study.trial import ScriptLauncher  # noqa: PLC0415
+
+    launcher = ScriptLauncher(timeout)
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        with _Display(question, jobs) as display:
+            return run_study(
+                question, folder, launcher, jobs=jobs, on_progress=display.update, stop_running=launcher.stop
+            )
+    except Interrupted:
+        click.echo(
+            f"\nStopped; what had ended is kept in {folder}. The same command goes on from there:\n"
+            f"    {shlex.join(['rectifier', *sys.argv[1:]])}",
+            err=True,
+        )
+        sys.exit(INTERRUPTED)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+class _Display:
+    """Progress on standard error: a bar with the time left on a terminal, a line per training elsewhere."""
+
+    def __init__(self, question: Question, jobs: int) -> None:
+        self._question = question
+        self._jobs = jobs
+        self._console = Console(stderr=True)
+        self._bar = ProgressBar(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[left]}"),
+            console=self._console,
+            disable=not self._console.is_terminal,
+        )
+        self._task = self._bar.add_task("first training", left="")
+        self._predicted = False
+
+    def __enter__(self) -> "_Display":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._bar.stop()
+
+    def update(self, progress: "Progress") -> None:
+        missing = progress.total - progress.done
+        if progress.trial is None:
+            self._opening(progress)
+        elif not self._console.is_terminal:
+            self._line(progress.trial, progress)
+        if progress.seconds_left is not None and not self._predicted and missing:
+            self._predicted = True
+            one = progress.mean_seconds or 0.0
+            self._say(
+                f"One training takes about {_duration(one)}; {missing} more, {min(self._jobs, missing)} at a time: "
+                f"about {_duration(progress.seconds_left)}. Ctrl-C stops and keeps what has ended."
+            )
+        left = "" if progress.seconds_left is None or not missing else f"about {_duration(progress.seconds_left)} left"
+        self._bar.update(
+            self._task,
+            description="trainings" if progress.done else "first training",
+            completed=progress.done,
+            total=progress.total,
+            left=left,
+        )
+
+    def _opening(self, progress: "Progress") -> None:
+        arms = len(self._question.arms)
+        self._say(
+            f"{progress.total} trainings: {self._question.seeds} seeds × (as is, {arms} "
+            f"{'arm' if arms == 1 else 'arms'}, placebo), {self._question.threads} "
+            f"{'thread' if self._question.threads == 1 else 'threads'} each."
+        )
+        if progress.done:
+            self._say(f"{progress.done} of them have ended earlier and are not repeated.")
+        else:
+            self._say("The first one runs alone, to predict what the rest will cost.")
+
+    def _line(self, trial: Trial, progress: "Progress") -> None:
+        value = "" if trial.metric is None else f"{self._question.metric} {trial.metric:.5g}"
+        result = ", ".join(part for part in (value, trial.failed) if part)
+        self._say(
+            f"[{progress.done}/{progress.total}] {trial.arm}, seed {trial.seed}: {result} ({_duration(trial.seconds)})"
+        )
+
+    def _say(self, text: str) -> None:
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if seconds < 6_000:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3_600:.1f} h"
+
+
+def _print(comparison: Comparison, folder: Path) -> None:
+    from rectifier.report.text import print_comparison  # noqa: PLC0415
+    from rectifier.study.trial import OUTPUT  # noqa: PLC0415
+
+    console = Console()
+    print_comparison(comparison, console)
+    failed = [trial for trial in comparison.trials if trial.failed is not None]
+    for trial in failed[:_SHOWN_FAILURES]:
+        log = (folder / trial.run).parent / OUTPUT if trial.run else folder
+        _plain(console, f"Failed: {trial.arm}, seed {trial.seed} ({trial.failed}); what it printed: {log}")
+    if len(failed) > _SHOWN_FAILURES:
+        _plain(console, f"... and {len(failed) - _SHOWN_FAILURES} more.")
+    _plain(
+        console, f"\nKept in {folder}. Next:\n    {shlex.join(['rectifier', 'report', str(folder)])} --html page.html"
+    )
+
+
+def _plain(console: Console, text: str) -> None:
+    console.print(text, highlight=False, markup=False, soft_wrap=True)

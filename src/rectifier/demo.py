@@ -1,0 +1,331 @@
+"""`rectifier demo`: a deep ReLU network dies on real digits, is explained, treated, and compared.
+
+Nothing is scripted. Every number and every sentence comes from the trainings that run while you watch.
+"""
+
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+import rectifier
+from rectifier.records import Comparison, Diagnosis, Manifest, Process, Run, Series, Trial
+from rectifier.study.deaths import Deaths, first_silent_layer, summarise_deaths
+
+if TYPE_CHECKING:
+    from rectifier.study.ensemble import Ensemble
+
+BASELINE = "relu"
+PLACEBO = "placebo"
+ARMS = ("leaky_relu:0.01", "leaky_relu:0.1", "leaky_relu:0.3", "prelu:0.25", "elu:1.0")
+METRIC = "test accuracy"
+HIDDEN_LAYERS, WIDTH = 20, 8
+PAGE = "rectifier-demo.html"
+_NUMBER = re.compile(r"[-+]?\d[\d.,e+%-]*")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Demo:
+    """What one demonstration found.
+
+    Attributes:
+        comparison: All arms and verdicts.
+        deaths: What fell silent under the baseline.
+        example: A baseline run that died (or the one with most dead units), and its diagnosis.
+        curves: Test accuracy after each epoch, one series per seed, by arm.
+    """
+
+    comparison: Comparison
+    deaths: Deaths
+    example: tuple[Run, Diagnosis]
+    curves: Mapping[str, Sequence[Series]]
+
+
+@click.command()
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Other seed, other numbers.")
+@click.option("--seeds", default=16, show_default=True, type=click.IntRange(1, 256), help="Trainings per arm.")
+@click.option("--html", "page", type=click.Path(dir_okay=False, path_type=Path), help=f"Page to write [{PAGE}].")
+@click.option("--no-html", is_flag=True, help="Write no page.")
+def command(seed: int, seeds: int, page: Path | None, no_html: bool) -> None:
+    """See a deep ReLU network die on real digits, be explained, treated and compared, in under a minute."""
+    console = Console()
+    with _progress_bar() as progress:
+        demo = run_demo(seed, seeds, console, progress=progress)
+    if not no_html:
+        written = write_page(demo, page or Path(PAGE))
+        console.print(f"\nPage with plots: {written}", soft_wrap=True, highlight=False)
+    console.print(
+        "\nNow your own training script, unchanged:\n"
+        "    rectifier run train.py            what its units do, and why\n"
+        "    rectifier compare train.py        whether another activation would help it",
+        highlight=False,
+    )
+
+
+def run_demo(
+    seed: int,
+    seeds: int,
+    console: Console,
+    *,
+    epochs: int = 25,
+    replace_all_by: str | None = None,
+    progress: Progress | None = None,
+) -> Demo:
+    """Train all arms, print what happened and what may be said about it.
+
+    Args:
+        seed: Chooses the initial weights and data orders of all trainings.
+        seeds: Trainings per arm.
+        console: Where the text goes.
+        epochs: Passes over the training set.
+        replace_all_by: Train every arm with this activation instead of its own; with `relu` the very same code
+            must find no help anywhere.
+        progress: A started progress display, or None.
+
+    Returns:
+        Everything that was found, for the page.
+    """
+    from rectifier.diagnosis import diagnose  # noqa: PLC0415 (torch-free, but --help needs neither)
+    from rectifier.report.text import print_comparison  # noqa: PLC0415
+
+    started = time.perf_counter()
+    _print_opening(console, seeds, epochs)
+    ensembles = _train_all(seed, seeds, epochs, replace_all_by, progress)
+    baseline = ensembles[BASELINE]
+    trials = {arm: ensemble.trials(arm) for arm, ensemble in ensembles.items()}
+    processes = [baseline.process(member) for member in range(seeds)]
+    diagnoses = [diagnose(process) for process in processes]
+    deaths = summarise_deaths(processes)
+    _print_deaths(console, trials[BASELINE], deaths, diagnoses, processes)
+    comparison = _compare(trials, seed, epochs, time.perf_counter() - started)
+    console.print()
+    print_comparison(comparison, console)
+    member = _example(trials[BASELINE])
+    run = _as_run(processes[member], member, seed)
+    curves = {arm: _accuracy_curves(ensemble) for arm, ensemble in ensembles.items()}
+    return Demo(comparison, deaths, (run, diagnoses[member]), curves)
+
+
+def _progress_bar() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    )
+
+
+def _print_opening(console: Console, seeds: int, epochs: int) -> None:
+    console.print("A deep, plain ReLU network on handwritten digits", style="bold")
+    console.print(
+        f"{HIDDEN_LAYERS} hidden layers of {WIDTH} units, He-normal weights, zero biases, Adam, {epochs} epochs; "
+        f"{seeds} trainings per activation, each from its own random weights, on 1,400 images.\n",
+        highlight=False,
+    )
+
+
+def _train_all(
+    seed: int, seeds: int, epochs: int, replace_all_by: str | None, progress: Progress | None
+) -> dict[str, "Ensemble"]:
+    import torch  # noqa: PLC0415 (a second and a half that --help does not need)
+
+    from rectifier.catalogue import parse  # noqa: PLC0415
+    from rectifier.datasets import digits  # noqa: PLC0415
+    from rectifier.study.ensemble import Network, Recipe, draws_for, train_ensemble  # noqa: PLC0415
+
+    data = digits()
+    network = Network(data.train_inputs.shape[1], HIDDEN_LAYERS, WIDTH, data.classes)
+    ensembles = {}
+    threads = torch.get_num_threads()
+    # Matrices of 64 × 8 gain nothing from a second thread, and on busy cores its barriers cost a factor of ten.
+    torch.set_num_threads(1)
+    try:
+        for arm in (BASELINE, *ARMS, PLACEBO):
+            # Every second step of the baseline is observed, because its deaths are told step by step.
+            recipe = Recipe(epochs=epochs, observe_every=2 if arm == BASELINE else 0)
+            advance = _task(progress, f"{arm}: {seeds} trainings", recipe.epochs)
+            choice = parse(replace_all_by or (BASELINE if arm == PLACEBO else arm))
+            draws = draws_for(seed, seeds, placebo=arm == PLACEBO)
+            ensembles[arm] = train_ensemble(data, network, recipe, choice, draws, on_epoch=advance)
+    finally:
+        torch.set_num_threads(threads)
+    return ensembles
+
+
+def _task(progress: Progress | None, description: str, total: int) -> Callable[[int], None]:
+    if progress is None:
+        return lambda epoch: None
+    task = progress.add_task(description, total=total)
+    return lambda epoch: progress.update(task, completed=epoch)
+
+
+def _compare(trials: Mapping[str, Sequence[Trial]], seed: int, epochs: int, seconds: float) -> Comparison:
+    from rectifier.study.statistics import compare_trials  # noqa: PLC0415 (scipy)
+
+    return compare_trials(
+        [trial for arm in trials.values() for trial in arm],
+        baseline=BASELINE,
+        placebo=PLACEBO,
+        arms=ARMS,
+        metric=METRIC,
+        higher_is_better=True,
+        title="Digits, a deep plain network: does another activation help?",
+        seconds=seconds,
+        settings={
+            "network": f"64 inputs, {HIDDEN_LAYERS} hidden layers of {WIDTH} units, 10 outputs",
+            "data": "scikit-learn's digits, 1,400 to train, 397 to test",
+            "training": f"He-normal weights, zero biases, Adam 0.005, batches of 64, {epochs} epochs",
+            "failure": "constant output on the test set, or a number that is not finite",
+            "seed": str(seed),
+        },
+    )
+
+
+def _print_deaths(
+    console: Console,
+    trials: Sequence[Trial],
+    deaths: Deaths,
+    diagnoses: Sequence[Diagnosis],
+    processes: Sequence[Process],
+) -> None:
+    def say(text: str) -> None:
+        console.print(text, highlight=False, markup=False)
+
+    console.print("What happened under ReLU", style="bold")
+    constant = [trial for trial in trials if trial.failed == "constant output"]
+    if constant:
+        say(
+            f"{len(constant)} of {len(trials)} trainings ended as a constant: they give every test image the "
+            f"same answer, with an accuracy of {_range([trial.metric for trial in constant])}."
+        )
+    else:
+        say(f"None of the {len(trials)} trainings ended as a constant.")
+    if diverged := sum(trial.failed == "diverged" for trial in trials):
+        say(f"{diverged} of {len(trials)} ended with numbers that are not finite.")
+    dead = sorted(trial.dead_fraction for trial in trials if trial.dead_fraction is not None)
+    if dead:
+        say(
+            f"At the end {100 * dead[len(dead) // 2]:.0f} % of all units are dead in the median training (from "
+            f"{100 * dead[0]:.0f} to {100 * dead[-1]:.0f} %): they fire on none of the 1,400 training images."
+        )
+    say(_silent_layers(deaths, processes))
+    if (others := len(constant) - len(deaths.layers)) > 0:
+        say(f"In {others} of the constant ones every layer still has a unit that fires on some image.")
+    for cause, count in _causes(diagnoses, processes):
+        say(f"Why, in {count} of {len(deaths.layers)} (in the numbers of the first): {cause}.")
+
+
+def _silent_layers(deaths: Deaths, processes: Sequence[Process]) -> str:
+    when = deaths.last_fired
+    if when is None:
+        return "No whole layer fell silent."
+    layers = ", ".join(f"{label} ({_times(count)})" for label, count in deaths.by_layer)
+    steps = processes[0].snapshots[-1].cost.steps
+    interval = max(layer.interval for layer in deaths.layers)
+    first, median, last = (_step(step) for step in when)
+    return (
+        f"A whole layer fell silent in {len(deaths.layers)} of {deaths.runs} trainings, and no gradient has passed "
+        f"below it since. The first to go: {layers}. It last fired {median} of {steps} (median; earliest {first}, "
+        f"latest {last}; known to within {interval} steps)."
+    )
+
+
+def _step(step: int) -> str:
+    return "never" if step < 0 else f"at step {step}"
+
+
+def _times(count: int) -> str:
+    return "1 training" if count == 1 else f"{count} trainings"
+
+
+def _range(values: Sequence[float | None]) -> str:
+    known = sorted(value for value in values if value is not None)
+    if not known:
+        return "no number"
+    low, high = f"{known[0]:.3f}", f"{known[-1]:.3f}"
+    return low if low == high else f"{low} to {high}"
+
+
+def _causes(diagnoses: Sequence[Diagnosis], processes: Sequence[Process]) -> list[tuple[str, int]]:
+    """The diagnosis's own words on the first silent layers, taken together where only numbers differ."""
+    told: dict[str, list[str]] = {}
+    for process, diagnosis in zip(processes, diagnoses, strict=True):
+        layer = first_silent_layer(process)
+        if layer is not None:
+            spoken = [finding.cause for finding in diagnosis.findings if finding.site == layer.label]
+            cause = spoken[0] if spoken else "cause unknown"
+            told.setdefault(_NUMBER.sub("#", cause), []).append(cause.rstrip("."))
+    return sorted(((causes[0], len(causes)) for causes in told.values()), key=lambda told: -told[1])
+
+
+def _example(trials: Sequence[Trial]) -> int:
+    """The first training that failed, or the one with most dead units."""
+    return max(range(len(trials)), key=lambda i: (trials[i].failed is not None, trials[i].dead_fraction or 0.0, -i))
+
+
+def _as_run(process: Process, member: int, seed: int) -> Run:
+    manifest = Manifest(
+        name=f"demo: {BASELINE}, training {member + 1}",
+        command=(),
+        folder="",
+        started=datetime.now().astimezone().isoformat(timespec="seconds"),
+        rectifier=rectifier.__version__,
+        python=sys.version.split()[0],
+    )
+    notes = {
+        "observed": "every second step; a pass over all 1,400 training images after each epoch",
+        "seed": str(seed),
+    }
+    return Run(manifest=manifest, processes=(process,), notes=notes)
+
+
+def _accuracy_curves(ensemble: "Ensemble") -> list[Series]:
+    import numpy as np  # noqa: PLC0415
+
+    steps_per_epoch = len(ensemble.loss) // len(ensemble.accuracy)
+    steps = np.arange(1, len(ensemble.accuracy) + 1, dtype=np.int64) * steps_per_epoch - 1
+    return [Series(steps=steps, values=values) for values in ensemble.accuracy.T]
+
+
+def write_page(demo: Demo, wanted: Path) -> Path:
+    """Write the self-contained page beside what is there already, never over it.
+
+    Args:
+        demo: What to show.
+        wanted: The name to take; `-2`, `-3`, … is added when it is taken.
+
+    Returns:
+        Where it was written: in a temporary directory when the wanted folder cannot be written.
+    """
+    from rectifier.report.page import comparison_page  # noqa: PLC0415 (plotly)
+
+    text = comparison_page(demo.comparison, example=demo.example, curves=demo.curves)
+    try:
+        return _write_new(text, wanted)
+    except OSError:
+        return _write_new(text, Path(tempfile.mkdtemp(prefix="rectifier-")) / wanted.name)
+
+
+def _write_new(text: str, wanted: Path) -> Path:
+    number = 1
+    while True:
+        name = wanted if number == 1 else wanted.with_stem(f"{wanted.stem}-{number}")
+        try:
+            with name.open("x", encoding="utf-8") as file:
+                file.write(text)
+        except FileExistsError:
+            number += 1
+        else:
+            return name

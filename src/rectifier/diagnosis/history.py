@@ -1,0 +1,180 @@
+"""What one site's windows say together: the state of every unit, with the sample size that it rests on."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rectifier.catalogue import parse
+from rectifier.diagnosis import thresholds as limit
+from rectifier.records import FloatArray, IntArray, Process, Site, SiteWindow, Snapshot
+
+BoolArray = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class UnitStates:
+    """Each unit's state at the end of what was observed; the masks are disjoint except `stuck`.
+
+    Attributes:
+        dead: Silent on enough samples for the definition.
+        suspected: Silent, on too few.
+        rare: Fired, on less than 1 % of the samples.
+        stuck: Silent, whatever the activation; equal to dead or suspected where silence means no gradient.
+        n: (U,) distinct samples of the silence; visits where samples could not be told apart.
+        bound: (U,) 95 % upper bound on the firing rate, NaN where only visits are known.
+        whole_data: (U,) whether the silence covers every sample that the training showed.
+        born: (U,) never fired since the first observation.
+        last_fired: (U,) last observed step at which it fired, -1 for never.
+    """
+
+    dead: BoolArray
+    suspected: BoolArray
+    rare: BoolArray
+    stuck: BoolArray
+    n: IntArray
+    bound: FloatArray
+    whole_data: BoolArray
+    born: BoolArray
+    last_fired: IntArray
+
+    @property
+    def silent(self) -> BoolArray:
+        """Units without any sign of life at the end: dead, suspected or stuck."""
+        return self.dead | self.suspected | self.stuck
+
+
+@dataclass(frozen=True)
+class SiteHistory:
+    """A site and all of its windows.
+
+    Attributes:
+        index: Position among the process's sites, which is the order of their first call.
+        last: The process's last snapshot.
+    """
+
+    index: int
+    site: Site
+    windows: tuple[SiteWindow, ...]
+    snapshots: tuple[Snapshot, ...]
+    last: Snapshot
+
+    @cached_property
+    def flat_when_silent(self) -> bool:
+        """Whether f′(z) = 0 wherever the unit does not fire: true of ReLU, not of Leaky ReLU."""
+        flat = parse(self.site.activation).flat_below
+        return flat is not None and flat >= 0.0
+
+    @cached_property
+    def counts_tokens(self) -> bool:
+        """Whether the site's samples are tokens of sequences."""
+        where = self.site.unit_axis
+        return where.startswith("last of ") and not where.startswith(("last of 1 ", "last of 2 "))
+
+    @cached_property
+    def states(self) -> UnitStates | None:
+        """State of each unit; None where the units are unknown or nothing was counted."""
+        if self.site.units is None or not self.windows:
+            return None
+        end = self.windows[-1]
+        never = end.last_fired < 0
+        enough = never | (end.silent_visits >= limit.LEAST_VISITS)
+        silent = (end.silent_visits > 0) & enough
+        known = end.silent_distinct
+        n = end.silent_visits if known is None else known
+        whole = np.zeros(len(n), np.bool_)
+        bound = np.full(len(n), np.nan)
+        sure = whole
+        if known is not None:
+            bound = 1.0 - limit.CONFIDENCE_MISS ** (1.0 / np.maximum(known, 1))
+            total = self.last.distinct_samples
+            if total is not None and self.last.visits_since_new >= total:
+                whole = known >= total
+            sure = whole | self._enough_samples(known, end.silent_visits)
+        dead = silent & sure & self.flat_when_silent
+        return UnitStates(
+            dead=dead,
+            suspected=silent & ~sure & self.flat_when_silent,
+            rare=self._rare & ~silent,
+            stuck=silent,
+            n=n,
+            bound=bound,
+            whole_data=whole,
+            born=never,
+            last_fired=end.last_fired,
+        )
+
+    def _enough_samples(self, distinct: IntArray, visits: IntArray) -> BoolArray:
+        if self.counts_tokens:
+            return (visits >= limit.DEAD_TOKENS) & (distinct >= limit.DEAD_SEQUENCES)
+        return distinct >= limit.DEAD_SAMPLES
+
+    @cached_property
+    def recent(self) -> tuple[IntArray, int]:
+        """(U,) samples on which each unit fired, and their number, over the last windows that hold enough of them."""
+        fired, visits = np.zeros_like(self.windows[-1].fired), 0
+        for window in reversed(self.windows):
+            fired, visits = fired + window.fired, visits + window.visits
+            if visits >= limit.DEAD_SAMPLES:
+                break
+        return fired, visits
+
+    @property
+    def _rare(self) -> BoolArray:
+        fired, visits = self.recent
+        few: BoolArray = (fired > 0) & (fired < limit.RARE_FRACTION * visits) & (visits >= limit.LEAST_VISITS)
+        return few
+
+    @cached_property
+    def silent_shares(self) -> tuple[tuple[int, float], ...]:
+        """(step, share of units in the middle of a silence at that step), window by window.
+
+        A silence is a run of windows in which the unit never fired, with enough visits to mean something; one at
+        the end counts as soon as it is long enough to be suspected.
+        """
+        if self.states is None:
+            return ()
+        quiet = np.array([window.fired == 0 for window in self.windows])
+        visits = np.array([window.visits for window in self.windows])
+        counted = np.zeros_like(quiet)
+        run = np.zeros(quiet.shape[1], np.int64)
+        for index, row in enumerate(quiet):
+            run = np.where(row, run + visits[index], 0)
+            counted[index] = run >= limit.LEAST_VISITS
+        # A run counts as a whole as soon as its end shows that it was long enough.
+        for index in range(len(quiet) - 2, -1, -1):
+            counted[index] |= quiet[index] & counted[index + 1]
+        counted[-1] |= self.states.stuck
+        for index in range(len(quiet) - 2, -1, -1):
+            counted[index] |= quiet[index] & counted[index + 1]
+        shares = counted.mean(axis=1)
+        return tuple((int(window.steps[-1]), float(share)) for window, share in zip(self.windows, shares, strict=True))
+
+    def steps(self) -> IntArray:
+        """All observed steps of the site."""
+        return np.concatenate([window.steps for window in self.windows])
+
+    def delta(self) -> FloatArray:
+        """‖∂L/∂z‖ per sample at each of them."""
+        return np.concatenate([window.delta for window in self.windows])
+
+    def update(self) -> FloatArray:
+        """‖Δw‖/‖w‖ of the weight that feeds the site, at each of them."""
+        return np.concatenate([window.update for window in self.windows])
+
+
+def read_histories(process: Process) -> tuple[SiteHistory, ...]:
+    """One history per site that was ever counted, in the order of the sites."""
+    if not process.snapshots:
+        return ()
+    last = process.snapshots[-1]
+    histories = []
+    for index, site in enumerate(process.sites):
+        pairs = [
+            (window, snapshot) for snapshot in process.snapshots for window in snapshot.windows if window.site == index
+        ]
+        if pairs:
+            windows, snapshots = zip(*pairs, strict=True)
+            histories.append(SiteHistory(index, site, windows, snapshots, last))
+    return tuple(histories)

@@ -1,0 +1,157 @@
+"""The parent's side: start the real interpreter, pass signals on, and give its exit code back.
+
+The script is not run inside of this process: importing torch before the user's `__main__` exists breaks spawned
+workers. Everything of ours enters through a private `sitecustomize` on PYTHONPATH.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import IO
+
+_BOOTSTRAP = Path(__file__).parent / "bootstrap"
+_PACKAGE = Path(__file__).parents[2]
+_FORWARDED = ("SIGTERM", "SIGHUP")
+TIMED_OUT = 124
+"""What `start` returns for a script that ran past its timeout, as `timeout(1)` does."""
+
+_Stream = int | IO[bytes] | IO[str] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """A script to be started, and what is to be observed or changed in it.
+
+    Attributes:
+        command: The script and its arguments, or `-m`, a module and its arguments.
+        folder: The run folder, which exists already.
+        swap: Activations to replace: `relu=leaky_relu:0.1`.
+        budget: Largest share of the training time that watching may take.
+        every: Observe every so many steps instead.
+        seed: Seed torch, random and numpy as soon as torch is imported; for comparisons only.
+        threads: Threads of the script's numerical libraries; None leaves them alone.
+        own_group: Put the script into a process group of its own, which a timeout ends as a whole.
+    """
+
+    command: tuple[str, ...]
+    folder: Path
+    swap: tuple[str, ...] = ()
+    budget: float = 0.01
+    every: int | None = None
+    seed: int | None = None
+    threads: int | None = None
+    own_group: bool = False
+
+
+def start(
+    launch: Launch,
+    *,
+    stdin: _Stream = None,
+    stdout: _Stream = None,
+    stderr: _Stream = None,
+    timeout: float | None = None,
+    started: Callable[[subprocess.Popen[bytes]], None] = lambda process: None,
+) -> int:
+    """Run a script to its end under observation.
+
+    While it runs, Ctrl-C is the script's own affair, and SIGTERM and SIGHUP are passed on to it.
+
+    Args:
+        launch: What to start.
+        stdin: As for `subprocess.Popen`; None shares this process's.
+        stdout: Likewise.
+        stderr: Likewise.
+        timeout: Seconds after which the script is killed.
+        started: Called with the process, for a driver that must be able to end it.
+
+    Returns:
+        The exit code as a shell sees it: 128 + n after a death by signal n, `TIMED_OUT` after the timeout.
+
+    Raises:
+        OSError: The interpreter could not be started.
+    """
+    with _signals() as forward_to:
+        process = subprocess.Popen(
+            [sys.executable, *launch.command],
+            env=_environment(launch),
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            start_new_session=launch.own_group,
+        )
+        forward_to.append(process)
+        try:
+            started(process)
+            code = process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            _kill(process, group=launch.own_group)
+            process.wait()
+            return TIMED_OUT
+        except BaseException:
+            # Somebody is leaving in a hurry (an error in a driver's thread): a script must not stay behind.
+            _kill(process, group=launch.own_group)
+            raise
+    return code if code >= 0 else 128 - code
+
+
+def _environment(launch: Launch) -> dict[str, str]:
+    environment = dict(os.environ)
+    own = environment.get("PYTHONPATH")
+    # An empty entry would put the current directory before the standard library.
+    environment["PYTHONPATH"] = os.pathsep.join([str(_BOOTSTRAP), own]) if own else str(_BOOTSTRAP)
+    settings = {
+        "folder": str(launch.folder.absolute()),
+        "swap": list(launch.swap),
+        "budget": launch.budget,
+        "every": launch.every,
+        "seed": launch.seed,
+        "package": str(_PACKAGE),
+    }
+    environment["RECTIFIER_LAUNCH"] = json.dumps(settings)
+    if launch.threads is not None:
+        environment.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(launch.threads)))
+    return environment
+
+
+def _kill(process: subprocess.Popen[bytes], *, group: bool) -> None:
+    if group and hasattr(os, "killpg"):
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+    else:
+        process.kill()
+
+
+@contextmanager
+def _signals() -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Within it, Ctrl-C does nothing here and terminating signals go to the processes in the list."""
+    processes: list[subprocess.Popen[bytes]] = []
+    if threading.current_thread() is not threading.main_thread():
+        # Only the main thread may set handlers; a driver that starts scripts from threads has its own.
+        yield processes
+        return
+
+    def nothing(number: int, frame: FrameType | None) -> None:
+        """A handler, not SIG_IGN: ignored signals would be inherited by the script."""
+
+    def forward(number: int, frame: FrameType | None) -> None:
+        for process in processes:
+            process.send_signal(number)
+
+    handlers = {signal.SIGINT: nothing}
+    handlers.update({getattr(signal, name): forward for name in _FORWARDED if hasattr(signal, name)})
+    previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    try:
+        yield processes
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,3 @@
+"""Activations as modules, drop-in for `torch.nn`; `rectifier.activations.nn` defines them."""
+
+from rectifier.activations.nn import *  # noqa: F403

@@ -1,0 +1,253 @@
+"""Runs all trials of a question, a few at a time, and keeps each one the moment it has ended.
+
+Only this thread writes. A kill at any moment loses the trials that were running and nothing else; the same question
+on the same folder goes on with what is missing.
+"""
+
+import itertools
+import math
+import re
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rectifier.errors import NothingToCompare
+from rectifier.records import Comparison, Trial
+from rectifier.study.archive import Archive, open_archive, weigh
+from rectifier.study.question import BASELINE, PLACEBO, TREATED, Question, TrialSpec
+from rectifier.study.trial import CONSTANT, OUTPUT, activations_seen, last_lines, logged_names
+
+Launcher = Callable[[TrialSpec, Question, Path], Trial]
+"""Runs one trial in a new folder of its own and tells how it ended."""
+
+
+class Interrupted(Exception):
+    """Ctrl-C or SIGTERM: everything that had ended is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a study is.
+
+    Attributes:
+        trial: What ended last, None before the first.
+        done: Finished trials of this question, those of earlier drivers included.
+        total: All of them.
+        mean_seconds: Of the finished ones, None before the first has ended.
+        seconds_left: Their mean × those missing ÷ those running at once.
+    """
+
+    trial: Trial | None
+    done: int
+    total: int
+    mean_seconds: float | None
+    seconds_left: float | None
+
+
+def run_study(
+    question: Question,
+    folder: Path,
+    launcher: Launcher,
+    *,
+    jobs: int = 1,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+    stop_running: Callable[[], None] = lambda: None,
+) -> Comparison:
+    """Run what is missing and weigh the whole.
+
+    The first baseline trial runs alone: it tells what the study will cost, and whether there is a metric at all.
+
+    Args:
+        question: What to compare.
+        folder: The study's folder; created when missing, continued when not.
+        launcher: Runs one trial.
+        jobs: Trials at a time.
+        on_progress: Called before the first trial and after each.
+        stop_running: Called once on an interruption, to end the trials that are running.
+
+    Raises:
+        NothingToCompare: The script gave no metric, failed as it is on its first two seeds, or gives the same
+            results whatever the seed; the text says what to do.
+        Interrupted: On Ctrl-C, after everything that had ended was kept.
+    """
+    with open_archive(folder) as archive:
+        study = _Study(question, folder, launcher, jobs, archive, on_progress, stop_running)
+        try:
+            study.run()
+        except KeyboardInterrupt:
+            raise Interrupted from None
+        finally:
+            study.close()
+        return weigh(question, archive.trials(), archive.seconds())
+
+
+class _Study:
+    def __init__(
+        self,
+        question: Question,
+        folder: Path,
+        launcher: Launcher,
+        jobs: int,
+        archive: Archive,
+        on_progress: Callable[[Progress], None],
+        stop_running: Callable[[], None],
+    ) -> None:
+        self._question = question
+        self._folder = folder
+        self._launcher = launcher
+        self._jobs = jobs
+        self._archive = archive
+        self._on_progress = on_progress
+        self._stop_running = stop_running
+        self._began = time.perf_counter()
+        archive.keep_question(question)
+        self._plan = list(question.plan())
+        recorded = archive.trials()
+        self._done = {spec.key: recorded[spec.key] for spec in self._plan if spec.key in recorded}
+
+    def run(self) -> None:
+        self._refuse_identical()
+        self._tell(None)
+        if not self._done:
+            self._run_first()
+        todo = [spec for spec in self._plan if spec.key not in self._done]
+        # The second seed of the script as it is comes early: it shows whether seeds change anything at all.
+        todo.sort(key=lambda spec: not (spec.arm == BASELINE and spec.seed == 1))
+        self._run_all(todo)
+
+    def close(self) -> None:
+        self._archive.add_seconds(time.perf_counter() - self._began)
+
+    def _run_first(self) -> None:
+        """Run the script as it is until one training has come through; a second crash ends the study."""
+        crashed: list[tuple[TrialSpec, Trial]] = []
+        for spec in [spec for spec in self._plan if spec.arm == BASELINE][:2]:
+            self._run_all([spec], keep=False)
+            trial = self._last
+            if trial.failed is not None and trial.metric is None and not trial.failed.endswith("not finite"):
+                crashed.append((spec, trial))
+                continue
+            if trial.failed is None and trial.metric is None:
+                raise NothingToCompare(self._no_metric(trial))
+            self._record(spec, trial)
+            break
+        else:
+            raise NothingToCompare(self._crash(crashed[-1][1]))
+        # A crash beside a training that came through is an outcome like any other.
+        for spec, trial in crashed:
+            self._record(spec, trial)
+
+    def _run_all(self, todo: list[TrialSpec], *, keep: bool = True) -> None:
+        waiting = deque(todo)
+        with ThreadPoolExecutor(self._jobs, thread_name_prefix="trial") as pool:
+            running: dict[Future[Trial], TrialSpec] = {}
+            try:
+                while waiting or running:
+                    while waiting and len(running) < self._jobs:
+                        spec = waiting.popleft()
+                        running[pool.submit(self._launch, spec)] = spec
+                    ended, _ = wait(running, return_when=FIRST_COMPLETED)
+                    for future in ended:
+                        self._last, spec = future.result(), running.pop(future)
+                        if keep:
+                            self._record(spec, self._last)
+                            self._refuse_identical()
+            except BaseException:
+                # Leaving the pool waits for its threads, and they wait for their trainings.
+                self._stop_running()
+                raise
+
+    def _launch(self, spec: TrialSpec) -> Trial:
+        folder = self._new_folder(spec)
+        trial = self._launcher(spec, self._question, folder)
+        return replace(trial, run=str((folder / "run").relative_to(self._folder)))
+
+    def _new_folder(self, spec: TrialSpec) -> Path:
+        """A folder that no other attempt has written to: after a kill, an orphan may still be at work in its own."""
+        name = f"{re.sub(r'[^a-z0-9.]+', '-', spec.arm)}-seed-{spec.seed}"
+        for number in itertools.count(1):
+            folder = self._folder / "trials" / (name if number == 1 else f"{name}-{number}")
+            try:
+                folder.mkdir(parents=True)
+            except FileExistsError:
+                continue
+            return folder
+        raise AssertionError("unreachable")
+
+    def _record(self, spec: TrialSpec, trial: Trial) -> None:
+        self._archive.record(spec.key, trial)
+        self._done[spec.key] = trial
+        self._tell(trial)
+
+    def _tell(self, trial: Trial | None) -> None:
+        mean = left = None
+        if self._done:
+            mean = sum(done.seconds for done in self._done.values()) / len(self._done)
+            left = mean * math.ceil((len(self._plan) - len(self._done)) / self._jobs)
+        self._on_progress(Progress(trial, len(self._done), len(self._plan), mean, left))
+
+    def _refuse_identical(self) -> None:
+        self._refuse_seeds_that_do_nothing()
+        self._refuse_arms_that_do_nothing()
+
+    def _refuse_arms_that_do_nothing(self) -> None:
+        """End a study in which every arm's first training equals that of the script as it is, to the bit."""
+        first = {spec.arm: self._done.get(spec.key) for spec in self._plan if spec.seed == 0 and spec.arm != PLACEBO}
+        prints = {None if trial is None else trial.fingerprint for trial in first.values()}
+        (only,) = prints if len(prints) == 1 else (None,)
+        if only is None or only.startswith(CONSTANT):
+            return
+        baseline = first[BASELINE]
+        seen = [] if baseline is None else activations_seen(self._folder / (baseline.run or ""))
+        used = f"the activations seen in it are {', '.join(seen)}" if seen else "no activation was seen in it"
+        raise NothingToCompare(
+            f"no arm changes anything: with {', '.join(self._question.arms)} in the place of {TREATED} the training is "
+            f"the same to the bit. The script seems to apply no {TREATED}: {used}."
+        )
+
+    def _refuse_seeds_that_do_nothing(self) -> None:
+        """End a study whose first two baseline trainings are equal to the bit: all others would be copies, too."""
+        first = [self._done.get(spec.key) for spec in self._plan if spec.arm == BASELINE][:2]
+        prints = [trial.fingerprint for trial in first if trial is not None]
+        if len(prints) < 2 or prints[0] is None or prints[0] != prints[1]:
+            return
+        if prints[0].startswith(CONSTANT):
+            # Two dead networks have the same constant loss whatever their seeds.
+            return
+        command = " ".join(self._question.command)
+        if "{seed}" in command:
+            how = "The option that {seed} stands in does not reach what the training draws at random."
+        else:
+            how = (
+                "The script sets its own seed, or draws nothing at random. Let it take the seed as an option and "
+                f"write {{seed}} in its place, for example: rectifier compare {command} --seed {{seed}}"
+            )
+        raise NothingToCompare(f"different seeds gave identical results: {prints[0][:12]} for seeds 0 and 1. {how}")
+
+    def _no_metric(self, trial: Trial) -> str:
+        folder = self._folder / (trial.run or "")
+        names = [name for name in logged_names(folder) if name != self._question.metric]
+        if self._question.metric == "loss":
+            found = (
+                "no loss was seen: a training is observed when it uses torch, calls backward() on a loss and steps a "
+                "torch optimizer"
+            )
+        elif names:
+            found = f"it gave {', '.join(names)}; name one of these with --metric"
+        else:
+            found = f"log it in the script: import rectifier; rectifier.log({self._question.metric!r}, value)"
+        return f"the script ended without a value of {self._question.metric!r}: {found}. {self._told(folder)}"
+
+    def _crash(self, trial: Trial) -> str:
+        folder = self._folder / (trial.run or "")
+        return (
+            f"the script fails as it is ({trial.failed}), before anything was changed in it. Does it run alone, with "
+            f"the same arguments from this directory? {self._told(folder)}"
+        )
+
+    def _told(self, folder: Path) -> str:
+        text = last_lines(folder.parent)
+        return f"The end of {folder.parent / OUTPUT}:\n{text}" if text else "It printed nothing."

@@ -1,0 +1,240 @@
+"""What a comparison of a user's own script asks, and the trials that answer it."""
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from rectifier.catalogue import parse
+from rectifier.errors import NothingToCompare
+from rectifier.records import FloatArray
+
+Summary = Literal["final", "best", "last-tenth"]
+
+BASELINE = "as is"
+PLACEBO = "placebo"
+DEFAULT_ARMS = ("leaky_relu:0.01", "leaky_relu:0.1", "leaky_relu:0.3", "prelu:0.25", "elu:1.0")
+TREATED = "relu"
+"""The activation that the arms replace."""
+
+_PLACEBO_SEEDS = 1_000_000
+"""Added to a seed for the placebo: other draws than any arm's."""
+
+_HIGHER = frozenset(
+    {
+        "accuracy",
+        "acc",
+        "f1",
+        "auc",
+        "auroc",
+        "auprc",
+        "reward",
+        "return",
+        "score",
+        "precision",
+        "recall",
+        "bleu",
+        "rouge",
+        "iou",
+        "miou",
+        "dice",
+        "map",
+        "r2",
+        "psnr",
+        "ssim",
+    }
+)
+_LOWER = frozenset(
+    {
+        "loss",
+        "error",
+        "err",
+        "mse",
+        "rmse",
+        "mae",
+        "nll",
+        "perplexity",
+        "ppl",
+        "wer",
+        "cer",
+        "fid",
+        "regret",
+        "bce",
+        "entropy",
+        "distance",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialSpec:
+    """One training to run: everything that could change its outcome, so that equal specs need not run twice.
+
+    Attributes:
+        command: As typed, placeholders included.
+        script: SHA-256 of the script's text, None for a module: an edited script is another trial.
+        swap: Replacements, as `--swap` takes them.
+        seed: The seed it is paired by.
+        drawn: The seed that it is given; another one for the placebo.
+        threads: Threads that it may use; sums round differently on other numbers of threads.
+    """
+
+    command: tuple[str, ...]
+    script: str | None
+    arm: str
+    swap: tuple[str, ...]
+    seed: int
+    drawn: int
+    threads: int
+
+    @property
+    def key(self) -> str:
+        """SHA-256 of the canonical form; the same on every machine."""
+        text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def takes_seed(self) -> bool:
+        """Whether the script is told its seed in its arguments, rather than being seeded from outside."""
+        return any("{seed}" in argument for argument in self.command)
+
+    def arguments(self, trial_dir: Path) -> tuple[str, ...]:
+        """The command with `{seed}` and `{trial_dir}` replaced; other braces are the script's own."""
+        return tuple(
+            argument.replace("{seed}", str(self.drawn)).replace("{trial_dir}", str(trial_dir))
+            for argument in self.command
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """A comparison as asked.
+
+    Attributes:
+        command: The script and its arguments (or `-m`, a module, and its arguments), placeholders included.
+        script: SHA-256 of the script's text, None for a module.
+        arms: The treated arms, in the catalogue's spelling.
+        seeds: Number of seeds, from 0.
+        metric: `loss` for what is back-propagated, otherwise the name given to `rectifier.log`.
+        summary: How a training's series becomes one number.
+        margin: Smallest difference that matters, None when the reader has not said.
+        threads: Threads per trial.
+    """
+
+    command: tuple[str, ...]
+    script: str | None
+    arms: tuple[str, ...]
+    seeds: int
+    metric: str
+    summary: Summary
+    higher_is_better: bool
+    margin: float | None
+    threads: int
+
+    def plan(self) -> Iterator[TrialSpec]:
+        """All trials, seed by seed, so that what is finished early is paired."""
+        for seed in range(self.seeds):
+            for arm in (BASELINE, *self.arms, PLACEBO):
+                yield TrialSpec(
+                    command=self.command,
+                    script=self.script,
+                    arm=arm,
+                    swap=(f"{TREATED}={arm}",) if arm in self.arms else (),
+                    seed=seed,
+                    drawn=seed + _PLACEBO_SEEDS if arm == PLACEBO else seed,
+                    threads=self.threads,
+                )
+
+    @property
+    def title(self) -> str:
+        """What was compared, for the head of a report."""
+        return f"{' '.join(self.command)}: does another activation help?"
+
+
+def script_digest(command: Sequence[str]) -> str | None:
+    """SHA-256 of the script that a command starts; None for `-m`, whose text is not looked for.
+
+    Raises:
+        NothingToCompare: There is no command, or its script cannot be read.
+    """
+    if not command:
+        raise NothingToCompare("no script was given. Write: rectifier compare train.py [its options]")
+    if command[0] == "-m":
+        return None
+    script = Path(command[0])
+    try:
+        return hashlib.sha256(script.read_bytes()).hexdigest()
+    except OSError as error:
+        raise NothingToCompare(
+            f"{command[0]} cannot be read ({error.strerror}) from {Path.cwd()}. "
+            "Options of rectifier compare come before the script, those of the script after it."
+        ) from error
+
+
+def arms_from(text: str) -> tuple[str, ...]:
+    """Read `leaky_relu:0.1, elu:1.0` into the catalogue's spelling, each arm once.
+
+    Raises:
+        UnknownActivation: A name or parameter is not in the catalogue.
+        NothingToCompare: No arm is left beside the script as it is.
+
+    Example:
+        >>> arms_from("leaky_relu:0.10,elu:1,relu,elu:1.0")
+        ('leaky_relu:0.1', 'elu:1.0')
+    """
+    specs = dict.fromkeys(parse(part).spec for part in text.split(",") if part.strip())
+    specs.pop(TREATED, None)
+    if not specs:
+        raise NothingToCompare(
+            f"--arms {text!r} names nothing but the script as it is. Write for example: --arms leaky_relu:0.1,elu:1.0"
+        )
+    return tuple(specs)
+
+
+def higher_is_better(metric: str) -> bool:
+    """Tell a metric's direction from the words in its name.
+
+    Raises:
+        NothingToCompare: The name does not tell, or tells both.
+
+    Example:
+        >>> higher_is_better("val_accuracy"), higher_is_better("valLoss")
+        (True, False)
+    """
+    words = {word.lower() for word in re.findall(r"[A-Z]?[a-z0-9]+|[A-Z0-9]+", metric)}
+    higher, lower = bool(words & _HIGHER), bool(words & _LOWER)
+    if higher == lower:
+        raise NothingToCompare(
+            f"whether a higher {metric!r} is better cannot be told from its name: say --maximize or --minimize."
+        )
+    return higher
+
+
+def summarise(values: FloatArray, summary: Summary, *, higher: bool) -> float:
+    """One number for a training's series; NaN when a value that counts is not finite.
+
+    The trap: `best` picks the luckiest moment of each training, and more steps mean more luck. It is fair only when
+    all arms take the same number of steps.
+
+    Args:
+        values: (n,) at least one, in the order of the steps.
+        summary: `final`, `best`, or `last-tenth`: the mean of the last ⌈n/10⌉.
+        higher: Which end is best.
+
+    Example:
+        >>> summarise(np.arange(25.0), "last-tenth", higher=False)
+        23.0
+    """
+    if summary == "final":
+        return float(values[-1])
+    if summary == "best":
+        # A single NaN on the way is no best; a training that only gave NaN has none.
+        finite = values[np.isfinite(values)]
+        return math.nan if not len(finite) else float(finite.max() if higher else finite.min())
+    return float(values[-math.ceil(len(values) / 10) :].mean())

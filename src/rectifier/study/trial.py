@@ -1,0 +1,216 @@
+"""One training of a user's own script: start it, wait, and read what it left behind."""
+
+import contextlib
+import hashlib
+import math
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from rectifier.diagnosis import diagnose
+from rectifier.errors import UnreadableRun
+from rectifier.launch import TIMED_OUT, Launch, start
+from rectifier.records import Manifest, Outcome, Process, Run, Trial
+from rectifier.store.runs import read_run, write_manifest, write_outcome
+from rectifier.study.question import Question, TrialSpec, summarise
+
+OUTPUT = "output.txt"
+"""What a training printed, in its own folder."""
+
+CONSTANT = "constant-"
+"""Begins the fingerprint of a training in which nothing ever moved; two of those are no sign of a fixed seed."""
+
+
+class ScriptLauncher:
+    """Runs trials of a script, and can end those that are running.
+
+    Args:
+        timeout: Seconds after which a training is killed, with every process it has started.
+    """
+
+    def __init__(self, timeout: float | None = None) -> None:
+        self._timeout = timeout
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._lock = threading.Lock()
+        self._stopped = False
+
+    def __call__(self, spec: TrialSpec, question: Question, folder: Path) -> Trial:
+        """Run a script once and summarise it; whatever happens to it is an outcome, not an error.
+
+        Args:
+            spec: What to run.
+            question: For the metric and its summary.
+            folder: A new, empty folder. The run goes to `run`, what the script prints to `output.txt`, and `files`
+                is what `{trial_dir}` stands for.
+        """
+        run_folder, files = folder / "run", folder / "files"
+        run_folder.mkdir()
+        files.mkdir()
+        command = spec.arguments(files.resolve())
+        write_manifest(run_folder, _manifest(spec, command, run_folder))
+        launch = Launch(
+            command=command,
+            folder=run_folder.resolve(),
+            swap=spec.swap,
+            seed=None if spec.takes_seed else spec.drawn,
+            threads=spec.threads,
+            # A group of its own: a timeout ends its workers, too, and Ctrl-C reaches them through `stop` only.
+            own_group=True,
+        )
+        began = time.perf_counter()
+        own: list[subprocess.Popen[bytes]] = []
+
+        def started(process: subprocess.Popen[bytes]) -> None:
+            own.append(process)
+            self._enter(process)
+
+        try:
+            with (folder / OUTPUT).open("wb") as output, open(os.devnull, "rb") as nothing:
+                code = start(
+                    launch,
+                    stdin=nothing,
+                    stdout=output,
+                    stderr=output,
+                    timeout=self._timeout,
+                    started=started,
+                )
+        finally:
+            self._leave(own)
+        seconds = time.perf_counter() - began
+        write_outcome(run_folder, Outcome(exit_code=code, seconds=seconds))
+        return _trial(spec, question, run_folder, code, seconds, self._timeout)
+
+    def stop(self, patience: float = 5.0) -> None:
+        """End all trainings that are running: asked first, killed after `patience` seconds. No other will start."""
+        with self._lock:
+            self._stopped = True
+            running = list(self._running)
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            for process in running:
+                _signal_group(process, number)
+            deadline = time.monotonic() + patience
+            # Their threads wait for them; here it is only looked whether they have gone.
+            while any(process in self._running for process in running) and time.monotonic() < deadline:
+                time.sleep(0.02)
+
+    def _enter(self, process: subprocess.Popen[bytes]) -> None:
+        with self._lock:
+            self._running.add(process)
+            stopped = self._stopped
+        if stopped:
+            _signal_group(process, signal.SIGKILL)
+
+    def _leave(self, processes: list[subprocess.Popen[bytes]]) -> None:
+        with self._lock:
+            self._running.difference_update(processes)
+
+
+def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, number)
+
+
+def _manifest(spec: TrialSpec, command: tuple[str, ...], folder: Path) -> Manifest:
+    return Manifest(
+        name=folder.parent.name,
+        command=command,
+        folder=str(folder.resolve()),
+        started=datetime.now().astimezone().isoformat(timespec="seconds"),
+        rectifier=version("rectifier"),
+        python=sys.version.split()[0],
+        swap=spec.swap,
+    )
+
+
+def _trial(
+    spec: TrialSpec, question: Question, folder: Path, code: int, seconds: float, timeout: float | None
+) -> Trial:
+    failed = None
+    if code == TIMED_OUT and timeout is not None and seconds >= timeout:
+        failed = f"stopped after {timeout:g} s"
+    elif code:
+        failed = f"exit code {code}"
+    try:
+        run: Run | None = read_run(folder)
+    except UnreadableRun as error:
+        run, failed = None, failed or f"its record cannot be read: {error}"
+    process = None if run is None else _main_process(run, question.metric)
+    metric = None
+    if process is not None and failed is None:
+        values = process.series(question.metric).values
+        if len(values):
+            metric = summarise(values, question.summary, higher=question.higher_is_better)
+    if metric is not None and not math.isfinite(metric):
+        metric, failed = None, f"{question.metric} is not finite"
+    return Trial(
+        arm=spec.arm,
+        seed=spec.seed,
+        metric=metric,
+        failed=failed,
+        dead_fraction=None if process is None else _dead_fraction(process),
+        seconds=seconds,
+        fingerprint=None if process is None else _fingerprint(process, question.metric),
+    )
+
+
+def _main_process(run: Run, metric: str) -> Process | None:
+    """The process of lowest rank that gave the metric, else the one of lowest rank."""
+    with_metric = [process for process in run.processes if len(process.series(metric).values)]
+    return min(with_metric or run.processes, key=lambda process: process.writer.rank, default=None)
+
+
+def _dead_fraction(process: Process) -> float | None:
+    """Share of all counted units that are dead or suspected at the end."""
+    counted = [
+        (layer.dead + layer.suspected, layer.units)
+        for layer in diagnose(process).layers
+        if layer.units is not None and layer.dead is not None and layer.suspected is not None
+    ]
+    units = sum(n for _, n in counted)
+    return sum(dead for dead, _ in counted) / units if units else None
+
+
+def _fingerprint(process: Process, metric: str) -> str | None:
+    """Equal for two trainings whose every loss (and every value of the metric) was equal to the bit."""
+    series = [np.ascontiguousarray(process.series(name).values, "<f8") for name in dict.fromkeys(("loss", metric))]
+    digest = hashlib.sha256(b"|".join(values.tobytes() for values in series)).hexdigest()
+    if not any(len(values) for values in series):
+        return None
+    moves = any(len(values) and (values != values[0]).any() for values in series)
+    return digest if moves else CONSTANT + digest
+
+
+def logged_names(run_folder: Path) -> Sequence[str]:
+    """Names of all series of a trial's run; none when it cannot be read."""
+    try:
+        run = read_run(run_folder)
+    except UnreadableRun:
+        return ()
+    return tuple(dict.fromkeys(name for process in run.processes for name in process.series_names))
+
+
+def activations_seen(run_folder: Path) -> Sequence[str]:
+    """The activations that a trial's run was seen to apply; none when it cannot be read."""
+    try:
+        run = read_run(run_folder)
+    except UnreadableRun:
+        return ()
+    return tuple(dict.fromkeys(site.activation for process in run.processes for site in process.sites))
+
+
+def last_lines(folder: Path, lines: int = 12) -> str:
+    """The end of what a trial printed, for an error's text."""
+    try:
+        text = (folder / OUTPUT).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    return "\n".join(text.splitlines()[-lines:])

@@ -1,0 +1,168 @@
+"""The sentences of a comparison: plain English that follows the numbers and never runs ahead of them."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rectifier.records import ArmVerdict, Effect, Trial
+from rectifier.study.exact import clopper_pearson
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """What every sentence of one comparison has in common."""
+
+    baseline: str
+    metric: str
+    higher_is_better: bool
+    margin: float | None
+    alpha: float
+    smallest_n: int
+    tests: int
+
+    def baseline_sentence(self, row: ArmVerdict) -> str:
+        """The baseline's own numbers; there is nothing to judge."""
+        middle = "no value" if row.median is None else f"median {_number(row.median)}"
+        return (
+            f"{row.arm}, the baseline: failures {row.failures} of {row.n} "
+            f"({self._exact} {_percent(row.failure_low, row.failure_high)}), {self.metric} {middle}."
+        )
+
+    def sentence(
+        self,
+        row: ArmVerdict,
+        baseline: Sequence[Trial],
+        *,
+        is_placebo: bool,
+        opposed: bool,
+        silenced: bool,
+        copies: bool,
+    ) -> str:
+        """The verdict on an arm with the numbers that carry it, and why it is not a stronger one."""
+        if not row.n:
+            return f"{row.arm}: undecided, because no seed has finished in both this arm and {self.baseline}."
+        numbers = f"{self._failures(row, baseline)}; {self._metric(row)}"
+        name = f"{row.arm} (the baseline with other random draws)" if is_placebo else row.arm
+        match row.verdict:
+            case "identical":
+                what = "every pair is equal to the bit, so nothing was changed"
+                return f"{name} is identical to {self.baseline}: {what} ({numbers})."
+            case "helped" | "hurt":
+                return f"{name} {row.verdict}, judged by {self._decided_by(row)}: {numbers}."
+            case "no difference":
+                limit = f"±{_number(self.margin or 0)}, the smallest {self.metric} difference that matters"
+                return f"{name} makes no difference: the whole interval lies within {limit} ({numbers})."
+        if is_placebo:
+            return f"{name} shows what luck alone does here: {numbers}."
+        return f"{name} is undecided: {numbers}; {self._why_undecided(row, opposed, silenced, copies)}."
+
+    def headline(self, rows: Sequence[ArmVerdict], placebo: str | None) -> str:
+        """One line over all arms, best news and bad news alike."""
+        judged = [row for row in rows if row.arm != placebo]
+        if not judged:
+            return f"Nothing was compared with {self.baseline}."
+        groups = [
+            ("helped", "helped"),
+            ("hurt", "hurt"),
+            ("no difference", "made no difference"),
+            ("identical", "changed nothing at all"),
+            ("undecided", "undecided"),
+        ]
+        parts = []
+        for verdict, words in groups:
+            names = [row.arm for row in judged if row.verdict == verdict]
+            if names and len(names) == len(judged) and verdict == "undecided":
+                few = max(row.n for row in judged) < self.smallest_n
+                need = f": no test could reject with fewer than {self.smallest_n} seeds" if few else ""
+                return f"No arm is shown to help or to hurt{need}."
+            if names:
+                parts.append(f"{_listed(names)} {words}")
+        return f"Against {self.baseline}: {'; '.join(parts)}."
+
+    def seeds_note(self, arms: Sequence[str]) -> str:
+        """What to say when the seeds changed nothing."""
+        return (
+            f"Different seeds gave identical results ({_listed(arms)} and {self.baseline}), so there is one "
+            "observation however many seeds ran, and no verdict. The script sets its own seed or draws "
+            "nothing at random: let it take the seed as an option and write {seed} in its place, for example "
+            "`train.py --seed {seed}`."
+        )
+
+    @property
+    def _exact(self) -> str:
+        return f"exact {_number(100 * (1 - self.alpha))} % interval"
+
+    def _failures(self, row: ArmVerdict, baseline: Sequence[Trial]) -> str:
+        # The baseline is counted over the same seeds, so that both numbers speak about the same pairs.
+        other = sum(trial.failed is not None for trial in baseline)
+        interval = _percent(row.failure_low, row.failure_high)
+        other_interval = _percent(*clopper_pearson(other, row.n, 1 - self.alpha))
+        text = f"failures {row.failures} of {row.n} ({self._exact} {interval})"
+        return f"{text} instead of {other} of {row.n} ({other_interval})"
+
+    def _metric(self, row: ArmVerdict) -> str:
+        if row.metric is None:
+            return f"no pair in which both gave a {self.metric}"
+        text = f"{self.metric} {_effect(row.metric)}"
+        if not self.higher_is_better:
+            text += ", lower is better"
+        if row.metric.n < row.n:
+            text += f", on the {row.metric.n} of {row.n} pairs with a value"
+        return text
+
+    def _decided_by(self, row: ArmVerdict) -> str:
+        names = []
+        if row.failure is not None and row.failure.p_adjusted <= self.alpha:
+            names.append(f"its failures (p = {_p(row.failure.p_adjusted)})")
+        if row.metric is not None and row.metric.p_adjusted <= self.alpha:
+            names.append(f"its {self.metric} (p = {_p(row.metric.p_adjusted)})")
+        return " and ".join(names)
+
+    def _why_undecided(self, row: ArmVerdict, opposed: bool, silenced: bool, copies: bool) -> str:
+        if copies:
+            return "all seeds gave the same numbers, which is one observation"
+        if opposed:
+            return (
+                f"its failures and its {self.metric} differ in opposite directions, and which of them "
+                "matters more is yours to say"
+            )
+        if silenced:
+            return (
+                f"the {self.metric} differs, but only among the runs that ended with one, and the arms lost "
+                "unequally many runs"
+            )
+        if row.n < self.smallest_n:
+            return (
+                f"with {row.n} pairs none of {self.tests} corrected exact tests could reject, from "
+                f"{self.smallest_n} seeds on one could"
+            )
+        return f"neither difference survives the correction for {self.tests} tests"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:-1]) + " and " + names[-1] if len(names) > 1 else names[0]
+
+
+def _percent(low: float, high: float) -> str:
+    return f"{100 * low:.0f} to {100 * high:.0f} %"
+
+
+def _p(value: float) -> str:
+    return f"{value:.2g}" if value >= 1e-4 else f"{value:.0e}"
+
+
+def _number(value: float) -> str:
+    return f"{value:.3g}"
+
+
+def _effect(effect: Effect) -> str:
+    """A difference with as many decimals as its interval deserves: two digits of the interval's width."""
+    if effect.low is None or effect.high is None:
+        return f"{effect.difference:+.3g} (too few pairs for an interval)"
+    width = effect.high - effect.low
+    if not width:
+        return f"{effect.difference:+.3g} [{effect.low:.3g}, {effect.high:.3g}]"
+    decimals = 1 - math.floor(math.log10(width))
+    if not 0 <= decimals <= 6:
+        return f"{effect.difference:+.3g} [{effect.low:.3g}, {effect.high:.3g}]"
+    return f"{effect.difference:+.{decimals}f} [{effect.low:.{decimals}f}, {effect.high:.{decimals}f}]"

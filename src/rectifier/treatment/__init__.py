@@ -1,0 +1,5 @@
+"""Change: the one room that alters the user's model or optimizer, and can take it back."""
+
+from rectifier.treatment.change import Change as Change
+from rectifier.treatment.everywhere import swap_everywhere as swap_everywhere
+from rectifier.treatment.swap import swap as swap

@@ -1,0 +1,232 @@
+"""`rectifier compare` on real scripts in real processes; few, because each of them imports torch."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from rectifier.cli.compare import command
+from rectifier.errors import NothingToCompare, UnknownActivation
+from rectifier.study.archive import read_study
+from rectifier.study.question import Question, script_digest
+from rectifier.study.trial import ScriptLauncher
+
+TRAIN = """
+import argparse, os, sys
+import torch
+parser = argparse.ArgumentParser()
+parser.add_argument("--lr", type=float)
+parser.add_argument("--keep")
+options = parser.parse_args()
+inputs = torch.randn(75, 5)
+target = inputs.abs().sum(1, keepdim=True)
+model = torch.nn.Sequential(
+    torch.nn.Linear(5, 11), torch.nn.ReLU(), torch.nn.Linear(11, 7), torch.nn.ReLU(), torch.nn.Linear(7, 1)
+)
+print("begins with", model[0].weight.sum().item(), inputs.sum().item(), torch.get_num_threads())
+optimizer = torch.optim.Adam(model.parameters(), lr=options.lr)
+for step in range(31):
+    loss = torch.nn.functional.mse_loss(model(inputs), target)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+assert os.listdir(options.keep) == [], "another training was here"
+torch.save(model.state_dict(), options.keep + "/model.pt")
+"""
+
+
+def rectifier(*arguments, cwd, **options):
+    return subprocess.run(
+        [sys.executable, "-m", "rectifier", *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        **options,
+    )
+
+
+def begins_with(folder, name):
+    return (folder / "trials" / name / "output.txt").read_text().splitlines()[0]
+
+
+def test_arms_and_seeds_of_an_unmodified_script(tmp_path):
+    (tmp_path / "train.py").write_text(TRAIN)
+    line = ["compare", "--arms", "leaky_relu:0.1", "--seeds", "2", "--jobs", "2", "--threads", "1", "--out", "study"]
+    script = ["train.py", "--lr", "0.01", "--keep={trial_dir}"]
+    first = rectifier(*line, *script, cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    assert "6 trainings: 2 seeds × (as is, 1 arm, placebo), 1 thread each." in first.stderr
+    assert "5 more, 2 at a time: about" in first.stderr
+    assert "rectifier report study" in first.stdout
+    comparison = read_study(tmp_path / "study")
+    assert {arm.arm: (arm.n, arm.failures, arm.verdict) for arm in comparison.arms[1:]} == {
+        "leaky_relu:0.1": (2, 0, "undecided"),
+        "placebo": (2, 0, "undecided"),
+    }
+    assert "from 7 seeds on one could" in comparison.arms[1].sentence
+    # Paired: the arm draws what the script draws as it is, the placebo draws something else, and so does each seed.
+    study = tmp_path / "study"
+    starts = {name: begins_with(study, name) for name in os.listdir(study / "trials")}
+    assert starts["as-is-seed-0"] == starts["leaky-relu-0.1-seed-0"]
+    assert starts["as-is-seed-1"] == starts["leaky-relu-0.1-seed-1"]
+    assert len(set(starts.values())) == 4
+    assert all(text.endswith(" 1") for text in starts.values()), "one thread each"
+    losses = {(trial.arm, trial.seed): trial.metric for trial in comparison.trials}
+    assert len(set(losses.values())) == 6
+    assert all(trial.dead_fraction is not None for trial in comparison.trials)
+    # The same command again.
+    began = time.monotonic()
+    again = rectifier(*line, *script, cwd=tmp_path)
+    assert again.returncode == 0
+    assert "6 of them have ended earlier" in again.stderr
+    assert again.stdout == first.stdout
+    assert time.monotonic() - began < 8
+
+
+def test_a_script_that_sets_its_own_seed_is_found_out(tmp_path):
+    (tmp_path / "train.py").write_text(
+        TRAIN.replace("inputs = torch.randn", "torch.manual_seed(3)\ninputs = torch.randn")
+    )
+    found = rectifier(
+        "compare", "--arms", "elu", "--seeds", "2", "train.py", "--lr", "0.01", "--keep={trial_dir}", cwd=tmp_path
+    )
+    assert found.returncode == 2
+    assert "different seeds gave identical results" in found.stderr
+    assert "--seed {seed}" in found.stderr
+    assert "Traceback" not in found.stderr
+
+
+SLEEPER = """
+import os, subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+with open("pids", "a") as file:
+    file.write(f"{os.getpid()}\\n{child.pid}\\n")
+time.sleep(60)
+"""
+
+
+def gone(pid):
+    """Ended, or a zombie that only waits for its parent to look."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def wait_for(condition, seconds=20.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_ends_the_trainings_and_says_how_to_go_on(tmp_path, number):
+    (tmp_path / "sleep.py").write_text(SLEEPER)
+    driver = subprocess.Popen(
+        [sys.executable, "-m", "rectifier", "compare", "--out", "my study", "sleep.py"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    pids = tmp_path / "pids"
+    wait_for(lambda: pids.exists() and len(pids.read_text().split()) == 2)
+    driver.send_signal(number)
+    _, errors = driver.communicate(timeout=20)
+    assert driver.returncode == 130
+    assert "rectifier compare --out 'my study' sleep.py" in errors
+    assert "Traceback" not in errors
+    wait_for(lambda: all(gone(pid) for pid in pids.read_text().split()))
+
+
+QUESTION = Question(
+    command=("script.py",),
+    script=None,
+    arms=("elu:1.0",),
+    seeds=1,
+    metric="loss",
+    summary="final",
+    higher_is_better=False,
+    margin=None,
+    threads=1,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "failed"),
+    [
+        ("import sys; print('on its way'); sys.exit(3)", "exit code 3"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "exit code 137"),
+        ("1 +", "exit code 1"),
+        ("print('no training')", None),
+    ],
+)
+def test_however_a_training_ends_it_is_an_outcome(tmp_path, monkeypatch, text, failed):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "script.py").write_text(text)
+    (tmp_path / "trial").mkdir()
+    trial = ScriptLauncher()(next(QUESTION.plan()), QUESTION, tmp_path / "trial")
+    assert (trial.failed, trial.metric, trial.fingerprint) == (failed, None, None)
+    assert (tmp_path / "trial" / "output.txt").exists()
+
+
+def test_a_timeout_ends_the_training_with_all_its_children(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "script.py").write_text(SLEEPER)
+    (tmp_path / "trial").mkdir()
+    trial = ScriptLauncher(timeout=1.5)(next(QUESTION.plan()), QUESTION, tmp_path / "trial")
+    assert trial.failed == "stopped after 1.5 s"
+    assert 1.5 <= trial.seconds < 10
+    wait_for(lambda: all(gone(pid) for pid in (tmp_path / "pids").read_text().split()))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "text"),
+    [
+        (["absent.py"], NothingToCompare, "absent.py cannot be read"),
+        ([], NothingToCompare, "no script was given"),
+        (["--arms", "leaky_rleu", "here.py"], UnknownActivation, "leaky_relu"),
+        (["--metric", "quality", "here.py"], NothingToCompare, "--maximize or --minimize"),
+    ],
+)
+def test_misuse_is_told_before_anything_runs(tmp_path, monkeypatch, arguments, error, text):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here.py").write_text("")
+    result = CliRunner().invoke(command, arguments)
+    assert isinstance(result.exception, error)
+    assert text in str(result.exception)
+    assert os.listdir(tmp_path) == ["here.py"]
+
+
+def test_the_scripts_own_options_are_not_ours(tmp_path, monkeypatch):
+    """Everything behind the script belongs to it, also what looks like ours; before it, `-m` names a module."""
+    monkeypatch.chdir(tmp_path)
+    asked = []
+    monkeypatch.setattr("rectifier.cli.compare._run", lambda question, *rest: asked.append(question))
+    monkeypatch.setattr("rectifier.cli.compare._print", lambda *rest: None)
+    (tmp_path / "train.py").write_text("")
+    for arguments in (["--seeds", "5", "train.py", "--seeds", "9", "--help"], ["-m", "package.module", "--jobs", "x"]):
+        result = CliRunner().invoke(command, arguments, catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+    assert asked[0].command == ("train.py", "--seeds", "9", "--help")
+    assert asked[0].seeds == 5
+    assert asked[0].script == script_digest(["train.py"])
+    assert asked[0].summary == "last-tenth"
+    assert asked[1].command == ("-m", "package.module", "--jobs", "x")
+
+
+def test_help_is_quick_and_needs_no_torch():
+    code = (
+        "import sys; from click.testing import CliRunner; from rectifier.cli.compare import command;"
+        "r = CliRunner().invoke(command, ['--help']); assert 'paired by seed' in r.output;"
+        "sys.exit('torch' in sys.modules or 'scipy' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

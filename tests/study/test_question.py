@@ -1,0 +1,125 @@
+"""What is asked: arms, directions, summaries, and keys that name exactly what could change an outcome."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rectifier.errors import NothingToCompare, UnknownActivation
+from rectifier.study.question import (
+    BASELINE,
+    PLACEBO,
+    Question,
+    arms_from,
+    higher_is_better,
+    script_digest,
+    summarise,
+)
+
+QUESTION = Question(
+    command=("train.py", "--out", "{trial_dir}/model.pt", "--seed={seed}", "--format", "{x}"),
+    script="abc",
+    arms=("leaky_relu:0.1", "elu:1.0"),
+    seeds=3,
+    metric="loss",
+    summary="last-tenth",
+    higher_is_better=False,
+    margin=None,
+    threads=1,
+)
+
+
+def test_plan_is_paired_seed_by_seed_and_the_placebo_draws_other_numbers():
+    plan = list(QUESTION.plan())
+    assert [(spec.arm, spec.seed) for spec in plan[:5]] == [
+        (BASELINE, 0),
+        ("leaky_relu:0.1", 0),
+        ("elu:1.0", 0),
+        (PLACEBO, 0),
+        (BASELINE, 1),
+    ]
+    assert len(plan) == 12
+    assert [spec.swap for spec in plan[:4]] == [(), ("relu=leaky_relu:0.1",), ("relu=elu:1.0",), ()]
+    drawn = {arm: {spec.drawn for spec in plan if spec.arm == arm} for arm in (BASELINE, "elu:1.0", PLACEBO)}
+    assert drawn[BASELINE] == drawn["elu:1.0"] == {0, 1, 2}
+    assert not drawn[BASELINE] & drawn[PLACEBO]
+    assert len({spec.key for spec in plan}) == 12
+
+
+def test_placeholders_are_replaced_and_other_braces_stay():
+    spec = list(QUESTION.plan())[4]
+    assert spec.arguments(Path("/t")) == ("train.py", "--out", "/t/model.pt", "--seed=1", "--format", "{x}")
+    assert spec.takes_seed
+    assert not replace(spec, command=("train.py", "--seed", "3")).takes_seed
+
+
+def test_a_key_changes_with_everything_that_could_change_the_outcome_and_with_nothing_else():
+    spec = next(QUESTION.plan())
+    # Written down: a study of today must be continued by the version of tomorrow.
+    assert spec.key == "ad66687799a531bce0a6400e3659a74d9aaa67d986c5814e4118725cf2ab7d95"
+    changed = [
+        replace(spec, command=("train.py",)),
+        replace(spec, script="abd"),
+        replace(spec, arm="x"),
+        replace(spec, swap=("relu=gelu",)),
+        replace(spec, seed=1),
+        replace(spec, drawn=1),
+        replace(spec, threads=2),
+    ]
+    assert len({spec.key, *(other.key for other in changed)}) == 8
+    same = replace(QUESTION, seeds=9, arms=("gelu", "elu:1.0"), metric="accuracy", margin=0.1)
+    assert next(same.plan()).key == spec.key
+
+
+def test_arms_are_read_into_one_spelling():
+    assert arms_from("LeakyReLU:0.10, elu,relu,elu:1") == ("leaky_relu:0.1", "elu:1.0")
+    with pytest.raises(NothingToCompare, match="nothing but the script as it is"):
+        arms_from("relu")
+    with pytest.raises(UnknownActivation, match="leaky_relu"):
+        arms_from("leaky_rleu:0.1")
+
+
+@pytest.mark.parametrize("name", ["val_accuracy", "Acc@1", "valAcc", "test/F1", "mean_reward", "AUC"])
+def test_higher(name):
+    assert higher_is_better(name) is True
+
+
+@pytest.mark.parametrize("name", ["loss", "val_loss", "trainLoss", "top1-error", "perplexity", "RMSE"])
+def test_lower(name):
+    assert higher_is_better(name) is False
+
+
+@pytest.mark.parametrize("name", ["quality", "speed", "loss_score", ""])
+def test_a_name_that_does_not_tell_asks(name):
+    with pytest.raises(NothingToCompare, match="--maximize or --minimize"):
+        higher_is_better(name)
+
+
+def test_summaries():
+    values = np.array([5.0, 1.0, 4.0, 3.0, 2.0, 9.0, 8.0, 7.0, 6.0, 10.0, 12.0])
+    assert summarise(values, "final", higher=True) == 12
+    assert summarise(values, "best", higher=True) == 12
+    assert summarise(values, "best", higher=False) == 1
+    assert summarise(values, "last-tenth", higher=True) == 11
+    assert summarise(values[:1], "last-tenth", higher=True) == 5
+    broken = np.append(values, math.nan)
+    assert math.isnan(summarise(broken, "final", higher=True))
+    assert math.isnan(summarise(broken, "last-tenth", higher=True))
+    assert summarise(broken, "best", higher=True) == 12
+    assert math.isnan(summarise(broken[-1:], "best", higher=True))
+
+
+def test_the_script_is_known_by_its_text(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    script = tmp_path / "train.py"
+    script.write_text("1")
+    first = script_digest(["train.py", "--x"])
+    script.write_text("2")
+    assert first != script_digest(["train.py"])
+    assert script_digest(["-m", "package"]) is None
+    with pytest.raises(NothingToCompare, match=r"absent\.py cannot be read"):
+        script_digest(["absent.py"])
+    with pytest.raises(NothingToCompare, match="no script was given"):
+        script_digest([])
