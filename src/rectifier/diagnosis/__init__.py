@@ -1,11 +1,12 @@
 """Judging: pure rules over records. The only room that holds a threshold, and it never sees a tensor."""
 
+from rectifier.diagnosis.constant import judge_constancy
 from rectifier.diagnosis.dead import judge_silence
 from rectifier.diagnosis.finite import judge_finiteness
 from rectifier.diagnosis.gradients import judge_gradients
-from rectifier.diagnosis.history import SiteHistory, read_histories
+from rectifier.diagnosis.history import read_histories
 from rectifier.diagnosis.layers import summarise
-from rectifier.diagnosis.progress import Progress, judge_progress
+from rectifier.diagnosis.progress import progress_of
 from rectifier.records import Diagnosis, Finding, Process
 
 _ORDER = {"serious": 0, "warning": 1, "info": 2}
@@ -14,11 +15,15 @@ _ORDER = {"serious": 0, "warning": 1, "info": 2}
 def diagnose(process: Process) -> Diagnosis:
     """Say what is wrong with one observed training, most serious first, and with which evidence.
 
+    The trap: no finding is no proof of health. Only activations, their gradients and the loss are looked at, and with
+    few samples or without a loss much cannot be told; the findings then say so.
+
     Args:
         process: What one process wrote; `rectifier.read(folder).processes` holds them.
 
     Returns:
-        Findings and one row per site. A healthy training has findings of severity `info` at most.
+        Findings and one row per site. A healthy training has findings of severity `info` at most. Where one finding
+        about a whole network explains why it does not progress, its partly dead layers are information.
 
     Example:
         >>> from rectifier.records import Process, Writer
@@ -28,17 +33,17 @@ def diagnose(process: Process) -> Diagnosis:
     """
     histories = read_histories(process)
     loss = process.series("loss")
-    models = list(dict.fromkeys(history.site.model for history in histories))
-    # With several models in one process the loss series mixes several losses: nobody's progress can be read from it.
-    progress = judge_progress(loss) if len(models) == 1 else Progress("unknown", float("nan"), float("nan"), 0)
     findings: list[Finding] = judge_finiteness(histories, loss)
-    for model in models:
+    for model in dict.fromkeys(history.site.model for history in histories):
         own = [history for history in histories if history.site.model == model]
-        findings += judge_gradients(own, progress)
+        progress = progress_of(model, histories, loss)
+        of_network = judge_constancy(own) + judge_gradients(own, progress)
+        explained = next((finding.name for finding in of_network if finding.severity == "serious"), None)
+        findings += of_network
         for position, history in enumerate(own):
-            findings += judge_silence(history, own[:position], progress)
+            findings += judge_silence(history, own[:position], progress, explained=explained)
     findings.sort(key=lambda finding: _ORDER[finding.severity])
     return Diagnosis(findings=tuple(findings), layers=tuple(summarise(history) for history in histories))
 
 
-__all__ = ["SiteHistory", "diagnose"]
+__all__ = ["diagnose"]

@@ -8,6 +8,7 @@ import numpy as np
 
 from rectifier.diagnosis import thresholds as limit
 from rectifier.diagnosis.history import BoolArray, SiteHistory
+from rectifier.diagnosis.words import longest_gap, none_has_fired, percent, update_words
 
 Kind = Literal["upstream", "born", "update", "drift", "unknown"]
 
@@ -35,7 +36,6 @@ def find_cause(history: SiteHistory, silent: BoolArray, below: Sequence[SiteHist
         silent: (U,) the units in question.
         below: Sites of the same model that are called earlier, in their order.
     """
-    assert history.states is not None
     return (
         _upstream(history, silent, below)
         or _born(history, silent, below)
@@ -46,39 +46,53 @@ def find_cause(history: SiteHistory, silent: BoolArray, below: Sequence[SiteHist
 
 
 def _upstream(history: SiteHistory, silent: BoolArray, below: Sequence[SiteHistory]) -> Cause | None:
-    """Everything of an earlier layer is silent, and was so no later than these units."""
+    """Everything of an earlier layer is silent, was so no later than these units, and nothing else reaches them."""
     assert history.states is not None
     ours = int(history.states.last_fired[silent].max())
     for earlier in below:
-        states = earlier.states
-        if states is None or not states.silent.all():
+        theirs = earlier.blocked_since
+        if theirs is None or theirs > ours:
             continue
-        theirs = int(states.last_fired.max())
-        if theirs <= ours:
-            since = "has been silent from the start" if theirs < 0 else f"fell silent after step {theirs}"
-            text = f"upstream death: all {len(states.dead)} units of {earlier.site.label} below it {since}"
-            return Cause("upstream", text, {"upstream": earlier.site.label, "upstream_last_fired": theirs})
+        varying = history.varying_fraction(theirs)
+        if varying is not None and varying > limit.VARYING_FRACTION:
+            # Another path brings samples here: the silent layer is not on the only one.
+            continue
+        assert earlier.site.units is not None
+        text = (
+            f"upstream death: none of the {earlier.site.units:,} units of {earlier.site.label} below "
+            f"{none_has_fired(earlier, theirs)}"
+        )
+        return Cause("upstream", text, {"upstream": earlier.site.label, "upstream_last_fired": theirs})
     return None
 
 
 def _born(history: SiteHistory, silent: BoolArray, below: Sequence[SiteHistory]) -> Cause | None:
     assert history.states is not None
-    born = int((history.states.born & silent).sum())
-    if born * 2 < silent.sum():
+    born, all_silent = int((history.states.born & silent).sum()), int(silent.sum())
+    if born * 2 < all_silent:
         return None
     widths = [site.site.units for site in below if site.site.units is not None] + [len(silent)]
-    # Lu, Shin, Su & Karniadakis 2019: exact for data on one ray, zero biases and symmetric weights.
-    chance = 1.0 - float(np.prod([1.0 - 2.0 ** -min(width, 1000) for width in widths]))
+    first = int(history.steps()[0])
+    since = "the first observation" if first == 0 else f"step {first:,}, the first observation"
     text = (
-        f"born dead: {born} of {int(silent.sum())} never fired since the first observation (layer {len(widths)}, "
-        f"narrowest width so far {min(widths)}"
+        f"born dead: {born} of {all_silent} never fired since {since} (activation {len(widths)} from the input, "
+        f"narrowest width up to it {min(widths)})"
     )
-    if silent.all():
-        # Where biases or several inputs matter, the chance is smaller: it is context, not evidence.
+    evidence: dict[str, float | int | str | None] = {
+        "born_dead": born,
+        "depth": len(widths),
+        "narrowest_width": min(widths),
+    }
+    if born == len(silent):
+        # Lu, Shin, Su & Karniadakis 2019. With biases or several inputs it is less: context, not evidence.
+        chance = -float(np.expm1(np.log1p([-(2.0 ** -min(width, 1000)) for width in widths]).sum()))
+        evidence["born_dead_probability_one_input"] = chance
+        share = percent(chance) if chance >= limit.RARE_CHANCE else f"fewer than {percent(limit.RARE_CHANCE)}"
         text += (
-            f"; one input alone finds a whole layer off in {chance:.2g} of networks with symmetric weights and no bias"
+            f"; for a single input {share} of plain networks of these widths, with symmetric weights and zero biases, "
+            "have a silent layer up to here, for many inputs fewer"
         )
-    return Cause("born", text + ")", {"born_dead": born, "depth": len(widths), "narrowest_width": min(widths)})
+    return Cause("born", text, evidence)
 
 
 def _update(history: SiteHistory, silent: BoolArray) -> Cause | None:
@@ -86,58 +100,79 @@ def _update(history: SiteHistory, silent: BoolArray) -> Cause | None:
     found = update_at_death(history, silent)
     if found is None:
         return None
-    step, size, times = found
-    if size < limit.LARGE_UPDATE and times < limit.UPDATE_SPIKE:
+    step, size, factor, words = found
+    if size < limit.LARGE_UPDATE and factor < limit.UPDATE_SPIKE:
         return None
-    text = (
-        f"killed by an update: around step {step}, when half of them had gone, one step moved the weights by "
-        f"{size:.0%} of their norm ({times:.1f} times the median before)"
-    )
-    return Cause("update", text, {"update_step": step, "update": size, "update_over_median": times})
+    when = f"around step {step:,}, when {_gone(history, silent)}"
+    text = f"killed by an update: {when}, one step moved the weights by {words}"
+    return Cause("update", text, {"update_step": step, "update": size, "update_over_median": factor})
 
 
-def update_at_death(history: SiteHistory, silent: BoolArray) -> tuple[int, float, float] | None:
-    """(step, ‖Δw‖/‖w‖, times its running median) when the median unit last fired; None when unknown.
+def update_at_death(history: SiteHistory, silent: BoolArray) -> tuple[int, float, float, str] | None:
+    """(step, ‖Δw‖/‖w‖, times its running median, both in words) when the median unit last fired; None when unknown.
 
-    The largest update between its last firing and the next observation is taken: one of those killed it.
+    The larger of the updates at its last firing and at the next observation is taken: one of those killed it.
     """
     assert history.states is not None
     died = history.states.last_fired[silent & ~history.states.born]
     steps, updates = history.steps(), history.update()
-    if not len(died) or np.isnan(updates).all():
+    if not len(died):
         return None
     middle = int(np.sort(died)[(len(died) - 1) // 2])
     at = int(np.searchsorted(steps, middle))
     around = updates[at : at + 2]
-    if not len(around) or np.isnan(around).all():
-        return None
-    size = float(np.nanmax(around))
+    around = around[np.isfinite(around)]
     before = updates[: at + 1]
-    median = float(np.nanmedian(before)) if not np.isnan(before).all() else float("nan")
-    return middle, size, size / median if median > 0 else 1.0
+    before = before[np.isfinite(before)]
+    if not len(around) or not len(before):
+        return None
+    size, median = float(around.max()), float(np.median(before))
+    factor = size / median if median > 0 else 1.0
+    return middle, size, factor, update_words(size, factor, len(before))
+
+
+def died_together(history: SiteHistory, silent: BoolArray) -> bool:
+    """Whether almost a whole layer of several units fell silent between two observations."""
+    assert history.states is not None
+    died = history.states.last_fired[silent & ~history.states.born]
+    if len(silent) < 2 or len(died) < limit.TOGETHER_FRACTION * len(silent):
+        return False
+    return bool((died == died.max()).sum() >= limit.TOGETHER_FRACTION * len(silent))
+
+
+def _gone(history: SiteHistory, silent: BoolArray) -> str:
+    if died_together(history, silent):
+        return "the layer fell silent at once"
+    return "half of them had gone" if silent.sum() > 1 else "it went"
 
 
 def _drift(history: SiteHistory, silent: BoolArray) -> Cause | None:
     """Mean pre-activation = w·E[input] + b: how far it fell since the first window, and which term moved."""
-    first, end = history.windows[0], history.windows[-1]
+    first, end = history.finite_windows[0], history.finite_windows[-1]
     if first.pre_mean is None or end.pre_mean is None or not len(end.pre_mean):
         return None
-    fell = end.pre_mean[silent] - first.pre_mean[silent]
-    if not np.isfinite(fell).all() or np.median(fell) >= 0:
+    before, after = first.pre_mean[silent], end.pre_mean[silent]
+    fell = after - before
+    if not np.isfinite(fell).all() or np.median(after) >= 0:
+        return None
+    if np.median(fell) > limit.DRIFT_SHARE * np.median(after):
         return None
     evidence: dict[str, float | int | str | None] = {
-        "pre_activation_first": float(np.median(first.pre_mean[silent])),
-        "pre_activation_last": float(np.median(end.pre_mean[silent])),
+        "pre_activation_first": float(np.median(before)),
+        "pre_activation_last": float(np.median(after)),
     }
     text = (
-        f"drift: their mean pre-activation fell from {evidence['pre_activation_first']:.2g} to "
-        f"{evidence['pre_activation_last']:.2g} (medians)"
+        f"drift: their mean pre-activation fell from {np.median(before):.2g} in the first window to "
+        f"{np.median(after):.2g} in the last (medians)"
     )
-    if first.bias is not None and end.bias is not None and len(end.bias):
-        by_bias = float(np.median(end.bias[silent] - first.bias[silent]))
-        by_rest = float(np.median(fell - (end.bias[silent] - first.bias[silent])))
-        evidence.update({"moved_by_bias": by_bias, "moved_by_weights_and_inputs": by_rest})
-        text += f"; the bias moved it by {by_bias:+.2g}, weights times inputs by {by_rest:+.2g}"
+    if first.bias is not None and end.bias is not None and len(end.bias) == len(silent) == len(first.bias):
+        by_bias = end.bias[silent] - first.bias[silent]
+        evidence["moved_by_bias"] = float(np.median(by_bias))
+        evidence["moved_by_weights_and_inputs"] = float(np.median(fell - by_bias))
+        text += (
+            f"; the bias moved it by {np.median(by_bias):+.2g}, "
+            f"weights times inputs by {np.median(fell - by_bias):+.2g}"
+        )
     return Cause("drift", text, evidence)
 
 
@@ -145,8 +180,20 @@ def _unknown(history: SiteHistory, silent: BoolArray) -> Cause:
     found = update_at_death(history, silent)
     if found is None:
         return Cause("unknown", "cause unknown", {})
-    step, size, times = found
-    text = (
-        f"cause unknown: around step {step} the weights moved by {size:.2%} a step, {times:.1f} times the median before"
-    )
-    return Cause("unknown", text, {"update_step": step, "update": size, "update_over_median": times})
+    step, size, factor, words = found
+    text = f"cause unknown: around step {step:,}, when {_gone(history, silent)}, one step moved the weights by {words}"
+    return Cause("unknown", text, {"update_step": step, "update": size, "update_over_median": factor})
+
+
+def death_evidence(history: SiteHistory, silent: BoolArray) -> dict[str, float | int | str | None]:
+    """Since when, as numbers: how many never fired, and the steps at which the others last did."""
+    assert history.states is not None
+    died = np.sort(history.states.last_fired[silent & ~history.states.born])
+    return {
+        "born_dead": int((history.states.born & silent).sum()),
+        "died_first_step": int(died[0]) if len(died) else None,
+        "died_median_step": int(died[(len(died) - 1) // 2]) if len(died) else None,
+        "died_last_step": int(died[-1]) if len(died) else None,
+        "died_known_within_steps": longest_gap(history, died) if len(died) else None,
+        "died_at_once": int(died_together(history, silent)),
+    }

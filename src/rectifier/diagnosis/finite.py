@@ -4,39 +4,84 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from rectifier.diagnosis import advice
+from rectifier.diagnosis import thresholds as limit
 from rectifier.diagnosis.history import SiteHistory
+from rectifier.diagnosis.words import update_words
 from rectifier.records import Finding, Series
 
 
 def judge_finiteness(histories: Sequence[SiteHistory], loss: Series) -> list[Finding]:
-    """The first site whose output was not finite, or the loss if it was first."""
+    """The first place that was not finite: a site's output, or the loss where it was before every site.
+
+    Args:
+        histories: Of all models of the process.
+        loss: What was back-propagated.
+    """
     places = [
         (window.nonfinite_step, history.index, history)
         for history in histories
         for window in history.windows
         if window.nonfinite_step is not None
     ]
-    bad_losses = loss.steps[~np.isfinite(loss.values)]
-    if not places and not len(bad_losses):
+    losses = loss.steps[~np.isfinite(loss.values)]
+    if not places and not len(losses):
         return []
-    step, label = (min(places)[0], min(places)[2].site.label) if places else (int(bad_losses[0]), None)
-    where = f"the output of {label}" if label is not None else "the loss"
+    # Within a step the loss comes after all outputs.
+    of_loss = not places or (len(losses) > 0 and losses[0] < min(places)[0])
+    step, history = (int(losses[0]), None) if of_loss else (min(places)[0], min(places)[2])
     finite = loss.values[np.isfinite(loss.values) & (loss.steps < step)]
     before = f" The last finite loss before it was {finite[-1]:.4g}." if len(finite) else ""
+    cause, evidence = _cause(histories, step)
     return [
         Finding(
             name="non-finite",
             severity="serious",
-            site=label,
-            title=f"{where} held NaN or an infinity at step {step}",
-            detail=f"It was the first place observed; from there on other numbers of this run mean little.{before}",
-            cause="cause unknown: the first place names the layer, not the reason",
-            advice="Look at this layer's input at that step; lower the learning rate, clip the gradient norm, or keep "
-            "half precision away from it. torch.autograd.set_detect_anomaly(True) names the operation.",
+            site=history.site.label if history is not None else None,
+            title=f"{'the loss' if history is None else f'the output of {history.site.label}'} held NaN or an infinity "
+            f"at step {step:,}",
+            detail=f"{_how_first(histories, history, step)}{before}",
+            cause=cause,
+            advice=advice.NON_FINITE_LOSS if cause.startswith("cause unknown") and of_loss else advice.NON_FINITE,
             evidence={
                 "step": step,
                 "sites_affected": len({index for _, index, _ in places}),
-                "losses": len(bad_losses),
+                "losses": len(losses),
+                **evidence,
             },
         )
     ]
+
+
+def _how_first(histories: Sequence[SiteHistory], history: SiteHistory | None, step: int) -> str:
+    rest = "From there on other numbers of this run mean little, and units are judged by what came before."
+    if history is not None:
+        return f"No observed activation was not finite before it. {rest}"
+    if any(step in other.steps() for other in histories):
+        return f"All observed activations of that step were finite: it began behind the last of them. {rest}"
+    return f"The activations of that step were not observed. {rest}"
+
+
+def _cause(histories: Sequence[SiteHistory], step: int) -> tuple[str, dict[str, float | int | str | None]]:
+    """The largest relative update before it, where that was large by itself or a spike."""
+    worst: tuple[float, float, int, str, int] | None = None
+    for history in histories:
+        earlier = history.steps() < step
+        steps, updates = history.steps()[earlier], history.update()[earlier]
+        known = np.isfinite(updates)
+        if not known.any():
+            # An update that is itself not finite tells nothing that the finding does not.
+            continue
+        steps, updates = steps[known][-limit.LEAST_OBSERVATIONS :], updates[known]
+        size, median = float(updates[-limit.LEAST_OBSERVATIONS :].max()), float(np.median(updates))
+        at = int(steps[int(updates[-limit.LEAST_OBSERVATIONS :].argmax())])
+        if worst is None or size > worst[0]:
+            worst = (size, size / median if median > 0 else 1.0, at, history.site.label, len(updates))
+    if worst is None or (worst[0] < limit.LARGE_UPDATE and worst[1] < limit.UPDATE_SPIKE):
+        return "cause unknown: the first place names the layer, not the reason", {}
+    size, factor, at, label, count = worst
+    text = (
+        f"the weights moved too far: at step {at:,} an update moved those that feed {label} by "
+        f"{update_words(size, factor, count)}"
+    )
+    return text, {"update_step": at, "update": size, "update_over_median": factor}

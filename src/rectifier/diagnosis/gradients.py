@@ -4,49 +4,105 @@ Weight-gradient norms are flat over depth in a network without biases even while
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
+from rectifier.diagnosis import advice
 from rectifier.diagnosis import thresholds as limit
-from rectifier.diagnosis.history import SiteHistory
+from rectifier.diagnosis.history import BoolArray, SiteHistory
 from rectifier.diagnosis.progress import Progress
 from rectifier.records import Finding, FloatArray
+
+
+@dataclass(frozen=True)
+class _Way:
+    """The gradient's way down from the last site to the first.
+
+    Attributes:
+        sites: Those that a gradient reached, in the order of their first call.
+        ratio: ‖δ‖ of the first over the last at each step on which both are known and the last is not 0.
+        recent: The later half of it: a state that training has left behind is history.
+    """
+
+    sites: tuple[SiteHistory, ...]
+    ratio: FloatArray
+
+    @property
+    def recent(self) -> FloatArray:
+        return self.ratio[-max(limit.LEAST_OBSERVATIONS, len(self.ratio) // 2) :]
+
+    @property
+    def median(self) -> float:
+        return float(np.median(self.recent))
+
+    @property
+    def early(self) -> float:
+        return float(np.median(self.ratio[: limit.LEAST_OBSERVATIONS]))
+
+    @property
+    def factor(self) -> float:
+        """Per layer: the (L − 1)-th root. L counts the sites in their order, also where branches make some parallel."""
+        return float(self.median ** (1.0 / (len(self.sites) - 1)))
+
+    @property
+    def words(self) -> str:
+        return f"from {self.sites[-1].site.label} down to {self.sites[0].site.label}"
+
+    @property
+    def evidence(self) -> dict[str, float | int | str | None]:
+        return {
+            "delta_first_over_last": self.median,
+            "delta_first_over_last_at_start": self.early,
+            "factor_per_layer": self.factor,
+            "observed_steps": len(self.ratio),
+            "sites": len(self.sites),
+        }
 
 
 def judge_gradients(histories: Sequence[SiteHistory], progress: Progress) -> list[Finding]:
     """What is to be said of the gradient's way from the last site of one model to its first.
 
-    A layer that is silent as a whole lets nothing through; that is told by the finding about its units.
+    The rule on the norm before clipping is not among them: what `clip_grad_norm_` saw is not recorded.
+
+    Args:
+        histories: Of one model, in the order of their first call.
+        progress: Of its training.
     """
-    sites = [history for history in histories if np.isfinite(history.delta()).any()]
-    if len(sites) < 2 or any(history.states is not None and history.states.stuck.all() for history in histories):
-        return []
+    found = _infinite(histories)
+    sites = tuple(history for history in histories if np.isfinite(history.delta()).any())
+    if len(sites) < 2:
+        return found
     ratio = _ratio(sites[0], sites[-1])
+    if any(history.blocked_since is not None for history in histories):
+        # A silent layer lets nothing through: an exact 0 is its doing, and the finding about its units says so.
+        if len(ratio) and ratio[-1] == 0:
+            return found
+        ratio = ratio[ratio > 0]
     if len(ratio) < limit.LEAST_OBSERVATIONS:
-        return []
-    # The state at the end is what counts: a vanishing that training has left behind is history.
-    recent = ratio[-max(limit.LEAST_OBSERVATIONS, len(ratio) // 2) :]
-    median = float(np.median(recent))
-    factor = median ** (1.0 / (len(sites) - 1)) if median > 0 else 0.0
-    vanished = int((recent < limit.VANISHED_RATIO).sum())
-    exploded = int((recent > limit.EXPLODED_RATIO).sum())
-    if median < limit.VANISHED_RATIO and vanished >= limit.LEAST_OBSERVATIONS:
+        return found
+    way = _Way(sites, ratio)
+    if way.median < limit.VANISHED_RATIO and _often(ratio < limit.VANISHED_RATIO):
         still = _learns_nothing(sites[0], progress)
         if still is not None:
-            return [_vanishing(sites, median, factor, vanished, still)]
-    if median > limit.EXPLODED_RATIO and exploded >= limit.LEAST_OBSERVATIONS:
-        return [_exploding(sites, median, factor, exploded)]
-    if factor < limit.SHRINKING_FACTOR and len(sites) > 2:
-        return [_shrinking(sites, median, factor)]
-    return []
+            return [*found, _vanishing(way, still)]
+    if way.median > limit.EXPLODED_RATIO and _often(ratio > limit.EXPLODED_RATIO):
+        return [*found, _exploding(way)]
+    if way.factor < limit.SHRINKING_FACTOR and len(sites) > 2:
+        return [*found, _shrinking(way, progress)]
+    return found
+
+
+def _often(mask: BoolArray) -> bool:
+    return int(mask.sum()) >= limit.LEAST_OBSERVATIONS
 
 
 def _ratio(first: SiteHistory, last: SiteHistory) -> FloatArray:
-    """‖δ‖ of the first site over the last, at each step on which both are known and the last is not 0."""
-    steps, one, other = np.intersect1d(first.steps(), last.steps(), return_indices=True)
+    _, one, other = np.intersect1d(first.steps(), last.steps(), return_indices=True)
     numerator, denominator = first.delta()[one], last.delta()[other]
     usable = np.isfinite(numerator) & np.isfinite(denominator) & (denominator > 0)
-    ratio: FloatArray = numerator[usable] / denominator[usable]
+    with np.errstate(over="ignore"):
+        ratio: FloatArray = numerator[usable] / denominator[usable]
     return ratio
 
 
@@ -56,58 +112,95 @@ def _learns_nothing(first: SiteHistory, progress: Progress) -> str | None:
     updates = updates[np.isfinite(updates)]
     update = float(np.median(updates)) if len(updates) else None
     if update is not None and update < limit.FROZEN_UPDATE:
-        return f"the first layer's weights move by {update:.1g} of their norm a step"
+        return f"the first layer's weights move by {update:.1g} of their norm a step (median)"
     if progress.state == "none":
-        return f"{progress.words}"
+        return progress.words
     return None
 
 
-def _span(sites: Sequence[SiteHistory]) -> str:
-    return f"from {sites[-1].site.label} down to {sites[0].site.label} ({len(sites)} activations)"
+def _per_layer(way: _Way) -> str:
+    return f"{way.factor:.2g} times its size per layer ({len(way.sites)} activations, {len(way.ratio)} observed steps)"
 
 
-def _evidence(
-    median: float, factor: float, count: int, sites: Sequence[SiteHistory]
-) -> dict[str, float | int | str | None]:
-    return {"delta_first_over_last": median, "factor_per_layer": factor, "observed_steps": count, "sites": len(sites)}
+def _cause(way: _Way, *, from_the_start: bool) -> str:
+    if from_the_start:
+        return f"initialisation and depth: at the first observed steps it was {way.early:.2g} already"
+    return f"cause unknown: at the first observed steps it was {way.early:.2g}, so it came with training"
 
 
-def _vanishing(sites: Sequence[SiteHistory], median: float, factor: float, count: int, still: str) -> Finding:
+def _vanishing(way: _Way, still: str) -> Finding:
     return Finding(
         name="vanishing-gradient",
         severity="serious",
-        title=f"the gradient vanishes: ×{median:.1e} {_span(sites)}",
-        detail=f"‖δ‖ shrinks by {factor:.2f} per layer, on {count} observed steps; and {still}.",
-        site=sites[0].site.label,
-        cause=f"initialisation or depth: {factor:.2f} per layer over {len(sites)} layers "
+        title=f"the gradient vanishes: {way.median:.1e} of it is left {way.words}",
+        detail=f"‖∂L/∂z‖ per sample changes to {_per_layer(way)}; and {still}.",
+        site=way.sites[0].site.label,
+        cause=f"{_cause(way, from_the_start=way.early < limit.VANISHED_RATIO)} "
         "(torch.nn.Linear's default initialisation gives 0.41 per ReLU layer)",
-        advice="First initialise with the gain of the activation (torch.nn.init.kaiming_normal_), or add normalisation or "
-        "skip connections. A slope of 0.01 does not change the factor at initialisation: (1 + α²)/2 against 1/2.",
-        evidence=_evidence(median, factor, count, sites),
+        advice=advice.VANISHING,
+        evidence=way.evidence,
     )
 
 
-def _exploding(sites: Sequence[SiteHistory], median: float, factor: float, count: int) -> Finding:
+def _exploding(way: _Way) -> Finding:
     return Finding(
         name="exploding-gradient",
         severity="serious",
-        title=f"the gradient explodes: ×{median:.3g} {_span(sites)}",
-        detail=f"‖δ‖ grows by {factor:.2f} per layer, on {count} observed steps.",
-        site=sites[0].site.label,
-        cause=f"initialisation or depth: {factor:.2f} per layer over {len(sites)} layers",
-        advice="First initialise with the gain of the activation, clip the gradient norm, or lower the learning rate.",
-        evidence=_evidence(median, factor, count, sites),
+        title=f"the gradient explodes: it grows {way.median:,.3g} times {way.words}",
+        detail=f"‖∂L/∂z‖ per sample changes to {_per_layer(way)}.",
+        site=way.sites[0].site.label,
+        cause=_cause(way, from_the_start=way.early > limit.EXPLODED_RATIO),
+        advice=advice.EXPLODING,
+        evidence=way.evidence,
     )
 
 
-def _shrinking(sites: Sequence[SiteHistory], median: float, factor: float) -> Finding:
+def _shrinking(way: _Way, progress: Progress) -> Finding:
+    then = {
+        "some": f"Training progresses all the same: {progress.words}.",
+        "none": "By itself that is no cause for alarm.",
+        "unknown": "Whether training progresses could not be told.",
+    }[progress.state]
     return Finding(
         name="shrinking-gradient",
         severity="info",
-        title=f"the gradient shrinks by {factor:.2f} per layer {_span(sites)}",
-        detail=f"‖δ‖ of the first over the last is {median:.2g}. The training moves all the same.",
-        site=sites[0].site.label,
-        cause="expected of default initialisation, where ReLU layers pass on 0.41",
+        title=f"the gradient shrinks to {way.factor:.2g} times its size per layer {way.words}",
+        detail=f"‖∂L/∂z‖ per sample at the first activation is {way.median:.2g} times that at the last. {then}",
+        site=way.sites[0].site.label,
+        cause="not asked: torch.nn.Linear's default initialisation alone gives 0.41 per ReLU layer",
         advice="Nothing to do.",
-        evidence=_evidence(median, factor, 0, sites),
+        evidence=way.evidence,
     )
+
+
+def _infinite(histories: Sequence[SiteHistory]) -> list[Finding]:
+    """Gradients that overflowed while every output was finite."""
+    steps = [history.steps()[np.isinf(history.delta())] for history in histories]
+    if not any(len(at) for at in steps):
+        return []
+    all_steps = np.unique(np.concatenate(steps))
+    first = int(all_steps[0])
+    # Backward runs from the end: the last site that has it at that step had it first.
+    origin = [history for history, at in zip(histories, steps, strict=True) if first in at][-1]
+    observed = np.unique(np.concatenate([history.steps() for history in histories]))
+    longest = _longest_run(np.isin(observed, all_steps))
+    return [
+        Finding(
+            name="exploding-gradient",
+            severity="info" if longest <= limit.SCALER_SKIPS else "serious",
+            title=f"an infinite gradient at {origin.site.label} at step {first:,}",
+            detail=f"{len(all_steps):,} of {len(observed):,} observed steps had one, at most {longest:,} in a row.",
+            site=origin.site.label,
+            cause="cause unknown: a loss scale that begins too high does this, and so does an explosion",
+            advice=advice.INFINITE_GRADIENT,
+            evidence={"step": first, "steps": len(all_steps), "longest_run": longest},
+        )
+    ]
+
+
+def _longest_run(mask: BoolArray) -> int:
+    longest = run = 0
+    for hit in mask:
+        run = run + 1 if hit else 0
+        longest = max(longest, run)
+    return longest

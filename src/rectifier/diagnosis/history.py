@@ -39,11 +39,6 @@ class UnitStates:
     born: BoolArray
     last_fired: IntArray
 
-    @property
-    def silent(self) -> BoolArray:
-        """Units without any sign of life at the end: dead, suspected or stuck."""
-        return self.dead | self.suspected | self.stuck
-
 
 @dataclass(frozen=True)
 class SiteHistory:
@@ -51,14 +46,13 @@ class SiteHistory:
 
     Attributes:
         index: Position among the process's sites, which is the order of their first call.
-        last: The process's last snapshot.
+        snapshots: The snapshot that each window came with.
     """
 
     index: int
     site: Site
     windows: tuple[SiteWindow, ...]
     snapshots: tuple[Snapshot, ...]
-    last: Snapshot
 
     @cached_property
     def flat_when_silent(self) -> bool:
@@ -73,34 +67,39 @@ class SiteHistory:
         return where.startswith("last of ") and not where.startswith(("last of 1 ", "last of 2 "))
 
     @cached_property
+    def finite_windows(self) -> tuple[SiteWindow, ...]:
+        """The windows before the first output that was not finite.
+
+        NaN is not above zero: from there on every unit looks silent, and would be called dead.
+        """
+        bad = [index for index, window in enumerate(self.windows) if window.nonfinite_step is not None]
+        return self.windows[: bad[0]] if bad else self.windows
+
+    @cached_property
     def states(self) -> UnitStates | None:
-        """State of each unit; None where the units are unknown or nothing was counted."""
-        if self.site.units is None or not self.windows:
+        """State of each unit; None where the units are unknown or nothing finite was counted."""
+        if self.site.units is None or not self.finite_windows:
             return None
-        end = self.windows[-1]
-        never = end.last_fired < 0
-        enough = never | (end.silent_visits >= limit.LEAST_VISITS)
-        silent = (end.silent_visits > 0) & enough
-        known = end.silent_distinct
-        n = end.silent_visits if known is None else known
-        whole = np.zeros(len(n), np.bool_)
-        bound = np.full(len(n), np.nan)
+        end, snapshot = self.finite_windows[-1], self.snapshots[len(self.finite_windows) - 1]
+        known, total = end.silent_distinct, snapshot.distinct_samples
+        whole = np.zeros(len(end.last_fired), np.bool_)
         sure = whole
+        bound = np.full(len(whole), np.nan)
         if known is not None:
             bound = 1.0 - limit.CONFIDENCE_MISS ** (1.0 / np.maximum(known, 1))
-            total = self.last.distinct_samples
-            if total is not None and self.last.visits_since_new >= total:
+            if total is not None and snapshot.visits_since_new >= total and total < limit.MOST_TOLD_APART:
                 whole = known >= total
             sure = whole | self._enough_samples(known, end.silent_visits)
-        dead = silent & sure & self.flat_when_silent
+        never = end.last_fired < 0
+        silent = (end.silent_visits > 0) & (never | whole | (end.silent_visits >= limit.LEAST_VISITS))
         return UnitStates(
-            dead=dead,
+            dead=silent & sure & self.flat_when_silent,
             suspected=silent & ~sure & self.flat_when_silent,
             rare=self._rare & ~silent,
             stuck=silent,
-            n=n,
+            n=end.silent_visits if known is None else known,
             bound=bound,
-            whole_data=whole,
+            whole_data=whole & silent,
             born=never,
             last_fired=end.last_fired,
         )
@@ -111,10 +110,33 @@ class SiteHistory:
         return distinct >= limit.DEAD_SAMPLES
 
     @cached_property
+    def blocked_since(self) -> int | None:
+        """Last observed step at which any unit fired, of a layer that is silent as a whole and then passes nothing.
+
+        None where a unit fires or silence still has a gradient; -1 for a layer that never fired.
+        """
+        states = self.states
+        if states is None or not self.flat_when_silent or not len(states.stuck) or not states.stuck.all():
+            return None
+        return int(states.last_fired.max())
+
+    def varying_fraction(self, since: int) -> float | None:
+        """Share of units that fire on some samples and not on others, in the calmest window that begins after a step.
+
+        None without a window of enough samples. A layer that sees one constant has almost none of them.
+        """
+        shares = [
+            float(((window.fired > 0) & (window.fired < window.visits)).mean())
+            for window in self.finite_windows
+            if len(window.fired) and window.visits >= limit.LEAST_VISITS and window.steps[0] > since
+        ]
+        return min(shares, default=None)
+
+    @cached_property
     def recent(self) -> tuple[IntArray, int]:
         """(U,) samples on which each unit fired, and their number, over the last windows that hold enough of them."""
         fired, visits = np.zeros_like(self.windows[-1].fired), 0
-        for window in reversed(self.windows):
+        for window in reversed(self.finite_windows):
             fired, visits = fired + window.fired, visits + window.visits
             if visits >= limit.DEAD_SAMPLES:
                 break
@@ -127,29 +149,45 @@ class SiteHistory:
         return few
 
     @cached_property
-    def silent_shares(self) -> tuple[tuple[int, float], ...]:
-        """(step, share of units in the middle of a silence at that step), window by window.
+    def _silences(self) -> BoolArray:
+        """(windows, U) whether the unit is in the middle of a silence.
 
         A silence is a run of windows in which the unit never fired, with enough visits to mean something; one at
         the end counts as soon as it is long enough to be suspected.
         """
-        if self.states is None:
-            return ()
-        quiet = np.array([window.fired == 0 for window in self.windows])
-        visits = np.array([window.visits for window in self.windows])
+        assert self.states is not None
+        quiet = np.array([window.fired == 0 for window in self.finite_windows])
+        visits = np.array([window.visits for window in self.finite_windows])
         counted = np.zeros_like(quiet)
         run = np.zeros(quiet.shape[1], np.int64)
         for index, row in enumerate(quiet):
             run = np.where(row, run + visits[index], 0)
             counted[index] = run >= limit.LEAST_VISITS
+        # The last silence is counted to the sample and may begin within a window.
+        counted[-1] = self.states.stuck
         # A run counts as a whole as soon as its end shows that it was long enough.
         for index in range(len(quiet) - 2, -1, -1):
             counted[index] |= quiet[index] & counted[index + 1]
-        counted[-1] |= self.states.stuck
-        for index in range(len(quiet) - 2, -1, -1):
-            counted[index] |= quiet[index] & counted[index + 1]
-        shares = counted.mean(axis=1)
-        return tuple((int(window.steps[-1]), float(share)) for window, share in zip(self.windows, shares, strict=True))
+        return counted
+
+    @cached_property
+    def silent_shares(self) -> tuple[tuple[int, float], ...]:
+        """(step, share of units in the middle of a silence at that step), window by window."""
+        if self.states is None:
+            return ()
+        shares = self._silences.mean(axis=1)
+        return tuple(
+            (int(window.steps[-1]), float(share)) for window, share in zip(self.finite_windows, shares, strict=True)
+        )
+
+    @cached_property
+    def returns(self) -> tuple[int, int]:
+        """Silences that ended with the unit firing again, and all silences so far, over all units."""
+        if self.states is None:
+            return 0, 0
+        silences = self._silences
+        ended = int((silences[:-1] & ~silences[1:]).sum())
+        return ended, ended + int(silences[-1].sum())
 
     def steps(self) -> IntArray:
         """All observed steps of the site."""
@@ -166,9 +204,6 @@ class SiteHistory:
 
 def read_histories(process: Process) -> tuple[SiteHistory, ...]:
     """One history per site that was ever counted, in the order of the sites."""
-    if not process.snapshots:
-        return ()
-    last = process.snapshots[-1]
     histories = []
     for index, site in enumerate(process.sites):
         pairs = [
@@ -176,5 +211,5 @@ def read_histories(process: Process) -> tuple[SiteHistory, ...]:
         ]
         if pairs:
             windows, snapshots = zip(*pairs, strict=True)
-            histories.append(SiteHistory(index, site, windows, snapshots, last))
+            histories.append(SiteHistory(index, site, windows, snapshots))
     return tuple(histories)

@@ -1,12 +1,19 @@
 """Does the training get anywhere? Asked of the loss, and "cannot tell" is an answer."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from rectifier.diagnosis import thresholds as limit
-from rectifier.records import Series
+from rectifier.diagnosis.history import SiteHistory
+from rectifier.records import FloatArray, Series
+
+# A normal sample's median has 1.2533 times the standard error of its mean; a median absolute deviation times 1.4826 is
+# its standard deviation.
+_MEDIAN_ERROR = 1.2533 * 1.4826
+_SHORTEST_PLATEAU = 5
 
 
 @dataclass(frozen=True)
@@ -14,10 +21,10 @@ class Progress:
     """How the loss moved.
 
     Attributes:
-        state: `none` when it ends within 5 % of where it began or above; `unknown` with too few losses, or when
-            a loss at or below zero makes a relative comparison meaningless.
-        start: Median of the first losses.
-        end: Median of the last tenth.
+        state: `none` when it ends within 5 % of where it began or above; `unknown` with too few losses, when their
+            noise hides a change of 5 %, or when a loss at or below zero makes a relative comparison meaningless.
+        start: Median over the starting plateau, NaN without enough losses.
+        end: Median over the plateau at the end, NaN without enough losses.
         steps: Number of losses.
     """
 
@@ -28,19 +35,74 @@ class Progress:
 
     @property
     def words(self) -> str:
-        """`the loss went from 2.31 to 2.29`."""
-        return f"the loss went from {self.start:.3g} to {self.end:.3g} in {self.steps} steps"
+        """`the loss went from 2.31 to 2.29 in 200 steps`."""
+        return f"the loss went from {self.start:.4g} to {self.end:.4g} in {self.steps:,} steps"
 
 
 def judge_progress(loss: Series) -> Progress:
-    """Compare the end of a loss curve with its beginning; medians, so that single bad batches do not decide."""
+    """Compare the end of a loss curve with its starting plateau.
+
+    The starting plateau begins with the first five losses and is doubled as long as its second half does not differ
+    from its first by more than the noise: it stays short when training is quick, and grows long where the loss is
+    flat. The end is found in the same way, from the last tenth. Medians, so that single bad batches do not decide.
+
+    Args:
+        loss: The loss of each step.
+    """
     values = loss.values[np.isfinite(loss.values)]
-    if len(values) < limit.LEAST_LOSSES:
-        return Progress("unknown", float("nan"), float("nan"), len(values))
-    # A quick training leaves its plateau within a few steps: the beginning is short, the end is a tenth.
-    start = float(np.median(values[: max(3, min(10, len(values) // 50))]))
-    end = float(np.median(values[-max(5, len(values) // 10) :]))
+    n = len(values)
+    if n < limit.LEAST_LOSSES:
+        return Progress("unknown", float("nan"), float("nan"), n)
+    begin = _plateau(values, _SHORTEST_PLATEAU)
+    finish = _plateau(values[::-1], max(_SHORTEST_PLATEAU, n // 10))
+    start, end = float(np.median(begin)), float(np.median(finish))
     if start <= 0 or end <= 0:
-        return Progress("unknown", start, end, len(values))
-    state: Literal["some", "none"] = "none" if end >= (1 - limit.PLATEAU_FRACTION) * start else "some"
-    return Progress(state, start, end, len(values))
+        return Progress("unknown", start, end, n)
+    error = float(np.hypot(_error(begin), _error(finish)))
+    if end < (1 - limit.PLATEAU_FRACTION) * start:
+        return Progress("some" if start - end > limit.NOISE_ERRORS * error else "unknown", start, end, n)
+    above = end - (1 - limit.PLATEAU_FRACTION) * start
+    sure = error <= limit.PLATEAU_FRACTION * start or above > limit.NOISE_ERRORS * error
+    return Progress("none" if sure else "unknown", start, end, n)
+
+
+def progress_of(model: str, histories: Sequence[SiteHistory], loss: Series) -> Progress:
+    """Progress of one model of a process.
+
+    The loss series of a process mixes the losses of all models. Where another model trains at the same time (a GAN)
+    nobody's progress can be read from it; where models train one after the other, each has its own stretch.
+
+    Args:
+        model: Its name.
+        histories: Of all sites of the process.
+        loss: Of the process.
+    """
+    spans: dict[str, tuple[int, int]] = {}
+    for history in histories:
+        steps = history.steps()
+        first, last = spans.get(history.site.model, (int(steps[0]), int(steps[-1])))
+        spans[history.site.model] = min(first, int(steps[0])), max(last, int(steps[-1]))
+    if len(spans) == 1:
+        return judge_progress(loss)
+    first, last = spans[model]
+    if any(name != model and first <= others[1] and others[0] <= last for name, others in spans.items()):
+        return Progress("unknown", float("nan"), float("nan"), 0)
+    own = (loss.steps >= first) & (loss.steps <= last)
+    return judge_progress(Series(steps=loss.steps[own], values=loss.values[own]))
+
+
+def _plateau(values: FloatArray, length: int) -> FloatArray:
+    """The beginning of the curve, at least this long, during which nothing stands out of the noise."""
+    while 2 * length <= len(values) // 3:
+        one, other = values[:length], values[length : 2 * length]
+        difference = abs(float(np.median(one) - np.median(other)))
+        if difference > limit.NOISE_ERRORS * np.hypot(_error(one), _error(other)):
+            break
+        length *= 2
+    return values[:length]
+
+
+def _error(values: FloatArray) -> float:
+    """Standard error of the median, from the median absolute deviation."""
+    spread = float(np.median(np.abs(values - np.median(values))))
+    return _MEDIAN_ERROR * spread / float(np.sqrt(len(values)))

@@ -3,29 +3,45 @@
 # Dead ---------------------------------------------------------------------------------------------------------------
 
 DEAD_SAMPLES = 3_000
-"""Distinct samples on which a unit must be silent to be called dead, unless all data have been shown. The rule of three
-(Hanley & Lippman-Hand 1983) then bounds its firing rate at 0.1 % with 95 % confidence."""
+"""Distinct samples on which a unit must be silent to be called dead, unless all data have been shown. The rule of
+three (Hanley & Lippman-Hand 1983) then bounds its firing rate at 0.1 % with 95 % confidence."""
 
 DEAD_TOKENS = 1_000_000
 DEAD_SEQUENCES = 1_000
 """A transformer's samples are tokens, and those of one sequence are correlated: both must be reached."""
 
+MOST_TOLD_APART = 100_000
+"""Distinct samples that a monitor tells apart. With as many, later ones went uncounted: "all" would be false."""
+
 CONFIDENCE_MISS = 0.05
 """1 − the confidence of the bound 1 − 0.05^(1/n) on the firing rate of a unit that was silent on n samples."""
 
 RARE_FRACTION = 0.01
-"""A unit that fires on less than 1 % of the samples is rare, never dead (SageMaker Debugger's DeadRelu calls it dead)."""
+"""A unit that fires on less than 1 % of the samples is rare, never dead (SageMaker's DeadRelu calls it dead)."""
 
 LEAST_VISITS = 300
-"""Visits before silence says anything: at 299 the bound on the firing rate falls below 1 %."""
+"""Visits before silence says anything: from 299 on the bound on the firing rate is below 1 %."""
 
 LARGE_SHARE = 0.10
 """Share of a layer's units below which death is information only: a default 3 × 128 MLP that reaches 97 % on digits
 has up to 20 % of them, and no slope changes its result."""
 
 SEVERE_SHARE = 0.50
+"""Share of a layer's units that is serious when the training makes no progress (DeadRelu's threshold, too)."""
+
 RISING_SHARE = 0.05
-"""Growth of the dead share, from the first tenth of what was observed to its end, that counts as rising."""
+"""Growth of the silent share, from the first tenth of the windows to the end, that counts as rising (our choice: half
+of what makes a share large)."""
+
+VARYING_FRACTION = 0.10
+"""Share of a layer's units that fire on some samples of a window and not on others, below which the layer is said to
+see one constant. A constant's sign may flip between two steps of a window, so the limit is not 0 (our choice)."""
+
+TOGETHER_FRACTION = 0.90
+"""Share of a layer that fell silent between two observations, from which on the layer died at once (our choice)."""
+
+RARE_CHANCE = 1e-4
+"""Chance of a silent layer below which it is told as "fewer than" only: wide layers have 2⁻⁶⁴ and the like."""
 
 # Updates ------------------------------------------------------------------------------------------------------------
 
@@ -33,10 +49,14 @@ LARGE_UPDATE = 0.1
 """‖Δw‖/‖w‖ of one step that moves a tenth of the weights; usual training is near 1e-3 (Bottou; Karpathy 2019)."""
 
 UPDATE_SPIKE = 10.0
-"""An update this many times its running median is a spike."""
+"""An update this many times its running median is a spike (the factor that definitions use for gradient norms)."""
 
 FROZEN_UPDATE = 1e-6
-"""Relative update per step of the first layer below which it does not learn."""
+"""Relative update per step of the first layer below which it does not learn (a thousandth of the usual 1e-3)."""
+
+DRIFT_SHARE = 0.5
+"""Share of a unit's distance below zero that must have come since the first window to be called drift: less, and the
+unit began near where it is (our choice)."""
 
 # Gradients ----------------------------------------------------------------------------------------------------------
 
@@ -52,6 +72,9 @@ LEAST_OBSERVATIONS = 3
 SHRINKING_FACTOR = 0.7
 """Factor per layer below which the gradient is said to shrink; √½ is what a ReLU layer of unit-variance weights has."""
 
+SCALER_SKIPS = 10
+"""Observed steps with an infinite gradient that are normal: a GradScaler begins too high and skips such steps."""
+
 # Progress -----------------------------------------------------------------------------------------------------------
 
 PLATEAU_FRACTION = 0.05
@@ -59,3 +82,6 @@ PLATEAU_FRACTION = 0.05
 
 LEAST_LOSSES = 20
 """Optimizer steps before the loss is asked for progress."""
+
+NOISE_ERRORS = 2.0
+"""Standard errors by which two medians must differ to be told apart: about 95 % confidence."""

@@ -1,0 +1,81 @@
+"""What to do about a finding: the mildest change first, what to type, and what the evidence lets one expect."""
+
+from rectifier.diagnosis.causes import Cause, Kind
+
+COMPARE = "rectifier compare train.py"
+"""`train.py` stands for the user's script: a process does not know how it was started."""
+
+LEAVE_ALONE = (
+    "Nothing to do: silent units alone do no harm, and on tuned ordinary networks Leaky ReLU usually changes "
+    "nothing (ImageNet top-1 .471 with ReLU, .469 with slope 1/3: Mishkin et al. 2017)."
+)
+
+_SLOPES = (
+    "Leaky ReLU keeps a gradient in every unit. A slope of 0.01 rules out networks that are born dead, but leaves the "
+    "gradient's size as it is; slopes of 0.1 to 0.3 are what moves hard problems (Dohare et al. 2024), and often "
+    "nothing changes: compare before you believe it."
+)
+
+_FIRST: dict[Kind, str] = {
+    "update": "First halve the learning rate, or warm it up: the weights moved too far at once.",
+    "born": "First look at the initialisation (He gain, biases) and at the width: these units never had a gradient.",
+    "upstream": "Mend the layer below first: these units only follow it.",
+    "drift": "First try half the learning rate, or normalise what comes into this layer.",
+    "unknown": "First try half the learning rate.",
+}
+
+VANISHING = (
+    "First initialise with the activation's gain: torch.nn.init.kaiming_normal_(layer.weight, nonlinearity='relu') and "
+    "zero biases in every layer; or put normalisation or skip connections in. Leaky ReLU alone hardly helps: at "
+    "initialisation the squared gradient changes per layer in proportion to (1 + slope²)/2."
+)
+
+EXPLODING = (
+    "First initialise with the activation's gain, then clip the gradient's norm "
+    "(torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)) or lower the learning rate."
+)
+
+CONSTANT = (
+    "First look at the silent layer: its own finding says why it fell silent. Restarting with another seed or half the "
+    f"learning rate is the plain remedy. {_SLOPES}"
+)
+
+NON_FINITE = (
+    "First lower the learning rate or clip the gradient's norm; look at this layer's input at that step, and keep half "
+    "precision away from it. torch.autograd.set_detect_anomaly(True) names the operation."
+)
+
+NON_FINITE_LOSS = (
+    "First look at the loss: a logarithm or division of 0, or a target out of range, makes NaN while every layer is "
+    "finite. torch.autograd.set_detect_anomaly(True) names the operation."
+)
+
+INFINITE_GRADIENT = (
+    "Under torch.amp.GradScaler single ones are normal: such steps are skipped, and the scale is halved. Without it, "
+    "clip the gradient's norm or lower the learning rate."
+)
+
+STUCK = "Nothing to do unless the training stalls: these units still learn."
+
+
+def for_dead_units(cause: Cause) -> str:
+    """What to do about dead units that matter.
+
+    Args:
+        cause: Theirs.
+    """
+    return f"{_FIRST[cause.kind]} {_SLOPES}"
+
+
+def command_for(activation: str) -> str | None:
+    """What to type to see whether another activation helps; None where no single command does it.
+
+    Args:
+        activation: As the site has it, `relu6`.
+    """
+    if activation == "relu":
+        return COMPARE
+    if activation == "relu6":
+        # `compare` replaces ReLU only.
+        return "rectifier run --swap relu6=leaky_relu:0.1 train.py"
+    return None

@@ -1,0 +1,82 @@
+"""The finding about a network that a silent layer has turned into a constant.
+
+One layer without a single firing unit cuts the network in two, unless a path leads around it: no gradient passes to
+what lies below, and what lies above is given the same numbers for every sample. Lu, Shin, Su & Karniadakis 2019.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from rectifier.diagnosis import advice
+from rectifier.diagnosis import thresholds as limit
+from rectifier.diagnosis.history import SiteHistory
+from rectifier.diagnosis.words import none_has_fired, percent
+from rectifier.records import Finding
+
+
+def judge_constancy(histories: Sequence[SiteHistory]) -> list[Finding]:
+    """Whether a silent layer cuts the only path through the network.
+
+    A silent layer alone is no proof: a skip connection may lead around it. The proof is an exact 0 as ∂L/∂z at every
+    activation below, or activations above of which no unit tells one sample from another; a layer that shows the
+    contrary is proof of another path.
+
+    Args:
+        histories: Of one model, in the order of their first call.
+    """
+    blocked = [
+        (since, position) for position, history in enumerate(histories) if (since := history.blocked_since) is not None
+    ]
+    if not blocked:
+        return []
+    # The layer that fell silent first; of those that did together, the one nearest to the input.
+    since, position = min(blocked)
+    below = [gradient for history in histories[:position] if (gradient := _gradient_after(history, since)) is not None]
+    above = [share for history in histories[position + 1 :] if (share := history.varying_fraction(since)) is not None]
+    if any(gradient > 0 for gradient in below) or any(share > limit.VARYING_FRACTION for share in above):
+        return []
+    if not below and not above:
+        return []
+    return [_finding(histories[position], since, len(below), above)]
+
+
+def _gradient_after(history: SiteHistory, since: int) -> float | None:
+    """The largest ‖∂L/∂z‖ on the observed steps after a step; None when no gradient came at all."""
+    deltas = history.delta()[history.steps() > since]
+    deltas = deltas[~np.isnan(deltas)]
+    return float(deltas.max()) if len(deltas) else None
+
+
+def _finding(history: SiteHistory, since: int, below: int, above: Sequence[float]) -> Finding:
+    states = history.states
+    assert states is not None
+    label, units = history.site.label, len(states.stuck)
+    proof = []
+    if below:
+        proof.append(f"the gradient is exactly 0 at {_each(below)} below it")
+    if above:
+        few = "no unit fires" if max(above) == 0 else f"at most {percent(max(above))} of the units fire"
+        proof.append(f"at {_each(len(above))} above it {few} on some samples and not on others")
+    sure = bool(states.dead.all())
+    return Finding(
+        name="constant-network",
+        severity="serious" if sure else "warning",
+        title=f"everything above {label} computes from a constant",
+        detail=f"None of its {units:,} units {none_has_fired(history, since)}; {' and '.join(proof)}. "
+        "Below it nothing learns any more; above it only what gives every sample the same answer.",
+        cause=f"{label} is silent as a whole" + ("" if sure else ", as far as so few samples can tell"),
+        advice=advice.CONSTANT,
+        command=advice.command_for(history.site.activation),
+        evidence={
+            "silent_site": label,
+            "last_fired": since,
+            "sites_below_without_gradient": below,
+            "sites_above_constant": len(above),
+            "largest_varying_fraction": max(above, default=None),
+        },
+    )
+
+
+def _each(number: int) -> str:
+    return "the activation" if number == 1 else f"each of the {number} activations"

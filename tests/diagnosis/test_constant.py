@@ -1,0 +1,157 @@
+"""A silent layer that cuts the only path, and silent layers that do not."""
+
+import pytest
+
+from rectifier.diagnosis import diagnose
+
+from .builders import FALLING, FLAT, NAN, process, site, snapshot, window
+
+ALIVE = (2000,) * 5
+ON_OR_OFF = (4000, 4000, 0, 4000, 4000)
+DEAD = (0,) * 5
+
+
+def judged(rows, *, deltas=(NAN,) * 9, losses=None, distinct=5000, visits=4000):
+    """One site per row: what its units fired in the window after step 0, in which all of them fired."""
+    sites = [site(name) for name in "abcdef"[: len(rows)]]
+    early = [window(i, steps=[0], fired=(9,) * 5, delta=1.0) for i in range(len(rows))]
+    late = [
+        window(
+            i,
+            steps=range(4, 8),
+            visits=visits,
+            fired=row,
+            last=[7 if fired else 0 for fired in row],
+            silent=[0 if fired else distinct for fired in row],
+            distinct=[0 if fired else distinct for fired in row],
+            delta=deltas[i],
+        )
+        for i, row in enumerate(rows)
+    ]
+    findings = diagnose(process(sites, snapshot(early, losses=losses), snapshot(late))).findings
+    return [finding for finding in findings if finding.name == "constant-network"]
+
+
+def test_the_proof_from_below_and_above_and_its_words():
+    (finding,) = judged([ALIVE, DEAD, ON_OR_OFF, DEAD], deltas=(0, 0, 0.5, 0), losses=FALLING)
+    assert finding.severity == "serious"
+    assert finding.site is None
+    assert finding.title == "everything above b computes from a constant"
+    assert finding.detail == (
+        "None of its 5 units has fired after step 0 (known to within 4 steps); the gradient is exactly 0 at the "
+        "activation "
+        "below it and at each of the 2 activations above it no unit fires on some samples and not on others. Below it "
+        "nothing learns any more; above it only what gives every sample the same answer."
+    )
+    assert finding.cause == "b is silent as a whole"
+    assert finding.command == "rectifier compare train.py"
+    assert finding.evidence == {
+        "silent_site": "b",
+        "last_fired": 0,
+        "sites_below_without_gradient": 1,
+        "sites_above_constant": 2,
+        "largest_varying_fraction": 0.0,
+    }
+
+
+@pytest.mark.parametrize(("delta", "cut"), [(0.0, True), (1e-30, False), (0.5, False), (float("inf"), False)])
+def test_a_gradient_below_shows_another_path(delta, cut):
+    assert bool(judged([ALIVE, DEAD], deltas=(delta, 0))) == cut
+
+
+@pytest.mark.parametrize(("varying", "cut"), [(0, True), (1, False)])
+def test_a_unit_above_that_tells_samples_apart_shows_another_path(varying, cut):
+    above = (2000,) * varying + (4000,) * (5 - varying)
+    assert bool(judged([DEAD, above])) == cut
+
+
+@pytest.mark.parametrize(("units", "cut"), [(10, True), (9, False)])
+def test_a_tenth_of_the_units_above_may_change_its_sign_within_a_window(units, cut):
+    sites = [site("a"), site("b", units=units)]
+    windows = [
+        window(0, steps=[4], fired=DEAD, distinct=5000),
+        window(1, steps=[4], fired=(7,) + (4000,) * (units - 1)),
+    ]
+    found = [f for f in diagnose(process(sites, snapshot(windows))).findings if f.name == "constant-network"]
+    assert bool(found) == cut
+    if cut:
+        assert (
+            "at the activation above it at most 10 % of the units fire on some samples and not on others"
+            in found[0].detail
+        )
+
+
+def test_the_calmest_window_above_decides():
+    """A constant's sign flips while a bias passes zero; a layer that tells samples apart does so in every window."""
+    sites = [site("a"), site("b")]
+    shots = [
+        snapshot(
+            [window(0, steps=[step], fired=DEAD, last=[-1] * 5, distinct=5000), window(1, steps=[step], fired=above)]
+        )
+        for step, above in ((4, ALIVE), (5, ON_OR_OFF))
+    ]
+    assert "constant-network" in [finding.name for finding in diagnose(process(sites, *shots)).findings]
+
+
+def test_a_warning_about_the_network_silences_no_other():
+    sites = [site("a"), site("b")]
+    windows = [
+        window(0, fired=(0, 0, 0, 9, 9), distinct=[5000, 5000, 5000, 0, 0], delta=0.0),
+        window(1, fired=DEAD, distinct=400, delta=0.0),
+    ]
+    found = [(f.name, f.site, f.severity) for f in diagnose(process(sites, snapshot(windows, losses=FLAT))).findings]
+    assert found == [
+        ("dead-units", "a", "serious"),
+        ("constant-network", None, "warning"),
+        ("dead-units", "b", "warning"),
+    ]
+
+
+def test_a_silent_layer_alone_is_no_proof():
+    assert judged([DEAD]) == []
+    assert judged([ALIVE, DEAD], deltas=(NAN, NAN)) == []
+
+
+@pytest.mark.parametrize(("visits", "cut"), [(299, False), (300, True)])
+def test_a_short_window_above_proves_nothing(visits, cut):
+    assert bool(judged([DEAD, (visits,) * 5], visits=visits)) == cut
+
+
+def test_windows_from_before_the_death_prove_nothing():
+    sites = [site("a"), site("b")]
+    shots = [
+        snapshot([window(0, steps=[0, 5], fired=(9,) * 5), window(1, steps=[0, 5], fired=ON_OR_OFF)]),
+        snapshot([window(0, steps=[6], fired=DEAD, last=[5] * 5, silent=4000, distinct=4000)]),
+    ]
+    assert "constant-network" not in [finding.name for finding in diagnose(process(sites, *shots)).findings]
+
+
+@pytest.mark.parametrize(("distinct", "severity"), [(2999, "warning"), (3000, "serious")])
+def test_too_few_samples_make_it_a_warning_that_says_so(distinct, severity):
+    (finding,) = judged([ALIVE, DEAD], deltas=(0, 0), distinct=distinct)
+    assert finding.severity == severity
+    assert ("as far as so few samples can tell" in finding.cause) == (severity == "warning")
+
+
+def test_the_layer_that_fell_silent_first_is_the_one():
+    sites = [site(name) for name in "abc"]
+    early = [window(i, steps=range(5), fired=(9,) * 5) for i in range(3)]
+    last = {0: 4, 1: 3, 2: 3}
+    late = [
+        window(i, steps=[9], fired=DEAD, last=[last[i]] * 5, silent=5000, distinct=5000, delta=0.0) for i in range(3)
+    ]
+    findings = diagnose(process(sites, snapshot(early, losses=FLAT), snapshot(late))).findings
+    assert findings[0].title == "everything above b computes from a constant"
+    severities = {finding.site: finding.severity for finding in findings if finding.name == "dead-units"}
+    assert severities == {"a": "serious", "b": "serious", "c": "info"}
+
+
+def test_partly_dead_layers_of_a_constant_network_are_no_further_alarms():
+    sites = [site("a"), site("b")]
+    windows = [
+        window(0, fired=(0, 0, 0, 9, 9), distinct=[5000, 5000, 5000, 0, 0], delta=0.0),
+        window(1, fired=DEAD, distinct=5000, delta=0.0),
+    ]
+    found = {f.site: f for f in diagnose(process(sites, snapshot(windows, losses=FLAT))).findings}
+    assert (found[None].severity, found["b"].severity, found["a"].severity) == ("serious", "serious", "info")
+    assert found["a"].detail.endswith("That training does not progress is explained by the finding `constant-network`.")
