@@ -1,0 +1,101 @@
+"""What all figures share: colours, rows of names, thinning.
+
+Figures are valid plotly objects with the colours of a light page; the page's own script exchanges them for a dark one.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+
+from rectifier.records import FloatArray, IntArray, Series
+
+# Okabe & Ito 2008: told apart by people who do not see all colours. `templates/draw.js` knows each one's dark twin.
+BLUE = "#0072B2"
+ORANGE = "#D55E00"
+GREEN = "#009E73"
+GREY = "#77808A"
+COLOURS = (BLUE, "#CC79A7", GREEN, "#E69F00", "#56B4E9", ORANGE, GREY)
+ORANGE_SCALE = ((0.0, "rgba(213,94,0,0.05)"), (1.0, "rgba(213,94,0,1)"))
+
+MOST_POINTS = 1_000
+_MOST_NAMES = 60
+_LONGEST_NAME = 26
+
+
+def new_figure(height: int, text: str) -> go.Figure:
+    """An empty figure.
+
+    Args:
+        height: Pixels.
+        text: What it shows, for those who cannot see it.
+    """
+    figure = go.Figure()
+    margin = {"l": 8, "r": 12, "t": 8, "b": 8}
+    figure.update_layout(height=height, margin=margin, meta=text, showlegend=False, bargap=0)
+    figure.update_xaxes(automargin=True, zeroline=False)
+    figure.update_yaxes(automargin=True, zeroline=False)
+    return figure
+
+
+def name_rows(figure: go.Figure, names: Sequence[str]) -> None:
+    """Make the vertical axis one of named rows, the first on top.
+
+    Rows are numbers to plotly: two layers of the same name stay two rows, and a layer called `7` stays a name.
+    """
+    shown = thinned(len(names), _MOST_NAMES)
+    figure.update_yaxes(
+        tickvals=shown.tolist(), ticktext=[plain(shorten(names[row])) for row in shown], showgrid=False,
+        range=[len(names) - 0.5, -0.5], fixedrange=True,
+    )  # fmt: skip
+
+
+def row_height(rows: int, each: int, *, frame: int, most: int = 900) -> int:
+    """Pixels for so many rows and what is around them."""
+    return frame + min(most, each * rows)
+
+
+def plain(name: str) -> str:
+    """A name as plotly shows it unchanged: plotly reads a small HTML of its own in every text."""
+    return name.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def shorten(name: str) -> str:
+    """A name that leaves room for the chart: the end of a path tells layers apart, the beginning seldom does."""
+    return name if len(name) <= _LONGEST_NAME else f"…{name[-_LONGEST_NAME + 1 :]}"
+
+
+def thinned(count: int, most: int) -> IntArray:
+    """Indices of at most `most` of `count` things, evenly, first and last among them."""
+    if count <= most:
+        return np.arange(count, dtype=np.int64)
+    return np.unique(np.linspace(0, count - 1, most).round().astype(np.int64))
+
+
+def averaged(series: Series) -> tuple[IntArray, FloatArray, str]:
+    """A series in at most 1,000 points, and a remark: neighbours are averaged, each point stands at its last step."""
+    count = len(series.steps)
+    if count <= MOST_POINTS:
+        return series.steps, series.values, ""
+    edges = np.linspace(0, count, MOST_POINTS + 1).astype(np.int64)
+    with np.errstate(invalid="ignore", over="ignore"):
+        values = np.add.reduceat(series.values, edges[:-1]) / np.diff(edges)
+    return series.steps[edges[1:] - 1], values, f" Each point is the mean of about {round(count / MOST_POINTS)} steps."
+
+
+def numbers(values: FloatArray) -> list[float | None]:
+    """JSON has no word for NaN; a gap in the line is what it means."""
+    return [float(f"{value:.6g}") if np.isfinite(value) else None for value in values]
+
+
+def share(value: float) -> str:
+    """`33 %`, `0.4 %`: never a 0 for what is more, never a 100 for what is less."""
+    percent = 100 * value
+    if value in (0.0, 1.0) or 1 <= percent < 99.5:
+        return f"{percent:.0f} %"
+    return f"{percent:.2g} %" if percent < 1 else f"{min(percent, 99.9):.1f} %"
+
+
+def signed(value: float) -> str:
+    """A difference with its sign, in three digits."""
+    return f"{value:+.3g}".replace("-", "−")

@@ -1,0 +1,274 @@
+"""The figures of one observed training, drawn from records alone.
+
+Each is thinned where a screen could not show more, and says in `meta` what it shows.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+
+from rectifier.records import Diagnosis, IntArray, Process, SiteWindow
+from rectifier.report.drawing import (
+    BLUE,
+    COLOURS,
+    GREY,
+    ORANGE,
+    ORANGE_SCALE,
+    averaged,
+    name_rows,
+    new_figure,
+    numbers,
+    row_height,
+    share,
+    thinned,
+)
+
+_MOST_ROWS = 400
+_MOST_WINDOWS = 200
+_MOST_UNITS = 256
+_MOST_UNIT_MAPS = 6
+_MOST_SERIES = 6
+_LEAST_RATE = 1e-4  # what a unit that fired at all is drawn with at least: silence is exact
+_FIRING_SCALE = (
+    (0.0, "rgba(213,94,0,1)"), (_LEAST_RATE / 2, "rgba(213,94,0,1)"),
+    (_LEAST_RATE / 2, "rgba(0,114,178,0.2)"), (1.0, "rgba(0,114,178,1)"),
+)  # fmt: skip
+
+
+def layer_names(process: Process, diagnosis: Diagnosis) -> list[str]:
+    """The rows of the layer table by name; the model's comes first where the process trained several."""
+    models = {site.model for site in process.sites}
+    names = []
+    for layer, index in zip(diagnosis.layers, sites_of_layers(process, diagnosis), strict=True):
+        several = len(models) > 1 and index is not None and not layer.site.startswith(process.sites[index].model)
+        names.append(f"{process.sites[index].model} · {layer.site}" if several and index is not None else layer.site)
+    return names
+
+
+def sites_of_layers(process: Process, diagnosis: Diagnosis) -> list[int | None]:
+    """Which site each row of the layer table is; the same label may stand in two models."""
+    left: dict[str, list[int]] = {}
+    for index, site in enumerate(process.sites):
+        left.setdefault(site.label, []).append(index)
+    return [left[layer.site].pop(0) if left.get(layer.site) else None for layer in diagnosis.layers]
+
+
+def silent_map(diagnosis: Diagnosis, names: Sequence[str]) -> go.Figure | None:
+    """Layer × step: the share of each layer's units that were silent; None when no layer's units are known."""
+    rows = [row for row, layer in enumerate(diagnosis.layers) if layer.dead_history]
+    if not rows:
+        return None
+    picked = [rows[index] for index in thinned(len(rows), _MOST_ROWS)]
+    steps = np.unique([step for row in picked for step, _ in diagnosis.layers[row].dead_history])
+    steps = steps[thinned(len(steps), _MOST_WINDOWS)]
+    last = {row: diagnosis.layers[row].dead_history[-1][1] for row in rows}
+    worst = max(rows, key=lambda row: last[row])
+    text = f"{len(rows)} {_plural(len(rows), 'layer')} over {int(steps[-1]) + 1:,} steps; " + (
+        f"{share(last[worst])} of the units of {names[worst]} are silent at the end, the most of all layers."
+        if last[worst] > 0
+        else "no unit is silent at the end."
+    )
+    if len(picked) < len(rows):
+        text += f" {len(picked)} of the layers are drawn."
+    figure = new_figure(row_height(len(picked), 20, frame=64), text)
+    figure.add_heatmap(
+        x=_edges(steps), y=list(range(len(picked))),
+        z=[_carried(diagnosis.layers[row].dead_history, steps) for row in picked],
+        zmin=0, zmax=100, colorscale=ORANGE_SCALE, showscale=False, ygap=1 if len(picked) <= 100 else 0,
+        hovertemplate="around step %{x:.0f}<br>%{z:.3g} % silent<extra></extra>",
+    )  # fmt: skip
+    name_rows(figure, [names[row] for row in picked])
+    figure.update_xaxes(title="optimizer step", showgrid=False)
+    return figure
+
+
+def series_curves(process: Process, diagnosis: Diagnosis, names: Sequence[str]) -> list[tuple[str, go.Figure]]:
+    """The back-propagated loss over steps, and what else the script logged, each by itself."""
+    return [
+        (name, _curve(process, name, COLOURS[index % len(COLOURS)], _silenced(process, diagnosis, names)))
+        for index, name in enumerate(process.series_names[:_MOST_SERIES])
+        if len(process.series(name).steps)
+    ]
+
+
+def _curve(process: Process, name: str, colour: str, silenced: Sequence[tuple[str, int]]) -> go.Figure:
+    series = process.series(name)
+    steps, values, remark = averaged(series)
+    text = f"From {series.values[0]:.4g} to {series.values[-1]:.4g} over {int(steps[-1]) + 1:,} steps.{remark}"
+    if bad := int((~np.isfinite(series.values)).sum()):
+        text += f" {bad:,} of {len(series.values):,} values are not finite."
+    if silenced:
+        layer, step = silenced[0]
+        others = f", the first of {len(silenced)} layers that" if len(silenced) > 1 else ", which"
+        are = "are" if len(silenced) > 1 else "is"
+        since = f"fired for the last time at step {step:,}" if step >= 0 else "never fired"
+        text += f" Dotted: {layer} {since}{others} {are} wholly silent at the end."
+    figure = new_figure(250, text)
+    if silenced:
+        figure.add_vline(x=max(silenced[0][1], 0), line_width=1.5, line_dash="dot", line_color=ORANGE)
+    figure.add_scatter(
+        x=steps.tolist(), y=numbers(values), mode="lines", line={"width": 1.6, "color": colour},
+        hovertemplate="step %{x}: %{y:.4g}<extra></extra>",
+    )  # fmt: skip
+    finite = values[np.isfinite(values)]
+    if len(finite) and finite.min() > 0 and finite.max() > 50 * finite.min():
+        figure.update_yaxes(type="log", exponentformat="power", dtick=1)
+    figure.update_xaxes(title="optimizer step")
+    return figure
+
+
+def gradient_flow(process: Process) -> go.Figure | None:
+    """‖δ‖ at every site, in the first and in the last window in which it was seen, on a logarithmic axis."""
+    first: dict[int, float] = {}
+    last: dict[int, float] = {}
+    for snapshot in process.snapshots:
+        for window in snapshot.windows:
+            finite = window.delta[np.isfinite(window.delta)]
+            if len(finite):
+                first.setdefault(window.site, float(np.median(finite)))
+                last[window.site] = float(np.median(finite))
+    if len(first) < 2:
+        return None
+    sites = sorted(first)
+    picked = [sites[index] for index in thinned(len(sites), _MOST_ROWS)]
+    figure = new_figure(row_height(len(picked), 20, frame=104), _flow_text(process, sites, last))
+    positive = [value for value in (*first.values(), *last.values()) if value > 0]
+    models = [process.sites[site].model for site in picked]
+    for label, values, colour, dash in (("first window", first, GREY, "dot"), ("last window", last, BLUE, "solid")):
+        x: list[float | None] = []
+        y: list[int | None] = []
+        for row, site in enumerate(picked):
+            if row and models[row] != models[row - 1]:
+                # No gradient flows from one model's sites to another's in the order of their first calls.
+                x.append(None)
+                y.append(None)
+            x.append(values[site] if values[site] > 0 else None)
+            y.append(row)
+        figure.add_scatter(
+            x=x, y=y, name=label, mode="lines+markers", line={"color": colour, "dash": dash, "width": 1.6},
+            marker={"size": 6}, hovertemplate="‖δ‖ = %{x:.3g}<extra>" + label + "</extra>",
+        )  # fmt: skip
+    zeros = [row for row, site in enumerate(picked) if last[site] == 0]
+    if zeros and positive:
+        figure.add_scatter(
+            x=[min(positive) / 3] * len(zeros), y=zeros, name="exactly 0 in the last window", mode="markers",
+            marker={"symbol": "x", "size": 7, "color": ORANGE}, hovertemplate="‖δ‖ = 0<extra></extra>",
+        )  # fmt: skip
+    name_rows(figure, [process.sites[site].label for site in picked])
+    figure.update_xaxes(type="log", title="‖∂L/∂z‖ per sample", exponentformat="power", dtick=1)
+    figure.update_layout(showlegend=True)
+    return figure
+
+
+def firing_histogram(process: Process) -> go.Figure | None:
+    """How many units fire on which share of the samples, in the last window; never is a bar of its own."""
+    rates = [w.fired / w.visits for w in _last_windows(process).values() if len(w.fired) and w.visits]
+    if not rates:
+        return None
+    every = np.concatenate(rates)
+    silent = int((every == 0).sum())
+    counts, edges = np.histogram(100 * every[every > 0], bins=20, range=(0, 100))
+    text = f"{len(every):,} {_plural(len(every), 'unit')} in {len(rates)} {_plural(len(rates), 'layer')}; "
+    text += f"{silent:,} of them fired on no sample of the last window." if silent else "all fired in the last window."
+    figure = new_figure(250, text)
+    figure.add_bar(
+        x=[-5.0], y=[silent], width=3.6, marker_color=ORANGE, hovertemplate="never: %{y} units<extra></extra>"
+    )
+    figure.add_bar(
+        x=((edges[:-1] + edges[1:]) / 2).tolist(), y=counts.tolist(), width=4.6, marker_color=BLUE,
+        hovertemplate="on about %{x:.0f} % of samples: %{y} units<extra></extra>",
+    )  # fmt: skip
+    ticks = {-5: "never", 25: "25 %", 50: "50 %", 75: "75 %", 100: "100 %"}
+    figure.update_xaxes(
+        title="share of samples on which a unit fires", tickvals=list(ticks), ticktext=list(ticks.values()),
+        range=[-8, 104], showgrid=False,
+    )  # fmt: skip
+    figure.update_yaxes(title="units")
+    return figure
+
+
+def unit_maps(process: Process, diagnosis: Diagnosis, names: Sequence[str]) -> list[tuple[str, go.Figure]]:
+    """Unit × step firing rates of the layers with most silent units, units ordered by their rate at the end."""
+    sites = sites_of_layers(process, diagnosis)
+    rows = [row for row, layer in enumerate(diagnosis.layers) if layer.dead_history and sites[row] is not None]
+    rows.sort(key=lambda row: -diagnosis.layers[row].dead_history[-1][1])
+    maps = []
+    for row in sorted(rows[:_MOST_UNIT_MAPS]):
+        windows = [w for snapshot in process.snapshots for w in snapshot.windows if w.site == sites[row] and w.visits]
+        if windows and len(windows[-1].fired):
+            maps.append((names[row], _unit_map(windows)))
+    return maps
+
+
+def _unit_map(windows: list[SiteWindow]) -> go.Figure:
+    count = len(windows)
+    windows = [windows[index] for index in thinned(count, _MOST_WINDOWS)]
+    order = np.argsort(windows[-1].fired, kind="stable")
+    units = order[thinned(len(order), _MOST_UNITS)]
+    # The units are picked before anything is stacked: a layer may have a million.
+    rates = np.array([window.fired[units] / window.visits for window in windows]).T
+    silent = int((windows[-1].fired == 0).sum())
+    text = f"{len(order):,} {_plural(len(order), 'unit')}, {silent:,} silent in the last window."
+    if len(units) < len(order):
+        text += f" {len(units)} of them are drawn."
+    if len(windows) < count:
+        text += f" {len(windows)} of {count:,} windows are drawn."
+    drawn = np.where(rates > 0, np.maximum(rates, _LEAST_RATE).round(4), 0)
+    figure = new_figure(row_height(len(units), 14, frame=64, most=260), text)
+    figure.add_heatmap(
+        x=_edges(np.array([window.steps[-1] for window in windows])), y=[f"unit {unit}" for unit in units],
+        z=drawn.tolist(), zmin=0, zmax=1, colorscale=_FIRING_SCALE, showscale=False, ygap=1 if len(units) <= 40 else 0,
+        hovertemplate="%{y}, around step %{x:.0f}<br>fires on %{z:.2%} of samples<extra></extra>",
+    )  # fmt: skip
+    figure.update_yaxes(type="category", showticklabels=False, showgrid=False, ticks="", autorange="reversed")
+    figure.update_xaxes(title="optimizer step", showgrid=False, nticks=6)
+    return figure
+
+
+def _flow_text(process: Process, sites: Sequence[int], last: dict[int, float]) -> str:
+    zeros = sum(last[site] == 0 for site in sites)
+    if zeros:
+        return f"In the last window the gradient is exactly 0 at {zeros} of {len(sites)} activations."
+    low, high = min(last.values()), max(last.values())
+    text = f"{len(sites)} activations, from input to output; in the last window from {low:.2g} to {high:.2g}"
+    if len({process.sites[site].model for site in sites}) == 1:
+        factor = (last[sites[0]] / last[sites[-1]]) ** (1 / (len(sites) - 1))
+        text += f", a factor of {factor:.2f} per layer from the last to the first"
+    return f"{text}."
+
+
+def _silenced(process: Process, diagnosis: Diagnosis, names: Sequence[str]) -> list[tuple[str, int]]:
+    """The layers that are wholly silent at the end, with the step at which each last fired; the earliest first."""
+    last = _last_windows(process)
+    found = []
+    for row, site in enumerate(sites_of_layers(process, diagnosis)):
+        history = diagnosis.layers[row].dead_history
+        if site in last and history and history[-1][1] >= 1 and not last[site].fired.any():
+            found.append((names[row], int(last[site].last_fired.max())))
+    return sorted(found, key=lambda one: one[1])
+
+
+def _carried(history: Sequence[tuple[int, float]], steps: IntArray) -> list[float | None]:
+    """A layer's silent share, in percent, at each step: the latest known one; None before the first."""
+    known = np.array([step for step, _ in history])
+    shares = [100 * value for _, value in history]
+    found = np.searchsorted(known, steps, side="right") - 1
+    return [round(shares[index], 2) if index >= 0 else None for index in found]
+
+
+def _edges(ends: IntArray) -> list[float]:
+    """The borders of windows that end at these steps: a cell covers the steps since the window before."""
+    return [-0.5, *(float(end) + 0.5 for end in ends)]
+
+
+def _last_windows(process: Process) -> dict[int, SiteWindow]:
+    last: dict[int, SiteWindow] = {}
+    for snapshot in process.snapshots:
+        for window in snapshot.windows:
+            last[window.site] = window
+    return last
+
+
+def _plural(count: int, noun: str) -> str:
+    return noun if count == 1 else f"{noun}s"

@@ -1,0 +1,81 @@
+"use strict";
+(() => {
+  const root = document.documentElement;
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  const coarse = matchMedia("(pointer: coarse)");
+  // The dark twins of the colours in rectifier/report/drawing.py.
+  const twins = {
+    "#0072B2": "#5AB0E8", "#D55E00": "#F5894A", "#009E73": "#41C99C", "#CC79A7": "#E6A3C8", "#56B4E9": "#8FD0F5", "#77808A": "#98A2AD",
+    "rgba(213,94,0,": "rgba(245,137,74,", "rgba(0,114,178,": "rgba(90,176,232,",
+  };
+  const isDark = () => dark.matches && !root.classList.contains("printing");
+  const tinted = (text) => Object.entries(twins).reduce((all, [light, other]) => all.replaceAll(light, other), text);
+  const variable = (name) => getComputedStyle(root).getPropertyValue(name).trim();
+
+  const themed = (figure) => {
+    // The frame on the page sets the height.
+    const { template, height, ...layout } = figure.layout;
+    const line = variable("--line");
+    const axes = {};
+    for (const name of Object.keys(layout)) {
+      if (/^[xy]axis\d*$/.test(name)) {
+        axes[name] = { ...layout[name], gridcolor: line, linecolor: line, tickcolor: line };
+      }
+    }
+    return {
+      ...layout, ...axes,
+      paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", autosize: true,
+      dragmode: coarse.matches ? false : "zoom",
+      font: { color: variable("--soft"), family: getComputedStyle(document.body).fontFamily, size: 12 },
+      hoverlabel: { bgcolor: variable("--panel"), bordercolor: variable("--line"), font: { color: variable("--ink") } },
+      legend: { orientation: "h", y: 1.01, yanchor: "bottom", x: 0 },
+    };
+  };
+
+  const charts = [...document.querySelectorAll("script.chart-data")];
+  const settings = { responsive: true, displaylogo: false, displayModeBar: false };
+  const draw = () => charts.forEach((source) => {
+    const text = isDark() ? tinted(source.textContent) : source.textContent;
+    const figure = JSON.parse(text);
+    Plotly.react(source.dataset.chart, figure.data, themed(figure), settings);
+  });
+  draw();
+  dark.addEventListener("change", draw);
+
+  // Paper is white, and has no part that could be unfolded.
+  let unfolded = [];
+  addEventListener("beforeprint", () => {
+    unfolded = [...document.querySelectorAll("details:not([open])")];
+    unfolded.forEach((part) => { part.open = true; });
+    root.classList.add("printing");
+    draw();
+  });
+  addEventListener("afterprint", () => {
+    unfolded.forEach((part) => { part.open = false; });
+    root.classList.remove("printing");
+    draw();
+  });
+
+  // A link to a layer also moves the keyboard there.
+  const follow = () => {
+    const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    if (target && target.tabIndex === -1) target.focus();
+  };
+  addEventListener("hashchange", follow);
+
+  const copy = async (button) => {
+    const command = button.previousElementSibling;
+    try {
+      await navigator.clipboard.writeText(command.textContent);
+      button.textContent = "Copied";
+    } catch {
+      getSelection().selectAllChildren(command);
+      button.textContent = "Selected";
+    }
+    setTimeout(() => { button.textContent = "Copy"; }, 2000);
+  };
+  document.querySelectorAll("button.copy").forEach((button) => {
+    button.hidden = false;
+    button.addEventListener("click", () => copy(button));
+  });
+})();
