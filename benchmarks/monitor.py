@@ -117,7 +117,9 @@ def activation_stats(model: nn.Module) -> AbstractContextManager[None]:
 
 def unit_counts(model: nn.Module) -> AbstractContextManager[None]:
     """A boolean count per unit at every step."""
-    return with_hooks(model, lambda h: (h > 0).sum(tuple(i for i in range(h.ndim) if i != (1 if h.ndim == 4 else h.ndim - 1))))
+    return with_hooks(
+        model, lambda h: (h > 0).sum(tuple(i for i in range(h.ndim) if i != (1 if h.ndim == 4 else h.ndim - 1)))
+    )
 
 
 def timed(step: Callable[[], None], steps: int) -> float:
@@ -172,7 +174,9 @@ def measure(name: str, seconds: float) -> list[tuple[str, str, float, float, flo
         ratios = np.array(times[arm]) / base
         interval = bootstrap((ratios,), np.median, method="percentile", rng=0).confidence_interval
         note = f"every {watched.monitor._schedule.interval}" if arm == "rectifier" else ""
-        rows.append((name, arm, 1e3 * float(np.median(base)), float(np.median(ratios)), interval.low, interval.high, note))
+        rows.append(
+            (name, arm, 1e3 * float(np.median(base)), float(np.median(ratios)), interval.low, interval.high, note)
+        )
     return rows
 
 

@@ -35,7 +35,9 @@ def test_a_wrong_example_would_be_caught():
     assert runner.failures == 1
 
 
-@pytest.mark.parametrize("name", [name for name in rectifier.__all__ if name not in ("__version__", "nn", "functional")])
+@pytest.mark.parametrize(
+    "name", [name for name in rectifier.__all__ if name not in ("__version__", "nn", "functional")]
+)
 def test_public_names_explain_themselves_with_an_example(name):
     value = getattr(rectifier, name)
     assert value.__doc__, name

@@ -1,7 +1,6 @@
 """The public verbs for Python: each composes rooms, and does nothing else."""
 
 import platform
-from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -16,9 +15,9 @@ from rectifier.monitor import MemorySink, Monitor
 from rectifier.records import Diagnosis, Manifest, Run
 from rectifier.report.text import run_text
 from rectifier.store import read_run
-from rectifier.treatment import Change
 
 log = monitor.log
+swap = treatment.swap
 
 
 class Watch:
@@ -99,21 +98,20 @@ def watch(model: nn.Module | None = None, *, budget: float = 0.01, every: int | 
     return Watch(model, budget=budget, every=every)
 
 
-def swap(
-    model: nn.Module,
-    old: str,
-    new: str,
-    *,
-    where: "str | list[str] | Callable[[str], bool] | None" = None,
-) -> Change:
-    """Replace one activation by another in a model, in place; `Change.undo()` takes it back."""
-    return treatment.swap(model, old, new, where=where)
-
-
 def read(path: str | Path) -> Run:
-    """Read a run folder back.
+    """Read back what `rectifier run` wrote to a folder, also while the script still runs.
+
+    Args:
+        path: The run folder.
 
     Raises:
-        UnreadableRun: The folder is missing, foreign, or damaged.
+        UnreadableRun: The folder is missing, foreign, damaged, or of a newer version.
+
+    Example:
+        >>> import rectifier
+        >>> rectifier.read("nowhere")
+        Traceback (most recent call last):
+        ...
+        rectifier.errors.UnreadableRun: there is no nowhere. `ls rectifier-runs` shows the runs made from a folder.
     """
     return read_run(Path(path))

@@ -116,6 +116,15 @@ def test_not_found(how):
     assert find_calls(module_with(NOT_FOUND[how]), "relu").calls == ()
 
 
+def test_what_a_subclass_puts_in_place_of_torchs():
+    class Mine(nn.TransformerEncoderLayer):
+        def _ff_block(self, x):
+            return self.linear2(F.relu(self.linear1(x)))
+
+    assert find_calls(Mine(8, 2, 11), "relu").methods == {"forward", "_ff_block"}
+    assert find_calls(nn.TransformerEncoderLayer(8, 2, 11), "relu").calls == ()
+
+
 def test_a_scripted_function_is_told_apart():
     with pytest.warns(DeprecationWarning, match="jit.script"):
         scripted = torch.jit.script(through_a_method)

@@ -4,6 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
 from torch.utils.checkpoint import checkpoint
 
 from rectifier.errors import CannotSwap, UnknownActivation
@@ -135,6 +137,27 @@ def test_distributed_data_parallel(one_process):
     assert swap(wrapped, "relu", "leaky_relu:0.1").replaced == ("1", "3")
     x = torch.randn(11, 5)
     assert torch.equal(wrapped(x), model(x))
+
+
+@pytest.mark.parametrize("first", ["swap", "shard"])
+def test_fully_sharded(one_process, first):
+    model, x = Coder(), torch.randn(11, 5)
+    expected = F.leaky_relu(model.fc(x), 0.1).detach()
+    mesh = init_device_mesh("cpu", (1,))
+    if first == "swap":
+        swap(model, "relu", "leaky_relu:0.1")
+        fully_shard(model, mesh=mesh)
+    else:
+        fully_shard(model, mesh=mesh)
+        sharded = type(model)
+        change = swap(model, "relu", "leaky_relu:0.1")
+    assert torch.equal(model(x), expected)
+    if first == "shard":
+        change.undo()
+        assert type(model) is sharded
+    layers = stack()
+    fully_shard(layers, mesh=mesh)
+    assert "before fully_shard(model)." in refusal(layers, "relu", "prelu")
 
 
 def test_a_class_that_allows_no_subclass():

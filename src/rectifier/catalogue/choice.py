@@ -100,9 +100,7 @@ def parse(text: str) -> Choice:
         parameter = math.nan
     example = f"write it like {activation.name}:{activation.default}"
     if not math.isfinite(parameter):
-        raise UnknownActivation(
-            f"{text!r}: {written!r} is not a finite number for {activation.parameter}; {example}."
-        )
+        raise UnknownActivation(f"{text!r}: {written!r} is not a finite number for {activation.parameter}; {example}.")
     allowed, words = _RANGES.get(activation.name, (_any_number, ""))
     if not allowed(parameter):
         raise UnknownActivation(
@@ -130,8 +128,6 @@ def _any_number(_: float) -> bool:
     return True
 
 
-_BY_KEY = {
-    _key(name): row for row in CATALOGUE.values() for name in (*row.aliases, row.module or row.name, row.name)
-}
+_BY_KEY = {_key(name): row for row in CATALOGUE.values() for name in (*row.aliases, row.module or row.name, row.name)}
 # Two rows share nn.GELU; its default is the exact form.
 _BY_KEY["gelu"] = CATALOGUE["gelu"]

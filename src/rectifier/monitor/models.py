@@ -345,7 +345,8 @@ def _gradient_hook(site: _SiteRecord, step: int, samples: int) -> Any:
 def _square(gradient: Tensor, *, wide: bool) -> Tensor:
     """The squared norm. A product in float32 is an order of magnitude faster; below 1e-19 its squares are 0."""
     if wide and gradient.device.type != "mps":
-        return torch.linalg.vector_norm(gradient, dtype=torch.float64).square()
+        norm: Tensor = torch.linalg.vector_norm(gradient, dtype=torch.float64)
+        return norm.square()
     values = gradient.float()
     return torch.dot(values, values)
 
@@ -353,7 +354,8 @@ def _square(gradient: Tensor, *, wide: bool) -> Tensor:
 def _head(weight: Tensor) -> Tensor:
     # A sharded weight: this rank's part of it; reading the whole would be a collective in the user's run.
     to_local: Callable[[], Tensor] = getattr(weight, "to_local", weight.detach)
-    return to_local().detach().reshape(-1)[:_MOST_WEIGHTS].float()
+    local: Tensor = to_local().detach().reshape(-1)[:_MOST_WEIGHTS].float()
+    return local
 
 
 def _numbers(by_step: dict[int, Tensor], steps: list[int]) -> FloatArray:

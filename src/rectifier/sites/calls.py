@@ -22,7 +22,7 @@ from torch.utils import checkpoint
 from rectifier.activations import functional as ours
 from rectifier.catalogue import CATALOGUE
 from rectifier.sites import functions
-from rectifier.sites.modules import activation_of, class_of_activation, is_torch_class, written_class
+from rectifier.sites.modules import activation_of, class_of_activation, from_torch, is_torch_class, written_class
 from rectifier.sites.source import Load, loads, nested, place
 
 _Target = tuple[Any, nn.Module | None, tuple[str, int]]
@@ -113,6 +113,9 @@ def find_calls(module: nn.Module, activation: str) -> Reach:
         return Reach()
     # Someone may have put a wrapped forward on the instance; it mostly ends in the class's own.
     entries = [own for own in (vars(module).get("forward"), written_class(type(module)).forward) if own is not None]
+    if entries[-1].__module__.partition(".")[0] == "torch":
+        # torch's forward is not read; it may lead to anything that the user's class puts in place of torch's.
+        entries += [method for _, method in _methods(written_class(type(module)))]
     start = [node for entry in entries for node in _nodes(entry, module)]
     reached = _closure(start, activation)
     calls = _calls(reached, activation)
@@ -315,7 +318,7 @@ def _inherited(cls: type, function: types.FunctionType, name: str) -> Iterator[A
 def _methods(cls: type) -> Iterator[tuple[str, types.FunctionType]]:
     """The functions that a class and its ancestors outside of torch define, but for the special ones."""
     for ancestor in cls.__mro__:
-        if is_torch_class(ancestor) or ancestor is object:
+        if from_torch(ancestor) or ancestor is object:
             continue
         for name, value in vars(ancestor).items():
             value = value.__func__ if isinstance(value, staticmethod | classmethod) else value

@@ -109,7 +109,7 @@ def replace(name: str, replacement: Replacement) -> Callable[[], None]:
     Args:
         name: Catalogue name of the activation, e.g. `relu`.
         replacement: Called as `replacement(original, tensor, *args, **kwargs)`, with `inplace=True` for the forms
-            whose name ends in an underscore.
+            whose name ends in an underscore. It may return NotImplemented to leave a call as it is.
     """
     _switch.replacements.setdefault(name, []).append(replacement)
     _patches.hold()
@@ -143,14 +143,18 @@ def _intercepted(name: str, function: Callable[..., Tensor], args: tuple[Any, ..
     if getattr(_inside, "busy", False):
         return function(*args, **kwargs)
     if name == "clamp":
+        # A clamp may be a numeric guard: it is observed where it is a ReLU, and never replaced.
         if not _is_relu(args, kwargs):
             return function(*args, **kwargs)
-        name, rest = "relu", {}
+        name = "relu"
+    elif _replaced_by_a_mode(name):
+        return function(*args, **kwargs)
     else:
-        rest = kwargs
-    replacements = _switch.replacements.get(name)
-    if replacements and (inside_a_model() or type(args[0]) not in _PLAIN_TENSORS):
-        return replacements[-1](function, *(args if rest is kwargs else args[:1]), **rest)
+        replacements = _switch.replacements.get(name)
+        if replacements and (inside_a_model() or type(args[0]) not in _PLAIN_TENSORS):
+            replaced = replacements[-1](function, *args, **kwargs)
+            if replaced is not NotImplemented:
+                return replaced
     _inside.busy = True
     try:
         tokens = [
@@ -166,6 +170,16 @@ def _intercepted(name: str, function: Callable[..., Tensor], args: tuple[Any, ..
     return output
 
 
+def _replaced_by_a_mode(name: str) -> bool:
+    """Whether a swap that is scoped to the running module will turn this call into another activation's."""
+    if not torch._C._len_torch_function_stack():
+        return False
+    for mode in reversed(torch.overrides._get_current_function_mode_stack()):  # type: ignore[no-untyped-call]
+        if hasattr(mode, "rectifier_replaces") and mode.name == name:
+            return bool(mode.rectifier_replaces == name)
+    return False
+
+
 def _is_relu(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     """Whether a clamp is a ReLU: a lower bound of exactly 0 and no upper bound."""
     low = args[1] if len(args) > 1 else kwargs.get("min")
@@ -177,7 +191,9 @@ def _traced(name: str, function: Callable[..., Tensor], args: tuple[Any, ...], k
     """An activation call while a compiler traces: nothing is observed, but a replacement must be traced in."""
     replacements = _switch.replacements.get(name)
     if replacements:
-        return replacements[-1](function, *args, **kwargs)
+        replaced = replacements[-1](function, *args, **kwargs)
+        if replaced is not NotImplemented:
+            return replaced
     return function(*args, **kwargs)
 
 

@@ -35,9 +35,14 @@ _WRAPPERS = ("_orig_mod", "_fsdp_wrapped_module")
 """Names under which torch's wrappers hold the user's module; no part of the path as the user knows it."""
 
 
-def is_torch_class(cls: type) -> bool:
+def from_torch(cls: type) -> bool:
     """Whether torch itself defines the class."""
     return cls.__module__ == "torch" or cls.__module__.startswith("torch.")
+
+
+def is_torch_class(cls: type) -> bool:
+    """Whether nobody but torch wrote any part of the class; what FSDP makes of a user's class is the user's."""
+    return all(from_torch(ancestor) for ancestor in cls.__mro__ if ancestor is not object)
 
 
 def written_class(cls: type) -> Any:

@@ -21,11 +21,6 @@ from rectifier.treatment.swap import FAST_PATH, NEEDS_A_MODULE, like
 
 _TORCH_FOLDER = os.path.dirname(torch.__file__) + os.sep
 _OUR_FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
-_CLAMPS = frozenset(
-    functions.original(getattr(holder, name))
-    for holder in (torch, torch.Tensor)
-    for name in ("clamp", "clamp_", "clamp_min", "clamp_min_")
-)
 
 
 def swap_everywhere(old: str, new: str) -> Change:
@@ -108,18 +103,13 @@ class _Everywhere:
             self._fast.append((weakref.ref(module), computes))
             vars(module)["activation_relu_or_gelu"] = FAST_PATH.get(self._new.activation.name, 0)
 
-    def called(self, original: Any, *args: Any, **kwargs: Any) -> Tensor:
+    def called(self, original: Any, *args: Any, **kwargs: Any) -> Any:
         """An activation function is called inside of a model's forward."""
-        if original in _CLAMPS:
-            # A bound on a value is seldom an activation; only its input comes this way, the bound being 0.
-            bounded: Tensor = original(args[0], 0)
-            return bounded
         if self._replacement is None:
             raise CannotSwap(self._no_place())
         rest = args[1:] if args else args
         if not self._replacement.meant(rest, kwargs) or self._already(rest, kwargs):
-            result: Tensor = original(*args, **kwargs)
-            return result
+            return NotImplemented
         if not torch.compiler.is_compiling():
             self._tell()
             return self._replacement.call(original, *args, **kwargs)
