@@ -93,7 +93,19 @@ def test_the_calmest_window_above_decides():
     assert "constant-network" in [finding.name for finding in diagnose(process(sites, *shots)).findings]
 
 
-def test_a_warning_about_the_network_silences_no_other():
+def test_a_warning_about_the_network_stands_for_the_warnings_it_explains():
+    sites = [site("a"), site("b")]
+    windows = [
+        window(0, fired=(0, 0, 0, 9, 9), distinct=[400, 400, 400, 0, 0], delta=0.0),
+        window(1, fired=DEAD, distinct=400, delta=0.0),
+    ]
+    found = {f.site: f for f in diagnose(process(sites, snapshot(windows, losses=FLAT))).findings}
+    assert [finding.severity for finding in found.values()] == ["warning", "warning", "info"]
+    assert found["a"].severity == "info"
+    assert "explained by the finding `constant-network`" in found["a"].detail
+
+
+def test_a_warning_about_the_network_silences_nothing_worse():
     sites = [site("a"), site("b")]
     windows = [
         window(0, fired=(0, 0, 0, 9, 9), distinct=[5000, 5000, 5000, 0, 0], delta=0.0),

@@ -22,8 +22,8 @@ def diagnose(process: Process) -> Diagnosis:
         process: What one process wrote; `rectifier.read(folder).processes` holds them.
 
     Returns:
-        Findings and one row per site. A healthy training has findings of severity `info` at most. Where one finding
-        about a whole network explains why it does not progress, its partly dead layers are information.
+        Findings and one row per site. A healthy training has findings of severity `info` at most. Where a finding
+        about a whole network explains why it does not progress, partly dead layers are no further alarm of that rank.
 
     Example:
         >>> from rectifier.records import Process, Writer
@@ -38,7 +38,7 @@ def diagnose(process: Process) -> Diagnosis:
         own = [history for history in histories if history.site.model == model]
         progress = progress_of(model, histories, loss)
         of_network = judge_constancy(own) + judge_gradients(own, progress)
-        explained = next((finding.name for finding in of_network if finding.severity == "serious"), None)
+        explained = min((f for f in of_network if f.severity != "info"), key=lambda f: _ORDER[f.severity], default=None)
         findings += of_network
         for position, history in enumerate(own):
             findings += judge_silence(history, own[:position], progress, explained=explained)
