@@ -17,11 +17,10 @@ from rectifier.report.drawing import (
     numbers,
     plain,
     row_height,
-    share,
     shorten,
-    signed,
     thinned,
 )
+from rectifier.report.words import share, signed
 
 _MOST_SEEDS = 200
 _SYMBOLS = {"helped": "circle", "hurt": "diamond"}
@@ -136,7 +135,7 @@ def dead_shares(comparison: Comparison) -> go.Figure | None:
     told = [f"{arm} {share(float(np.median(some)) / 100)}" for arm, some in values.items() if len(some)]
     figure = _arms_figure(
         list(rows),
-        f"A dot a training, a bar the median: {', '.join(told)}. "
+        f"At the end of training; a dot a training, a bar the median: {', '.join(told)}. "
         "Dead is a unit whose slope is exactly 0, so an activation that is nowhere flat has none by definition.",
         each=38,
     )
@@ -155,7 +154,7 @@ def dead_shares(comparison: Comparison) -> go.Figure | None:
             hovertemplate="median %{x:.3g} %<extra></extra>",
         )  # fmt: skip
     most = max(1.0, *(float(some.max()) for some in values.values() if len(some)))
-    title = "units that are dead or suspected at the end"
+    title = "dead or suspected units"
     figure.update_xaxes(title=title, ticksuffix=" %", range=[-0.03 * most, 1.08 * most])
     return figure
 

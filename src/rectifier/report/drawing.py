@@ -80,22 +80,9 @@ def averaged(series: Series) -> tuple[IntArray, FloatArray, str]:
     edges = np.linspace(0, count, MOST_POINTS + 1).astype(np.int64)
     with np.errstate(invalid="ignore", over="ignore"):
         values = np.add.reduceat(series.values, edges[:-1]) / np.diff(edges)
-    return series.steps[edges[1:] - 1], values, f" Each point is the mean of about {round(count / MOST_POINTS)} steps."
+    return series.steps[edges[1:] - 1], values, f" Each point is the mean of about {round(count / MOST_POINTS)} values."
 
 
 def numbers(values: FloatArray) -> list[float | None]:
     """JSON has no word for NaN; a gap in the line is what it means."""
     return [float(f"{value:.6g}") if np.isfinite(value) else None for value in values]
-
-
-def share(value: float) -> str:
-    """`33 %`, `0.4 %`: never a 0 for what is more, never a 100 for what is less."""
-    percent = 100 * value
-    if value in (0.0, 1.0) or 1 <= percent < 99.5:
-        return f"{percent:.0f} %"
-    return f"{percent:.2g} %" if percent < 1 else f"{min(percent, 99.9):.1f} %"
-
-
-def signed(value: float) -> str:
-    """A difference with its sign, in three digits."""
-    return f"{value:+.3g}".replace("-", "−")

@@ -3,7 +3,7 @@
 Each is thinned where a screen could not show more, and says in `meta` what it shows.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
@@ -20,15 +20,16 @@ from rectifier.report.drawing import (
     new_figure,
     numbers,
     row_height,
-    share,
     thinned,
 )
+from rectifier.report.words import counted, share
 
 _MOST_ROWS = 400
 _MOST_WINDOWS = 200
 _MOST_UNITS = 256
 _MOST_UNIT_MAPS = 6
 _MOST_SERIES = 6
+_MOST_DEATHS = 40
 _LEAST_RATE = 1e-4  # what a unit that fired at all is drawn with at least: silence is exact
 _FIRING_SCALE = (
     (0.0, "rgba(213,94,0,1)"), (_LEAST_RATE / 2, "rgba(213,94,0,1)"),
@@ -60,17 +61,14 @@ def silent_map(diagnosis: Diagnosis, names: Sequence[str]) -> go.Figure | None:
     if not rows:
         return None
     picked = [rows[index] for index in thinned(len(rows), _MOST_ROWS)]
-    steps = np.unique([step for row in picked for step, _ in diagnosis.layers[row].dead_history])
-    steps = steps[thinned(len(steps), _MOST_WINDOWS)]
-    last = {row: diagnosis.layers[row].dead_history[-1][1] for row in rows}
-    worst = max(rows, key=lambda row: last[row])
-    text = f"{len(rows)} {_plural(len(rows), 'layer')} over {int(steps[-1]) + 1:,} steps; " + (
-        f"{share(last[worst])} of the units of {names[worst]} are silent at the end, the most of all layers."
-        if last[worst] > 0
-        else "no unit is silent at the end."
-    )
+    known = np.unique([step for row in picked for step, _ in diagnosis.layers[row].dead_history])
+    steps = known[thinned(len(known), _MOST_WINDOWS)]
+    text = f"{counted(len(rows), 'layer')} up to step {int(steps[-1]):,}, the last observed; "
+    text += _most_silent({names[row]: diagnosis.layers[row].dead_history[-1][1] for row in rows})
     if len(picked) < len(rows):
         text += f" {len(picked)} of the layers are drawn."
+    if len(steps) < len(known):
+        text += f" {len(steps)} of {len(known):,} windows are drawn."
     figure = new_figure(row_height(len(picked), 20, frame=64), text)
     figure.add_heatmap(
         x=_edges(steps), y=list(range(len(picked))),
@@ -81,6 +79,17 @@ def silent_map(diagnosis: Diagnosis, names: Sequence[str]) -> go.Figure | None:
     name_rows(figure, [names[row] for row in picked])
     figure.update_xaxes(title="optimizer step", showgrid=False)
     return figure
+
+
+def _most_silent(shares: Mapping[str, float]) -> str:
+    most = max(shares.values())
+    if most == 0:
+        return "no unit is silent at the end."
+    worst = [name for name, value in shares.items() if value == most]
+    others = f" and of {counted(len(worst) - 1, 'other layer')}" if len(worst) > 1 else ""
+    return f"{share(most)} of the units of {worst[0]}{others} are silent at the end" + (
+        ", the most of all layers." if len(worst) < len(shares) else "."
+    )
 
 
 def series_curves(process: Process, diagnosis: Diagnosis, names: Sequence[str]) -> list[tuple[str, go.Figure]]:
@@ -95,18 +104,12 @@ def series_curves(process: Process, diagnosis: Diagnosis, names: Sequence[str]) 
 def _curve(process: Process, name: str, colour: str, silenced: Sequence[tuple[str, int]]) -> go.Figure:
     series = process.series(name)
     steps, values, remark = averaged(series)
-    text = f"From {series.values[0]:.4g} to {series.values[-1]:.4g} over {int(steps[-1]) + 1:,} steps.{remark}"
+    text = f"From {_told(series.values[0])} to {_told(series.values[-1])} over {int(steps[-1]) + 1:,} steps.{remark}"
     if bad := int((~np.isfinite(series.values)).sum()):
         text += f" {bad:,} of {len(series.values):,} values are not finite."
-    if silenced:
-        layer, step = silenced[0]
-        others = f", the first of {len(silenced)} layers that" if len(silenced) > 1 else ", which"
-        are = "are" if len(silenced) > 1 else "is"
-        since = f"fired for the last time at step {step:,}" if step >= 0 else "never fired"
-        text += f" Dotted: {layer} {since}{others} {are} wholly silent at the end."
-    figure = new_figure(250, text)
-    if silenced:
-        figure.add_vline(x=max(silenced[0][1], 0), line_width=1.5, line_dash="dot", line_color=ORANGE)
+    figure = new_figure(250, text + _deaths_told(silenced))
+    for at in sorted({max(step, 0) for _, step in silenced})[:_MOST_DEATHS]:
+        figure.add_vline(x=at, line_width=1.5, line_dash="dot", line_color=ORANGE)
     figure.add_scatter(
         x=steps.tolist(), y=numbers(values), mode="lines", line={"width": 1.6, "color": colour},
         hovertemplate="step %{x}: %{y:.4g}<extra></extra>",
@@ -116,6 +119,22 @@ def _curve(process: Process, name: str, colour: str, silenced: Sequence[tuple[st
         figure.update_yaxes(type="log", exponentformat="power", dtick=1)
     figure.update_xaxes(title="optimizer step")
     return figure
+
+
+def _deaths_told(silenced: Sequence[tuple[str, int]]) -> str:
+    if not silenced:
+        return ""
+    layer, step = silenced[0]
+    when = f"fired for the last time at step {step:,}" if step >= 0 else "never fired"
+    if len(silenced) == 1:
+        return f" Dotted: {layer} {when}, and is wholly silent at the end."
+    return (
+        f" Dotted: the last firing of {len(silenced)} layers that are wholly silent at the end; first, {layer} {when}."
+    )
+
+
+def _told(value: float) -> str:
+    return f"{value:.4g}" if np.isfinite(value) else "a number that is not finite"
 
 
 def gradient_flow(process: Process) -> go.Figure | None:
@@ -132,7 +151,7 @@ def gradient_flow(process: Process) -> go.Figure | None:
         return None
     sites = sorted(first)
     picked = [sites[index] for index in thinned(len(sites), _MOST_ROWS)]
-    figure = new_figure(row_height(len(picked), 20, frame=104), _flow_text(process, sites, last))
+    figure = new_figure(row_height(len(picked), 20, frame=104), _flow_text(process, sites, first, last))
     positive = [value for value in (*first.values(), *last.values()) if value > 0]
     models = [process.sites[site].model for site in picked]
     for label, values, colour, dash in (("first window", first, GREY, "dot"), ("last window", last, BLUE, "solid")):
@@ -163,14 +182,16 @@ def gradient_flow(process: Process) -> go.Figure | None:
 
 def firing_histogram(process: Process) -> go.Figure | None:
     """How many units fire on which share of the samples, in the last window; never is a bar of its own."""
-    rates = [w.fired / w.visits for w in _last_windows(process).values() if len(w.fired) and w.visits]
+    last = [window for window in _last_windows(process).values() if len(window.fired) and window.visits]
+    rates = [window.fired / window.visits for window in last]
     if not rates:
         return None
     every = np.concatenate(rates)
     silent = int((every == 0).sum())
     counts, edges = np.histogram(100 * every[every > 0], bins=20, range=(0, 100))
-    text = f"{len(every):,} {_plural(len(every), 'unit')} in {len(rates)} {_plural(len(rates), 'layer')}; "
-    text += f"{silent:,} of them fired on no sample of the last window." if silent else "all fired in the last window."
+    text = f"{counted(len(every), 'unit')} in {counted(len(rates), 'layer')}; "
+    text += f"{silent:,} of them fired on no sample" if silent else "every one fired on some sample"
+    text += f" of the last window ({_samples(last)})."
     figure = new_figure(250, text)
     figure.add_bar(
         x=[-5.0], y=[silent], width=3.6, marker_color=ORANGE, hovertemplate="never: %{y} units<extra></extra>"
@@ -209,7 +230,7 @@ def _unit_map(windows: list[SiteWindow]) -> go.Figure:
     # The units are picked before anything is stacked: a layer may have a million.
     rates = np.array([window.fired[units] / window.visits for window in windows]).T
     silent = int((windows[-1].fired == 0).sum())
-    text = f"{len(order):,} {_plural(len(order), 'unit')}, {silent:,} silent in the last window."
+    text = f"{counted(len(order), 'unit')}, {silent:,} silent in the last window ({_samples(windows[-1:])})."
     if len(units) < len(order):
         text += f" {len(units)} of them are drawn."
     if len(windows) < count:
@@ -226,16 +247,31 @@ def _unit_map(windows: list[SiteWindow]) -> go.Figure:
     return figure
 
 
-def _flow_text(process: Process, sites: Sequence[int], last: dict[int, float]) -> str:
-    zeros = sum(last[site] == 0 for site in sites)
-    if zeros:
-        return f"In the last window the gradient is exactly 0 at {zeros} of {len(sites)} activations."
-    low, high = min(last.values()), max(last.values())
-    text = f"{len(sites)} activations, from input to output; in the last window from {low:.2g} to {high:.2g}"
-    if len({process.sites[site].model for site in sites}) == 1:
-        factor = (last[sites[0]] / last[sites[-1]]) ** (1 / (len(sites) - 1))
-        text += f", a factor of {factor:.2f} per layer from the last to the first"
-    return f"{text}."
+def _flow_text(process: Process, sites: Sequence[int], first: dict[int, float], last: dict[int, float]) -> str:
+    ends = sites[0], sites[-1]
+    if zeros := sum(last[site] == 0 for site in sites):
+        text = f"In the last window the gradient is exactly 0 at {zeros} of {len(sites)} activations."
+    else:
+        text = f"{len(sites)} activations, from input to output; in the last window from {min(last.values()):.2g} to "
+        text += f"{max(last.values()):.2g}."
+    if len({process.sites[site].model for site in sites}) > 1:
+        return text
+    told = [
+        f"{values[ends[0]] / values[ends[1]]:.2g} in the {label} ({_factor(values, sites):.2g} per layer)"
+        for label, values in (("first window", first), ("last", last))
+        if min(values[end] for end in ends) > 0
+    ]
+    if told:
+        text += f" From the last activation down to the first it is multiplied by {' and by '.join(told)}."
+    if told and all(process.sites[site].activation == "relu" for site in sites):
+        # E[f'(z)²] = 1/2 under ReLU; He et al. 2015 draw weights of variance 2/fan-in, torch of 1/(3 fan-in).
+        text += " In theory a plain ReLU network begins with 1 per layer after He's initialisation, "
+        text += f"{(1 / 6) ** 0.5:.2g} after torch's default."
+    return text
+
+
+def _factor(values: dict[int, float], sites: Sequence[int]) -> float:
+    return float((values[sites[0]] / values[sites[-1]]) ** (1 / (len(sites) - 1)))
 
 
 def _silenced(process: Process, diagnosis: Diagnosis, names: Sequence[str]) -> list[tuple[str, int]]:
@@ -270,5 +306,6 @@ def _last_windows(process: Process) -> dict[int, SiteWindow]:
     return last
 
 
-def _plural(count: int, noun: str) -> str:
-    return noun if count == 1 else f"{noun}s"
+def _samples(windows: Sequence[SiteWindow]) -> str:
+    low, high = (pick(window.visits for window in windows) for pick in (min, max))
+    return counted(high, "sample") if low == high else f"{low:,} to {high:,} samples"

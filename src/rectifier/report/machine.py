@@ -1,9 +1,11 @@
 """Runs and comparisons for programs: JSON with a version that changes when a field changes its meaning or goes.
 
-`schema_version` 1. Both documents repeat the records' own names (`rectifier.records`), with arrays as lists, absent
-numbers as null, and these differences: counters are left out of a run, because its folder holds them.
+`schema_version` 1. Both documents repeat the records' own names (`rectifier.records`), with arrays as lists, and with
+null for numbers that are absent, NaN or infinite: JSON has no word for those. Counters are left out of a run, because
+its folder holds them.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,13 +18,14 @@ def run_json(run: Run, diagnoses: Sequence[Diagnosis]) -> dict[str, Any]:
     """A run and its diagnosis.
 
     Returns:
-        `schema_version`, `kind` ("run"), `manifest`, `outcome` (null while the script runs), `worst` (the highest
-        severity or null), and `processes`, each with `writer`, `findings`, `layers`, `cost` (null when nothing was
-        counted), `loss` (steps and values), `unseen`, `changes`, `warnings`.
+        `schema_version`, `kind` ("run"), `manifest`, `outcome` (null while the script runs, or where its end is not on
+        record), `worst` (the highest severity or null), and `processes`, each with `writer`, `findings`, `layers`,
+        `cost` (null when nothing was counted), `loss` (lists `steps` and `values` of one length), `unseen`,
+        `changes`, `warnings`.
     """
     order = ("serious", "warning", "info")
     severities = {diagnosis.worst for diagnosis in diagnoses}
-    return {
+    document: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "kind": "run",
         "manifest": to_builtins(run.manifest),
@@ -41,6 +44,8 @@ def run_json(run: Run, diagnoses: Sequence[Diagnosis]) -> dict[str, Any]:
             for process, diagnosis in zip(run.processes, diagnoses, strict=True)
         ],
     }
+    strict: dict[str, Any] = _strict(document)
+    return strict
 
 
 def comparison_json(comparison: Comparison) -> dict[str, Any]:
@@ -49,4 +54,15 @@ def comparison_json(comparison: Comparison) -> dict[str, Any]:
     Returns:
         `schema_version`, `kind` ("comparison"), and the fields of `rectifier.records.Comparison`.
     """
-    return {"schema_version": SCHEMA_VERSION, "kind": "comparison", **to_builtins(comparison)}
+    document: dict[str, Any] = _strict(
+        {"schema_version": SCHEMA_VERSION, "kind": "comparison", **to_builtins(comparison)}
+    )
+    return document
+
+
+def _strict(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _strict(item) for key, item in value.items()}
+    return [_strict(item) for item in value] if isinstance(value, list | tuple) else value

@@ -8,85 +8,21 @@ import base64
 import csv
 import hashlib
 import io
+import shlex
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
 import jinja2
-import plotly.graph_objects as go
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from rectifier.records import Comparison, Diagnosis, Effect, LayerSummary, Process, Run, Series
-from rectifier.report import comparison_figures, figures
-from rectifier.report.drawing import share, signed
-
-_SEVERITIES = ("serious", "warning", "info")
-_HEALTHY = "Nothing is wrong that can be seen from the activations"
-_MOST_INFO_SHOWN = 3
-
-
-@dataclass(frozen=True)
-class _Shown:
-    """A figure on a page: its heading, what it says in words, and its data."""
-
-    title: str
-    figure: go.Figure
-    user_named: bool = False
-    wide: bool = False
-    ramp: bool = False
-
-    @property
-    def text(self) -> str:
-        return str(self.figure.layout.meta or "")
-
-    @property
-    def height(self) -> int:
-        return int(self.figure.layout.height or 300)
-
-    @property
-    def data(self) -> Markup:
-        text: str = self.figure.to_json()
-        return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
-
-
-@dataclass(frozen=True)
-class _Part:
-    """What the template shows of one process of a run."""
-
-    process: Process
-    diagnosis: Diagnosis
-    names: Sequence[str]
-    anchors: Sequence[str]
-    over_time: Sequence[_Shown]
-    units: Sequence[_Shown]
-
-    @property
-    def alarms(self) -> list[Any]:
-        return [finding for finding in self.diagnosis.findings if finding.severity != "info"]
-
-    @property
-    def remarks(self) -> list[Any]:
-        return [finding for finding in self.diagnosis.findings if finding.severity == "info"]
-
-    @property
-    def remarks_open(self) -> bool:
-        return not self.alarms and len(self.remarks) <= _MOST_INFO_SHOWN
-
-    @property
-    def last(self) -> Any:
-        return self.process.snapshots[-1] if self.process.snapshots else None
-
-    def anchor(self, site: str | None) -> str | None:
-        """Where the layer's row is; the first one where two models have a layer of the same name."""
-        found = (a for layer, a in zip(self.diagnosis.layers, self.anchors, strict=True) if layer.site == site)
-        return next(found, None)
-
-    def alarm_of(self, site: str) -> str | None:
-        """The worst severity said of a layer, if more than information."""
-        return next((finding.severity for finding in self.alarms if finding.site == site), None)
+from rectifier.records import Comparison, Diagnosis, Effect, Run, Series
+from rectifier.report import comparison_figures
+from rectifier.report.shown import MOST_FINDINGS, Shown, parts_of
+from rectifier.report.verdict import sentence, verdict_of
+from rectifier.report.words import share, signed
 
 
 def run_page(run: Run, diagnoses: Sequence[Diagnosis]) -> str:
@@ -105,9 +41,12 @@ def run_page(run: Run, diagnoses: Sequence[Diagnosis]) -> str:
         >>> "Nothing was observed" in run_page(Run(manifest=manifest, processes=()), [])
         True
     """
-    parts = _parts(run, diagnoses)
     return _render(
-        "run.html", title=f"{run.manifest.name} · Rectifier", run=run, parts=parts, verdict=_verdict(run, diagnoses)
+        "run.html",
+        title=f"{run.manifest.name} · Rectifier",
+        run=run,
+        parts=parts_of(run, diagnoses, shlex.join(run.manifest.command)),
+        verdict=verdict_of(run, diagnoses),
     )
 
 
@@ -138,90 +77,13 @@ def comparison_page(
         "comparison.html",
         title=f"{comparison.title} · Rectifier",
         comparison=comparison,
-        charts=[_Shown(title, figure) for title, figure in charts if figure is not None],
-        learning=[_Shown(arm, figure, user_named=True) for arm, figure in learning],
+        charts=[Shown(title, figure) for title, figure in charts if figure is not None],
+        learning=[Shown(arm, figure) for arm, figure in learning],
         csv=_trials_as_csv(comparison),
         run=example[0] if example else None,
-        parts=_parts(example[0], [example[1]]) if example else [],
-        died=bool(example) and _died(example[1]) if example else False,
+        parts=parts_of(example[0], [example[1]], shlex.join(example[0].manifest.command)) if example else [],
+        died=example is not None and _died(example[1]),
     )
-
-
-def _parts(run: Run, diagnoses: Sequence[Diagnosis]) -> list[_Part]:
-    parts = []
-    for number, (process, diagnosis) in enumerate(zip(run.processes, diagnoses, strict=True), start=1):
-        names = figures.layer_names(process, diagnosis)
-        silent = figures.silent_map(diagnosis, names)
-        shown = [_Shown("Silent units, layer by layer", silent, wide=True, ramp=True)] if silent is not None else []
-        charts = [
-            ("Gradient over depth", figures.gradient_flow(process)),
-            ("How often units fire", figures.firing_histogram(process)),
-        ]
-        shown += [_Shown(title, figure) for title, figure in charts if figure is not None]
-        series = figures.series_curves(process, diagnosis, names)
-        shown += [_Shown(name, figure, user_named=True) for name, figure in series]
-        maps = figures.unit_maps(process, diagnosis, names)
-        parts.append(
-            _Part(
-                process=process,
-                diagnosis=diagnosis,
-                names=names,
-                anchors=[f"layer-{number}-{row}" for row in range(1, len(names) + 1)],
-                over_time=shown,
-                units=[_Shown(name, figure, user_named=True) for name, figure in maps],
-            )
-        )
-    return parts
-
-
-@dataclass(frozen=True)
-class _Verdict:
-    severity: str
-    title: str
-    lede: str
-
-
-def _verdict(run: Run, diagnoses: Sequence[Diagnosis]) -> _Verdict:
-    """The one sentence on top; of several processes, the worst one speaks."""
-    counted = [process for process in run.processes if process.snapshots]
-    findings = sorted((f for d in diagnoses for f in d.findings), key=lambda f: _SEVERITIES.index(f.severity))
-    lede = []
-    if run.outcome is not None and run.outcome.exit_code:
-        lede.append(f"The script ended with exit code {run.outcome.exit_code}.")
-    alarms = [finding for finding in findings if finding.severity != "info"]
-    if alarms:
-        counts = [(name, sum(f.severity == name for f in findings)) for name in _SEVERITIES]
-        said = [f"{count} {_FINDINGS[name]}" for name, count in counts if count]
-        lede.append(f"{', '.join(said[:-1])} and {said[-1]}." if len(said) > 1 else f"{said[0]}.")
-        return _Verdict(alarms[0].severity, _sentence(alarms[0].title, alarms[0].site), " ".join(lede))
-    if not counted:
-        lede.append("No counters were written, so nothing can be said about this training, good or bad.")
-        return _Verdict("unknown", "Nothing was observed", " ".join(lede))
-    layers = [layer for diagnosis in diagnoses for layer in diagnosis.layers]
-    return _Verdict("healthy", _HEALTHY, " ".join([*lede, _healthy_words(layers)]))
-
-
-_FINDINGS = {"serious": "serious", "warning": "to be looked at", "info": "for information"}
-
-
-def _healthy_words(layers: Sequence[LayerSummary]) -> str:
-    known = [layer for layer in layers if layer.units is not None]
-    units = sum(layer.units or 0 for layer in known)
-    silent = sum((layer.dead or 0) + (layer.suspected or 0) for layer in known)
-    watched = f"{len(layers)} {'layer' if len(layers) == 1 else 'layers'}"
-    if not units:
-        return f"{watched} watched; their units could not be told apart."
-    said = (
-        f"{silent:,} of the {units:,} units are dead or suspected."
-        if silent
-        else f"None of the {units:,} units is dead."
-    )
-    return f"{watched} watched. {said}" + (" That alone is no alarm." if silent else "")
-
-
-def _sentence(title: str, site: str | None) -> str:
-    """A finding's title as a heading; a layer's name keeps its own first letter."""
-    return title if site and title.startswith(site) else title[:1].upper() + title[1:]
 
 
 def _died(diagnosis: Diagnosis) -> bool:
@@ -290,8 +152,10 @@ def _environment() -> jinja2.Environment:
     filters: dict[str, Callable[..., str]] = {
         "number": _number, "share": lambda value: "?" if value is None else share(value), "p": _p,
         "difference": _difference, "interval": _interval, "duration": _duration, "every": _every,
+        "sentence": lambda finding: sentence(finding.title, finding.site),
     }  # fmt: skip
     environment.filters.update(filters)
+    environment.globals["most_findings"] = MOST_FINDINGS
     return environment
 
 
@@ -307,4 +171,6 @@ def _script(name: str) -> tuple[Markup, str]:
 def _render(template: str, **values: Any) -> str:
     scripts = [_script("plotly"), _script("draw.js")]
     style = Markup((files("rectifier.report") / "templates" / "style.css").read_text("utf-8"))
-    return _environment().get_template(template).render(scripts=scripts, style=style, **values)
+    page = _environment().get_template(template).render(scripts=scripts, style=style, **values)
+    # Names of files may hold bytes that are no text; a page that cannot be written would say nothing at all.
+    return page.encode("utf-8", "replace").decode("utf-8")

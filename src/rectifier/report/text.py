@@ -4,20 +4,27 @@ Names of layers, files and metrics are the user's: they are printed as they are,
 """
 
 import io
+import re
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from rectifier.records import ArmVerdict, Comparison, Cost, Diagnosis, Effect, Finding, LayerSummary, Process, Run
+from rectifier.report.lines import fit, print_table, say, takes
+from rectifier.report.words import counted, findings_counted
 
 _STYLES = {"serious": "bold red", "warning": "bold yellow", "info": "cyan"}
+_ORDER = tuple(_STYLES)
 _BARS = "▁▂▃▄▅▆▇█"
 _PLAIN_BARS = "_.:-=+*#"
 _CHART_WIDTH = 12
 _MOST_INFO = 6
+_MOST_TOLD = 5
+_WIDE = 100
+_HANGING = 10
+_WORTH_CUTTING = 80
 
 
 def run_text(run: Run, diagnoses: Sequence[Diagnosis], width: int = 100) -> str:
@@ -37,92 +44,130 @@ def print_run(run: Run, diagnoses: Sequence[Diagnosis], console: Console) -> Non
         console: Where to; its width, colour and encoding are respected.
     """
     if not run.processes:
-        _say(console, "Nothing was observed.")
+        say(console, "Nothing was observed.")
+    if len(run.processes) > 1:
+        _print_worst(run, diagnoses, console)
     for process, diagnosis in zip(run.processes, diagnoses, strict=True):
         if len(run.processes) > 1:
-            writer = process.writer
-            _say(console, f"Process {writer.pid} (rank {writer.rank} of {writer.world_size})", style="bold")
+            console.print()
+            say(console, f"{_name(process)}, process {process.writer.pid}", style="bold")
         _print_process(process, diagnosis, console)
+
+
+def _print_worst(run: Run, diagnoses: Sequence[Diagnosis], console: Console) -> None:
+    """Of many ranks, the first line is about the one that has most to say."""
+    worst = [(d.findings[0], p) for p, d in zip(run.processes, diagnoses, strict=True) if d.findings]
+    summary = f"{len(run.processes)} processes trained."
+    if worst:
+        finding, process = min(worst, key=lambda one: _ORDER.index(one[0].severity))
+        if finding.severity != "info":
+            summary += f" Most serious, in {_name(process)}: {finding.title}."
+    say(console, summary, style="bold")
+
+
+def _name(process: Process) -> str:
+    return f"rank {process.writer.rank} of {process.writer.world_size}"
 
 
 def _print_process(process: Process, diagnosis: Diagnosis, console: Console) -> None:
     _print_verdict(diagnosis, console)
-    told = 0
-    advice = ""
-    for finding in diagnosis.findings:
-        if finding.severity == "info":
-            told += 1
-            if told > _MOST_INFO:
-                continue
-        _print_finding(finding, console, repeats=finding.advice == advice)
-        advice = finding.advice
-    if told > _MOST_INFO:
-        _say(console, f"and {told - _MOST_INFO} more of severity info; the page lists all of them.", indent=2)
+    alarms = [finding for finding in diagnosis.findings if finding.severity != "info"]
+    remarks = [finding for finding in diagnosis.findings if finding.severity == "info"]
+    for finding in [*alarms, *remarks[:_MOST_INFO]]:
+        _print_title(finding, console)
+    if len(remarks) > _MOST_INFO:
+        more = counted(len(remarks) - _MOST_INFO, "more remark")
+        say(console, f"and {more}; --json lists all of them.", indent=_HANGING)
+    advised: list[str] = []
+    for finding in alarms[:_MOST_TOLD]:
+        console.print()
+        if len(alarms) > 1:
+            say(console, finding.title, style="bold", indent=2)
+        advice = _not_yet_told(finding.advice, advised)
+        advised.append(finding.advice)
+        for label, text in (("", finding.detail), ("Why: ", finding.cause), ("What to do: ", advice)):
+            if text:
+                say(console, f"{label}{text}", indent=4)
+    if len(alarms) > _MOST_TOLD:
+        console.print()
+        say(console, f"The page tells of the other {len(alarms) - _MOST_TOLD} in detail, too.", indent=2)
     if diagnosis.layers:
         console.print()
-        console.print(_layer_table(diagnosis.layers, console))
+        print_table(console, _layer_table(diagnosis.layers, console))
+        if any(layer.suspected for layer in diagnosis.layers):
+            say(console, "A count with ? is suspected: silent, on too few samples for the definition of dead.")
     _print_coverage(process, console)
     for unseen in process.unseen:
-        _say(console, f"Not seen: {unseen.what} ({unseen.reason}).")
+        say(console, f"Not seen: {unseen.what} ({unseen.reason}).")
     for change in process.changes:
-        _say(console, f"Changed: {change}.")
+        say(console, f"Changed: {change}.")
     for warning in process.warnings:
-        _say(console, f"Trouble inside of Rectifier: {warning}.", style="yellow")
+        say(console, f"Trouble inside of Rectifier: {warning}.", style="yellow")
 
 
 def _print_verdict(diagnosis: Diagnosis, console: Console) -> None:
-    counts = dict.fromkeys(_STYLES, 0)
-    for finding in diagnosis.findings:
-        counts[finding.severity] += 1
-    if counts["serious"] or counts["warning"]:
-        parts = [f"{count} {severity}" for severity, count in counts.items() if count]
-        _say(console, f"Findings: {', '.join(parts)}.", style="bold")
+    severities: list[str] = [finding.severity for finding in diagnosis.findings]
+    if set(severities) - {"info"}:
+        say(console, f"{findings_counted(severities)}.", style="bold")
     elif diagnosis.findings:
-        _say(console, "Nothing is wrong that can be seen from the activations; for information:", style="bold")
+        say(console, "Nothing is wrong that can be seen from the activations; for information:", style="bold")
     else:
-        _say(console, "Nothing is wrong that can be seen from the activations.", style="bold")
+        say(console, "Nothing is wrong that can be seen from the activations.", style="bold")
 
 
-def _print_finding(finding: Finding, console: Console, *, repeats: bool) -> None:
-    line = Text()
-    line.append(f"{finding.severity:<8}", style=_STYLES[finding.severity])
-    line.append(_fit(finding.title, console))
-    console.print(Padding(line, (0, 0, 0, 2)))
-    if finding.severity == "info":
-        return
-    advice = "as above." if repeats else finding.advice
-    for label, text in (("", finding.detail), ("why: ", finding.cause), ("do: ", advice)):
-        if text:
-            _say(console, f"{label}{text}", indent=10)
+def _print_title(finding: Finding, console: Console) -> None:
+    head = Text.assemble("  ", (f"{finding.severity:<{_HANGING - 2}}", _STYLES[finding.severity]))
+    say(console, finding.title, head=head, indent=_HANGING)
+
+
+def _not_yet_told(advice: str, told: Sequence[str]) -> str:
+    """An advice without the end that another one had in common with it: read twice, it would be skipped twice."""
+    for start in (0, *(match.end() for match in re.finditer(r"[.:] (?=[A-Z])", advice))):
+        if len(advice) - start >= _WORTH_CUTTING and any(earlier.endswith(advice[start:]) for earlier in told):
+            return f"{advice[:start]}Then as above." if start else "as above."
+    return advice
 
 
 def _layer_table(layers: Sequence[LayerSummary], console: Console) -> Table:
-    table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold")
-    wide = console.width >= 100
+    table = _new_table()
+    wide = console.width >= _WIDE
     table.add_column("layer", overflow="fold")
     if wide:
-        table.add_column("activation", no_wrap=True)
+        table.add_column("activation", overflow="fold")
         table.add_column("source", overflow="fold")
-    for name in ("units", "dead", "rare", "stuck", "fires"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column(_fit("‖δ‖", console), justify="right", no_wrap=True)
+    for name in ("units", "dead", "rare", "stuck", "fires", fit("‖δ‖", console)):
+        # Where there is no room a number is broken over two lines: cut off, it would be another number.
+        table.add_column(name, justify="right", overflow="fold")
     if wide:
-        table.add_column("silent over time", no_wrap=True)
+        table.add_column("silent over time", no_wrap=True, overflow="crop")
     for layer in layers:
-        dead = _number(layer.dead) + (f"+{layer.suspected}?" if layer.suspected else "")
         cells = [
-            _number(layer.units), dead, _number(layer.rare), _number(layer.stuck),
-            "?" if layer.firing_fraction is None else f"{layer.firing_fraction:.0%}",
-            "?" if layer.delta is None else f"{layer.delta:.1e}",
+            _number(layer.units), _silent(layer), _number(layer.rare), _number(layer.stuck),
+            "?" if layer.firing_fraction is None else f"{layer.firing_fraction:.0%}", _size(layer.delta),
         ]  # fmt: skip
         row = [layer.site, layer.activation, layer.source or "?", *cells, _chart(layer, console)]
         shown = row if wide else [layer.site, *cells]
-        table.add_row(*(Text(_fit(cell, console)) for cell in shown))
+        table.add_row(*(Text(fit(cell, console)) for cell in shown))
     return table
+
+
+def _new_table() -> Table:
+    return Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold")
 
 
 def _number(value: int | None) -> str:
     return "?" if value is None else f"{value}"
+
+
+def _silent(layer: LayerSummary) -> str:
+    """`3`, `20?` for what is suspected only, `3+20?` for both."""
+    if not layer.suspected:
+        return _number(layer.dead)
+    return f"{layer.dead}+{layer.suspected}?" if layer.dead else f"{layer.suspected}?"
+
+
+def _size(value: float | None) -> str:
+    return "?" if value is None else "0" if value == 0 else f"{value:.1e}"
 
 
 def _chart(layer: LayerSummary, console: Console) -> str:
@@ -130,7 +175,7 @@ def _chart(layer: LayerSummary, console: Console) -> str:
     shares = [share for _, share in layer.dead_history]
     if not shares:
         return ""
-    bars = _BARS if _takes(_BARS, console) else _PLAIN_BARS
+    bars = _BARS if takes(_BARS, console) else _PLAIN_BARS
     count = min(_CHART_WIDTH, len(shares))
     picked = [shares[round(index * (len(shares) - 1) / max(count - 1, 1))] for index in range(count)]
     return "".join(bars[min(len(bars) - 1, int(share * len(bars)))] for share in picked)
@@ -147,10 +192,11 @@ def _print_coverage(process: Process, console: Console) -> None:
     )  # fmt: skip
     console.print()
     short = " Most of that is its start: the longer the training, the less it weighs." if _is_start(cost) else ""
-    _say(
+    say(
         console,
         f"Observed {cost.observed_steps:,} of {cost.steps:,} steps ({_every(cost.interval)} at the end), {samples}. "
-        f"Watching took {cost.watching_seconds:.2f} s, {cost.watching_fraction:.1%} of the training (host clock).{short}",
+        f"Watching took {cost.watching_seconds:.2f} s, {cost.watching_fraction:.1%} of the training "
+        f"(host clock).{short}",
     )
 
 
@@ -165,47 +211,54 @@ def _is_start(cost: Cost) -> bool:
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
     """Print a comparison: the headline, a table of arms, a sentence for each, and what one must know to believe it."""
-    _say(console, comparison.headline, style="bold")
+    say(console, comparison.headline, style="bold")
     console.print()
-    console.print(_arm_table(comparison, console))
+    print_table(console, _arm_table(comparison, console))
     console.print()
     for arm in comparison.arms:
         if arm.arm != comparison.baseline:
-            _say(console, arm.sentence, indent=2)
+            say(console, arm.sentence, head=Text(fit("– ", console)), indent=2)
     console.print()
-    _say(
+    say(
         console,
-        f"{len(comparison.seeds)} seeds, {comparison.metric} ({'higher' if comparison.higher_is_better else 'lower'} is "
-        f"better); intervals are 95 %, each for one arm alone; p is exact and corrected (Holm) over arms and both "
-        f"endpoints; no verdict is possible below {comparison.smallest_n} seeds.",
+        f"{counted(len(comparison.seeds), 'seed')}, {comparison.metric} "
+        f"({'higher' if comparison.higher_is_better else 'lower'} is better); intervals are 95 %, each for one arm "
+        f"alone; p is exact and corrected (Holm) over arms and both endpoints; no verdict is possible below "
+        f"{comparison.smallest_n} seeds.",
     )
     for note in comparison.notes:
-        _say(console, f"Note: {note}")
+        say(console, f"Note: {note}")
 
 
 def _arm_table(comparison: Comparison, console: Console) -> Table:
-    table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold")
-    wide = console.width >= 100
+    table = _new_table()
+    wide = console.width >= _WIDE
     table.add_column("arm", overflow="fold")
-    table.add_column("failed", justify="right", no_wrap=True)
+    table.add_column("failed", justify="right", overflow="fold")
     if wide:
-        table.add_column("95 %", no_wrap=True)
-        table.add_column("median", justify="right", no_wrap=True)
-    table.add_column("difference", justify="right", no_wrap=True)
-    table.add_column("95 %", no_wrap=True)
+        table.add_column("95 %", overflow="fold")
+        table.add_column("median", justify="right", overflow="fold")
+    table.add_column("difference", justify="right", overflow="fold")
+    table.add_column("95 %", overflow="fold")
     if wide:
-        table.add_column("p", justify="right", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
+        table.add_column("p", justify="right", overflow="fold")
+    table.add_column("verdict", overflow="fold")
     for arm in comparison.arms:
         failed = f"{arm.failures} of {arm.n}"
         rates = f"{arm.failure_low:.0%} to {arm.failure_high:.0%}"
         median = "?" if arm.median is None else f"{arm.median:.3g}"
         difference, interval, p = _effect(arm.metric)
-        verdict = "" if arm.arm == comparison.baseline else arm.verdict
-        row = [arm.arm, failed, rates, median, difference, interval, p, verdict]
-        shown = row if wide else [arm.arm, failed, difference, interval, verdict]
-        table.add_row(*(Text(_fit(cell, console)) for cell in shown), style=_verdict_style(arm, comparison))
+        row = [arm.arm, failed, rates, median, difference, interval, p, _standing(arm, comparison)]
+        shown = row if wide else [arm.arm, failed, difference, interval, row[-1]]
+        table.add_row(*(Text(fit(cell, console)) for cell in shown), style=_verdict_style(arm, comparison))
     return table
+
+
+def _standing(arm: ArmVerdict, comparison: Comparison) -> str:
+    """The verdict; the baseline and the placebo are not judged."""
+    if arm.arm == comparison.baseline:
+        return "baseline"
+    return "placebo" if arm.arm == comparison.placebo else arm.verdict
 
 
 def _effect(effect: Effect | None) -> tuple[str, str, str]:
@@ -219,30 +272,3 @@ def _verdict_style(arm: ArmVerdict, comparison: Comparison) -> str | None:
     if arm.arm == comparison.placebo:
         return "dim"
     return {"helped": "green", "hurt": "red"}.get(arm.verdict)
-
-
-def _say(console: Console, text: str, *, style: str | None = None, indent: int = 0) -> None:
-    console.print(Padding(Text(_fit(text, console), style=style or ""), (0, 0, 0, indent)))
-
-
-_PLAIN = {
-    "‖": "|", "δ": "delta", "×": "x", "α": "a", "τ": "tau", "→": "->", "–": "-", "—": "-", "≤": "<=", "≥": ">=", "²": "2",
-    "…": "...", "β": "beta", "−": "-", "√": "sqrt", "½": "1/2", "∂": "d", "Δ": "d", "’": "'", "“": '"', "”": '"',
-    "·": "*", "±": "+-",
-}  # fmt: skip
-
-
-def _takes(text: str, console: Console) -> bool:
-    try:
-        text.encode(console.encoding)
-    except (UnicodeEncodeError, LookupError):
-        return False
-    return True
-
-
-def _fit(text: str, console: Console) -> str:
-    """The text, spelled with what the console's encoding has."""
-    if _takes(text, console):
-        return text
-    spelled = "".join(_PLAIN.get(character, character) for character in text)
-    return spelled.encode(console.encoding, "replace").decode(console.encoding)

@@ -12,23 +12,33 @@
   const tinted = (text) => Object.entries(twins).reduce((all, [light, other]) => all.replaceAll(light, other), text);
   const variable = (name) => getComputedStyle(root).getPropertyValue(name).trim();
 
+  const pen = document.createElement("canvas").getContext("2d");
+  const family = getComputedStyle(document.body).fontFamily;
+  const spelled = (name) => name.replaceAll("&lt;", "<").replaceAll("&gt;", ">").replaceAll("&amp;", "&");
+  // Room for the names of the rows. Plotly's own measuring may not come to rest, and the font is known here only.
+  const room = (axis) => {
+    pen.font = `12px ${family}`;
+    const names = (axis.ticktext ?? []).map((name) => pen.measureText(spelled(name)).width);
+    return names.length ? Math.max(...names) + 10 : axis.showticklabels === false ? 8 : axis.title?.text ? 64 : 48;
+  };
+
   const themed = (figure) => {
-    // The frame on the page sets the height.
+    // The frame on the page sets the height, and the legend stands above it.
     const { template, height, ...layout } = figure.layout;
     const line = variable("--line");
     const axes = {};
     for (const name of Object.keys(layout)) {
       if (/^[xy]axis\d*$/.test(name)) {
-        axes[name] = { ...layout[name], gridcolor: line, linecolor: line, tickcolor: line };
+        axes[name] = { ...layout[name], automargin: false, gridcolor: line, linecolor: line, tickcolor: line };
       }
     }
     return {
       ...layout, ...axes,
+      margin: { ...layout.margin, l: room(layout.yaxis), b: 44 }, showlegend: false,
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", autosize: true,
       dragmode: coarse.matches ? false : "zoom",
-      font: { color: variable("--soft"), family: getComputedStyle(document.body).fontFamily, size: 12 },
+      font: { color: variable("--soft"), family, size: 12 },
       hoverlabel: { bgcolor: variable("--panel"), bordercolor: variable("--line"), font: { color: variable("--ink") } },
-      legend: { orientation: "h", y: 1.01, yanchor: "bottom", x: 0 },
     };
   };
 

@@ -1,0 +1,58 @@
+"""The one sentence on top of a run's page, and the lines under it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rectifier.records import Diagnosis, LayerSummary, Run
+from rectifier.report.words import counted, findings_counted
+
+_SEVERITIES = ("serious", "warning", "info")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a page says first.
+
+    Attributes:
+        severity: Of the worst finding; `healthy` or `unknown` where there is no alarm.
+        title: One line.
+        lede: What comes under it.
+    """
+
+    severity: str
+    title: str
+    lede: str
+
+
+def verdict_of(run: Run, diagnoses: Sequence[Diagnosis]) -> Verdict:
+    """The verdict on a run; of several processes, the worst one speaks."""
+    findings = sorted((f for d in diagnoses for f in d.findings), key=lambda f: _SEVERITIES.index(f.severity))
+    lede = []
+    if run.outcome is not None and run.outcome.exit_code:
+        lede.append(f"The script ended with exit code {run.outcome.exit_code}.")
+    alarms = [finding for finding in findings if finding.severity != "info"]
+    if alarms:
+        lede.append(f"{findings_counted([finding.severity for finding in findings])}.")
+        return Verdict(alarms[0].severity, sentence(alarms[0].title, alarms[0].site), " ".join(lede))
+    if not any(process.snapshots for process in run.processes):
+        lede.append("No counters were written, so nothing can be said about this training, good or bad.")
+        return Verdict("unknown", "Nothing was observed", " ".join(lede))
+    layers = [layer for diagnosis in diagnoses for layer in diagnosis.layers]
+    title = "Nothing is wrong that can be seen from the activations"
+    return Verdict("healthy", title, " ".join([*lede, _healthy_words(layers)]))
+
+
+def sentence(title: str, site: str | None) -> str:
+    """A finding's title as a heading; a layer's name keeps its own first letter."""
+    return title if site and title.startswith(site) else title[:1].upper() + title[1:]
+
+
+def _healthy_words(layers: Sequence[LayerSummary]) -> str:
+    units = sum(layer.units or 0 for layer in layers)
+    silent = sum((layer.dead or 0) + (layer.suspected or 0) for layer in layers)
+    watched = f"{counted(len(layers), 'layer')} watched"
+    if not units:
+        return f"{watched}; their units could not be told apart."
+    if not silent:
+        return f"{watched}. None of the {units:,} units is dead."
+    return f"{watched}. {silent:,} of the {units:,} units are dead or suspected. That alone is no alarm."
