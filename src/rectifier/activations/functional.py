@@ -8,6 +8,8 @@ export, on other devices and for tensor subclasses, they call torch's.
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch._jit_internal import is_scripting
+from torch.compiler import is_compiling
 from torch.nn.functional import elu_ as elu_
 from torch.nn.functional import gelu as gelu
 from torch.nn.functional import hardshrink as hardshrink
@@ -31,11 +33,10 @@ from torch.nn.functional import softsign as softsign
 from torch.nn.functional import tanh as tanh
 from torch.nn.functional import tanhshrink as tanhshrink
 from torch.nn.functional import threshold as threshold
-from torch.nn.functional import threshold_ as threshold_
 
 from rectifier.activations import output, paths, slope
 
-celu_, selu_ = F.celu_, F.selu_
+celu_, selu_, threshold_ = F.celu_, F.selu_, torch.threshold_
 
 # Numbers of elements from which ours are used, measured on two cores with benchmarks/activations.py. An
 # autograd.Function costs about 10 µs forward and backward: 64 K elements are where the memory starts to matter, ELU
@@ -73,7 +74,7 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
 
     Source: Maas, Hannun & Ng 2013, section 3.
     """
-    if torch.jit.is_scripting() or torch.compiler.is_compiling():
+    if is_scripting() or is_compiling():
         return F.leaky_relu(input, negative_slope, inplace)
     return _leaky_relu(input, negative_slope, inplace)
 
@@ -102,7 +103,7 @@ def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:  # 
 
     Source: Clevert, Unterthiner & Hochreiter 2016, arXiv:1511.07289, section 3.
     """
-    if torch.jit.is_scripting() or torch.compiler.is_compiling():
+    if is_scripting() or is_compiling():
         return F.elu(input, alpha, inplace)
     return _elu(input, alpha, inplace)
 
@@ -127,7 +128,7 @@ def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:  #
 
     Source: Barron 2017, arXiv:1704.07483.
     """
-    if torch.jit.is_scripting() or torch.compiler.is_compiling():
+    if is_scripting() or is_compiling():
         return F.celu(input, alpha, inplace)
     return _celu(input, alpha, inplace)
 
@@ -151,7 +152,7 @@ def selu(input: Tensor, inplace: bool = False) -> Tensor:  # noqa: A002
 
     Source: Klambauer et al. 2017, arXiv:1706.02515, equation 2.
     """
-    if torch.jit.is_scripting() or torch.compiler.is_compiling():
+    if is_scripting() or is_compiling():
         return F.selu(input, inplace)
     return _selu(input, inplace)
 
@@ -175,7 +176,7 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:  # noqa: A002
 
     Source: He et al. 2015, arXiv:1502.01852, section 2.1.
     """
-    if torch.jit.is_scripting() or torch.compiler.is_compiling():
+    if is_scripting() or is_compiling():
         return F.prelu(input, weight)
     return _prelu(input, weight)
 
@@ -209,7 +210,7 @@ def _leaky_relu(z: Tensor, slope: float, inplace: bool) -> Tensor:
             and type(z) is Tensor
             and z.numel() >= OUTPUT_FROM
             and z.requires_grad
-            and slope > 0
+            and _positive(slope)
             and z.dtype in paths.FLOATING
             and paths.plain(z)
         ):
@@ -221,7 +222,7 @@ def _leaky_relu(z: Tensor, slope: float, inplace: bool) -> Tensor:
 
 def _elu(z: Tensor, alpha: float, inplace: bool) -> Tensor:
     try:
-        if not inplace and alpha > 0 and _keeps_exponential(z):
+        if not inplace and _positive(alpha) and _keeps_exponential(z):
             return output.elu(z, alpha, 1.0, 1.0)
         return F.elu(z, alpha, inplace)
     except (TypeError, RuntimeError) as error:
@@ -230,7 +231,7 @@ def _elu(z: Tensor, alpha: float, inplace: bool) -> Tensor:
 
 def _celu(z: Tensor, alpha: float, inplace: bool) -> Tensor:
     try:
-        if not inplace and alpha > 0 and _keeps_exponential(z):
+        if not inplace and _positive(alpha) and _keeps_exponential(z):
             return output.elu(z, alpha, 1.0, 1.0 / alpha)
         return F.celu(z, alpha, inplace)
     except (TypeError, RuntimeError) as error:
@@ -244,6 +245,10 @@ def _selu(z: Tensor, inplace: bool) -> Tensor:
         return F.selu(z, inplace)
     except (TypeError, RuntimeError) as error:
         raise paths.explained(error, "selu", z) from None
+
+
+def _positive(number: object) -> bool:
+    return isinstance(number, float | int) and number > 0
 
 
 def _keeps_exponential(z: Tensor) -> bool:

@@ -4,6 +4,7 @@ The layer that follows keeps this output anyway, so nothing is stored twice. It 
 together when the slope is above 0, and the exponential side has f′(z) = input_scale·(f(z) + alpha·scale).
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -24,7 +25,7 @@ class _LeakyReLU(Function):
         return h
 
     @staticmethod
-    def backward(ctx: Any, delta: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, delta: Tensor) -> tuple[Tensor, None]:
         (h,) = ctx.saved_tensors
         return _leaky_relu_backward(delta, h, ctx.slope, True), None
 
@@ -38,13 +39,13 @@ class _ELU(Function):
         return h
 
     @staticmethod
-    def backward(ctx: Any, delta: Tensor) -> tuple[Tensor, None, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, delta: Tensor) -> tuple[Tensor, None, None, None]:
         (h,) = ctx.saved_tensors
         return _elu_backward(delta, *ctx.constants, True, h), None, None, None
 
 
 # Function.apply first asks whether torch.func is active, which `paths.plain` has already denied: 4 µs saved.
-leaky_relu = super(Function, _LeakyReLU).apply
-"""`(z, slope) -> h` for a slope above 0."""
-elu = super(Function, _ELU).apply
-"""`(z, alpha, scale, input_scale) -> h` for an alpha above 0, in float32 or float64."""
+leaky_relu: Callable[[Tensor, float], Tensor] = super(Function, _LeakyReLU).apply
+"""`(z, slope) -> h` for a slope above 0, of what `paths.plain` lets through."""
+elu: Callable[[Tensor, float, float, float], Tensor] = super(Function, _ELU).apply
+"""`(z, alpha, scale, input_scale) -> h` for an alpha above 0, in float32 or float64, likewise."""

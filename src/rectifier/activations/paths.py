@@ -9,24 +9,36 @@ FLOATING = frozenset({torch.float32, torch.float64, torch.bfloat16, torch.float1
 
 
 def plain(*tensors: Tensor) -> bool:
-    """Tell whether these are ordinary CPU tensors in an ordinary eager call that autograd records.
+    """Tell whether an ordinary eager call on ordinary CPU tensors is being recorded by autograd.
 
-    Everything else (subclasses, function modes, `torch.func`, forward-mode AD, tracing, compilation, other devices,
-    sparse and nested layouts) takes torch's own operators, which know all of it. Call it last: it costs about 1 µs.
+    Everything else takes torch's own operators, which know all of it. Call it last: it costs about 1 µs.
     """
     return (
         torch.is_grad_enabled()
-        and all(
+        and ordinary(*tensors)
+        and not has_torch_function(tensors)
+        and not torch._C._is_tracing()
+    )
+
+
+def ordinary(*tensors: Tensor) -> bool:
+    """Tell whether these are CPU tensors with memory of their own, and nothing transforms what is done to them.
+
+    False for subclasses, sparse and nested layouts, other devices, `torch.func` and the batched gradients of
+    `is_grads_batched=True`, forward-mode AD, and dispatch modes.
+    """
+    return (
+        all(
             type(tensor) in (Tensor, torch.nn.Parameter)
             and tensor.is_cpu
             and tensor.layout is torch.strided
             and not tensor.is_nested
+            and torch._C._has_storage(tensor)
             for tensor in tensors
         )
-        and not has_torch_function(tensors)
         and not torch._C._are_functorch_transforms_active()
         and forward_ad._current_level < 0
-        and not torch.jit.is_tracing()
+        and not torch._C._len_torch_dispatch_stack()
     )
 
 
@@ -39,6 +51,8 @@ def explained(error: Exception, name: str, input: object, weight: object = None)
 def _hint(name: str, input: object, weight: object) -> str:  # noqa: A002
     if not isinstance(input, Tensor):
         return f"{name} takes a tensor first; this is a {type(input).__name__}: write torch.as_tensor(x)."
+    if input.is_complex():
+        return f"{name} needs real values; the input is {input.dtype}: write x.real, x.imag or x.abs()."
     if not input.is_floating_point():
         return f"{name} needs floating-point values; the input is {input.dtype}: write x.float() first."
     if weight is None:
@@ -46,7 +60,8 @@ def _hint(name: str, input: object, weight: object) -> str:  # noqa: A002
     if not isinstance(weight, Tensor):
         return f"{name} takes its slopes as a tensor: write torch.tensor([{weight!r}])."
     if input.device != weight.device:
-        return f"The input is on {input.device}, the slopes are on {weight.device}: write module.to({str(input.device)!r})."
+        to = f"write module.to({str(input.device)!r})"
+        return f"The input is on {input.device}, the slopes are on {weight.device}: {to}."
     if input.dtype != weight.dtype:
         return f"The input is {input.dtype}, the slopes are {weight.dtype}: write module.to({input.dtype})."
     channels = input.shape[1] if input.dim() > 1 else 1
