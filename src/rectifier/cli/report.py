@@ -6,12 +6,12 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from rectifier.cli.run import next_commands, why_nothing
+from rectifier.cli.ending import next_commands, print_observed
 from rectifier.diagnosis import diagnose
 from rectifier.errors import UnreadableRun
 from rectifier.report.machine import comparison_json, run_json
 from rectifier.report.page import comparison_page, run_page
-from rectifier.report.text import print_comparison, print_run
+from rectifier.report.text import print_comparison
 from rectifier.store import is_run_folder, read_run
 from rectifier.study.archive import is_study, read_study
 
@@ -31,7 +31,7 @@ def command(run: Path, page: Path | None, machine: bool) -> None:
         _report_run(run, page, machine)
     else:
         raise UnreadableRun(
-            f"{run} is neither a run nor a comparison. Name a folder that `rectifier run` or `rectifier compare` printed."
+            f"{run} is neither a run nor a comparison. Name a folder that `rectifier run` or `compare` printed."
         )
 
 
@@ -44,11 +44,8 @@ def _report_run(path: Path, page: Path | None, machine: bool) -> None:
         click.echo(json.dumps(run_json(run, diagnoses), indent=2))
     elif page is None:
         console = Console()
-        if any(process.sites for process in run.processes):
-            print_run(run, diagnoses, console)
-        else:
-            console.print(why_nothing(run), markup=False, highlight=False)
-        for line in next_commands(run, diagnoses, str(path)):
+        print_observed(run, console)
+        for line in next_commands(run, str(path)):
             console.print(f"Next: {line}", markup=False, highlight=False, soft_wrap=True)
 
 

@@ -1,24 +1,20 @@
-"""`rectifier run`: the user's script as under `python`, and afterwards what its units did."""
+"""`rectifier run`: the user's script as under `python`, and afterwards what its units did.
 
-import platform
+What the diagnosis needs (numpy, rich, ...) loads while the script runs, so that the script starts at once.
+"""
+
 import shlex
+import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
 
 import click
-from rich.console import Console
 
-import rectifier
-from rectifier.catalogue import parse
-from rectifier.diagnosis import diagnose
 from rectifier.launch import Launch, start
-from rectifier.records import Diagnosis, Manifest, Outcome, Run
-from rectifier.report.text import print_run
-from rectifier.store import create_run_folder, read_run, write_manifest, write_outcome
+from rectifier.store import create_run_folder
 
 _RUNS = Path("rectifier-runs")
 
@@ -59,23 +55,34 @@ def command(
     for text in swap:
         check_swap(text)
     what = _check_command(command, as_module=as_module)
-    folder = create_run_folder(out, name or what)
+    try:
+        folder = create_run_folder(out, name or what)
+    except OSError as error:
+        reason = error.strerror or error
+        raise click.ClickException(f"neither {out} nor a temporary folder can be written: {reason}") from None
     full = ("-m", *command) if as_module else command
-    manifest = Manifest(
-        name=folder.name,
-        command=full,
-        folder=str(folder),
-        started=datetime.now().astimezone().isoformat(timespec="seconds"),
-        rectifier=rectifier.__version__,
-        python=platform.python_version(),
-        swap=swap,
-    )
-    write_manifest(folder, manifest)
     began = time.monotonic()
-    code = start(Launch(command=full, folder=folder, swap=swap, budget=budget, every=every))
-    write_outcome(folder, Outcome(exit_code=code, seconds=time.monotonic() - began))
-    tell(read_run(folder), folder, Console(stderr=True))
+
+    def started(process: subprocess.Popen[bytes]) -> None:
+        from rectifier.cli import ending  # noqa: PLC0415 - see above
+
+        ending.note_beginning(folder, full, swap)
+
+    code = start(Launch(command=full, folder=folder, swap=swap, budget=budget, every=every), started=started)
+    _tell(folder, code, time.monotonic() - began)
     sys.exit(code)
+
+
+def _tell(folder: Path, code: int, seconds: float) -> None:
+    """Say what the run showed; whatever happens here, the exit code stays the script's."""
+    try:
+        from rectifier.cli import ending  # noqa: PLC0415 - see above
+
+        ending.tell_ending(folder, code, seconds)
+    except KeyboardInterrupt:
+        click.echo(f"\nRun: {folder}", err=True)
+    except Exception as error:
+        click.echo(f"rectifier: the diagnosis failed: {type(error).__name__}: {error}\nRun: {folder}", err=True)
 
 
 def check_swap(text: str) -> tuple[str, str]:
@@ -88,6 +95,8 @@ def check_swap(text: str) -> tuple[str, str]:
     old, equals, new = text.partition("=")
     if not equals:
         raise click.BadParameter(f"{text!r} names one activation; write OLD=NEW, for instance relu=leaky_relu:0.1")
+    from rectifier.catalogue import parse  # noqa: PLC0415 - see above
+
     parse(old)
     parse(new)
     return old, new
@@ -109,57 +118,3 @@ def _check_command(command: Sequence[str], *, as_module: bool) -> str:
             hint = f" To run a module, write: rectifier run -m {shlex.join(command)}"
         raise click.UsageError(f"there is no script {command[0]}.{hint}")
     return script.stem or script.absolute().name
-
-
-def tell(run: Run, folder: Path, console: Console) -> None:
-    """Print the diagnosis of a run, where it lies, and what to type next."""
-    shown = _shorten(folder)
-    console.print()
-    console.rule("rectifier")
-    diagnoses = [diagnose(process) for process in run.processes]
-    if any(process.sites for process in run.processes):
-        print_run(run, diagnoses, console)
-    else:
-        console.print(why_nothing(run), markup=False, highlight=False)
-    console.print(f"Run: {shown}", markup=False, highlight=False, soft_wrap=True)
-    for line in next_commands(run, diagnoses, shown):
-        console.print(f"Next: {line}", markup=False, highlight=False, soft_wrap=True)
-
-
-def next_commands(run: Run, diagnoses: Sequence[Diagnosis], shown: str) -> list[str]:
-    """What to type next: the page, and the remedy's comparison when there is something to remedy."""
-    if not any(process.sites for process in run.processes):
-        return []
-    lines = [f"rectifier report {shlex.quote(shown)} --html {shlex.quote(Path(shown).name)}.html"]
-    if any(diagnosis.worst in ("warning", "serious") for diagnosis in diagnoses) and not run.manifest.swap:
-        lines.append(f"rectifier compare {shlex.join(run.manifest.command)}")
-    return lines
-
-
-def why_nothing(run: Run) -> str:
-    """Why no activation was observed, as far as the evidence tells, and what to do."""
-    failed = run.outcome is not None and run.outcome.exit_code != 0
-    if "torch" not in run.notes:
-        ended = "The script ended before it imported torch" if failed else "The script never imported torch"
-        return f"{ended}, so there was nothing to observe."
-    if "activations" not in run.notes:
-        return (
-            "Nothing observed: torch was imported, but no activation was called in the training forward of a model.\n"
-            "A model in eval mode or under torch.no_grad() is not training; calls inside torch.compile or TorchScript\n"
-            "and activations written by hand (torch.where) cannot be seen."
-        )
-    if "steps" not in run.notes:
-        return (
-            "Activations were called, but no torch optimizer took a step, so there is no training to diagnose.\n"
-            "If the script updates its weights by hand, use rectifier.watch and an optimizer from torch.optim."
-        )
-    if any(process.warnings for process in run.processes):
-        return "\n".join(warning for process in run.processes for warning in process.warnings)
-    return "Nothing observed: the activations of the training ran in processes that wrote nothing."
-
-
-def _shorten(folder: Path) -> str:
-    try:
-        return str(folder.relative_to(Path.cwd()))
-    except ValueError:
-        return str(folder)

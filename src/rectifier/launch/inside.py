@@ -5,16 +5,23 @@ Every process below the launch comes through here, workers too. One becomes a wr
 
 import atexit
 import json
+import multiprocessing.util
 import os
 import random
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from rectifier.monitor import Monitor
 from rectifier.store import RunWriter, write_note
+
+if TYPE_CHECKING:
+    from rectifier.treatment import Change
+
+_MOST_PLACES = 6
 
 
 def begin() -> None:
@@ -24,30 +31,62 @@ def begin() -> None:
     _note(folder, "torch", str(torch.__version__))
     if settings["seed"] is not None:
         _seed(settings["seed"])
-    writer = RunWriter(folder)
-    for swap in settings["swap"]:
-        from rectifier.treatment import swap_everywhere  # noqa: PLC0415 - most runs swap nothing
-
-        old, _, new = swap.partition("=")
-        swap_everywhere(old, new)
-        writer.change(f"{old} replaced by {new} in every model")
-    monitor = Monitor(writer, budget=settings["budget"], every=settings["every"])
-    monitor.start()
-    atexit.register(_end, monitor, folder, os.getpid())
+    process = _Observed(folder, tuple(settings["swap"]), budget=settings["budget"], every=settings["every"])
+    process.ends_with_us()
+    multiprocessing.util.register_after_fork(process, _Observed.ends_with_us)
 
 
-def _end(monitor: Monitor, folder: Path, pid: int) -> None:
-    """At the end of a process that began here; a forked child inherits the call and is not meant."""
-    if os.getpid() != pid:
-        return
-    try:
-        monitor.stop()
-        if monitor.sees_activations:
-            _note(folder, "activations", "seen")
-        if monitor.sees_steps:
-            _note(folder, "steps", "taken")
-    except Exception as error:
-        sys.stderr.write(f"rectifier: {type(error).__name__} while finishing: {error}; the script has ended\n")
+class _Observed:
+    """This process, and each one that is forked from it."""
+
+    def __init__(self, folder: Path, swap: Sequence[str], *, budget: float, every: int | None) -> None:
+        self._folder = folder
+        self._ended_in: int | None = None
+        self._writer = RunWriter(folder)
+        self._changes: list[Change] = []
+        for text in swap:
+            from rectifier.treatment import swap_everywhere  # noqa: PLC0415 - most runs swap nothing
+
+            old, _, new = text.partition("=")
+            self._changes.append(swap_everywhere(old, new))
+        self._monitor = Monitor(self._writer, budget=budget, every=every)
+        self._monitor.start()
+
+    def ends_with_us(self) -> None:
+        """Finish at the end of the process that this is called in."""
+        pid = os.getpid()
+        # A child that multiprocessing made runs its finalizers, and leaves without the interpreter's exit handlers.
+        multiprocessing.util.Finalize(None, self._end, args=(pid,), exitpriority=0)
+        atexit.register(self._end, pid)
+
+    def _end(self, pid: int) -> None:
+        # A forked child inherits the exit handlers, which are not meant for it.
+        if os.getpid() != pid or self._ended_in == pid:
+            return
+        self._ended_in = pid
+        try:
+            self._finish()
+        except KeyboardInterrupt:
+            # The user is in a hurry; what has been written stays.
+            return
+        except Exception as error:
+            _say(f"{type(error).__name__} while finishing: {error}; the script has ended")
+
+    def _finish(self) -> None:
+        changes, self._changes = self._changes, []
+        for change in changes:
+            if change.replaced:
+                places = ", ".join(change.replaced[:_MOST_PLACES])
+                more = len(change.replaced) - _MOST_PLACES
+                rest = f" and {more} more" if more > 0 else ""
+                self._writer.change(f"{change.old} became {change.new} ({places}{rest})")
+            elif self._monitor.sees_steps:
+                _note(self._folder, f"swap {change.old}", "met nothing")
+        self._monitor.stop()
+        if self._monitor.sees_activations:
+            _note(self._folder, "activations", "seen")
+        if self._monitor.sees_steps:
+            _note(self._folder, "steps", "taken")
 
 
 def _note(folder: Path, name: str, text: str) -> None:
@@ -56,6 +95,12 @@ def _note(folder: Path, name: str, text: str) -> None:
     except OSError:
         # The writer will say that the folder cannot be written, if it ever has something to write.
         return
+
+
+def _say(text: str) -> None:
+    # A process without a console has no standard error.
+    if sys.stderr is not None:
+        sys.stderr.write(f"rectifier: {text}\n")
 
 
 def _seed(seed: int) -> None:

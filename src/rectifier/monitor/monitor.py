@@ -124,6 +124,8 @@ class Monitor:
     def before(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Token | None:
         """An activation is about to be computed."""
         began = time.perf_counter()
+        if os.getpid() != self._pid:
+            self._begin_in_fork()
         token: Token | None = self._guarded(self._models.before, name, args, kwargs, self._step)
         self._schedule.watching_seconds += time.perf_counter() - began
         return token
@@ -245,8 +247,10 @@ class Monitor:
             self._arm(armed)
 
     def _begin_in_fork(self) -> None:
-        """A forked child that trains by itself writes for itself, from its own first step on."""
+        """A forked child that trains by itself writes for itself, from its own first forward on."""
         self._pid = os.getpid()
+        # Another thread of the parent's may have held it, and no longer exists to let it go.
+        self._lock = threading.RLock()
         self._opened = False
         self._models.begin_again()
         self._series.clear()

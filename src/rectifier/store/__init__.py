@@ -1,9 +1,31 @@
-"""Keeping results on disk: the one room that writes run folders, and reads them back."""
+"""Keeping results on disk: the one room that writes run folders, and reads them back.
 
-from rectifier.store.runs import RunWriter as RunWriter
-from rectifier.store.runs import create_run_folder as create_run_folder
-from rectifier.store.runs import is_run_folder as is_run_folder
-from rectifier.store.runs import read_run as read_run
-from rectifier.store.runs import write_manifest as write_manifest
-from rectifier.store.runs import write_note as write_note
-from rectifier.store.runs import write_outcome as write_outcome
+The names below load on first use (PEP 562): `rectifier run` makes its folder and starts the script before anything
+that reads or writes facts is imported.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rectifier.store.folders import create_run_folder as create_run_folder
+    from rectifier.store.runs import RunWriter as RunWriter
+    from rectifier.store.runs import is_run_folder as is_run_folder
+    from rectifier.store.runs import read_run as read_run
+    from rectifier.store.runs import write_manifest as write_manifest
+    from rectifier.store.runs import write_note as write_note
+    from rectifier.store.runs import write_outcome as write_outcome
+
+_HOMES = {"create_run_folder": "rectifier.store.folders"}
+_HOMES.update(
+    dict.fromkeys(
+        ("RunWriter", "is_run_folder", "read_run", "write_manifest", "write_note", "write_outcome"),
+        "rectifier.store.runs",
+    )
+)
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'rectifier.store' has no attribute {name!r}")

@@ -1,6 +1,6 @@
 """A run is a folder: what was started, how it ended, and one append-only file per process that trained.
 
-    run.json                       Manifest, written before the script starts
+    run.json                       Manifest, written as the script starts
     process-<pid>-<n>.jsonl        one fact a line, {"kind": ..., "data": ...}, flushed line by line
     process-<pid>-<n>.latest.json  the unfinished window, replaced atomically
     notes.jsonl                    what the child said of itself, for the case that it never trains
@@ -10,11 +10,8 @@ A process that is killed leaves at worst a torn last line, which reading passes 
 """
 
 import os
-import re
 import sys
-import tempfile
 from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 from typing import IO, TypeVar
 
@@ -45,45 +42,14 @@ class _Line(msgspec.Struct):
     data: msgspec.Raw
 
 
-def create_run_folder(base: Path, stem: str) -> Path:
-    """Make a new folder for a run, never touching an existing one.
-
-    Args:
-        base: Folder that holds runs; made when missing. When it cannot be written, a temporary folder is used.
-        stem: What the run is about, usually the script's name; anything unfit for a file name is replaced.
-
-    Returns:
-        The folder's absolute path, `BASE/train-20261124-101500`, with `-2`, `-3`, ... when that is taken.
-    """
-    safe = re.sub(r"[^\w.-]+", "-", stem).strip("-.") or "run"
-    name = f"{safe}-{datetime.now():%Y%m%d-%H%M%S}"
-    try:
-        base.mkdir(parents=True, exist_ok=True)
-        return _first_free(base, name)
-    except OSError:
-        return _first_free(Path(tempfile.mkdtemp(prefix="rectifier-")), name)
-
-
-def _first_free(base: Path, name: str) -> Path:
-    number = 1
-    while True:
-        folder = base / (name if number == 1 else f"{name}-{number}")
-        try:
-            folder.mkdir()
-        except FileExistsError:
-            number += 1
-        else:
-            return folder.absolute()
-
-
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write what is about to be started."""
-    (folder / _MANIFEST).write_bytes(encode(manifest))
+    """Write what has been started."""
+    _replace(folder / _MANIFEST, encode(manifest))
 
 
 def write_outcome(folder: Path, outcome: Outcome) -> None:
     """Write how it ended."""
-    (folder / _OUTCOME).write_bytes(encode(outcome))
+    _replace(folder / _OUTCOME, encode(outcome))
 
 
 def write_note(folder: Path, name: str, text: str) -> None:
@@ -108,29 +74,39 @@ class RunWriter:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._file: IO[bytes] | None = None
-        self._pid: int | None = None
+        self._pid = os.getpid()
         self._early: list[tuple[str, object]] = []
+        self._changes: list[str] = []
         self._refused = False
 
     def open(self, writer: Writer) -> None:
-        """Create this process's file; in a forked child a new one."""
-        if self._file is not None and self._pid != os.getpid():
-            # The parent's file: closing our copy of the descriptor writes nothing, every line has been flushed.
-            self._file.close()
-            self._early.clear()
-        self._pid = os.getpid()
+        """Create this process's file."""
+        self._begin_in_fork()
         self._guarded(self._create)
         self._write("writer", writer)
+        for text in self._changes:
+            self._write("change", text)
         for kind, fact in self._early:
             self._write(kind, fact)
         self._early.clear()
+
+    def _begin_in_fork(self) -> None:
+        """Leave everything to the parent that is its own, except what was changed in the models of both."""
+        if self._pid != os.getpid():
+            self._pid = os.getpid()
+            self._early.clear()
+            if self._file is not None:
+                # Our copy of its descriptor: closing it writes nothing, the file has no buffer.
+                self._file.close()
+                self._file = None
 
     def _create(self) -> None:
         number = 0
         while True:
             path = self._folder / f"process-{self._pid}-{number}.jsonl"
             try:
-                self._file = path.open("xb")
+                # Without a buffer there is nothing that could be written twice, or at an end that nobody chose.
+                self._file = path.open("xb", buffering=0)
             except FileExistsError:
                 number += 1
             else:
@@ -154,27 +130,31 @@ class RunWriter:
         self._write("unseen", unseen)
 
     def change(self, text: str) -> None:
-        """Write what was changed in the user's model."""
-        self._write("change", text)
+        """Write what was changed in the user's model; it holds in forked children, too."""
+        self._changes.append(text)
+        if self._file is not None:
+            self._write("change", text)
 
     def warning(self, text: str) -> None:
         """Write what went wrong inside of Rectifier, and say it once to the user."""
         self._write("warning", text)
-        print(f"rectifier: {text}; the training goes on", file=sys.stderr)  # noqa: T201
+        self._say(f"{text}; the training goes on")
 
     def close(self) -> None:
-        """Close this process's file, if it is this process's."""
-        if self._file is not None and self._pid == os.getpid():
-            self._guarded(self._file.close)
+        """Close this process's file."""
+        if self._file is not None:
+            self._file.close()
         self._file = None
 
     def _write(self, kind: str, fact: object) -> None:
-        if self._file is None or self._pid != os.getpid():
-            self._early.append((kind, fact))
+        self._begin_in_fork()
+        if self._file is None:
+            if not self._refused:
+                self._early.append((kind, fact))
             return
         file = self._file
         line = b'{"kind":"' + kind.encode() + b'","data":' + encode(fact) + b"}\n"
-        self._guarded(lambda: (file.write(line), file.flush()))
+        self._guarded(lambda: _write_all(file, line))
 
     def _guarded(self, write: Callable[[], object]) -> None:
         if self._refused:
@@ -183,7 +163,19 @@ class RunWriter:
             write()
         except OSError as error:
             self._refused = True
-            print(f"rectifier: cannot write to {self._folder}: {error}; the training goes on", file=sys.stderr)  # noqa: T201
+            reason = error.strerror or str(error)
+            self._say(f"cannot write to {self._folder}: {reason}; the training goes on, unrecorded from here")
+
+    def _say(self, text: str) -> None:
+        # A process without a console has no standard error.
+        if sys.stderr is not None:
+            print(f"rectifier: {text}", file=sys.stderr)  # noqa: T201
+
+
+def _write_all(file: IO[bytes], data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[file.write(rest) :]
 
 
 def _replace(path: Path, data: bytes) -> None:

@@ -32,29 +32,37 @@ def _load_the_environments_own():
         spec.loader.exec_module(module)
 
 
+def _found_by_others(finder, name, path=None, target=None):
+    """What importing `name` would find without `finder`."""
+    for other in list(sys.meta_path):
+        if other is not finder and hasattr(other, "find_spec"):
+            spec = other.find_spec(name, path, target)
+            if spec is not None:
+                return spec
+    return None
+
+
 class _WaitForTorch(object):
-    """Lets torch be imported as always, and begins to observe right after."""
+    """Lets torch be imported as always, and begins to observe right after.
+
+    It stays until torch has been imported: a script may well look for torch first (`importlib.util.find_spec`).
+    """
 
     def find_spec(self, name, path=None, target=None):
         if name != "torch":
             return None
-        import importlib.util
-
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(name)
+        spec = _found_by_others(self, name, path, target)
         loader = getattr(spec, "loader", None)
-        if loader is None:
+        if not hasattr(loader, "exec_module"):
             return spec
         execute = loader.exec_module
 
         def execute_and_begin(module):
             del loader.exec_module
-            try:
-                execute(module)
-            except BaseException:
-                sys.meta_path.insert(0, self)
-                raise
-            _begin()
+            execute(module)
+            if self in sys.meta_path:
+                sys.meta_path.remove(self)
+                _begin()
 
         try:
             loader.exec_module = execute_and_begin
@@ -64,19 +72,60 @@ class _WaitForTorch(object):
         return spec
 
 
+class _FindOurs(object):
+    """Finds the package that the launcher came from, whatever else is called rectifier on the script's path."""
+
+    def __init__(self, spec):
+        self._spec = spec
+
+    def find_spec(self, name, path=None, target=None):
+        return self._spec if name == "rectifier" else None
+
+
 def _begin():
     try:
-        try:
-            from rectifier.launch import inside
-        except ImportError:
-            # The package was found by the parent only, for example because it runs from a source tree.
-            import json
-
-            sys.path.append(json.loads(os.environ["RECTIFIER_LAUNCH"])["package"])
-            from rectifier.launch import inside
-        inside.begin()
+        _begin_with_ours()
     except Exception as error:
-        sys.stderr.write("rectifier: not watching: %s: %s; the script goes on\n" % (type(error).__name__, error))
+        if sys.stderr is not None:
+            text = "rectifier: not watching: %s: %s; the script goes on\n" % (type(error).__name__, error)
+            sys.stderr.write(text)
+
+
+def _begin_with_ours():
+    import json
+    from importlib.machinery import PathFinder
+
+    settings = json.loads(os.environ["RECTIFIER_LAUNCH"])
+    ours = PathFinder.find_spec("rectifier", [settings["package"]])
+    loaded = sys.modules.get("rectifier")
+    theirs = _found_by_others(None, "rectifier") if loaded is None else getattr(loaded, "__spec__", None)
+    origin = getattr(theirs, "origin", None) or ""
+    nobodys = loaded is None and theirs is None
+    if nobodys or os.path.realpath(origin) == os.path.realpath(ours.origin):
+        _import_from(ours).begin()
+    else:
+        # The script has a module of its own of this name. It is neither run nor hidden: ours leaves the table again.
+        aside = _take_out()
+        try:
+            _import_from(ours).begin()
+        finally:
+            _take_out()
+            sys.modules.update(aside)
+
+
+def _import_from(ours):
+    finder = _FindOurs(ours)
+    sys.meta_path.insert(0, finder)
+    try:
+        from rectifier.launch import inside
+    finally:
+        sys.meta_path.remove(finder)
+    return inside
+
+
+def _take_out():
+    names = [name for name in sys.modules if name == "rectifier" or name.startswith("rectifier.")]
+    return {name: sys.modules.pop(name) for name in names}
 
 
 def _start():

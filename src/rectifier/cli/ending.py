@@ -1,0 +1,114 @@
+"""What `rectifier run` and `rectifier report` say of a run: the diagnosis, where it lies, what to type next."""
+
+import contextlib
+import platform
+import shlex
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from rich.console import Console
+
+import rectifier
+from rectifier.diagnosis import diagnose
+from rectifier.errors import UnreadableRun
+from rectifier.records import Manifest, Outcome, Run
+from rectifier.report.text import print_run
+from rectifier.store import read_run, write_manifest, write_outcome
+
+
+def note_beginning(folder: Path, command: Sequence[str], swap: Sequence[str]) -> None:
+    """Write what has been started; a disk that refuses will be told of at the end."""
+    manifest = Manifest(
+        name=folder.name,
+        command=tuple(command),
+        folder=str(folder),
+        started=datetime.now().astimezone().isoformat(timespec="seconds"),
+        rectifier=rectifier.__version__,
+        python=platform.python_version(),
+        swap=tuple(swap),
+    )
+    with contextlib.suppress(OSError):
+        write_manifest(folder, manifest)
+
+
+def tell_ending(folder: Path, code: int, seconds: float) -> None:
+    """Write how a run ended, and print what is to be said of it; never raises for what is wrong with the folder."""
+    # Whoever reads a folder that cannot be written any more sees a run without an end; what was recorded is there.
+    with contextlib.suppress(OSError):
+        write_outcome(folder, Outcome(exit_code=code, seconds=seconds))
+    console = Console(stderr=True)
+    console.print()
+    console.rule("rectifier")
+    try:
+        run = read_run(folder)
+    except UnreadableRun as error:
+        _plain(console, f"The run cannot be read back: {error}")
+        return
+    print_observed(run, console)
+    _plain(console, f"Run: {_shorten(folder)}")
+    for line in next_commands(run, _shorten(folder)):
+        _plain(console, f"Next: {line}")
+
+
+def print_observed(run: Run, console: Console) -> None:
+    """Print the diagnosis of a run, or why there is none."""
+    if any(process.sites for process in run.processes):
+        print_run(run, [diagnose(process) for process in run.processes], console)
+    else:
+        console.print(why_nothing(run), markup=False, highlight=False)
+    told = any(process.changes for process in run.processes)
+    for swap in run.manifest.swap:
+        old = swap.partition("=")[0]
+        if run.notes.get(f"swap {old}") == "met nothing":
+            _plain(console, f"Nothing was swapped: the training met no {old}.")
+        elif not told:
+            _plain(console, f"Asked for: {swap}. The run ended before it could say where.")
+
+
+def next_commands(run: Run, shown: str) -> list[str]:
+    """What to type next: the page, and the remedy's comparison when there is something to remedy."""
+    if not any(process.sites for process in run.processes):
+        return []
+    lines = [f"rectifier report {shlex.quote(shown)} --html {shlex.quote(Path(shown).name)}.html"]
+    if any(diagnose(process).worst in ("warning", "serious") for process in run.processes) and not run.manifest.swap:
+        lines.append(f"rectifier compare {shlex.join(run.manifest.command)}")
+    return lines
+
+
+def why_nothing(run: Run) -> str:
+    """Why no activation was observed, as far as the evidence tells, and what to do."""
+    failed = run.outcome is not None and run.outcome.exit_code != 0
+    if "torch" not in run.notes:
+        if run.outcome is None:
+            return "The script has not imported torch so far, so there was nothing to observe."
+        ended = "The script ended before it imported torch" if failed else "The script never imported torch"
+        return f"{ended}, so there was nothing to observe."
+    if any(process.warnings for process in run.processes):
+        return "\n".join(warning for process in run.processes for warning in process.warnings)
+    if failed and "steps" not in run.notes:
+        return "Nothing observed: the script ended before its first training step."
+    if "activations" not in run.notes:
+        return (
+            "Nothing observed: torch was imported, but no activation was called in the training forward of a model.\n"
+            "A model in eval mode or under torch.no_grad() is not training; calls inside torch.compile or TorchScript\n"
+            "and activations written by hand (torch.where) cannot be seen."
+        )
+    if "steps" not in run.notes:
+        return (
+            "Activations were called, but no torch optimizer took a step, so there is no training to diagnose.\n"
+            "If the script updates its weights by hand, use rectifier.watch and an optimizer from torch.optim."
+        )
+    return "Nothing observed: the activations of the training ran in processes that wrote nothing."
+
+
+def _plain(console: Console, text: str) -> None:
+    # Paths and commands are there to be copied: no colour, and no line broken in the middle.
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _shorten(folder: Path) -> str:
+    try:
+        return str(folder.relative_to(Path.cwd()))
+    except (ValueError, OSError):
+        return str(folder)
