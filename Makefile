@@ -23,8 +23,8 @@ test: install
 	$(BIN)/python -m pytest -q -m "not proof" -n 2
 
 check: install
-	$(BIN)/ruff format --check src tests benchmarks
-	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks examples
+	$(BIN)/ruff check src tests benchmarks examples
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
@@ -39,6 +39,7 @@ install: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV_FLAGS) $(VENV)
 ifdef USE_INSTALLED_TORCH
+	@$(BIN)/python -c "import torch" 2>/dev/null || { rm -rf $(VENV); echo "$(PYTHON) has no torch installed: name one that has, make demo USE_INSTALLED_TORCH=1 PYTHON=..."; exit 1; }
 	grep -v '^torch==' constraints.txt > $(VENV)/constraints.txt
 else
 	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) torch

@@ -224,7 +224,8 @@ def _print_deaths(
     if (others := len(constant) - len(deaths.layers)) > 0:
         say(f"In {others} of the constant ones every layer still has a unit that fires on some image.")
     for cause, count in _causes(diagnoses, processes):
-        say(f"Why, in {count} of {len(deaths.layers)} (in the numbers of the first): {cause}.")
+        whose = "" if count == 1 else " (the numbers are those of the first)"
+        say(f"Why, in {count} of {len(deaths.layers)}: {cause}{whose}.")
 
 
 def _silent_layers(deaths: Deaths, processes: Sequence[Process]) -> str:
@@ -237,8 +238,8 @@ def _silent_layers(deaths: Deaths, processes: Sequence[Process]) -> str:
     first, median, last = (_step(step) for step in when)
     return (
         f"A whole layer fell silent in {len(deaths.layers)} of {deaths.runs} trainings, and no gradient has passed "
-        f"below it since. The first to go: {layers}. It last fired {median} of {steps} (median; earliest {first}, "
-        f"latest {last}; known to within {interval} steps)."
+        f"below it since. The first to go: {layers}. Such a layer last fired {median} of {steps} (median; earliest "
+        f"{first}, latest {last}; known to within {interval} steps)."
     )
 
 

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -82,12 +83,10 @@ def test_arms_and_seeds_of_an_unmodified_script(tmp_path):
     assert len(set(losses.values())) == 6
     assert all(trial.dead_fraction is not None for trial in comparison.trials)
     # The same command again.
-    began = time.monotonic()
     again = rectifier(*line, *script, cwd=tmp_path)
     assert again.returncode == 0
     assert "6 of them have ended earlier" in again.stderr
     assert again.stdout == first.stdout
-    assert time.monotonic() - began < 8
 
 
 def test_a_script_that_sets_its_own_seed_is_found_out(tmp_path):
@@ -176,6 +175,17 @@ def test_however_a_training_ends_it_is_an_outcome(tmp_path, monkeypatch, text, f
     trial = ScriptLauncher()(next(QUESTION.plan()), QUESTION, tmp_path / "trial")
     assert (trial.failed, trial.metric, trial.fingerprint) == (failed, None, None)
     assert (tmp_path / "trial" / "output.txt").exists()
+
+
+@pytest.mark.parametrize(("rate", "failed"), [("1e-7", "no progress"), ("0.01", None)])
+def test_a_training_that_gets_nowhere_is_a_failure_with_a_metric(tmp_path, monkeypatch, rate, failed):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "script.py").write_text(TRAIN)
+    (tmp_path / "trial").mkdir()
+    question = replace(QUESTION, command=("script.py", "--lr", rate, "--keep={trial_dir}"))
+    trial = ScriptLauncher()(next(question.plan()), question, tmp_path / "trial")
+    assert trial.failed == failed
+    assert trial.metric > 0
 
 
 def test_a_timeout_ends_the_training_with_all_its_children(tmp_path, monkeypatch):

@@ -200,7 +200,8 @@ def weigh(question: Question, recorded: Mapping[str, Trial], seconds: float) -> 
         settings={
             "command": " ".join(question.command),
             "metric": f"{question.metric}, {_SUMMARIES[question.summary]}",
-            "failure": "a training that crashed, was stopped by --timeout, or ended with a number that is not finite",
+            "failure": "a training that crashed, was stopped by --timeout, ended with a number that is not finite, or "
+            "whose loss made no progress: it ended within 5 % of where it began, or above",
             "threads per training": str(question.threads),
         },
     )

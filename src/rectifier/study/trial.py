@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from rectifier.diagnosis import diagnose
+from rectifier.diagnosis.progress import judge_progress
 from rectifier.errors import UnreadableRun
 from rectifier.launch import TIMED_OUT, Launch, start
 from rectifier.records import Manifest, Outcome, Process, Run, Trial
@@ -25,6 +26,9 @@ from rectifier.study.question import Question, TrialSpec, summarise
 
 OUTPUT = "output.txt"
 """What a training printed, in its own folder."""
+
+STALLED = "no progress"
+"""A training whose loss ends within 5 % of where it began, or above; its metric counts all the same."""
 
 CONSTANT = "constant-"
 """Begins the fingerprint of a training in which nothing ever moved; two of those are no sign of a fixed seed."""
@@ -151,6 +155,9 @@ def _trial(
             metric = summarise(values, question.summary, higher=question.higher_is_better)
     if metric is not None and not math.isfinite(metric):
         metric, failed = None, f"{question.metric} is not finite"
+    if failed is None and process is not None and judge_progress(process.series("loss")).state == "none":
+        # Asked of the loss, because it can be asked of every arm alike; a silent layer only of some.
+        failed = STALLED
     return Trial(
         arm=spec.arm,
         seed=spec.seed,
