@@ -1,3 +1,38 @@
 """Activations as functions, drop-in for `torch.nn.functional`; `rectifier.activations.functional` defines them."""
 
-from rectifier.activations.functional import *  # noqa: F403
+from rectifier.activations.functional import celu as celu
+from rectifier.activations.functional import celu_ as celu_
+from rectifier.activations.functional import elu as elu
+from rectifier.activations.functional import elu_ as elu_
+from rectifier.activations.functional import gelu as gelu
+from rectifier.activations.functional import gelu_10 as gelu_10
+from rectifier.activations.functional import hardshrink as hardshrink
+from rectifier.activations.functional import hardsigmoid as hardsigmoid
+from rectifier.activations.functional import hardswish as hardswish
+from rectifier.activations.functional import hardtanh as hardtanh
+from rectifier.activations.functional import hardtanh_ as hardtanh_
+from rectifier.activations.functional import laplace as laplace
+from rectifier.activations.functional import leaky_relu as leaky_relu
+from rectifier.activations.functional import leaky_relu_ as leaky_relu_
+from rectifier.activations.functional import logsigmoid as logsigmoid
+from rectifier.activations.functional import mish as mish
+from rectifier.activations.functional import prelu as prelu
+from rectifier.activations.functional import quick_gelu as quick_gelu
+from rectifier.activations.functional import relu as relu
+from rectifier.activations.functional import relu6 as relu6
+from rectifier.activations.functional import relu_ as relu_
+from rectifier.activations.functional import relu_squared as relu_squared
+from rectifier.activations.functional import rrelu as rrelu
+from rectifier.activations.functional import rrelu_ as rrelu_
+from rectifier.activations.functional import selu as selu
+from rectifier.activations.functional import selu_ as selu_
+from rectifier.activations.functional import sigmoid as sigmoid
+from rectifier.activations.functional import silu as silu
+from rectifier.activations.functional import softplus as softplus
+from rectifier.activations.functional import softshrink as softshrink
+from rectifier.activations.functional import softsign as softsign
+from rectifier.activations.functional import sqrt_softplus as sqrt_softplus
+from rectifier.activations.functional import tanh as tanh
+from rectifier.activations.functional import tanhshrink as tanhshrink
+from rectifier.activations.functional import threshold as threshold
+from rectifier.activations.functional import threshold_ as threshold_

@@ -15,6 +15,15 @@ from rectifier.activations import nn as nn
 from rectifier.catalogue import Choice
 from rectifier.errors import CannotSwap
 
+# The classes that torch does not have.
+_OWN = {
+    "relu_squared": nn.ReLUSquared,
+    "quick_gelu": nn.QuickGELU,
+    "gelu_10": nn.GELU10,
+    "laplace": nn.Laplace,
+    "sqrt_softplus": nn.SqrtSoftplus,
+    "identity": nn.Identity,
+}
 # What the row's one parameter does not say.
 _FIXED: dict[str, dict[str, object]] = {"gelu_tanh": {"approximate": "tanh"}, "threshold": {"value": 0.0}}
 
@@ -51,7 +60,7 @@ def module_for(
     row = choice.activation
     if row.name == "prelu":
         return nn.PReLU(init=_value(choice), device=device, dtype=dtype)
-    module: Callable[..., torch.nn.Module] = getattr(nn, row.module or "ReLUSquared")
+    module: Callable[..., torch.nn.Module] = _OWN.get(row.name) or getattr(nn, row.module or "")
     arguments = _arguments(choice)
     possible = choice.parameter is None or row.name == "threshold" or choice.parameter >= 0
     if inplace and possible and "inplace" in inspect.signature(module).parameters:
@@ -83,6 +92,8 @@ def function_for(choice: Choice) -> Callable[[Tensor], Tensor]:
             f"{choice.spec} cannot replace a functional call: it needs {lacks}, and a function has no place for it. "
             f"Write rectifier.nn.{row.module}() as a module there, or choose leaky_relu:{row.default or 0.25}."
         )
+    if row.name == "identity":
+        return nn.Identity()
     function: Callable[..., Tensor] = getattr(functional, row.function or row.name)
     arguments = _arguments(choice)
     return partial(function, **arguments) if arguments else function

@@ -1,8 +1,8 @@
 """The family as functions, drop-in for `torch.nn.functional`: torch's very own wherever that is the best there is.
 
 Ours are `leaky_relu`, `elu`, `celu`, `selu` (from a size on they keep their output for backward instead of their
-input) and `prelu` (its backward is several times faster). Below those sizes, and under `torch.compile`, `torch.func`,
-export, on other devices and for tensor subclasses, they call torch's.
+input), `prelu` (its backward is several times faster), and those that torch does not have. Below those sizes, and
+under `torch.compile`, `torch.func`, export, on other devices and for tensor subclasses, they call torch's.
 """
 
 import torch
@@ -35,6 +35,11 @@ from torch.nn.functional import tanhshrink as tanhshrink
 from torch.nn.functional import threshold as threshold
 
 from rectifier.activations import output, paths, slope
+from rectifier.activations.relatives import gelu_10 as gelu_10
+from rectifier.activations.relatives import laplace as laplace
+from rectifier.activations.relatives import quick_gelu as quick_gelu
+from rectifier.activations.relatives import relu_squared as relu_squared
+from rectifier.activations.relatives import sqrt_softplus as sqrt_softplus
 
 celu_, selu_, threshold_ = F.celu_, F.selu_, torch.threshold_
 
@@ -179,28 +184,6 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:  # noqa: A002
     if is_scripting() or is_compiling():
         return F.prelu(input, weight)
     return _prelu(input, weight)
-
-
-def relu_squared(input: Tensor, inplace: bool = False) -> Tensor:  # noqa: A002
-    """Apply squared ReLU, `max(0, z)²`; torch has none.
-
-    Args:
-        input: A tensor of any shape.
-        inplace: Overwrite the input with max(0, z) on the way; the result is another tensor.
-
-    Returns:
-        A tensor of the input's shape, dtype and memory format.
-
-    Raises:
-        TypeError: The input is not a tensor.
-
-    Example:
-        >>> relu_squared(torch.tensor([-2.0, 0.0, 3.0]))
-        tensor([0., 0., 9.])
-
-    Source: So et al. 2021, arXiv:2109.08668, section 4.
-    """
-    return F.relu(input, inplace).square()
 
 
 def _leaky_relu(z: Tensor, slope: float, inplace: bool) -> Tensor:

@@ -3,8 +3,6 @@
 `LeakyReLU`, `ELU`, `CELU`, `SELU` and `PReLU` are subclasses of torch's that call Rectifier's functions.
 """
 
-from typing import Any
-
 import torch
 from torch import Tensor
 from torch.nn import GELU as GELU
@@ -12,6 +10,7 @@ from torch.nn import Hardshrink as Hardshrink
 from torch.nn import Hardsigmoid as Hardsigmoid
 from torch.nn import Hardswish as Hardswish
 from torch.nn import Hardtanh as Hardtanh
+from torch.nn import Identity as Identity
 from torch.nn import LogSigmoid as LogSigmoid
 from torch.nn import Mish as Mish
 from torch.nn import ReLU as ReLU
@@ -27,6 +26,11 @@ from torch.nn import Tanhshrink as Tanhshrink
 from torch.nn import Threshold as Threshold
 
 from rectifier.activations import functional
+from rectifier.activations.relatives import GELU10 as GELU10
+from rectifier.activations.relatives import Laplace as Laplace
+from rectifier.activations.relatives import QuickGELU as QuickGELU
+from rectifier.activations.relatives import ReLUSquared as ReLUSquared
+from rectifier.activations.relatives import SqrtSoftplus as SqrtSoftplus
 
 
 class LeakyReLU(torch.nn.LeakyReLU):
@@ -89,7 +93,7 @@ class PReLU(torch.nn.PReLU):
         dtype: Dtype of the slopes, the input's.
 
     Raises:
-        ValueError: `num_parameters` is not a positive integer.
+        RuntimeError: In forward, the slopes do not fit the input; the text names the call to write instead.
 
     Example:
         >>> PReLU()(torch.tensor([-2.0, 3.0]))
@@ -98,37 +102,5 @@ class PReLU(torch.nn.PReLU):
     Source: He et al. 2015, arXiv:1502.01852, section 2.1.
     """
 
-    def __init__(self, num_parameters: int = 1, init: float = 0.25, device: Any = None, dtype: Any = None):
-        if not isinstance(num_parameters, int) or num_parameters < 1:
-            raise ValueError(
-                f"num_parameters is {num_parameters!r}: it must be 1, for one slope, or the number of channels, "
-                "which is the size of dimension 1 of the input."
-            )
-        super().__init__(num_parameters, init, device, dtype)
-
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002, D102
         return functional.prelu(input, self.weight)
-
-
-class ReLUSquared(torch.nn.Module):
-    """Squared ReLU, `max(0, z)²`; torch has none.
-
-    Args:
-        inplace: Overwrite the input with max(0, z) on the way.
-
-    Example:
-        >>> ReLUSquared()(torch.tensor([-2.0, 3.0]))
-        tensor([0., 9.])
-
-    Source: So et al. 2021, arXiv:2109.08668, section 4.
-    """
-
-    def __init__(self, inplace: bool = False):
-        super().__init__()
-        self.inplace = inplace
-
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002, D102
-        return functional.relu_squared(input, self.inplace)
-
-    def extra_repr(self) -> str:  # noqa: D102
-        return "inplace=True" if self.inplace else ""

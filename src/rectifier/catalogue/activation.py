@@ -25,7 +25,8 @@ class Activation:
         monotone: f never decreases.
         parameter: The name of the one parameter that can be chosen, in torch's words; None when it has none.
         default: Its default.
-        module: The class in `torch.nn`; None when torch has none.
+        module: The class in `torch.nn` that computes nothing else; None when torch has none. (`identity` is None:
+            `torch.nn.Identity` stands in models for any absent layer.)
         function: The function in `torch.nn.functional`; None when torch has none.
         paper: Where it was introduced.
         aliases: Other names, those of Hugging Face among them. Case, `_` and `-` never matter.

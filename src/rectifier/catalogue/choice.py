@@ -5,6 +5,9 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 from rectifier.catalogue.activation import Activation
 from rectifier.catalogue.table import CATALOGUE
 from rectifier.errors import UnknownActivation
@@ -15,8 +18,8 @@ _RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
     "softplus": (lambda beta: beta > 0, "above 0"),
     "softshrink": (lambda width: width >= 0, "0 or more"),
 }
-# torch.nn lists these beside the activations, but no unit of theirs has a derivative of its own.
-_NOT_ELEMENTWISE = {
+# torch.nn and transformers list these beside the activations, and no row can say what they do to one unit.
+_NO_ROW = {
     "softmax": "softmax divides by a sum over all units",
     "softmax2d": "softmax divides by a sum over all channels",
     "softmin": "softmin divides by a sum over all units",
@@ -24,6 +27,7 @@ _NOT_ELEMENTWISE = {
     "adaptivelogsoftmaxwithloss": "it is a loss over many units",
     "glu": "glu multiplies one half of its units with the gates of the other half",
     "multiheadattention": "attention mixes positions",
+    "xielu": "xIELU's two coefficients are learned, and its module in transformers is the one that has them",
 }
 
 
@@ -59,6 +63,30 @@ class Choice:
         if self.activation.name in _FLAT_AT_ZERO and self.parameter == 0:
             return 0.0
         return self.activation.flat_below
+
+    def value(self, z: ArrayLike) -> NDArray[np.float64]:
+        """f(z) in float64.
+
+        Example:
+            >>> parse("leaky_relu:0.1").value([-2.0, 3.0]).tolist()
+            [-0.2, 3.0]
+        """
+        return self._curve(0, z)
+
+    def derivative(self, z: ArrayLike) -> NDArray[np.float64]:
+        """f′(z) in float64, with the value that torch takes where f has a kink.
+
+        Example:
+            >>> parse("leaky_relu:0.1").derivative([-2.0, 0.0, 3.0]).tolist()
+            [0.1, 0.1, 1.0]
+        """
+        return self._curve(1, z)
+
+    def _curve(self, which: int, z: ArrayLike) -> NDArray[np.float64]:
+        from rectifier.catalogue.curves import CURVES  # noqa: PLC0415 - most readers of the table never need scipy
+
+        parameter = math.nan if self.parameter is None else self.parameter
+        return CURVES[self.activation.name][which](np.asarray(z, dtype=np.float64), parameter)
 
 
 def parse(text: str) -> Choice:
@@ -114,8 +142,8 @@ def _key(name: str) -> str:
 
 
 def _unknown(text: str, name: str) -> str:
-    if reason := _NOT_ELEMENTWISE.get(_key(name)):
-        return f"{text!r} is not an activation of single units: {reason}. Known are: {', '.join(CATALOGUE)}."
+    if reason := _NO_ROW.get(_key(name)):
+        return f"{text!r} has no row: {reason}. Known are: {', '.join(CATALOGUE)}."
     close = difflib.get_close_matches(_key(name), _BY_KEY, n=1, cutoff=0.6)
     meant = f" Did you mean {_BY_KEY[close[0]].name}?" if close else ""
     return (

@@ -1,4 +1,4 @@
-"""The table: every elementwise activation of `torch.nn`, and squared ReLU."""
+"""The table: every elementwise activation of `torch.nn`, squared ReLU, and what transformers has beside them."""
 
 import math
 from collections.abc import Mapping
@@ -100,6 +100,18 @@ _ROWS = (
         _second_moment=constant(0.42519371103309944),
     ),
     Activation(
+        "quick_gelu", "z·σ(1.702·z)", "σ(1.702·z)·(1 + 1.702·z·(1 − σ(1.702·z)))", "only at z ≈ −0.7512", None, 0.0,
+        signed=True, smooth=True, monotone=False, parameter=None, default=None,
+        module=None, function=None, paper="Hendrycks & Gimpel 2016, arXiv:1606.08415",
+        _second_moment=constant(0.42195280689698084),
+    ),
+    Activation(
+        "gelu_10", "min(z·Φ(z), 10)", "0 if z > 10 else Φ(z) + z·φ(z)", "z > 10 and at z ≈ −0.7518", None, 0.0,
+        signed=True, smooth=False, monotone=False, parameter=None, default=None,
+        module=None, function=None, paper="Wu et al. 2020, arXiv:2004.09602",
+        _second_moment=constant(1 / 3 + 1 / (2 * math.pi * math.sqrt(3))),
+    ),
+    Activation(
         "silu", "z·σ(z)", "σ(z)·(1 + z·(1 − σ(z)))", "only at z ≈ −1.2785", None, 0.0,
         signed=True, smooth=True, monotone=False, parameter=None, default=None,
         module="SiLU", function="silu", paper="Elfwing, Uchibe & Doya 2017, arXiv:1702.03118",
@@ -114,7 +126,7 @@ _ROWS = (
         _second_moment=constant(0.45234219237588275),
     ),
     Activation(
-        "hardswish", "z·min(max(0, z + 3), 6)/6", "0 if z ≤ −3, 1 if z ≥ 3, else z/3 + 1/2",
+        "hardswish", "z·min(max(0, z + 3), 6)/6", "0 if z ≤ −3 else 1 if z ≥ 3 else z/3 + 1/2",
         "z ≤ −3 and z = −1.5", -3.0, 0.0,
         signed=True, smooth=False, monotone=False, parameter=None, default=None,
         module="Hardswish", function="hardswish", paper="Howard et al. 2019, arXiv:1905.02244",
@@ -126,6 +138,13 @@ _ROWS = (
         signed=False, smooth=True, monotone=True, parameter="beta", default=1.0,
         module="Softplus", function="softplus", paper="Dugas et al. 2001, NIPS",
         _second_moment=softplus_moment,
+    ),
+    Activation(
+        "sqrt_softplus", "√(log(1 + exp(z)))", "σ(z)/(2·√(log(1 + exp(z))))", "nowhere (tends to 0 as |z| → ∞)",
+        None, math.sqrt(math.log(2)),
+        signed=False, smooth=True, monotone=True, parameter=None, default=None,
+        module=None, function=None, paper="no single source (scores of a router between experts)",
+        _second_moment=constant(0.8060591833474399),
     ),
     Activation(
         "tanh", "tanh(z)", "1 − tanh(z)²", "nowhere (tends to 0 as |z| → ∞)", None, 0.0,
@@ -153,6 +172,13 @@ _ROWS = (
         _second_moment=hard_sigmoid_moment,
     ),
     Activation(
+        "laplace", "Φ((z − 0.707107)/0.282095)", "φ((z − 0.707107)/0.282095)/0.282095",
+        "nowhere (tends to 0 as |z| → ∞)", None, 0.006094459617935598,
+        signed=False, smooth=True, monotone=True, parameter=None, default=None,
+        module=None, function=None, paper="Ma et al. 2022 (MEGA), arXiv:2209.10655",
+        _second_moment=constant(0.19944178551051933),
+    ),
+    Activation(
         "logsigmoid", "log σ(z) = −log(1 + exp(−z))", "1 − σ(z)", "nowhere (tends to 0 as z → +∞)",
         None, -math.log(2),
         signed=True, smooth=True, monotone=True, parameter=None, default=None,
@@ -166,7 +192,7 @@ _ROWS = (
         _second_moment=constant(0.1830140212665475),
     ),
     Activation(
-        "softshrink", "z − lambd if z > lambd, z + lambd if z < −lambd, else 0", "1 if |z| > lambd else 0",
+        "softshrink", "z − lambd if z > lambd else z + lambd if z < −lambd else 0", "1 if |z| > lambd else 0",
         "|z| ≤ lambd", None, 0.0,
         signed=True, smooth=False, monotone=True, parameter="lambd", default=0.5,
         module="Softshrink", function="softshrink", paper="Donoho & Johnstone 1994, Biometrika 81",
@@ -185,12 +211,19 @@ _ROWS = (
         _second_moment=constant(0.18288347119352352),
     ),
     Activation(
-        "threshold", "z if z > threshold else 0 (torch's value is 0 here)", "1 if z > threshold else 0",
+        "threshold", "z if z > threshold else 0", "1 if z > threshold else 0",
         "z ≤ threshold", 0.0, 0.0,
         signed=False, smooth=False, monotone=True, parameter="threshold", default=0.0,
         module="Threshold", function="threshold",
         paper="Konda, Memisevic & Krueger 2014, arXiv:1402.3337 (truncated rectifier)",
         _second_moment=threshold_moment,
+    ),
+    Activation(
+        "identity", "z", "1", "nowhere", None, 0.0,
+        signed=True, smooth=True, monotone=True, parameter=None, default=None,
+        module=None, function=None, paper="no source: the linear network, a baseline",
+        aliases=("linear",),
+        _second_moment=constant(1.0),
     ),
 )  # fmt: skip
 

@@ -1,0 +1,33 @@
+"""`rectifier activations`: the catalogue as a table, one row in full, or drawn."""
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from rectifier.catalogue import parse
+from rectifier.report.activation_text import print_activation, print_catalogue
+
+
+@click.command("activations")
+@click.argument("name", required=False, metavar="[NAME[:PARAMETER]]")
+@click.option(
+    "--plot", "page", type=click.Path(path_type=Path, dir_okay=False), help="Draw value and derivative on this page."
+)
+def command(name: str | None, page: Path | None) -> None:
+    """List the activations that Rectifier knows, or tell all about one: leaky_relu, elu:0.5, swish."""
+    if name is None:
+        if page is not None:
+            raise click.UsageError(f"--plot needs a name: rectifier activations leaky_relu --plot {page}")
+        print_catalogue(Console())
+        return
+    choice = parse(name)
+    print_activation(choice, Console())
+    if page is not None:
+        from rectifier.report.activation_figures import activation_page  # noqa: PLC0415 - plotly takes its time
+
+        try:
+            page.write_text(activation_page(choice), encoding="utf-8")
+        except OSError as error:
+            raise click.ClickException(f"{page} cannot be written: {error.strerror or error}") from None
+        click.echo(f"Page: {page}", err=True)
