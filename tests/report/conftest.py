@@ -1,109 +1,30 @@
-"""Runs and comparisons as they come in life, made of records alone."""
-
 import os
-from dataclasses import replace
 
-import numpy as np
 import pytest
 
-from rectifier.diagnosis import diagnose
-from rectifier.records import (
-    ArmVerdict,
-    Comparison,
-    Cost,
-    Effect,
-    Manifest,
-    Outcome,
-    Process,
-    Run,
-    Series,
-    Site,
-    SiteWindow,
-    Snapshot,
-    Trial,
-    Unseen,
-    Writer,
-)
+from rectifier.report.page import comparison_page, run_page
 from tests.report.browser import Browser, find_chromium
-
-HOSTILE = "<script>alert(1)</script>"
-CLOSING = "</script><img src=x onerror=alert(2)>"
-_BATCH = 49
+from tests.report.builders import (
+    diagnosed,
+    make_comparison,
+    make_curves,
+    make_hostile,
+    make_hostile_comparison,
+    make_process,
+    make_run,
+)
 
 
 @pytest.fixture(scope="session")
-def browser(tmp_path_factory):
+def browser():
     executable = find_chromium()
     if executable is None:
         if os.environ.get("CI"):
             pytest.fail("no Chromium on the PATH: the page was not opened in a browser")
         pytest.skip("NO CHROMIUM ON THE PATH: the page was not opened in a browser")
-    found = Browser(executable, tmp_path_factory.mktemp("profile"))
+    found = Browser(executable)
     yield found
     found.close()
-
-
-def make_process(widths=(13, 11, 7), names=None, *, dying=(), windows=9, every=20, model="Net", rank=0, loss=True):
-    """A network whose layers numbered in `dying` fall silent from the third window on, unit by unit."""
-    names = [f"hidden.{index}" for index in range(len(widths))] if names is None else names
-    random = np.random.default_rng(5)
-    sites = tuple(
-        Site(model=model, path=name, call=0, activation="relu", kind="module", source=f"net.py:{20 + row}", units=width,
-             unit_axis="last of 2 axes, after Linear")
-        for row, (name, width) in enumerate(zip(names, widths, strict=True))
-    )  # fmt: skip
-    base = [random.uniform(0.15, 0.75, width) for width in widths]
-    last = [np.full(width, -1, np.int64) for width in widths]
-    silent = [np.zeros(width, np.int64) for width in widths]
-    snapshots = []
-    for number in range(windows):
-        steps = np.arange(number * every, (number + 1) * every, 2)
-        visits = _BATCH * len(steps)
-        rows = []
-        for row, width in enumerate(widths):
-            dead = np.arange(width) < (width * (number - 1) / 4 if row in dying else 0)
-            fired = np.where(dead, 0, np.maximum(1, (base[row] * visits).astype(np.int64)))
-            last[row] = np.where(fired > 0, steps[-1], last[row])
-            silent[row] = np.where(fired > 0, 0, silent[row] + visits)
-            blocked = any(other >= row and number >= 6 for other in dying)
-            delta = np.full(len(steps), 0.0 if blocked else 1e-3 * 1.7 ** (row - 0.2 * number))
-            rows.append(
-                SiteWindow(
-                    site=row, steps=steps, visits=visits, fired=fired, mean=fired / visits, mean_abs=fired / visits,
-                    highest=np.where(fired > 0, 2.5, 0.0), lowest=np.zeros(width), last_fired=last[row],
-                    silent_visits=silent[row], silent_distinct=np.minimum(silent[row], 4000), delta=delta,
-                    update=np.full(len(steps), 1e-3),
-                )
-            )  # fmt: skip
-        at = np.arange(number * every, (number + 1) * every)
-        floor = 2.3 if dying else 2.3 * np.exp(-at / 60)
-        series = (
-            {"loss": Series(steps=at, values=floor + 0.02 * random.standard_normal(len(at)) + 0.05)} if loss else {}
-        )
-        cost = Cost(
-            watching_seconds=0.02 * (number + 1), training_seconds=2.5 * (number + 1),
-            observed_steps=len(steps) * (number + 1), steps=every * (number + 1), interval=2,
-        )  # fmt: skip
-        snapshots.append(
-            Snapshot(
-                step=int(at[-1]), seconds=float(number), windows=tuple(rows), series=series, cost=cost,
-                distinct_samples=4000,
-            )
-        )  # fmt: skip
-    writer = Writer(pid=4242 + rank, rank=rank, world_size=1, torch="2.13.0", device="cpu")
-    return Process(writer=writer, sites=sites, snapshots=tuple(snapshots))
-
-
-def make_run(*processes, exit_code=0, command=("train.py", "--lr", "0.1")):
-    manifest = Manifest(
-        name="train-20261124-101500", command=command, folder="rectifier-runs/train-20261124-101500",
-        started="2026-11-24T10:15:00+01:00", rectifier="0.1.0", python="3.11.7",
-    )  # fmt: skip
-    return Run(manifest=manifest, processes=processes, outcome=Outcome(exit_code=exit_code, seconds=23.4))
-
-
-def diagnosed(run):
-    return run, [diagnose(process) for process in run.processes]
 
 
 @pytest.fixture(scope="session")
@@ -117,60 +38,55 @@ def healthy():
 
 
 @pytest.fixture(scope="session")
-def hostile():
-    process = make_process(names=(HOSTILE, CLOSING, '" onclick="alert(3)'), dying=(1,))
-    sites = tuple(replace(site, source=f"{HOSTILE}.py:3") for site in process.sites)
-    named = Series(steps=np.arange(3), values=np.array([1.0, np.nan, 2.0]))
-    first = replace(process.snapshots[0], series={**process.snapshots[0].series, CLOSING: named})
-    process = replace(
-        process, sites=sites, snapshots=(first, *process.snapshots[1:]), changes=(HOSTILE,), warnings=(CLOSING,),
-        unseen=(Unseen(what=HOSTILE, reason=CLOSING),),
-    )  # fmt: skip
-    return diagnosed(make_run(process, command=(HOSTILE, CLOSING)))
+def comparison():
+    return make_comparison(margin=0.03)
 
 
-def make_comparison(arms=("relu", "leaky_relu:0.1", "elu", "tanh", "placebo"), metric="test accuracy", *, margin=None):
-    random = np.random.default_rng(3)
-    seeds = tuple(range(12))
-    centre = dict(zip(arms, (0.62, 0.81, 0.64, 0.48, 0.61), strict=True))
-    trials, verdicts = [], []
-    for arm in arms:
-        for seed in seeds:
-            failed = "at chance" if arm in (arms[0], arms[-1]) and seed % 5 == 0 else None
-            value = 0.1 if failed else float(np.clip(centre[arm] + 0.06 * random.standard_normal(), 0, 1))
-            dead = float(random.uniform(0.1, 0.5)) if arm in (arms[0], arms[-1]) else 0.0
-            trials.append(Trial(arm=arm, seed=seed, metric=value, failed=failed, dead_fraction=dead, seconds=1.5))
-        failures = sum(trial.failed is not None for trial in trials if trial.arm == arm)
-        gap = centre[arm] - centre[arms[0]]
-        effect = Effect(difference=gap, low=gap - 0.08, high=gap + 0.09, p=0.01, p_adjusted=0.06, n=12)
-        rate = Effect(difference=(failures - 3) / 12, low=-0.5, high=0.1, p=0.2, p_adjusted=0.7, n=12)
-        verdict = {arms[1]: "helped", arms[2]: "no difference", arms[3]: "hurt"}.get(arm, "undecided")
-        base = arm == arms[0]
-        verdicts.append(
-            ArmVerdict(
-                arm=arm, n=12, failures=failures, failure_low=failures / 40, failure_high=failures / 12 + 0.26,
-                median=centre[arm], failure=None if base else rate, metric=None if base else effect,
-                survivors=None if base else effect, verdict=verdict, dead_fraction=0.3 if failures else 0.0,
-                sentence=f"{arm} {verdict}: failures {failures} of 12 instead of 3 of 12; {metric} {gap:+.2f}.",
-            )
-        )  # fmt: skip
-    return Comparison(
-        title="Does another activation help?", metric=metric, higher_is_better=True, baseline=arms[0],
-        placebo=arms[-1], seeds=seeds, arms=tuple(verdicts), trials=tuple(trials), smallest_n=9, alpha=0.05,
-        headline=f"Against {arms[0]}: {arms[1]} helped, {arms[3]} hurt.", margin=margin,
-        notes=("Three seeds gave identical results in all arms.",), seconds=412.0, settings={"epochs": "25"},
-    )  # fmt: skip
-
-
-def make_curves(comparison):
-    random = np.random.default_rng(4)
-    steps = np.arange(0, 500, 20)
-    return {
-        arm.arm: [
-            Series(
-                steps=steps, values=arm.median * (1 - np.exp(-steps / 90)) + 0.03 * random.standard_normal(len(steps))
-            )
-            for _ in comparison.seeds
-        ]
-        for arm in comparison.arms
+@pytest.fixture(scope="session")
+def pages(tmp_path_factory, dying, healthy, comparison):
+    """One page of each kind, on disk."""
+    folder = tmp_path_factory.mktemp("pages")
+    run, diagnoses = dying
+    hostile_comparison = make_hostile_comparison()
+    texts = {
+        "dying": run_page(run, diagnoses),
+        "healthy": run_page(*healthy),
+        "hostile": run_page(*make_hostile()),
+        "comparison": comparison_page(comparison),
+        "hostile comparison": comparison_page(hostile_comparison, curves=make_curves(hostile_comparison)),
+        "demo": comparison_page(comparison, example=(run, diagnoses[0]), curves=make_curves(comparison)),
     }
+    paths = {name: folder / f"{name}.html" for name in texts}
+    for name, path in paths.items():
+        path.write_text(texts[name], encoding="utf-8")
+    return paths
+
+
+@pytest.fixture(scope="session")
+def opened(browser, pages):
+    """Tabs that several tests share: what they change of one is no more than where the reader is."""
+    tabs = {}
+
+    def get(name, width=1400):
+        key = name, width
+        if key not in tabs:
+            tabs[key] = browser.open(pages[name], width=width)
+        return tabs[key]
+
+    yield get
+    for tab in tabs.values():
+        tab.close()
+
+
+@pytest.fixture
+def fresh(browser, pages):
+    """Opens tabs of a test's own."""
+    tabs = []
+
+    def get(name, **options):
+        tabs.append(browser.open(pages[name], **options))
+        return tabs[-1]
+
+    yield get
+    for tab in tabs:
+        tab.close()

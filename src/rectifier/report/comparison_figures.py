@@ -20,7 +20,7 @@ from rectifier.report.drawing import (
     shorten,
     thinned,
 )
-from rectifier.report.words import share, signed
+from rectifier.report.words import counted, share, signed
 
 _MOST_SEEDS = 200
 _SYMBOLS = {"helped": "circle", "hurt": "diamond"}
@@ -174,9 +174,8 @@ def learning_curves(curves: Mapping[str, Sequence[Series]], baseline: str) -> li
     drawn = []
     for arm, (steps, median) in medians.items():
         runs = [run for run in curves[arm] if len(run.steps)]
-        text = f"Median at the end {median[-1]:.3g}, {baseline} {medians[baseline][1][-1]:.3g}." if (
-            arm != baseline and baseline in medians
-        ) else f"Median at the end {median[-1]:.3g}."  # fmt: skip
+        text = f"{counted(len(runs), 'training')}; median at the end {median[-1]:.3g}"
+        text += f", of {baseline} {medians[baseline][1][-1]:.3g}." if arm != baseline and baseline in medians else "."
         shown = [runs[index] for index in thinned(len(runs), 50)]
         if len(shown) < len(runs):
             text += f" {len(shown)} of {len(runs)} trainings are drawn."

@@ -5,7 +5,7 @@
   const coarse = matchMedia("(pointer: coarse)");
   // The dark twins of the colours in rectifier/report/drawing.py.
   const twins = {
-    "#0072B2": "#5AB0E8", "#D55E00": "#F5894A", "#009E73": "#41C99C", "#CC79A7": "#E6A3C8", "#56B4E9": "#8FD0F5", "#77808A": "#98A2AD",
+    "#0072B2": "#5AB0E8", "#D55E00": "#F5894A", "#009E73": "#41C99C", "#CC79A7": "#E6A3C8", "#E69F00": "#F2BC4A", "#56B4E9": "#8FD0F5", "#77808A": "#98A2AD",
     "rgba(213,94,0,": "rgba(245,137,74,", "rgba(0,114,178,": "rgba(90,176,232,",
   };
   const isDark = () => dark.matches && !root.classList.contains("printing");
@@ -44,12 +44,22 @@
 
   const charts = [...document.querySelectorAll("script.chart-data")];
   const settings = { responsive: true, displaylogo: false, displayModeBar: false };
-  const draw = () => charts.forEach((source) => {
+  const drawn = (source) => {
     const text = isDark() ? tinted(source.textContent) : source.textContent;
     const figure = JSON.parse(text);
     Plotly.react(source.dataset.chart, figure.data, themed(figure), settings);
-  });
-  draw();
+  };
+  const draw = () => charts.forEach(drawn);
+  // One after the other, so that the page can be read and scrolled from the start.
+  const waiting = [...charts];
+  const drawNext = () => {
+    if (waiting.length) drawn(waiting.shift());
+    if (waiting.length) setTimeout(drawNext);
+    else performance.mark("drawn");
+    // Where plotly measures words; nothing to be read.
+    document.getElementById("js-plotly-tester")?.setAttribute("aria-hidden", "true");
+  };
+  setTimeout(drawNext);
   dark.addEventListener("change", draw);
 
   // Paper is white, and has no part that could be unfolded.

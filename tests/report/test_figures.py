@@ -1,0 +1,268 @@
+"""Every drawn number is computed again from the records, by other means than the figures' own."""
+
+import base64
+import csv
+import io
+import math
+import re
+from dataclasses import replace
+from statistics import median
+
+import numpy as np
+import pytest
+
+from rectifier.records import Series
+from rectifier.report import comparison_figures, figures
+from rectifier.report.drawing import COLOURS, averaged
+from rectifier.report.page import comparison_page, run_page
+from tests.report.builders import make_comparison, make_curves, make_huge, make_process
+
+
+def traces(figure, name):
+    return [trace for trace in figure.data if trace.name == name]
+
+
+@pytest.fixture(scope="module")
+def process(dying):
+    return dying[0].processes[0]
+
+
+@pytest.fixture(scope="module")
+def diagnosis(dying):
+    return dying[1][0]
+
+
+@pytest.fixture(scope="module")
+def names(process, diagnosis):
+    return figures.layer_names(process, diagnosis)
+
+
+def test_map_of_silent_units(process, diagnosis, names):
+    figure = figures.silent_map(diagnosis, names)
+    (heat,) = figure.data
+    assert list(figure.layout.yaxis.ticktext) == [f"hidden.{row}" for row in range(5)]
+    # A window of the records ends with step 18, 38, …; a cell reaches from the end before to its own.
+    assert list(heat.x) == [-0.5, *(18.5 + 20 * window for window in range(9))]
+    for row, layer in enumerate(diagnosis.layers):
+        assert list(heat.z[row]) == [pytest.approx(100 * part, abs=0.01) for _, part in layer.dead_history]
+    # And the end of it, counted in the counters.
+    at_end = [100 * sum(count == 0 for count in window.fired) / len(window.fired) for window in last(process)]
+    assert [row[-1] for row in heat.z] == at_end == [0, 100, 0, 100, 0]
+    assert "100 % of the units of hidden.1 and of 1 other layer are silent at the end" in figure.layout.meta
+
+
+def last(process):
+    return process.snapshots[-1].windows
+
+
+def test_histogram_of_firing_rates(process):
+    figure = figures.firing_histogram(process)
+    never, others = figure.data
+    rates = [count / window.visits for window in last(process) for count in window.fired]
+    assert list(never.y) == [sum(rate == 0 for rate in rates)] == [43]
+    bins = [0] * 20
+    for rate in rates:
+        if rate:
+            bins[min(19, math.floor(rate * 20))] += 1
+    assert list(others.y) == bins
+    assert sum(bins) + 43 == 13 + 32 + 32 + 11 + 7
+    assert "95 units in 5 layers; 43 of them fired on no sample of the last window (490 samples)." in figure.layout.meta
+
+
+def test_gradient_over_depth(process):
+    figure = figures.gradient_flow(process)
+    for label, snapshot in (("first window", process.snapshots[0]), ("last window", process.snapshots[-1])):
+        (trace,) = traces(figure, label)
+        wanted = [median(window.delta.tolist()) for window in snapshot.windows]
+        assert list(trace.x) == [pytest.approx(value) if value else None for value in wanted]
+        assert list(trace.y) == [0, 1, 2, 3, 4]
+    zeros = [row for row, window in enumerate(last(process)) if not window.delta.any()]
+    (crosses,) = traces(figure, "exactly 0 in the last window")
+    assert list(crosses.y) == zeros == [0, 1, 2, 3]
+    text = figure.layout.meta
+    assert "exactly 0 at 4 of 5 activations" in text
+    first = process.snapshots[0].windows
+    total = first[0].delta[0] / first[4].delta[0]
+    assert f"multiplied by {total:.2g} in the first window ({total**0.25:.2g} per layer)." in text
+    assert "1 per layer after He's initialisation, 0.41 after torch's default" in text
+
+
+@pytest.mark.parametrize("variance", [2, 1 / 3], ids=["He", "default"])
+def test_the_theory_of_gradients_holds_in_a_simulation(variance):
+    random = np.random.default_rng(7)
+    forward, weights = random.standard_normal(301), []
+    signs = []
+    for _ in range(12):
+        matrix = random.standard_normal((301, 301)) * (variance / 301) ** 0.5
+        forward = matrix @ forward
+        signs.append(forward > 0)
+        forward = np.maximum(forward, 0)
+        weights.append(matrix)
+    delta = random.standard_normal(301) * signs[-1]
+    sizes = [np.linalg.norm(delta)]
+    for matrix, sign in zip(weights[:0:-1], signs[-2::-1], strict=True):
+        delta = (matrix.T @ delta) * sign
+        sizes.append(np.linalg.norm(delta))
+    per_layer = (sizes[-1] / sizes[0]) ** (1 / 11)
+    assert per_layer == pytest.approx((variance / 2) ** 0.5, rel=0.08)
+
+
+def test_curve_of_the_loss_with_its_deaths(process, diagnosis, names):
+    ((name, figure),) = figures.series_curves(process, diagnosis, names)
+    assert name == "loss"
+    (line,) = figure.data
+    values = [value for snapshot in process.snapshots for value in snapshot.series["loss"].values.tolist()]
+    assert list(line.x) == list(range(180))
+    assert list(line.y) == pytest.approx(values, rel=1e-5)
+    gone = [max(window.last_fired) for window in last(process) if not window.fired.any()]
+    assert [shape.x0 for shape in figure.layout.shapes] == sorted(set(gone)) == [98]
+    assert f"From {values[0]:.4g} to {values[-1]:.4g} over 180 steps." in figure.layout.meta
+
+
+def test_numbers_that_are_not_finite_are_gaps_and_told(process, diagnosis, names):
+    values = np.array([2.0, np.nan, 3.0, np.inf, 5.0])
+    series = {"loss": Series(steps=np.arange(5), values=values)}
+    broken = replace(process, snapshots=(replace(process.snapshots[0], series=series),))
+    ((_, figure),) = figures.series_curves(broken, diagnosis, names)
+    assert list(figure.data[0].y) == [2.0, None, 3.0, None, 5.0]
+    assert "2 of 5 values are not finite" in figure.layout.meta
+    assert "nan" not in figure.to_json().lower()
+
+
+def test_unit_maps(process, diagnosis, names):
+    maps = dict(figures.unit_maps(process, diagnosis, names))
+    assert list(maps) == names
+    for row, name in enumerate(names):
+        (heat,) = maps[name].data
+        for unit_label, cells in zip(heat.y, heat.z, strict=True):
+            unit = int(unit_label.removeprefix("unit "))
+            wanted = [s.windows[row].fired[unit] / s.windows[row].visits for s in process.snapshots]
+            assert list(cells) == pytest.approx(wanted, abs=1e-4)
+        silent = int((process.snapshots[-1].windows[row].fired == 0).sum())
+        assert f"{silent} silent in the last window (490 samples)." in maps[name].layout.meta
+    with_revival = next(iter(maps.values())).data[0].z
+    assert sorted(sum(cells) for cells in with_revival) == pytest.approx([sum(cells) for cells in with_revival], abs=5)
+
+
+def test_a_unit_that_fired_once_in_a_million_is_not_drawn_silent():
+    process = make_process((5,), windows=1)
+    window = process.snapshots[0].windows[0]
+    rare = replace(window, visits=1_000_000, fired=np.array([1, 0, 500_000, 7, 9]))
+    (heat,) = figures._unit_map([rare]).data
+    drawn = {label: cells[0] for label, cells in zip(heat.y, heat.z, strict=True)}
+    border = heat.colorscale[2][0]
+    assert drawn["unit 1"] == 0
+    assert all(drawn[f"unit {unit}"] > border for unit in (0, 2, 3, 4))
+
+
+def test_long_series_are_averaged_and_say_so():
+    random = np.random.default_rng(8)
+    series = Series(steps=np.arange(12_345) * 3, values=random.random(12_345))
+    steps, values, remark = averaged(series)
+    assert len(steps) == len(values) == 1_000
+    assert steps[-1] == 3 * 12_344
+    assert remark == " Each point is the mean of about 12 values."
+    edges = [int(step // 3) + 1 for step in steps]
+    for number, (start, end) in enumerate(zip([0, *edges[:-1]], edges, strict=True)):
+        assert values[number] == pytest.approx(sum(series.values[start:end].tolist()) / (end - start))
+
+
+def test_forest(comparison):
+    figure = comparison_figures.forest(comparison)
+    lines = [trace for trace in figure.data if trace.mode == "lines"]
+    points = [trace for trace in figure.data if trace.mode == "markers"]
+    judged = [arm for arm in comparison.arms if arm.metric is not None]
+    assert [tuple(line.x) for line in lines] == [(arm.metric.low, arm.metric.high) for arm in judged]
+    assert [point.x[0] for point in points] == [arm.metric.difference for arm in judged]
+    assert [point.y[0] for point in points] == [1, 2, 3, 4]
+    assert list(figure.layout.yaxis.ticktext) == [arm.arm for arm in comparison.arms]
+    band = [shape for shape in figure.layout.shapes if shape.type == "rect"]
+    assert [(shape.x0, shape.x1) for shape in band] == [(-0.03, 0.03)]
+    assert "±0.03" in figure.layout.meta
+    assert "Right of 0 is better than relu" in figure.layout.meta
+    assert "Left of 0" in comparison_figures.forest(replace(comparison, higher_is_better=False)).layout.meta
+
+
+def test_failures(comparison):
+    figure = comparison_figures.failure_rates(comparison)
+    points = [trace.x[0] for trace in figure.data if trace.mode == "markers"]
+    failed = {arm.arm: 0 for arm in comparison.arms}
+    for trial in comparison.trials:
+        failed[trial.arm] += trial.failed is not None
+    assert points == [pytest.approx(100 * count / 12) for count in failed.values()]
+    assert "6 of 60 trainings failed." in figure.layout.meta
+
+
+def test_every_training(comparison):
+    figure = comparison_figures.seeds(comparison)
+    rows = [arm.arm for arm in comparison.arms]
+    for label, is_failed in (("trained", False), ("failed", True)):
+        (trace,) = traces(figure, label)
+        wanted = [(t.metric, rows.index(t.arm)) for t in comparison.trials if (t.failed is not None) == is_failed]
+        assert sorted(zip(trace.x, trace.y, strict=True)) == sorted(wanted)
+    line = figure.data[0]
+    by_seed = {seed: [t.metric for t in comparison.trials if t.seed == seed] for seed in comparison.seeds}
+    assert [value for value in line.x if value is not None] == [value for seed in by_seed.values() for value in seed]
+
+
+def test_dead_shares(comparison):
+    figure = comparison_figures.dead_shares(comparison)
+    bars = [trace.x[0] for trace in figure.data if trace.mode == "lines"]
+    wanted = [100 * median(t.dead_fraction for t in comparison.trials if t.arm == arm.arm) for arm in comparison.arms]
+    assert bars == pytest.approx(wanted)
+
+
+def test_learning_curves(comparison):
+    curves = make_curves(comparison)
+    drawn = comparison_figures.learning_curves(curves, "relu")
+    assert [arm for arm, _ in drawn] == [arm.arm for arm in comparison.arms]
+    for arm, figure in drawn:
+        middle = figure.data[-1]
+        at_each = zip(*(run.values for run in curves[arm]), strict=True)
+        assert list(middle.y) == pytest.approx([median(values) for values in at_each], rel=1e-5)
+        thin = [value for value in figure.data[0].y if value is not None]
+        assert len(thin) == 12 * 25
+        assert f"12 trainings; median at the end {middle.y[-1]:.3g}" in figure.layout.meta
+
+
+def test_raw_values_can_be_taken_along(comparison):
+    page = comparison_page(comparison)
+    (data,) = re.findall(r'href="data:text/csv;charset=utf-8;base64,([^"]+)"', page)
+    rows = list(csv.reader(io.StringIO(base64.b64decode(data).decode())))
+    assert rows[0] == ["arm", "seed", "test accuracy", "failed", "dead_fraction", "seconds"]
+    assert [(row[0], int(row[1]), float(row[2]), row[3] or None, float(row[4])) for row in rows[1:]] == [
+        (t.arm, t.seed, t.metric, t.failed, t.dead_fraction) for t in comparison.trials
+    ]
+
+
+def test_every_colour_has_a_dark_twin():
+    page = run_page(*make_huge(layers=1, units=5, windows=1, steps=11))
+    twins = page.partition("const twins = {")[2].partition("}")[0]
+    assert all(f'"{colour}"' in twins for colour in COLOURS)
+
+
+def test_layers_of_one_name_in_two_models_stay_two_rows():
+    one, two = (make_process((3, 5), names=("act", "mid"), model=model) for model in ("Gen", "Disc"))
+    shifted = tuple(
+        replace(first, windows=(*first.windows, *(replace(w, site=w.site + 2) for w in second.windows)))
+        for first, second in zip(one.snapshots, two.snapshots, strict=True)
+    )
+    process = replace(one, sites=(*one.sites, *two.sites), snapshots=shifted)
+    from rectifier.diagnosis import diagnose
+
+    diagnosis = diagnose(process)
+    assert figures.layer_names(process, diagnosis) == ["Gen · act", "Gen · mid", "Disc · act", "Disc · mid"]
+    flow = figures.gradient_flow(process)
+    assert list(traces(flow, "first window")[0].y) == [0, 1, None, 2, 3]
+    assert "per layer" not in flow.layout.meta
+
+
+def test_a_smaller_comparison_without_numbers_says_so():
+    whole = make_comparison()
+    trials = tuple(replace(trial, metric=None, failed="exit code 1", dead_fraction=None) for trial in whole.trials)
+    arms = tuple(replace(arm, metric=None, survivors=None, median=None, failures=12) for arm in whole.arms)
+    empty = replace(whole, trials=trials, arms=arms)
+    assert comparison_figures.seeds(empty) is None
+    assert comparison_figures.dead_shares(empty) is None
+    assert comparison_figures.forest(empty) is None
+    assert "60 of 60 trainings failed." in comparison_page(empty)

@@ -1,0 +1,217 @@
+"""The terminal: what it says, in which order, in how many columns, with which characters."""
+
+import io
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from rectifier.records import Diagnosis, Finding, Unseen
+from rectifier.report.text import print_comparison, print_run, run_text
+from tests.report.builders import HOSTILE, make_comparison, make_hostile, make_process, make_run
+
+WIDTHS = (60, 80, 200)
+
+
+def console(width=80, encoding="utf-8", **options):
+    return Console(file=io.TextIOWrapper(io.BytesIO(), encoding=encoding, write_through=True), width=width, **options)
+
+
+def printed(show, *records, **options):
+    screen = console(**options)
+    show(*records, screen)
+    return screen.file.buffer.getvalue().decode(screen.file.encoding)
+
+
+def lines_of(text):
+    return [line for line in text.split("\n") if line]
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("kind", ["dying", "healthy", "hostile", "comparison", "long"])
+def test_no_line_is_longer_than_the_terminal_nor_padded(request, kind, width):
+    if kind == "comparison":
+        text = printed(print_comparison, request.getfixturevalue("comparison"), width=width)
+    else:
+        long = make_run(make_process((3, 5), names=("encoder.layers.11." * 12 + "act", "x" * 211), dying=(1,)))
+        records = {"hostile": make_hostile, "long": lambda: with_diagnosis(long)}.get(kind)
+        text = printed(print_run, *(records() if records else request.getfixturevalue(kind)), width=width)
+    assert len(lines_of(text)) > 5
+    assert [line for line in text.split("\n") if len(line) > width] == []
+    assert [line for line in text.split("\n") if line != line.rstrip()] == []
+
+
+def with_diagnosis(run):
+    from rectifier.diagnosis import diagnose
+
+    return run, [diagnose(process) for process in run.processes]
+
+
+def test_a_run_is_summed_up_first_then_explained(dying):
+    text = printed(print_run, *dying)
+    head = lines_of(text)[:4]
+    assert head == [
+        "1 warning and 1 remark.",
+        "  warning hidden.1: 8 of 32 units dead, 24 more suspected",
+        "  info    hidden.3: 3 of 11 units dead, 8 more suspected",
+        head[3],
+    ]
+    warning = dying[1][0].findings[0]
+    flat = " ".join(text.split())
+    assert flat.count(" ".join(warning.detail.split())) == 1
+    assert f"Why: {warning.cause}" in flat
+    assert f"What to do: {warning.advice}" in flat
+    assert flat.index("Why:") < flat.index("What to do:") < flat.index("layer units dead")
+
+
+def test_the_table_of_layers_holds_the_numbers_of_the_diagnosis(dying):
+    text = printed(print_run, *dying)
+    rows = {line.split()[0]: line.split() for line in lines_of(text) if line.startswith("hidden.") and ":" not in line}
+    for layer in dying[1][0].layers:
+        _, units, dead, rare, stuck, fires, delta = rows[layer.site]
+        assert int(units) == layer.units
+        assert dead == (f"{layer.dead}+{layer.suspected}?" if layer.suspected else f"{layer.dead}")
+        assert (int(rare), int(stuck)) == (layer.rare, layer.stuck)
+        assert fires == f"{100 * layer.firing_fraction:.0f}%"
+        assert float(delta) == pytest.approx(layer.delta, rel=0.05)
+    assert "A count with ? is suspected" in text
+    wide = printed(print_run, *dying, width=200)
+    (row,) = [line for line in lines_of(wide) if line.startswith("hidden.1 ")]
+    assert row.split()[1:3] == ["relu", "net.py:21"]
+    assert row.endswith("█") or "█" in row.split()[-1]
+
+
+def test_a_healthy_run_is_called_so(healthy):
+    text = printed(print_run, *healthy, width=200)
+    title = healthy[1][0].findings[0].title
+    assert lines_of(text)[:2] == [
+        "Nothing is wrong that can be seen from the activations; for information:",
+        f"  info    {title}",
+    ]
+    assert "What to do:" not in text
+    silent = Diagnosis(findings=(), layers=healthy[1][0].layers)
+    without = printed(print_run, healthy[0], [silent])
+    assert lines_of(without)[0] == "Nothing is wrong that can be seen from the activations."
+    assert "Observed 90 of 180 steps (every 2 at the end), 4,410 samples (4,000 distinct)." in " ".join(text.split())
+    assert "A count with ?" not in text
+
+
+def test_advice_is_not_said_twice():
+    common = "Leaky ReLU keeps a gradient in every unit, and often nothing changes: compare, and then believe it."
+    first = f"First halve the rate. {common}"
+    second = first.replace("First halve the rate", "Mend the layer below")
+    other = "Clip the gradient."
+    findings = [
+        Finding(name="n", severity="serious", title=f"@{n}", detail="d", advice=advice)
+        for n, advice in enumerate((first, second, first, other))
+    ]
+    process = make_process((3,))
+    flat = " ".join(printed(print_run, make_run(process), [Diagnosis(findings=tuple(findings), layers=())]).split())
+    told = [part.partition(" @")[0].partition(" Observed")[0] for part in flat.split("What to do: ")[1:]]
+    assert told == [first, "Mend the layer below. Then as above.", "as above.", other]
+
+
+def test_many_findings_are_counted_not_printed():
+    findings = tuple(
+        Finding(name="n", severity="warning" if n < 9 else "info", title=f"title {n}", detail=f"detail {n}.")
+        for n in range(20)
+    )
+    text = printed(print_run, make_run(make_process((3,))), [Diagnosis(findings=findings, layers=())])
+    assert lines_of(text)[0] == "9 warnings and 11 remarks."
+    assert all(f"warning title {n}\n" in text for n in range(9))
+    assert "and 5 more remarks; --json lists all of them." in text
+    assert "detail 4." in text
+    assert "detail 5." not in text
+    assert "The page tells of the other 4 in detail, too." in text
+
+
+def test_of_several_ranks_the_worst_is_named_first(dying, healthy):
+    processes = [replace(p, writer=replace(p.writer, rank=rank, world_size=2)) for rank, p in enumerate(
+        (healthy[0].processes[0], dying[0].processes[0])
+    )]  # fmt: skip
+    text = printed(print_run, make_run(*processes), [healthy[1][0], dying[1][0]], width=200)
+    title = dying[1][0].findings[0].title
+    assert lines_of(text)[0] == f"2 processes trained. Most serious, in rank 1 of 2: {title}."
+    assert text.index("rank 0 of 2, process") < text.index("rank 1 of 2, process")
+
+
+def test_what_was_not_seen_changed_or_went_wrong_is_told(healthy):
+    process = replace(
+        healthy[0].processes[0],
+        unseen=(Unseen(what="net.act", reason="compiled"),),
+        changes=("relu to leaky_relu:0.1 at 3 sites",),
+        warnings=("the disk is full",),
+    )
+    text = printed(print_run, make_run(process), healthy[1])
+    assert "Not seen: net.act (compiled)." in text
+    assert "Changed: relu to leaky_relu:0.1 at 3 sites." in text
+    assert "Trouble inside of Rectifier: the disk is full." in text
+    assert printed(print_run, make_run(), []) == "Nothing was observed.\n"
+
+
+def test_a_comparison_begins_with_its_headline(comparison):
+    text = printed(print_comparison, comparison, width=200)
+    lines = lines_of(text)
+    assert lines[0] == "Against relu: leaky_relu:0.1 helped, tanh hurt."
+    header, *rows = lines[1:7]
+    assert header.split() == ["arm", "failed", "95", "%", "median", "difference", "95", "%", "p", "verdict"]
+    ends = [line.rstrip()[header.index("verdict") :] for line in rows]
+    assert ends == ["baseline", "helped", "no difference", "hurt", "placebo"]
+    for row, arm in zip(rows, comparison.arms, strict=True):
+        assert row.startswith(arm.arm)
+        assert f"{arm.failures} of {arm.n}" in row
+        if arm.metric:
+            assert f"{arm.metric.difference:+.3g}" in row
+            assert f"{arm.metric.low:+.3g} to {arm.metric.high:+.3g}" in row
+    assert [f"– {arm.sentence}" for arm in comparison.arms[1:]] == lines[7:11]
+    assert lines[11].startswith("12 seeds, test accuracy (higher is better); intervals are 95 %")
+    assert lines[12] == f"Note: {comparison.notes[0]}"
+
+
+def test_nothing_is_coloured_where_it_is_piped(dying, comparison, monkeypatch):
+    for name in ("FORCE_COLOR", "CLICOLOR_FORCE", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    assert "\x1b" not in printed(print_run, *dying)
+    assert "\x1b" not in printed(print_comparison, comparison)
+    assert "\x1b[" in printed(print_run, *dying, force_terminal=True, color_system="standard")
+
+
+def test_no_color_is_respected_on_a_terminal(dying, comparison, monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    for text in (
+        printed(print_run, *dying, force_terminal=True, color_system="standard"),
+        printed(print_comparison, comparison, force_terminal=True, color_system="standard"),
+    ):
+        codes = {part.partition("m")[0] for part in text.split("\x1b[")[1:]}
+        # Bold and dim are no colours.
+        assert codes <= {"0", "1", "2"}
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
+def test_a_terminal_gets_only_characters_that_it_has(dying, comparison, encoding):
+    for width in WIDTHS:
+        text = printed(print_run, *dying, width=width, encoding=encoding)
+        text += printed(print_comparison, comparison, width=width, encoding=encoding)
+        text += printed(print_run, *make_hostile(), width=width, encoding=encoding)
+        # The table's own words are spelled out, not lost.
+        assert "?delta?" not in text
+        assert "delta" in text
+    if encoding == "ascii":
+        assert text.isascii()
+        assert "- leaky_relu:0.1 helped" in printed(print_comparison, comparison, encoding=encoding)
+
+
+def test_names_are_never_markup_and_never_command_the_terminal():
+    names = ("[bold]a[/bold]", "b\x1b[2J", "c\nd", "[link=http://x]e", ":smile:")
+    process = make_process((3, 5, 7, 3, 5), names=names, dying=(1, 3))
+    text = printed(print_run, *with_diagnosis(make_run(process)), width=200, force_terminal=True, color_system=None)
+    assert "\x1b[2J" not in text
+    for written in ("[bold]a[/bold]", "b\\x1b[2J", "c\\nd", "[link=http://x]e", ":smile:"):
+        assert written in text
+    assert HOSTILE in printed(print_run, *make_hostile(), width=200)
+    metric = make_comparison(metric="[red]accuracy[/red]")
+    assert "[red]accuracy[/red]" in printed(print_comparison, metric, width=200)
+
+
+def test_the_text_of_a_run_is_what_is_printed(dying):
+    assert run_text(*dying, width=80) == printed(print_run, *dying).rstrip()
