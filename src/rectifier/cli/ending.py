@@ -32,8 +32,15 @@ def note_beginning(folder: Path, command: Sequence[str], swap: Sequence[str]) ->
         write_manifest(folder, manifest)
 
 
-def tell_ending(folder: Path, code: int, seconds: float) -> None:
-    """Write how a run ended, and print what is to be said of it; never raises for what is wrong with the folder."""
+def tell_ending(folder: Path, base: Path, code: int, seconds: float) -> None:
+    """Write how a run ended, and print what is to be said of it; never raises for what is wrong with the folder.
+
+    Args:
+        folder: The run's.
+        base: Where it was to lie.
+        code: The script's exit code.
+        seconds: How long it ran.
+    """
     # Whoever reads a folder that cannot be written any more sees a run without an end; what was recorded is there.
     with contextlib.suppress(OSError):
         write_outcome(folder, Outcome(exit_code=code, seconds=seconds))
@@ -46,7 +53,8 @@ def tell_ending(folder: Path, code: int, seconds: float) -> None:
         _plain(console, f"The run cannot be read back: {error}")
         return
     print_observed(run, console)
-    _plain(console, f"Run: {_shorten(folder)}")
+    elsewhere = f" ({base} cannot be written)" if folder.parent != base.absolute() else ""
+    _plain(console, f"Run: {_shorten(folder)}{elsewhere}")
     for line in next_commands(run, _shorten(folder)):
         _plain(console, f"Next: {line}")
 
@@ -90,13 +98,13 @@ def why_nothing(run: Run) -> str:
         return "Nothing observed: the script ended before its first training step."
     if "activations" not in run.notes:
         return (
-            "Nothing observed: torch was imported, but no activation was called in the training forward of a model.\n"
-            "A model in eval mode or under torch.no_grad() is not training; calls inside torch.compile or TorchScript\n"
+            "Nothing observed: torch was imported, but no activation was called in the training forward of a model. "
+            "A model in eval mode or under torch.no_grad() is not training; calls inside torch.compile or TorchScript "
             "and activations written by hand (torch.where) cannot be seen."
         )
     if "steps" not in run.notes:
         return (
-            "Activations were called, but no torch optimizer took a step, so there is no training to diagnose.\n"
+            "Activations were called, but no torch optimizer took a step, so there is no training to diagnose. "
             "If the script updates its weights by hand, use rectifier.watch and an optimizer from torch.optim."
         )
     return "Nothing observed: the activations of the training ran in processes that wrote nothing."

@@ -31,7 +31,13 @@ _RUNS = Path("rectifier-runs")
     metavar="OLD=NEW",
     help="Replace an activation everywhere: relu=leaky_relu:0.1. Repeatable.",
 )
-@click.option("--budget", default=0.01, show_default=True, help="Largest share of the training time spent on watching.")
+@click.option(
+    "--budget",
+    type=click.FloatRange(0, 1),
+    default=0.01,
+    show_default=True,
+    help="Largest share of the training time spent on watching.",
+)
 @click.option("--every", type=click.IntRange(min=1), help="Observe every so many steps, whatever it costs.")
 @click.option(
     "--out", type=click.Path(path_type=Path), default=_RUNS, show_default=True, help="Folder for run folders."
@@ -69,16 +75,16 @@ def command(
         ending.note_beginning(folder, full, swap)
 
     code = start(Launch(command=full, folder=folder, swap=swap, budget=budget, every=every), started=started)
-    _tell(folder, code, time.monotonic() - began)
+    _tell(folder, out, code, time.monotonic() - began)
     sys.exit(code)
 
 
-def _tell(folder: Path, code: int, seconds: float) -> None:
+def _tell(folder: Path, base: Path, code: int, seconds: float) -> None:
     """Say what the run showed; whatever happens here, the exit code stays the script's."""
     try:
         from rectifier.cli import ending  # noqa: PLC0415 - see above
 
-        ending.tell_ending(folder, code, seconds)
+        ending.tell_ending(folder, base, code, seconds)
     except KeyboardInterrupt:
         click.echo(f"\nRun: {folder}", err=True)
     except Exception as error:

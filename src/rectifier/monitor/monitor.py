@@ -127,14 +127,14 @@ class Monitor:
         if os.getpid() != self._pid:
             self._begin_in_fork()
         token: Token | None = self._guarded(self._models.before, name, args, kwargs, self._step)
+        if self._began is None and token is not None:
+            self._began = began
         self._schedule.watching_seconds += time.perf_counter() - began
         return token
 
     def after(self, token: Token, output: Tensor) -> None:
         """It has been computed."""
         began = time.perf_counter()
-        if self._began is None:
-            self._began = began
         with self._lock:
             self._guarded(self._models.after, token, output)
         self._schedule.watching_seconds += time.perf_counter() - began
