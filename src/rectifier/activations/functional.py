@@ -44,10 +44,11 @@ from rectifier.activations.relatives import sqrt_softplus as sqrt_softplus
 celu_, selu_, threshold_ = F.celu_, F.selu_, torch.threshold_
 
 # Numbers of elements from which ours are used, measured on two cores with benchmarks/activations.py. An
-# autograd.Function costs about 10 µs forward and backward: 64 K elements are where the memory starts to matter, ELU
-# has won the time back by then because its backward no longer computes an exponential, PReLU at a quarter of it.
+# autograd.Function costs about 10 µs forward and backward: 64 K elements are where the memory starts to matter, and
+# ELU has won the time back by then because its backward no longer computes an exponential. PReLU's dozen calls cost
+# about 100 µs, which torch's needs for 64 K elements.
 OUTPUT_FROM = 1 << 16
-PRELU_FROM = 1 << 14
+PRELU_FROM = 1 << 17
 """From this many elements on, PReLU's own backward is used."""
 
 _SELU_SCALE = 1.0507009873554804934193349852946
@@ -190,7 +191,7 @@ def _leaky_relu(z: Tensor, slope: float, inplace: bool) -> Tensor:
     try:
         if (
             not inplace
-            and type(z) is Tensor
+            and _untraced(z)
             and z.numel() >= OUTPUT_FROM
             and z.requires_grad
             and _positive(slope)
@@ -230,18 +231,24 @@ def _selu(z: Tensor, inplace: bool) -> Tensor:
         raise paths.explained(error, "selu", z) from None
 
 
+def _untraced(z: object) -> bool:
+    # While torch.jit.trace records, even the number of elements is a tensor.
+    return type(z) is Tensor and not torch._C._is_tracing()
+
+
 def _positive(number: object) -> bool:
     return isinstance(number, float | int) and number > 0
 
 
 def _keeps_exponential(z: Tensor) -> bool:
-    return type(z) is Tensor and z.numel() >= OUTPUT_FROM and z.requires_grad and z.dtype in _PRECISE and paths.plain(z)
+    return _untraced(z) and z.numel() >= OUTPUT_FROM and z.requires_grad and z.dtype in _PRECISE and paths.plain(z)
 
 
 def _prelu(z: Tensor, slopes: Tensor) -> Tensor:
     try:
         if (
-            type(z) is Tensor
+            _untraced(z)
+            and isinstance(slopes, Tensor)
             and z.numel() >= PRELU_FROM
             and (z.requires_grad or slopes.requires_grad)
             and z.dtype in paths.FLOATING
@@ -251,5 +258,5 @@ def _prelu(z: Tensor, slopes: Tensor) -> Tensor:
         ):
             return slope.prelu(z, slopes)
         return F.prelu(z, slopes)
-    except (TypeError, RuntimeError, AttributeError) as error:
+    except (TypeError, RuntimeError) as error:
         raise paths.explained(error, "prelu", z, slopes) from None

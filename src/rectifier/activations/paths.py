@@ -13,12 +13,7 @@ def plain(*tensors: Tensor) -> bool:
 
     Everything else takes torch's own operators, which know all of it. Call it last: it costs about 1 µs.
     """
-    return (
-        torch.is_grad_enabled()
-        and ordinary(*tensors)
-        and not has_torch_function(tensors)
-        and not torch._C._is_tracing()
-    )
+    return torch.is_grad_enabled() and ordinary(*tensors) and not has_torch_function(tensors)
 
 
 def ordinary(*tensors: Tensor) -> bool:

@@ -60,29 +60,32 @@ def gradients(delta: Tensor, z: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]
     Returns:
         The gradient of z, in z's memory format where z is dense, and that of the slopes, in their shape.
     """
-    order = _as_in_memory(z)
-    back = [order.index(dim) for dim in range(z.dim())]
-    moved, delta_moved = z.permute(order).contiguous(), delta.permute(order).contiguous()
-    d_z = torch.empty_like(moved)
-    if slopes.numel() == 1:
-        total = _one_slope(delta_moved.view(-1), moved.view(-1), slopes.item(), d_z.view(-1))
+    if z.is_contiguous():
+        d_z, total = _contiguous(delta.contiguous(), z, slopes, channel=1)
     else:
-        channel = order.index(1)
-        cut = (prod(moved.shape[:channel]), moved.shape[channel], prod(moved.shape[channel + 1 :]))
-        total = _slope_each(delta_moved.view(cut), moved.view(cut), slopes.view(-1, 1), d_z.view(cut))
+        order = _as_in_memory(z)
+        moved, delta_moved = z.permute(order).contiguous(), delta.permute(order).contiguous()
+        d_z, total = _contiguous(delta_moved, moved, slopes, channel=order.index(1) if z.dim() > 1 else 0)
+        d_z = d_z.permute([order.index(dim) for dim in range(z.dim())])
     if not torch.isfinite(total + slopes.view(-1)).all():
         return _torchs(delta, z, slopes)
-    return d_z.permute(back), total.view(slopes.shape).to(slopes.dtype)
+    return d_z, total.view(slopes.shape).to(slopes.dtype)
 
 
 def _as_in_memory(z: Tensor) -> list[int]:
     """The order of dimensions in which z is contiguous (channels-last, transposed), or its own if there is none."""
-    own = list(range(z.dim()))
-    if z.is_contiguous():
-        return own
     strides = z.stride()
+    own = list(range(z.dim()))
     order = sorted(own, key=lambda dim: strides[dim], reverse=True)
     return order if z.permute(order).is_contiguous() else own
+
+
+def _contiguous(delta: Tensor, z: Tensor, slopes: Tensor, *, channel: int) -> tuple[Tensor, Tensor]:
+    d_z = torch.empty_like(z)
+    if slopes.numel() == 1:
+        return d_z, _one_slope(delta.view(-1), z.view(-1), slopes.item(), d_z.view(-1))
+    cut = (prod(z.shape[:channel]), z.shape[channel], prod(z.shape[channel + 1 :]))
+    return d_z, _slope_each(delta.view(cut), z.view(cut), slopes.view(-1, 1), d_z.view(cut))
 
 
 def _one_slope(delta: Tensor, z: Tensor, slope: float, d_z: Tensor) -> Tensor:
@@ -91,7 +94,7 @@ def _one_slope(delta: Tensor, z: Tensor, slope: float, d_z: Tensor) -> Tensor:
     for first in range(0, z.numel(), PIECE):
         z_piece, delta_piece, d_z_piece = (t[first : first + PIECE] for t in (z, delta, d_z))
         torch.clamp_max(z_piece, 0, out=d_z_piece)
-        total += d_z_piece.mul_(delta_piece).sum()
+        total += torch.dot(d_z_piece, delta_piece)
         _leaky_relu_backward(delta_piece, z_piece, slope, False, grad_input=d_z_piece)
     return total
 
@@ -115,7 +118,7 @@ def _wide(z: Tensor) -> torch.dtype:
 
 def _torchs(delta: Tensor, z: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
     shape = [1] * z.dim()
-    if slopes.numel() > 1:
+    if slopes.numel() != 1:
         shape[1] = slopes.numel()
     d_z, each = torch.ops.aten._prelu_kernel_backward(delta, z, slopes.view(shape))
     return d_z, each.sum_to_size(shape).view(slopes.shape)

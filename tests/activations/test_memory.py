@@ -1,0 +1,136 @@
+"""What is kept for backward, and what a training step holds at its peak, counted in bytes."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+import rectifier.nn as rn
+from rectifier.activations import functional
+
+FROM = 1 << 16  # elements, where our own form begins
+
+
+def kept_bytes(act: nn.Module, rows: int, width: int, dtype: torch.dtype = torch.float32, depth: int = 3) -> int:
+    """Distinct storages that autograd keeps for a stack of Linear and `act`, the parameters left out."""
+    model = nn.Sequential(*(part for _ in range(depth) for part in (nn.Linear(width, width, dtype=dtype), act)))
+    parameters = {p.untyped_storage().data_ptr() for p in model.parameters()}
+    kept: dict[int, int] = {}
+    alive = []
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in parameters:
+            kept[storage.data_ptr()] = storage.nbytes()
+            alive.append(tensor)  # or another one would be given its address
+        return tensor
+
+    x = torch.randn(rows, width, dtype=dtype, requires_grad=True)
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        model(x).sum().backward()
+    return sum(kept.values())
+
+
+CASES = [("LeakyReLU", torch.float32), ("LeakyReLU", torch.bfloat16), ("ELU", torch.float32), ("CELU", torch.float32),
+         ("SELU", torch.float32)]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "dtype"), CASES)
+@pytest.mark.parametrize("rows", [FROM // 64, 4_097])
+def test_a_stack_keeps_no_more_than_with_relu(name, dtype, rows):
+    relu = kept_bytes(nn.ReLU(), rows, 64, dtype)
+    ours = kept_bytes(getattr(rn, name)(), rows, 64, dtype)
+    theirs = kept_bytes(getattr(nn, name)(), rows, 64, dtype)
+    one = rows * 64 * dtype.itemsize
+    assert relu == 4 * one  # the input, and three outputs
+    assert ours == relu
+    assert theirs == 6 * one  # the input, three inputs of activations, and two outputs
+
+
+@pytest.mark.parametrize(("name", "dtype"), CASES)
+def test_a_layer_more_keeps_half_of_what_it_does_in_torch(name, dtype):
+    one = 1_024 * 64 * dtype.itemsize
+    for library, wanted in ((rn, 1), (nn, 2)):
+        act = getattr(library, name)()
+        assert kept_bytes(act, 1_024, 64, dtype, depth=4) - kept_bytes(act, 1_024, 64, dtype) == wanted * one
+
+
+def test_below_the_size_torchs_form_is_used_and_above_it_ours():
+    for rows, wanted in ((FROM // 64 - 1, "LeakyReluBackward0"), (FROM // 64, "_LeakyReLUBackward")):
+        h = rn.LeakyReLU()(torch.randn(rows, 64, requires_grad=True))
+        assert type(h.grad_fn).__name__ == wanted
+    assert functional.OUTPUT_FROM == FROM
+
+
+def test_half_precision_elu_keeps_its_input_because_its_output_is_too_coarse():
+    assert kept_bytes(rn.ELU(), 4_096, 64, torch.bfloat16) == kept_bytes(nn.ELU(), 4_096, 64, torch.bfloat16)
+
+
+def test_prelu_keeps_what_torchs_keeps():
+    assert kept_bytes(rn.PReLU(), 4_096, 64) == kept_bytes(nn.PReLU(), 4_096, 64)
+
+
+def test_a_function_that_keeps_its_input_would_be_caught():
+    class Keeps(nn.Module):
+        def forward(self, z):
+            return functional.F.leaky_relu(z)
+
+    assert kept_bytes(Keeps(), 4_096, 64) > kept_bytes(nn.ReLU(), 4_096, 64)
+
+
+PEAK = """
+import torch
+from torch import nn
+import rectifier.nn as rn
+torch.set_num_threads(1)
+act = {act}
+model = nn.Sequential(*(part for _ in range(8) for part in (nn.Linear(64, 64), act)))
+model(torch.randn(8, 64)).sum().backward()
+x = torch.randn(1 << 14, 64)
+# ru_maxrss would be that of the process that started this one.
+peak = lambda: int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0])
+open("/proc/self/clear_refs", "w").write("5")
+before = peak()
+model(x).sum().backward()
+print(peak() - before)
+"""
+
+
+def peak_kib(code: str) -> int:
+    """In KiB. Glibc cannot give a freed block of up to 32 MiB to the next request of that size and alignment, so that
+    the process stays as large as if nothing had been freed; blocks of their own show what the step really holds.
+    """
+    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}
+    command = [sys.executable, "-c", code]
+    return int(subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout)
+
+
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+
+@LINUX
+@pytest.mark.parametrize("name", ["LeakyReLU", "ELU"])
+def test_the_process_peaks_no_higher_than_with_relu(name):
+    """8 layers of 4 MiB: torch's form keeps 7 tensors more."""
+    relu, ours, theirs = (peak_kib(PEAK.format(act=act)) for act in ("nn.ReLU()", f"rn.{name}()", f"nn.{name}()"))
+    layer = 4 << 10
+    assert relu > 6 * layer, "the step is seen at all"
+    assert ours <= relu + 1.5 * layer
+    assert theirs >= ours + 5 * layer
+
+
+@LINUX
+def test_the_backward_of_prelu_needs_no_memory_beside_its_result():
+    code = PEAK.replace(
+        "x = torch.randn(1 << 14, 64)",
+        "x = torch.randn(1 << 17, 64); h = act(x.requires_grad_()); d = h.detach()\n"
+        "torch.autograd.grad(h, (x, act.weight), d, retain_graph=True)  # the first time loads code",
+    )
+    code = code.replace("model(x).sum().backward()\nprint", "torch.autograd.grad(h, (x, act.weight), d)\nprint")
+    peaks = [peak_kib(code.format(act=act)) for act in ("rn.PReLU()", "nn.PReLU()")]
+    one = 32 << 10
+    assert peaks[0] <= 1.3 * one, "the gradient of the input, and little more"
+    assert peaks[1] >= 1.8 * one, "torch's has that of the slopes too"
