@@ -159,7 +159,7 @@ def measure(name: str, seconds: float) -> list[tuple[str, str, float, float, flo
             step()
     steps = max(4, round(0.05 / seconds_per_step))
     # A turn must hold whole intervals, or some turns would have all of the cost and others none.
-    steps = max(steps, watched.monitor._schedule.interval)
+    steps = max(steps, watched.monitor._schedule.count_interval)
     times: dict[str, list[float]] = {arm: [] for arm in arms}
     began = time.perf_counter()
     order = list(arms)
@@ -173,7 +173,8 @@ def measure(name: str, seconds: float) -> list[tuple[str, str, float, float, flo
     for arm in list(arms)[1:]:
         ratios = np.array(times[arm]) / base
         interval = bootstrap((ratios,), np.median, method="percentile", rng=0).confidence_interval
-        note = f"every {watched.monitor._schedule.interval}" if arm == "rectifier" else ""
+        schedule = watched.monitor._schedule
+        note = f"every {schedule.interval}, counts every {schedule.count_interval}" if arm == "rectifier" else ""
         rows.append(
             (name, arm, 1e3 * float(np.median(base)), float(np.median(ratios)), interval.low, interval.high, note)
         )

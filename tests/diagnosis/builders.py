@@ -25,7 +25,7 @@ def window(
     silent = np.where(fired > 0, 0, visits) if silent is None else np.broadcast_to(np.array(silent, np.int64), units)
     known = None if distinct is None else np.broadcast_to(np.array(distinct, np.int64), units)
     return SiteWindow(
-        site=index, steps=steps, visits=visits, fired=fired, mean=np.ones(units), mean_abs=np.ones(units),
+        site=index, steps=steps, visits=visits, seen=visits, fired=fired, mean=np.ones(units), mean_abs=np.ones(units),
         highest=np.ones(units), lowest=np.zeros(units), last_fired=last, silent_visits=silent, silent_distinct=known,
         delta=np.full(len(steps), NAN) if delta is None else np.broadcast_to(np.array(delta, float), len(steps)),
         update=np.full(len(steps), NAN) if update is None else np.broadcast_to(np.array(update, float), len(steps)),
@@ -39,7 +39,10 @@ def snapshot(windows, step=None, distinct=None, since_new=0, losses=None, interv
     series = {}
     if losses is not None:
         series["loss"] = Series(steps=np.arange(len(losses)), values=np.array(losses, float))
-    cost = Cost(watching_seconds=0.1, training_seconds=10.0, observed_steps=9, steps=step + 1, interval=interval)
+    cost = Cost(
+        watching_seconds=0.1, training_seconds=10.0, observed_steps=9, counted_steps=9, steps=step + 1,
+        interval=interval, count_interval=interval,
+    )  # fmt: skip
     return Snapshot(
         step=step, seconds=1.0, windows=windows, series=series, cost=cost, distinct_samples=distinct,
         visits_since_new=since_new,

@@ -13,6 +13,7 @@ from torch import nn
 from rectifier import monitor
 from rectifier.monitor.counters import UnitCounters
 from rectifier.monitor.samples import DistinctSamples
+from rectifier.monitor.schedule import Look, Schedule
 
 from ..watching import Watching
 
@@ -76,6 +77,56 @@ def test_a_wrong_counter_would_be_caught():
     counters.observe(h, -1, 0)
     counters._fired[2] += 1
     assert counters.read().fired.tolist() != brute_force([h], -1).sum(0).tolist()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.lists(st.tuples(st.integers(0, 7), st.booleans(), st.booleans()), min_size=1, max_size=9),
+    st.sampled_from([(5,), (5, 3), (5, 2, 1, 3)]),
+    st.integers(2, 5),
+)
+def test_glances_tell_death_as_counting_everything_does(seed, calls, shape, room):
+    """Any mixture of the two, several calls in one step, however soon glances are worked in."""
+    generator = torch.Generator().manual_seed(seed)
+    axis = 1 if len(shape) > 1 else -1
+    mixed, all_counted = UnitCounters(5, CPU), UnitCounters(5, CPU)
+    mixed._most_glances = room
+    step = visits = 0
+    for size, glanced, same_step in calls:
+        shift = torch.linspace(-4, 2, 5).reshape(5, *[1] * (len(shape) - 1))
+        h = F.relu(torch.randn(size, *shape, generator=generator) + shift)
+        (mixed.glance if glanced else mixed.observe)(h, axis, step)
+        all_counted.observe(h, axis, step)
+        visits += 0 if glanced else size
+        step += not same_step
+    ours, exact = mixed.read(), all_counted.read()
+    assert ours.last_fired.tolist() == exact.last_fired.tolist()
+    assert ours.silent_visits.tolist() == exact.silent_visits.tolist()
+    assert (ours.seen, ours.visits, ours.bad_glance) == (exact.visits, visits, None)
+    assert (ours.fired <= exact.fired).all()
+
+
+def test_a_lost_glance_would_be_caught():
+    counters = UnitCounters(5, CPU)
+    counters.observe(torch.zeros(7, 5), -1, 0)
+    counters.glance(torch.eye(5), -1, 3)
+    counters._glances.clear()
+    assert counters.read().last_fired.tolist() != [3] * 5
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_glance_at_what_is_not_finite_is_told_and_is_no_silence(bad):
+    counters = UnitCounters(3, CPU)
+    counters.glance(torch.tensor([[0.0, 1.0, 0.0]]), -1, 4)
+    counters.glance(torch.tensor([[0.0, 0.0, bad]]), -1, 6)
+    counters.glance(torch.tensor([[0.0, 0.0, bad]]), -1, 8)
+    counts = counters.read()
+    assert counts.bad_glance == 6
+    assert counts.silent_visits.tolist() == [3, 2, 0]
+    counters.begin_window()
+    counters.glance(torch.zeros(2, 3), -1, 9)
+    assert counters.read().bad_glance is None
 
 
 def test_threshold_is_the_value_at_zero():
@@ -148,7 +199,7 @@ def train(model, steps=31, lr=0.05, log=None):
     generator = torch.Generator().manual_seed(2)
     optimizer = torch.optim.SGD(model.parameters(), lr)
     losses = []
-    for step in range(steps):
+    for _ in range(steps):
         x = torch.randn(7, 3, generator=generator)
         optimizer.zero_grad()
         loss = model(x).square().mean()
@@ -190,6 +241,35 @@ def test_windows_of_a_whole_training_equal_brute_force_over_stored_activations()
     assert process.series("twice_the_loss").steps.tolist() == list(range(31))
     assert handle is torch.optim.Optimizer.register_step_post_hook
     assert weights[0].shape == (5, 3)
+
+
+@pytest.mark.parametrize(("count", "glance"), [(4, 1), (8, 2), (16, 16)])
+def test_with_glances_in_between_deaths_are_as_exact_as_without(count, glance):
+    torch.manual_seed(0)
+    model = Net()
+    stored = []
+    model.act.register_forward_hook(lambda module, args, output: stored.append(output.detach().clone()))
+    with Watching(model, every=1) as watch:
+        watch.monitor._schedule.interval, watch.monitor._schedule.count_interval = glance, count
+        train(model, 61, lr=0.3)
+    process = watch.process
+    for index in (0, 1):
+        windows = [w for snapshot in process.snapshots for w in snapshot.windows if w.site == index]
+        looked = range(0, 61, glance)
+        assert np.concatenate([w.steps for w in windows]).tolist() == list(looked)
+        assert sum(w.seen for w in windows) == len(looked) * 7
+        assert sum(w.visits for w in windows) == len(range(0, 61, count)) * 7
+        assert all(w.steps[0] % count == 0 and w.visits for w in windows), "a window begins with a count"
+        outputs = stored[index::2]
+        alive = np.array([[bool((outputs[step] > 0)[:, unit].any()) for unit in range(5)] for step in looked])
+        last = [looked[max(np.flatnonzero(column))] if column.any() else -1 for column in alive.T]
+        assert windows[-1].last_fired.tolist() == last
+        assert windows[-1].silent_visits.tolist() == [7 * sum(step > at for step in looked) for at in last]
+        known = np.concatenate([np.isfinite(w.delta) for w in windows])
+        assert known.tolist() == [step % count == 0 for step in looked]
+        assert np.concatenate([np.isfinite(w.update) for w in windows]).tolist() == known.tolist()
+    cost = process.snapshots[-1].cost
+    assert (cost.observed_steps, cost.counted_steps) == (len(range(0, 61, glance)), len(range(0, 61, count)))
 
 
 def test_relative_updates_are_those_of_the_weight_that_feeds_the_site():
@@ -280,6 +360,46 @@ def test_the_budget_lengthens_the_interval_and_says_so():
     steps = np.concatenate([w.steps for s in watch.process.snapshots for w in s.windows if w.site == 0])
     assert len(steps) == cost.observed_steps
     assert (np.diff(np.diff(steps)) >= 0).all(), "an interval may only grow"
+    assert cost.count_interval >= cost.interval
+    assert cost.counted_steps < cost.observed_steps
+
+
+def simulated(budget, counting, glancing, step_seconds, steps):
+    """A schedule whose observations cost what is said; the steps it looked at, and how."""
+    schedule = Schedule(budget)
+    looks = []
+    for step in range(steps):
+        look = schedule.look(step)
+        looks.append(look)
+        if look is not Look.AWAY:
+            schedule.watching_seconds += counting if look is Look.COUNT else glancing
+            schedule.spent(look, step + 1, (step + 1) * step_seconds)
+    return schedule, looks
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.floats(1e-5, 1e-1), st.floats(0.02, 1.0), st.floats(1e-4, 1.0))
+def test_a_budget_is_kept_and_glances_go_on_where_counts_thin_out(counting, ratio, step_seconds):
+    schedule, looks = simulated(0.01, counting, counting * ratio, step_seconds, 20_000)
+    allowed = 0.01 * 20_000 * step_seconds + 0.05 * np.log2(20_001)
+    # Overspent by no more than what the intervals had not yet met: twice, since they double.
+    assert schedule.watching_seconds < 2 * allowed + 3 * counting
+    counted = [step for step, look in enumerate(looks) if look is Look.COUNT]
+    observed = [step for step, look in enumerate(looks) if look is not Look.AWAY]
+    assert set(counted) <= set(observed)
+    for steps, interval in ((counted, schedule.count_interval), (observed, schedule.interval)):
+        assert interval & (interval - 1) == 0
+        assert (np.diff(np.diff(steps)) >= 0).all()
+    assert schedule.count_interval >= schedule.interval
+    # What costs nothing to speak of is done at every step.
+    if counting / step_seconds < 0.005:
+        assert schedule.count_interval == 1
+
+
+def test_glances_are_kept_where_only_counts_are_too_dear():
+    schedule, _ = simulated(0.01, 1e-3, 1e-5, 1e-2, 20_000)
+    assert schedule.interval == 1
+    assert schedule.count_interval > 8
 
 
 @pytest.mark.parametrize("every", [1, 5])

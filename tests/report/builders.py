@@ -56,7 +56,8 @@ def make_process(widths=(13, 11, 7), names=None, *, dying=(), windows=9, every=2
             delta = np.full(len(steps), 0.0 if blocked else 1e-3 * 1.7 ** (row - 0.2 * number))
             rows.append(
                 SiteWindow(
-                    site=row, steps=steps, visits=visits, fired=fired, mean=fired / visits, mean_abs=fired / visits,
+                    site=row, steps=steps, visits=visits, seen=visits, fired=fired,
+                    mean=fired / visits, mean_abs=fired / visits,
                     highest=np.where(fired > 0, 2.5, 0.0), lowest=np.zeros(width), last_fired=last[row],
                     silent_visits=silent[row], silent_distinct=np.minimum(silent[row], 4000), delta=delta,
                     update=np.full(len(steps), 1e-3),
@@ -69,7 +70,8 @@ def make_process(widths=(13, 11, 7), names=None, *, dying=(), windows=9, every=2
         )
         cost = Cost(
             watching_seconds=0.02 * (number + 1), training_seconds=2.5 * (number + 1),
-            observed_steps=len(steps) * (number + 1), steps=every * (number + 1), interval=2,
+            observed_steps=len(steps) * (number + 1),
+            counted_steps=len(steps) * (number + 1), steps=every * (number + 1), interval=2, count_interval=2,
         )  # fmt: skip
         snapshots.append(
             Snapshot(
@@ -123,14 +125,21 @@ def make_huge(layers=12, units=1_000_003, windows=9, steps=100_003):
         some = at[:: max(1, len(at) // 11)]
         rows = tuple(
             SiteWindow(
-                site=row, steps=some, visits=701, fired=fired, mean=ones, mean_abs=ones, highest=ones, lowest=zeros,
+                site=row, steps=some, visits=701, seen=701, fired=fired,
+                mean=ones, mean_abs=ones, highest=ones, lowest=zeros,
                 last_fired=fired, silent_visits=fired, silent_distinct=None, delta=np.full(len(some), 0.1 + row),
                 update=np.full(len(some), 1e-3),
             )
             for row in range(layers)
         )  # fmt: skip
         cost = Cost(
-            watching_seconds=1.0, training_seconds=700.0, observed_steps=len(some), steps=int(at[-1]) + 1, interval=999
+            watching_seconds=1.0,
+            training_seconds=700.0,
+            observed_steps=len(some),
+            counted_steps=len(some),
+            steps=int(at[-1]) + 1,
+            interval=999,
+            count_interval=999,
         )
         loss = Series(steps=at, values=2 / (1 + at / 997) + 0.1 * random.random(len(at)))
         snapshots.append(

@@ -29,7 +29,15 @@ def snapshot(step, loss=0.5):
         seconds=0.1 * step,
         windows=(),
         series={"loss": Series(steps=np.array([step]), values=np.array([loss]))},
-        cost=Cost(watching_seconds=0.0, training_seconds=1.0, observed_steps=step, steps=step, interval=1),
+        cost=Cost(
+            watching_seconds=0.0,
+            training_seconds=1.0,
+            observed_steps=step,
+            counted_steps=step,
+            steps=step,
+            interval=1,
+            count_interval=1,
+        ),
     )
 
 

@@ -14,6 +14,7 @@ def window(site, last_fired, silent_distinct):
         site=site,
         steps=np.arange(3),
         visits=7,
+        seen=7,
         fired=np.zeros(units, np.int64),
         mean=nothing,
         mean_abs=nothing,
@@ -41,7 +42,15 @@ def process(*layers, distinct=75):
         )
         for i in range(1, len(layers) + 1)
     ]
-    cost = Cost(watching_seconds=0, training_seconds=1, observed_steps=3, steps=40, interval=2)
+    cost = Cost(
+        watching_seconds=0,
+        training_seconds=1,
+        observed_steps=3,
+        counted_steps=3,
+        steps=40,
+        interval=2,
+        count_interval=2,
+    )
     snapshot = Snapshot(
         step=39,
         seconds=1,

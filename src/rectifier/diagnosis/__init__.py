@@ -23,7 +23,7 @@ def diagnose(process: Process) -> Diagnosis:
 
     Returns:
         Findings and one row per site. A healthy training has findings of severity `info` at most. Where a finding
-        about a whole network explains why it does not progress, partly dead layers are no further alarm of that rank.
+        about a whole network explains why it does not progress, its partly dead layers are information.
 
     Example:
         >>> from rectifier.records import Process, Writer
@@ -37,8 +37,8 @@ def diagnose(process: Process) -> Diagnosis:
     for model in dict.fromkeys(history.site.model for history in histories):
         own = [history for history in histories if history.site.model == model]
         progress = progress_of(model, histories, loss)
-        of_network = judge_constancy(own) + judge_gradients(own, progress)
-        explained = min((f for f in of_network if f.severity != "info"), key=lambda f: _ORDER[f.severity], default=None)
+        of_network = judge_constancy(own, progress) + judge_gradients(own, progress)
+        explained = next((finding.name for finding in of_network if finding.severity != "info"), None)
         findings += of_network
         for position, history in enumerate(own):
             findings += judge_silence(history, own[:position], progress, explained=explained)

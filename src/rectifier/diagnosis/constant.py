@@ -11,11 +11,12 @@ import numpy as np
 from rectifier.diagnosis import advice
 from rectifier.diagnosis import thresholds as limit
 from rectifier.diagnosis.history import SiteHistory
+from rectifier.diagnosis.progress import Progress
 from rectifier.diagnosis.words import none_has_fired, percent
 from rectifier.records import Finding
 
 
-def judge_constancy(histories: Sequence[SiteHistory]) -> list[Finding]:
+def judge_constancy(histories: Sequence[SiteHistory], progress: Progress) -> list[Finding]:
     """Whether a silent layer cuts the only path through the network.
 
     A silent layer alone is no proof: a skip connection may lead around it. The proof is an exact 0 as ∂L/∂z at every
@@ -24,6 +25,7 @@ def judge_constancy(histories: Sequence[SiteHistory]) -> list[Finding]:
 
     Args:
         histories: Of one model, in the order of their first call.
+        progress: Of its training.
     """
     blocked = [
         (since, position) for position, history in enumerate(histories) if (since := history.blocked_since) is not None
@@ -38,7 +40,7 @@ def judge_constancy(histories: Sequence[SiteHistory]) -> list[Finding]:
         return []
     if not below and not above:
         return []
-    return [_finding(histories[position], since, len(below), above)]
+    return [_finding(histories[position], since, len(below), above, progress)]
 
 
 def _gradient_after(history: SiteHistory, since: int) -> float | None:
@@ -48,7 +50,7 @@ def _gradient_after(history: SiteHistory, since: int) -> float | None:
     return float(deltas.max()) if len(deltas) else None
 
 
-def _finding(history: SiteHistory, since: int, below: int, above: Sequence[float]) -> Finding:
+def _finding(history: SiteHistory, since: int, below: int, above: Sequence[float], progress: Progress) -> Finding:
     states = history.states
     assert states is not None
     label, units = history.site.label, len(states.stuck)
@@ -59,12 +61,15 @@ def _finding(history: SiteHistory, since: int, below: int, above: Sequence[float
         few = "no unit fires" if max(above) == 0 else f"at most {percent(max(above))} of the units fire"
         proof.append(f"at {_each(len(above))} above it {few} on some samples and not on others")
     sure = bool(states.dead.all())
+    stalled = progress.state == "none"
+    then = f" Training does not progress: {progress.words}." if stalled else ""
     return Finding(
         name="constant-network",
-        severity="serious" if sure else "warning",
+        # A loss that stands still says of the samples not yet seen that the layer is silent on those, too.
+        severity="serious" if sure or stalled else "warning",
         title=f"everything above {label} computes from a constant",
         detail=f"None of its {units:,} units {none_has_fired(history, since)}; {' and '.join(proof)}. "
-        "Below it nothing learns any more; above it only what gives every sample the same answer.",
+        f"Below it nothing learns any more; above it only what gives every sample the same answer.{then}",
         cause=f"{label} is silent as a whole" + ("" if sure else ", as far as so few samples can tell"),
         advice=advice.CONSTANT,
         command=advice.command_for(history.site.activation),

@@ -16,7 +16,7 @@ _ORDER: tuple[Severity, ...] = ("info", "warning", "serious")
 
 
 def judge_silence(
-    history: SiteHistory, below: Sequence[SiteHistory], progress: Progress, *, explained: Finding | None = None
+    history: SiteHistory, below: Sequence[SiteHistory], progress: Progress, *, explained: str | None = None
 ) -> list[Finding]:
     """What is to be said of one site's silent units.
 
@@ -24,8 +24,8 @@ def judge_silence(
         history: The site.
         below: Sites of the same model that are called earlier.
         progress: Of the model's training.
-        explained: A finding about the whole model that says by itself why training does not progress. A layer that
-            died in part is then no second alarm, unless it is the worse one.
+        explained: Name of a warning or worse about the whole model that says by itself why training does not progress.
+            Layers that died in part are then no second alarm.
     """
     states = history.states
     if states is None or not states.stuck.any():
@@ -35,9 +35,7 @@ def judge_silence(
     return [_dead(history, states, find_cause(history, states.stuck, below), progress, explained)]
 
 
-def _dead(
-    history: SiteHistory, states: UnitStates, cause: Cause, progress: Progress, explained: Finding | None
-) -> Finding:
+def _dead(history: SiteHistory, states: UnitStates, cause: Cause, progress: Progress, explained: str | None) -> Finding:
     units, dead, suspected = len(states.dead), int(states.dead.sum()), int(states.suspected.sum())
     counted = states.dead if dead else states.suspected
     title = f"{history.site.label}: {dead or suspected} of {_units(units)} {'dead' if dead else 'suspected dead'}"
@@ -50,7 +48,7 @@ def _dead(
     if progress.state == "none" and severity != "info":
         detail.append(f"Training does not progress: {progress.words}.")
     elif severity == "info" and explained is not None and (dead + suspected) / units >= limit.LARGE_SHARE:
-        detail.append(f"That training does not progress is explained by the finding `{explained.name}`.")
+        detail.append(f"That training does not progress is explained by the finding `{explained}`.")
     ended, silences = history.returns
     return Finding(
         name="dead-units",
@@ -81,19 +79,20 @@ def _dead(
 
 
 def _severity(
-    history: SiteHistory, states: UnitStates, cause: Cause, progress: Progress, explained: Finding | None
+    history: SiteHistory, states: UnitStates, cause: Cause, progress: Progress, explained: str | None
 ) -> Severity:
     """Dead units alone are information; a large share matters when something follows from it."""
     if cause.kind == "upstream":
         # A consequence: the layer below is the alarm.
         return "info"
-    own = _severity_of(states.dead, history, cause, progress)
-    if not (states.n[states.suspected] < limit.LEAST_VISITS).any():
-        # What rests on too few samples for the definition is a warning at most.
-        likely = min(_severity_of(states.stuck, history, cause, progress), "warning", key=_ORDER.index)
-        own = max(own, likely, key=_ORDER.index)
-    told = explained is not None and _ORDER.index(own) <= _ORDER.index(explained.severity)
-    return "info" if told and not states.stuck.all() else own
+    if explained is not None and not states.stuck.all():
+        return "info"
+    proven = _severity_of(states.dead, history, cause, progress)
+    if (states.n[states.suspected] < limit.LEAST_VISITS).any():
+        return proven
+    # What rests on too few samples for the definition is a warning at most.
+    likely = min(_severity_of(states.stuck, history, cause, progress), "warning", key=_ORDER.index)
+    return max(proven, likely, key=_ORDER.index)
 
 
 def _severity_of(silent: BoolArray, history: SiteHistory, cause: Cause, progress: Progress) -> Severity:

@@ -156,8 +156,8 @@ class SiteHistory:
         the end counts as soon as it is long enough to be suspected.
         """
         assert self.states is not None
-        quiet = np.array([window.fired == 0 for window in self.finite_windows])
-        visits = np.array([window.visits for window in self.finite_windows])
+        quiet = np.array([(w.fired == 0) & (w.last_fired < w.steps[0]) for w in self.finite_windows])
+        visits = np.array([window.seen for window in self.finite_windows])
         counted = np.zeros_like(quiet)
         run = np.zeros(quiet.shape[1], np.int64)
         for index, row in enumerate(quiet):

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from rectifier.catalogue import CATALOGUE, Choice
 from rectifier.monitor.counters import UnitCounters
 from rectifier.monitor.samples import DistinctSamples
+from rectifier.monitor.schedule import Look
 from rectifier.monitor.sinks import Sink
 from rectifier.records import FloatArray, Site, SiteWindow
 from rectifier.sites import UnitAxis, find_unit_axis, locate
@@ -77,6 +78,7 @@ class Token:
 
     site: _SiteRecord
     step: int
+    look: Look
 
 
 class ModelRecords:
@@ -101,7 +103,7 @@ class ModelRecords:
 
     # During a forward -------------------------------------------------------------------------------------------
 
-    def before(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], step: int) -> Token | None:
+    def before(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], step: int, look: Look) -> Token | None:
         """Decide whether a call is a training call of a model's, and which site it is."""
         tensor = args[0] if args else kwargs.get("input")
         # Anything but a plain tensor is a tracer's stand-in.
@@ -134,9 +136,13 @@ class ModelRecords:
             kind = "module" if _is_activation(place.owner) else "function"
             site = self._add_site(model, place.owner, call, activation, kind, place.source, tensor)
             model.sites[(key, call)] = site
+            # What is met for the first time is counted, so that no site is known by glances alone.
+            look = Look.COUNT
+        if look is Look.GLANCE:
+            return Token(site, step, look)
         if site.axis is not None and tensor.ndim and tensor.shape[site.axis] == site.counters.units:
             site.counters.observe_input(tensor, site.axis)
-        return Token(site, step)
+        return Token(site, step, look)
 
     def _meet(self, root: nn.Module) -> _ModelRecord:
         base = type(root).__name__
@@ -208,6 +214,9 @@ class ModelRecords:
         """Count what came out."""
         site, step = token.site, token.step
         values = output.detach()
+        if token.look is Look.GLANCE:
+            _glance(site, values, step)
+            return
         samples = values.shape[0] if values.ndim else 1
         if site.axis is None:
             high, low, counted = site.counters.observe(values.reshape(-1, 1), -1, step)
@@ -368,6 +377,28 @@ def _numbers(by_step: dict[int, Tensor], steps: list[int]) -> FloatArray:
     return values
 
 
+def _glance(site: _SiteRecord, values: Tensor, step: int) -> None:
+    """See whether units fire, and nothing else."""
+    if site.axis is None:
+        site.counters.glance(values.reshape(-1, 1), -1, step)
+    elif values.ndim and values.shape[site.axis] == site.counters.units:
+        site.counters.glance(values, site.axis, step)
+    else:
+        return
+    if values.numel() and (not site.steps or site.steps[-1] != step):
+        site.steps.append(step)
+
+
+def _first_bad(site: _SiteRecord, glanced: int | None) -> int | None:
+    """The first observed step at which the output held NaN or an infinity."""
+    if not site.extremes:
+        return glanced
+    extremes = torch.stack([torch.stack([high, low]).float() for _, high, low in site.extremes]).cpu().numpy()
+    bad = np.flatnonzero(~np.isfinite(extremes).all(axis=1))
+    found = [] if glanced is None else [glanced]
+    return min([*found, *(site.extremes[index][0] for index in bad[:1])], default=None)
+
+
 def _bias_of(site: _SiteRecord) -> FloatArray | None:
     bias = site.bias() if site.bias is not None else None
     # A sharded bias has no whole to read without a collective.
@@ -380,11 +411,6 @@ def _bias_of(site: _SiteRecord) -> FloatArray | None:
 def _read_site(site: _SiteRecord) -> SiteWindow:
     counts = site.counters.read()
     steps = list(site.steps)
-    extremes = torch.stack([torch.stack([high, low]).float() for _, high, low in site.extremes]).cpu().numpy()
-    bad = ~np.isfinite(extremes).all(axis=1)
-    silent: dict[int, bool] = {}
-    for (step, _, _), highest in zip(site.extremes, extremes[:, 0], strict=True):
-        silent[step] = silent.get(step, True) and bool(highest <= site.counters.threshold)
     norms = {
         step: torch.stack([square.double() for square in gradient.squares]).sum().div(gradient.samples).sqrt()
         for step, gradient in site.gradients.items()
@@ -401,6 +427,7 @@ def _read_site(site: _SiteRecord) -> SiteWindow:
         site=site.index,
         steps=np.array(steps, np.int64),
         visits=site.visits,
+        seen=counts.seen if known else site.visits,
         fired=per_unit(counts.fired),
         mean=per_unit(counts.mean),
         mean_abs=per_unit(counts.mean_abs),
@@ -413,6 +440,5 @@ def _read_site(site: _SiteRecord) -> SiteWindow:
         update=_numbers(site.updates, steps),
         pre_mean=counts.pre_mean if known else None,
         bias=_bias_of(site),
-        nonfinite_step=next((step for (step, _, _), wrong in zip(site.extremes, bad, strict=True) if wrong), None),
-        all_silent_steps=sum(silent.values()),
+        nonfinite_step=_first_bad(site, counts.bad_glance),
     )

@@ -18,12 +18,14 @@ from torch.optim import Optimizer
 
 from rectifier.monitor.models import ModelRecords, Token
 from rectifier.monitor.samples import DistinctSamples
-from rectifier.monitor.schedule import Schedule
+from rectifier.monitor.schedule import Look, Schedule
 from rectifier.monitor.sinks import Sink
 from rectifier.records import FloatArray, Series, Snapshot, Unseen, Writer
 from rectifier.sites import functions, training, unobserved_activations
 
 _SECONDS_BETWEEN_WRITES = 1.0
+# Where steps are rarely observed, a killed run must still not be far behind.
+_MOST_SECONDS_BETWEEN_WRITES = 4.0
 _WINDOW_GROWTH = 1.1
 _FIRST_WINDOWS = 4
 # Looking through the autograd graph for what was missed is done at the first backward passes only.
@@ -62,6 +64,7 @@ class Monitor:
         self, sink: Sink, *, budget: float = 0.01, every: int | None = None, model: nn.Module | None = None
     ) -> None:
         self.armed = False
+        self._look = Look.AWAY
         self._sink = sink
         self._schedule = Schedule(budget, every)
         self._models = ModelRecords(sink, model)
@@ -96,7 +99,7 @@ class Monitor:
         """Begin to observe; the step that comes next is step 0."""
         _live.append(self)
         self._undo = [functions.observe(self), training.listen(self)]
-        self._arm(self._schedule.observes(self._step))
+        self._arm(self._schedule.look(self._step))
 
     def stop(self) -> None:
         """Take every interception away and hand the sink what is left; a second call does nothing."""
@@ -126,7 +129,7 @@ class Monitor:
         began = time.perf_counter()
         if os.getpid() != self._pid:
             self._begin_in_fork()
-        token: Token | None = self._guarded(self._models.before, name, args, kwargs, self._step)
+        token: Token | None = self._guarded(self._models.before, name, args, kwargs, self._step, self._look)
         if self._began is None and token is not None:
             self._began = began
         self._schedule.watching_seconds += time.perf_counter() - began
@@ -147,7 +150,7 @@ class Monitor:
 
     def on_step_start(self, optimizer: Optimizer) -> None:
         """An optimizer is about to change the weights."""
-        if self.armed:
+        if self._look is Look.COUNT:
             began = time.perf_counter()
             self._guarded(self._models.remember_weights)
             self._schedule.watching_seconds += time.perf_counter() - began
@@ -178,17 +181,20 @@ class Monitor:
             return None
 
     def _take_away(self) -> None:
-        self._arm(False)
+        self._arm(Look.AWAY)
         while self._undo:
             self._undo.pop()()
         self._models.forget_step()
 
-    def _arm(self, armed: bool) -> None:
-        self.armed = armed
-        functions.refresh()
+    def _arm(self, look: Look) -> None:
+        self._look = look
+        armed = look is not Look.AWAY
+        if armed != self.armed:
+            self.armed = armed
+            functions.refresh()
 
     def _note_loss(self, loss: Tensor, unscaled: Tensor) -> None:
-        if self.armed and self._models.nodes:
+        if self._look is Look.COUNT and self._models.nodes:
             for unseen in unobserved_activations(loss, self._models.nodes):
                 if unseen not in self._unseen:
                     self._unseen.add(unseen)
@@ -223,7 +229,7 @@ class Monitor:
         if os.getpid() != self._pid:
             self._begin_in_fork()
         self._steps_taken = True
-        if self.armed:
+        if self._look is Look.COUNT:
             self._models.compare_weights(self._step)
         if not self._is_clock(optimizer):
             return
@@ -235,16 +241,17 @@ class Monitor:
         if self.armed:
             self._models.end_step(step)
             self._schedule.watching_seconds += self._models.take_hook_seconds()
-            self._schedule.spent(self._step, now - self._began)
-        if self._models.sites and self.armed:
-            if step >= self._window_end:
+            self._schedule.spent(self._look, self._step, now - self._began)
+        look = self._schedule.look(self._step)
+        if self._models.sites:
+            patience = _SECONDS_BETWEEN_WRITES if self.armed else _MOST_SECONDS_BETWEEN_WRITES
+            # A window begins with a step at which everything is counted, so that none holds glances alone.
+            if look is Look.COUNT and step >= self._window_end:
                 self._write(finished=True)
                 self._window_end = max(step + _FIRST_WINDOWS, int(step * _WINDOW_GROWTH))
-            elif now - self._last_write > _SECONDS_BETWEEN_WRITES:
+            elif now - self._last_write > patience:
                 self._write(finished=False)
-        armed = self._schedule.observes(self._step)
-        if armed != self.armed:
-            self._arm(armed)
+        self._arm(look)
 
     def _begin_in_fork(self) -> None:
         """A forked child that trains by itself writes for itself, from its own first forward on."""

@@ -1,6 +1,7 @@
-"""Which training steps are observed. A budget may thin them out, never add any."""
+"""Which training steps are observed, and how closely. A budget may thin them out, never add any."""
 
 import math
+from enum import IntEnum
 
 from rectifier.records import Cost
 
@@ -11,51 +12,75 @@ _ALLOWANCE_SECONDS = 0.05
 _LONGEST_INTERVAL = 1 << 20
 
 
-class Schedule:
-    """Observes every `interval`-th step; the interval doubles while watching costs more than its budget.
+class Look(IntEnum):
+    """How closely a step is observed: not at all, whether units fire, everything."""
 
-    It doubles when the whole has cost too much *and* an observed step costs more than the steps since the one before
-    allow; the second keeps it from overshooting while an early expense is being paid off.
+    AWAY = 0
+    GLANCE = 1
+    COUNT = 2
+
+
+class Schedule:
+    """Counts everything at every `count_interval`-th step, and glances at every `interval`-th whether units fire.
+
+    A glance costs a fraction of a count, and is all that the evidence of death needs. While watching costs more than
+    its budget, the interval of whichever of the two costs more per step doubles.
+
+    It doubles when the whole has cost too much *and* what is observed now costs more per step than the budget allows;
+    the second keeps it from overshooting while an early expense is being paid off.
 
     Intervals are powers of two and count from step 0, so the steps of a slower rank or arm are among those of a
     faster one.
 
     Args:
         budget: Largest share of the training time to spend on watching.
-        every: Observe every so many steps whatever it costs, instead of keeping a budget.
+        every: Count at every so many steps whatever it costs, instead of keeping a budget.
     """
 
     def __init__(self, budget: float = 0.01, every: int | None = None) -> None:
         self._budget = budget
         self._fixed = every is not None
-        self.interval = every or 1
+        self.interval = self.count_interval = every or 1
         self.watching_seconds = 0.0
-        self.observed_steps = 0
+        self.observed_steps = self.counted_steps = 0
         self._accounted_seconds = 0.0
-        self._seconds_per_observation = 0.0
+        self._seconds = {Look.GLANCE: 0.0, Look.COUNT: 0.0}
+        self._seen = {Look.GLANCE: 0, Look.COUNT: 0}
 
-    def observes(self, step: int) -> bool:
-        """Whether this step is to be observed."""
-        return step % self.interval == 0
+    def look(self, step: int) -> Look:
+        """How closely this step is to be observed."""
+        if step % self.interval:
+            return Look.AWAY
+        return Look.GLANCE if step % self.count_interval else Look.COUNT
 
-    def spent(self, steps: int, training_seconds: float) -> None:
-        """Take note of an observed step that has ended, and lengthen the interval when it was too dear.
+    def spent(self, look: Look, steps: int, training_seconds: float) -> None:
+        """Take note of an observed step that has ended, and lengthen an interval when it was too dear.
 
         Args:
+            look: How it was observed.
             steps: Training steps so far.
             training_seconds: How long they took.
         """
         self.observed_steps += 1
+        self.counted_steps += look is Look.COUNT
         latest = self.watching_seconds - self._accounted_seconds
         self._accounted_seconds = self.watching_seconds
-        # Half old, half new: one slow write does not decide, a lasting cost does.
-        self._seconds_per_observation = (self._seconds_per_observation + latest) / 2 if self.observed_steps > 1 else 0.0
+        # The first of a kind is no measure. After it, half old and half new: a slow write does not decide, a lasting
+        # cost does.
+        self._seconds[look] = (self._seconds[look] + latest) / 2 if self._seen[look] else 0.0
+        self._seen[look] += 1
         allowed = self._budget * training_seconds + _ALLOWANCE_SECONDS * math.log2(1 + steps)
-        # The same, per step, here: its derivative.
+        if self._fixed or self.watching_seconds <= allowed:
+            return
+        counting = self._seconds[Look.COUNT] / self.count_interval
+        glancing = self._seconds[Look.GLANCE] * (1 / self.interval - 1 / self.count_interval)
+        # What is allowed per step, here: the derivative of `allowed`.
         per_step = self._budget * training_seconds / max(steps, 1) + _ALLOWANCE_SECONDS / (math.log(2) * (1 + steps))
-        too_dear = self._seconds_per_observation > self.interval * per_step
-        lengthen = self.watching_seconds > allowed and too_dear and self.interval < _LONGEST_INTERVAL
-        if lengthen and not self._fixed:
+        if counting + glancing <= per_step or self.count_interval >= _LONGEST_INTERVAL:
+            return
+        if counting >= glancing or self.count_interval == self.interval:
+            self.count_interval *= 2
+        else:
             self.interval *= 2
 
     def cost(self, steps: int, training_seconds: float) -> Cost:
@@ -64,6 +89,8 @@ class Schedule:
             watching_seconds=self.watching_seconds,
             training_seconds=training_seconds,
             observed_steps=self.observed_steps,
+            counted_steps=self.counted_steps,
             steps=steps,
             interval=self.interval,
+            count_interval=self.count_interval,
         )

@@ -9,14 +9,16 @@ from rectifier.records.codec import FloatArray, IntArray
 class SiteWindow:
     """One site's counters over one window of observed training steps.
 
-    `U` is the number of units (0 where the unit axis is unknown), `K` the number of observed steps in the window.
+    `U` is the number of units (0 where the unit axis is unknown), `K` the number of observed steps in the window. At
+    some of them everything was counted; at the others there was a glance, which tells whether units fired.
     A unit *fires* on a sample when its pre-activation is above 0 at any position (seen in the output: h > f(0)).
 
     Attributes:
         site: Index into the process's sites.
         steps: (K,) the observed steps, counted from 0 in optimizer steps.
         visits: Samples counted in this window; the same sample seen twice counts twice.
-        fired: (U,) samples of this window on which the unit fired.
+        seen: Samples of all observed steps of this window, those of glances included.
+        fired: (U,) counted samples of this window on which the unit fired.
         mean: (U,) mean of the output over samples and positions.
         mean_abs: (U,) mean of its absolute value.
         highest: (U,) largest output in the window.
@@ -25,17 +27,17 @@ class SiteWindow:
         silent_visits: (U,) samples seen since the unit last fired, over all windows so far.
         silent_distinct: (U,) how many of those are distinct; None where the inputs could not be told apart.
         delta: (K,) norm of ∂L/∂z per sample, over all units and positions, root mean square over the batch;
-            NaN where no gradient came.
-        update: (K,) ‖Δw‖/‖w‖ of the weight that feeds the site, NaN where unknown.
+            NaN where no gradient came, or at a glance.
+        update: (K,) ‖Δw‖/‖w‖ of the weight that feeds the site, NaN where unknown, or at a glance.
         pre_mean: (U,) mean of the pre-activation z over samples and positions; None where it was not counted.
         bias: (U,) the bias that is part of z, at the end of the window; None where the layer has none.
         nonfinite_step: First observed step of this window at which the output held NaN or an infinity.
-        all_silent_steps: Observed steps of this window at which no unit fired on any sample.
     """
 
     site: int
     steps: IntArray
     visits: int
+    seen: int
     fired: IntArray
     mean: FloatArray
     mean_abs: FloatArray
@@ -49,7 +51,6 @@ class SiteWindow:
     pre_mean: FloatArray | None = None
     bias: FloatArray | None = None
     nonfinite_step: int | None = None
-    all_silent_steps: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -68,16 +69,20 @@ class Cost:
         watching_seconds: Time spent in our own code, reading and writing included. Work that it queues on an
             accelerator is not in it.
         training_seconds: Time from the first optimizer step to the last one, everything included.
-        observed_steps: Optimizer steps whose forward was counted.
+        observed_steps: Optimizer steps at whose forward it was seen whether units fire.
+        counted_steps: Those among them at which everything was counted.
         steps: All optimizer steps.
         interval: Every how many steps one is observed now; a death's step is known to within this.
+        count_interval: Every how many steps everything is counted now.
     """
 
     watching_seconds: float
     training_seconds: float
     observed_steps: int
+    counted_steps: int
     steps: int
     interval: int
+    count_interval: int
 
     @property
     def watching_fraction(self) -> float:

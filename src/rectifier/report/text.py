@@ -186,7 +186,7 @@ def _print_coverage(process: Process, console: Console) -> None:
         return
     last = process.snapshots[-1]
     cost = last.cost
-    visits = sum(window.visits for snapshot in process.snapshots for window in snapshot.windows if window.site == 0)
+    visits = sum(window.seen for snapshot in process.snapshots for window in snapshot.windows if window.site == 0)
     samples = f"{visits:,} samples" if last.distinct_samples is None else (
         f"{visits:,} samples ({last.distinct_samples:,} distinct)"
     )  # fmt: skip
@@ -194,7 +194,8 @@ def _print_coverage(process: Process, console: Console) -> None:
     short = " Most of that is its start: the longer the training, the less it weighs." if _is_start(cost) else ""
     say(
         console,
-        f"Observed {cost.observed_steps:,} of {cost.steps:,} steps ({_every(cost.interval)} at the end), {samples}. "
+        f"Observed {cost.observed_steps:,} of {cost.steps:,} steps ({_every(cost.interval)} at the end), {samples}; "
+        f"counted in full at {cost.counted_steps:,}. "
         f"Watching took {cost.watching_seconds:.2f} s, {cost.watching_fraction:.1%} of the training "
         f"(host clock).{short}",
     )

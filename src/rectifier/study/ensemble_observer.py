@@ -38,7 +38,6 @@ class _Window:
     pre_mean: FloatArray
     bias: FloatArray
     nonfinite_step: IntArray
-    all_silent_steps: IntArray
     observed_steps: int
     watching_seconds: float
     visits_so_far: int
@@ -85,7 +84,6 @@ class EnsembleObserver:
         self._update: list[Tensor] = []
         self._pre_sum = torch.zeros(members, layers, width, dtype=torch.float64)
         self._samples_in_window = 0
-        self._alive: dict[int, Tensor] = {}
         self._nonfinite = np.full((members, layers), -1, np.int64)
 
     def see_step(
@@ -140,8 +138,6 @@ class EnsembleObserver:
         self._clock_steps.append(step)
         self._visits += values.shape[2]
         self._fired_now = (values.amax(2) > self._threshold).permute(1, 0, 2)  # (S, L, U)
-        alive = self._fired_now.any(2)
-        self._alive[step] = self._alive[step] | alive if step in self._alive else alive
         if not (math.isfinite(high) and math.isfinite(low)):
             finite = values.isfinite().all(3).all(2).T.numpy()
             self._nonfinite = np.where((self._nonfinite < 0) & ~finite, step, self._nonfinite)
@@ -177,7 +173,6 @@ class EnsembleObserver:
                 pre_mean=(self._pre_sum / max(self._samples_in_window, 1)).numpy(),
                 bias=torch.stack([bias.detach()[:, 0] for bias in biases], 1).double().numpy(),
                 nonfinite_step=self._nonfinite,
-                all_silent_steps=(~torch.stack(list(self._alive.values()))).sum(0).numpy(),
                 observed_steps=self._observed_steps,
                 watching_seconds=self._watching,
                 visits_so_far=self._visits,
@@ -258,6 +253,7 @@ class EnsembleObserver:
                 site=layer,
                 steps=window.steps,
                 visits=counts.visits,
+                seen=counts.visits,
                 last_fired=window.last_fired[member, layer],
                 silent_distinct=window.silent_distinct[member, layer],
                 delta=window.delta[member, layer],
@@ -265,7 +261,6 @@ class EnsembleObserver:
                 pre_mean=window.pre_mean[member, layer],
                 bias=window.bias[member, layer],
                 nonfinite_step=_step_or_none(window.nonfinite_step[member, layer]),
-                all_silent_steps=int(window.all_silent_steps[member, layer]),
                 **{name: values[layer] for name, values in rows.items()},
             )
             for layer in range(self._shape[1])
@@ -275,8 +270,10 @@ class EnsembleObserver:
             watching_seconds=window.watching_seconds / members,
             training_seconds=window.seconds / members,
             observed_steps=window.observed_steps,
+            counted_steps=window.observed_steps,
             steps=window.step + 1,
             interval=self._interval(),
+            count_interval=self._interval(),
         )
         return Snapshot(
             step=window.step,
