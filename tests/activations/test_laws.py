@@ -1,13 +1,17 @@
 """One battery for the whole family, on the small path and on ours; and the proof that each law can fail."""
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 import rectifier.functional as rf
 from rectifier.activations import functional
-from tests.activations.laws import LAWS
+from tests.activations.laws import LAWS, both, close, draw, incoming
 from tests.activations.members import MEMBERS, OWN, Member
 
 OUT_OF_PLACE = [name for name in LAWS if name != "in_place_is_torchs_in_place"]
@@ -65,6 +69,46 @@ def test_our_own_backward_obeys(law, member):
 @pytest.mark.parametrize("member", [member for member in MEMBERS if member.inplace], ids=str)
 def test_in_place_is_torchs(member):
     LAWS["in_place_is_torchs_in_place"](member.inplace, member)
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(shape=st.lists(st.integers(0, 9), max_size=4), data=st.data())
+@pytest.mark.usefixtures("ours_at_every_size")
+@pytest.mark.parametrize("member", WRITTEN_HERE, ids=str)
+def test_any_shape_layout_and_value(member, shape, data):
+    values = st.floats(-30, 30, width=32).map(lambda x: 0.0 if abs(x) < 1e-6 else x)
+    size = math.prod(shape)
+    flat = torch.tensor(data.draw(st.lists(values, min_size=size, max_size=size)), dtype=torch.float64)
+    order = data.draw(st.permutations(range(len(shape))))
+    z = flat.reshape([shape[i] for i in order]).permute([order.index(i) for i in range(len(shape))])
+    delta = incoming(z)
+    value, gradient = both(member.ours, z, delta)
+    right, right_gradient = both(member.theirs, z, delta)
+    assert value.stride() == right.stride()
+    torch.testing.assert_close(value, right, rtol=0, atol=0)
+    torch.testing.assert_close(gradient, right_gradient, rtol=1e-6, atol=1e-12)
+
+
+@pytest.mark.parametrize("member", OWN, ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_at_real_sizes_as_at_small_ones(member, dtype):
+    """Nothing is patched here: 150,000 elements, more than one thread, an uneven rest."""
+    z = draw(3_000, 50, dtype=dtype)
+    for given_, right in zip(both(member.ours, z), both(member.theirs, z), strict=True):
+        close(given_, right, member)
+
+
+@pytest.mark.usefixtures("ours_at_every_size")
+@pytest.mark.parametrize("member", OWN, ids=str)
+def test_a_tensor_that_escaped_from_a_transform_is_torchs_affair(member):
+    escaped = []
+
+    def leak(x):
+        escaped.append(x)
+        return x.sum()
+
+    torch.func.grad(leak)(draw(7))
+    assert torch.equal(member.ours(escaped[0]).detach() * 1, member.theirs(escaped[0]).detach() * 1)
 
 
 # --- each law can fail -----------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """What is kept for backward, and what a training step holds at its peak, counted in bytes."""
 
+import json
 import os
 import subprocess
 import sys
@@ -81,56 +82,69 @@ def test_a_function_that_keeps_its_input_would_be_caught():
     assert kept_bytes(Keeps(), 4_096, 64) > kept_bytes(nn.ReLU(), 4_096, 64)
 
 
-PEAK = """
-import torch
+PEAKS = """
+import json, torch
 from torch import nn
 import rectifier.nn as rn
+
 torch.set_num_threads(1)
-act = {act}
-model = nn.Sequential(*(part for _ in range(8) for part in (nn.Linear(64, 64), act)))
-model(torch.randn(8, 64)).sum().backward()
-x = torch.randn(1 << 14, 64)
-# ru_maxrss would be that of the process that started this one.
-peak = lambda: int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0])
-open("/proc/self/clear_refs", "w").write("5")
-before = peak()
-model(x).sum().backward()
-print(peak() - before)
+
+
+def peak():  # ru_maxrss would be that of the process that started this one
+    return int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0])
+
+
+def needed(step):
+    step()  # the first time loads code
+    open("/proc/self/clear_refs", "w").write("5")
+    before = peak()
+    step()
+    return peak() - before
+
+
+def train(act):
+    model = nn.Sequential(*(part for _ in range(8) for part in (nn.Linear(64, 64), act)))
+    x = torch.randn(1 << 14, 64)
+    return lambda: model(x).sum().backward()
+
+
+def backward(act):
+    x = torch.randn(1 << 17, 64, requires_grad=True)
+    h = act(x)
+    delta = h.detach()
+    return lambda: torch.autograd.grad(h, (x, act.weight), delta, retain_graph=True)
+
+
+stacks = {f"{lib.__name__}.{name}": needed(train(getattr(lib, name)())) for lib, name in (
+    (nn, "ReLU"), (rn, "LeakyReLU"), (nn, "LeakyReLU"), (rn, "ELU"), (nn, "ELU"))}
+prelus = {lib.__name__: needed(backward(lib.PReLU())) for lib in (rn, nn)}
+print(json.dumps([stacks, prelus]))
 """
 
 
-def peak_kib(code: str) -> int:
+@pytest.fixture(scope="module")
+def peaks():
     """In KiB. Glibc cannot give a freed block of up to 32 MiB to the next request of that size and alignment, so that
-    the process stays as large as if nothing had been freed; blocks of their own show what the step really holds.
+    a process stays as large as if nothing had been freed; blocks of their own show what a step really holds.
     """
+    if sys.platform != "linux":
+        pytest.skip("reads /proc")
     environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}
-    command = [sys.executable, "-c", code]
-    return int(subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout)
+    done = subprocess.run([sys.executable, "-c", PEAKS], check=True, capture_output=True, text=True, env=environment)
+    return json.loads(done.stdout)
 
 
-LINUX = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-
-
-@LINUX
 @pytest.mark.parametrize("name", ["LeakyReLU", "ELU"])
-def test_the_process_peaks_no_higher_than_with_relu(name):
+def test_the_process_peaks_no_higher_than_with_relu(peaks, name):
     """8 layers of 4 MiB: torch's form keeps 7 tensors more."""
-    relu, ours, theirs = (peak_kib(PEAK.format(act=act)) for act in ("nn.ReLU()", f"rn.{name}()", f"nn.{name}()"))
+    relu, ours, theirs = (peaks[0][act] for act in ("torch.nn.ReLU", f"rectifier.nn.{name}", f"torch.nn.{name}"))
     layer = 4 << 10
     assert relu > 6 * layer, "the step is seen at all"
     assert ours <= relu + 1.5 * layer
     assert theirs >= ours + 5 * layer
 
 
-@LINUX
-def test_the_backward_of_prelu_needs_no_memory_beside_its_result():
-    code = PEAK.replace(
-        "x = torch.randn(1 << 14, 64)",
-        "x = torch.randn(1 << 17, 64); h = act(x.requires_grad_()); d = h.detach()\n"
-        "torch.autograd.grad(h, (x, act.weight), d, retain_graph=True)  # the first time loads code",
-    )
-    code = code.replace("model(x).sum().backward()\nprint", "torch.autograd.grad(h, (x, act.weight), d)\nprint")
-    peaks = [peak_kib(code.format(act=act)) for act in ("rn.PReLU()", "nn.PReLU()")]
+def test_the_backward_of_prelu_needs_no_memory_beside_its_result(peaks):
     one = 32 << 10
-    assert peaks[0] <= 1.3 * one, "the gradient of the input, and little more"
-    assert peaks[1] >= 1.8 * one, "torch's has that of the slopes too"
+    assert peaks[1]["rectifier.nn"] <= 1.3 * one, "the gradient of the input, and little more"
+    assert peaks[1]["torch.nn"] >= 1.8 * one, "torch's has that of the slopes too"
