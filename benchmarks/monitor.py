@@ -1,8 +1,8 @@
 """What watching costs: the same training steps with and without it, interleaved in one run, ratios last.
 
 Every workload is trained in turns of a few steps: plain, plain again (A/A: the noise), watched as by default, and with
-the hooks that people write today. Ratios are medians over turns of (time of a turn / time of the plain turn next to it), with
-a 95 % interval from the bootstrap.
+the hooks that people write today. Ratios are medians over turns of (time of a turn / time of the plain turn next to
+it), with a 95 % interval from the bootstrap.
 
     python benchmarks/monitor.py [--seconds 20] [--threads 2]
 """
@@ -11,6 +11,7 @@ import argparse
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, contextmanager
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -48,7 +49,7 @@ class Transformer(nn.Module):
 
 def mlp(width: int, depth: int, inputs: int) -> nn.Sequential:
     sizes = [inputs, *[width] * depth]
-    layers = [part for a, b in zip(sizes, sizes[1:], strict=False) for part in (nn.Linear(a, b), nn.ReLU())]
+    layers = [part for a, b in pairwise(sizes) for part in (nn.Linear(a, b), nn.ReLU())]
     return nn.Sequential(*layers, nn.Linear(width, 10))
 
 
