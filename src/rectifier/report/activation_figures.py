@@ -7,7 +7,25 @@ from rectifier.catalogue import Choice
 from rectifier.report.drawing import BLUE, ORANGE, plain
 
 _REACH = 5.0
-_JUMP = 1e-3
+_STEEPEST = 20.0  # what rises faster than this from one point to the next is a jump
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<link rel="icon" href="data:,">
+<title>{title}</title>
+<style>body {{ margin: 1rem; font-family: sans-serif }}</style>
+</head>
+<body>
+<main>
+{chart}
+<p>{words}</p>
+</main>
+</body>
+</html>
+"""
 
 
 def activation_figure(choice: Choice) -> go.Figure:
@@ -29,7 +47,8 @@ def activation_figure(choice: Choice) -> go.Figure:
     figure = go.Figure()
     lines = (("f(z)", row.formula, choice.value(z), BLUE), ("f′(z)", row.derivative, choice.derivative(z), ORANGE))
     for name, formula, values, colour in lines:
-        broken = np.flatnonzero(np.abs(np.diff(values)) > 20 * _REACH / 1_000 * max(1, np.abs(values).max() / _REACH))
+        steepness = np.abs(np.diff(values)) / np.diff(z)
+        broken = np.flatnonzero(steepness > _STEEPEST * max(1, np.abs(values).max() / _REACH))
         gapped = np.insert(values, broken + 1, np.nan)
         figure.add_scatter(
             x=np.insert(z, broken + 1, z[broken]).tolist(),
@@ -41,7 +60,10 @@ def activation_figure(choice: Choice) -> go.Figure:
     said = f"f(z) = {row.formula}<br>f′(z) = {row.derivative}<br>f′(z) is 0: {row.flat}; gain {choice.gain:.4g}"
     title = {"text": f"<b>{plain(choice.spec)}</b>", "subtitle": {"text": _escaped(said)}}
     figure.update_layout(
-        title=title, margin={"t": 150}, legend={"orientation": "h", "y": -0.12}, template="simple_white"
+        title=title,
+        margin={"t": 150, "l": 50, "r": 20},
+        legend={"orientation": "h", "x": 1, "xanchor": "right", "y": 1, "yanchor": "bottom"},
+        template="simple_white",
     )
     figure.update_xaxes(title="pre-activation z", zeroline=True, zerolinecolor="#ccc")
     figure.update_yaxes(zeroline=True, zerolinecolor="#ccc")
@@ -63,16 +85,13 @@ def activation_page(choice: Choice) -> str:
         True
     """
     chart: str = activation_figure(choice).to_html(
-        full_html=False, include_plotlyjs=True, default_height="90vh", config={"displaylogo": False}
+        full_html=False,
+        include_plotlyjs=True,
+        default_height="90vh",
+        config={"displayModeBar": False, "responsive": True},
     )
-    title = f"{choice.spec} · Rectifier"
     words = f"f(z) = {choice.activation.formula}; f′(z) = {choice.activation.derivative}"
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n<link rel="icon" href="data:,">\n'
-        f"<title>{plain(title)}</title>\n</head>\n<body>\n<main>\n{chart}\n<p>{plain(words)}</p>\n</main>\n"
-        "</body>\n</html>\n"
-    )
+    return _PAGE.format(title=plain(f"{choice.spec} · Rectifier"), chart=chart, words=plain(words))
 
 
 def _escaped(text: str) -> str:
