@@ -14,7 +14,10 @@ MARKS = ".cartesianlayer :is(.trace path, .barlayer path, .heatmaplayer image)"
 DRAWN = """
 [...document.querySelectorAll(".js-plotly-plot")].map((frame) => {
   const { width, height } = frame.querySelector(".main-svg").getBoundingClientRect();
-  return { id: frame.id, width, height, traces: frame.data.length, marks: frame.querySelectorAll("MARKS").length };
+  const bare = ["x", "y"].filter((axis) => frame._fullLayout[`${axis}axis`].showticklabels
+    && frame.querySelectorAll(`.${axis}tick text`).length < 2);
+  const marks = frame.querySelectorAll("MARKS").length;
+  return { id: frame.id, width, height, bare, traces: frame.data.length, marks };
 })
 """.replace("MARKS", MARKS)
 
@@ -42,6 +45,7 @@ def check_drawn(tab, width):
         assert chart["height"] > 60
         assert chart["traces"] > 0
         assert chart["marks"] > 0
+        assert chart["bare"] == [], f"an axis of {chart['id']} has no numbers"
     assert tab.js("document.documentElement.scrollWidth") <= width
 
 

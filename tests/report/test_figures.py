@@ -66,7 +66,10 @@ def test_histogram_of_firing_rates(process):
             bins[min(19, math.floor(rate * 20))] += 1
     assert list(others.y) == bins
     assert sum(bins) + 43 == 13 + 32 + 32 + 11 + 7
-    assert "95 units in 5 layers; 43 of them fired on no sample of the last window (490 samples)." in figure.layout.meta
+    assert (
+        "95 units in 5 layers; 43 of them fired on no sample of the last window (490 counted samples)."
+        in figure.layout.meta
+    )
 
 
 def test_gradient_over_depth(process):
@@ -139,7 +142,7 @@ def test_unit_maps(process, diagnosis, names):
             wanted = [s.windows[row].fired[unit] / s.windows[row].visits for s in process.snapshots]
             assert list(cells) == pytest.approx(wanted, abs=1e-4)
         silent = int((process.snapshots[-1].windows[row].fired == 0).sum())
-        assert f"{silent} silent in the last window (490 samples)." in maps[name].layout.meta
+        assert f"{silent} silent in the last window (490 counted samples)." in maps[name].layout.meta
     with_revival = next(iter(maps.values())).data[0].z
     assert sorted(sum(cells) for cells in with_revival) == pytest.approx([sum(cells) for cells in with_revival], abs=5)
 
@@ -147,12 +150,29 @@ def test_unit_maps(process, diagnosis, names):
 def test_a_unit_that_fired_once_in_a_million_is_not_drawn_silent():
     process = make_process((5,), windows=1)
     window = process.snapshots[0].windows[0]
-    rare = replace(window, visits=1_000_000, fired=np.array([1, 0, 500_000, 7, 9]))
+    rare = replace(
+        window, visits=1_000_000, fired=np.array([1, 0, 500_000, 7, 9]), last_fired=np.array([0, -1, 0, 0, 0])
+    )
     (heat,) = figures._unit_map([rare]).data
     drawn = {label: cells[0] for label, cells in zip(heat.y, heat.z, strict=True)}
     border = heat.colorscale[2][0]
     assert drawn["unit 1"] == 0
     assert all(drawn[f"unit {unit}"] > border for unit in (0, 2, 3, 4))
+
+
+def test_a_unit_that_fired_at_a_glance_only_is_not_called_silent():
+    process = make_process((5,), windows=1)
+    snapshot = process.snapshots[0]
+    window = replace(
+        snapshot.windows[0], seen=4_900, fired=np.array([0, 0, 9, 8, 7]), last_fired=np.array([3, -1, 18, 18, 18])
+    )
+    never, _ = figures.firing_histogram(replace(process, snapshots=(replace(snapshot, windows=(window,)),))).data
+    assert list(never.y) == [1]
+    figure = figures._unit_map([window])
+    drawn = {label: cells[0] for label, cells in zip(figure.data[0].y, figure.data[0].z, strict=True)}
+    assert drawn["unit 0"] == pytest.approx(1 / 4_900, abs=1e-4)
+    assert drawn["unit 1"] == 0
+    assert "5 units, 1 silent" in figure.layout.meta
 
 
 def test_long_series_are_averaged_and_say_so():

@@ -1,6 +1,7 @@
 """`rectifier report`: a run or a comparison again, as text, as a page, as JSON."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -9,6 +10,7 @@ from rich.console import Console
 from rectifier.cli.ending import next_commands, print_observed
 from rectifier.diagnosis import diagnose
 from rectifier.errors import UnreadableRun
+from rectifier.records import Comparison, Diagnosis, Run, Series, Trial
 from rectifier.report.machine import comparison_json, run_json
 from rectifier.report.page import comparison_page, run_page
 from rectifier.report.text import print_comparison
@@ -41,7 +43,7 @@ def _report_run(path: Path, page: Path | None, machine: bool) -> None:
     if page is not None:
         _write(page, run_page(run, diagnoses))
     if machine:
-        click.echo(json.dumps(run_json(run, diagnoses), indent=2))
+        click.echo(json.dumps(run_json(run, diagnoses), indent=2, allow_nan=False))
     elif page is None:
         console = Console()
         print_observed(run, console)
@@ -52,11 +54,44 @@ def _report_run(path: Path, page: Path | None, machine: bool) -> None:
 def _report_comparison(path: Path, page: Path | None, machine: bool) -> None:
     comparison = read_study(path)
     if page is not None:
-        _write(page, comparison_page(comparison))
+        curves, example = _closer_look(path if path.is_dir() else path.parent, comparison)
+        _write(page, comparison_page(comparison, example=example, curves=curves))
     if machine:
-        click.echo(json.dumps(comparison_json(comparison), indent=2))
+        click.echo(json.dumps(comparison_json(comparison), indent=2, allow_nan=False))
     elif page is None:
         print_comparison(comparison, Console())
+
+
+def _closer_look(folder: Path, comparison: Comparison) -> tuple[dict[str, list[Series]], tuple[Run, Diagnosis] | None]:
+    """What the trainings' own records add: learning curves, and the training of the baseline that went worst.
+
+    Nothing is missing from the verdict without them: the study's file may have been copied alone.
+    """
+    curves: dict[str, list[Series]] = {}
+    examples = []
+    for trial in comparison.trials:
+        run = _kept(folder, trial)
+        if run is None:
+            continue
+        series = max((p.series(comparison.metric) for p in run.processes), key=lambda s: len(s.steps), default=None)
+        if series is not None and len(series.steps) > 1:
+            curves.setdefault(trial.arm, []).append(series)
+        if trial.arm == comparison.baseline:
+            examples.append((trial.failed is not None, trial.dead_fraction or 0.0, -trial.seed, run))
+    worst = max(examples, key=lambda one: one[:3], default=None)
+    process = next((p for p in worst[3].processes if p.snapshots), None) if worst else None
+    if worst is None or process is None:
+        return curves, None
+    return curves, (replace(worst[3], processes=(process,)), diagnose(process))
+
+
+def _kept(folder: Path, trial: Trial) -> Run | None:
+    if trial.run is None:
+        return None
+    try:
+        return read_run(folder / trial.run)
+    except UnreadableRun:
+        return None
 
 
 def _write(page: Path, html: str) -> None:

@@ -23,6 +23,8 @@ from rectifier.report.drawing import (
 from rectifier.report.words import counted, share, signed
 
 _MOST_SEEDS = 200
+_MOST_POINTS = 150  # of one learning curve, in a small chart among many
+_MOST_RUNS = 25
 _SYMBOLS = {"helped": "circle", "hurt": "diamond"}
 _TINTS = {"helped": GREEN, "hurt": ORANGE}
 
@@ -176,14 +178,16 @@ def learning_curves(curves: Mapping[str, Sequence[Series]], baseline: str) -> li
         runs = [run for run in curves[arm] if len(run.steps)]
         text = f"{counted(len(runs), 'training')}; median at the end {median[-1]:.3g}"
         text += f", of {baseline} {medians[baseline][1][-1]:.3g}." if arm != baseline and baseline in medians else "."
-        shown = [runs[index] for index in thinned(len(runs), 50)]
+        shown = [runs[index] for index in thinned(len(runs), _MOST_RUNS)]
         if len(shown) < len(runs):
-            text += f" {len(shown)} of {len(runs)} trainings are drawn."
+            text += f" {len(shown)} of them are drawn."
+        if max(len(run.steps) for run in runs) > _MOST_POINTS:
+            text += " Points are means of neighbouring steps."
         figure = new_figure(210, text)
         x: list[int | None] = []
         y: list[float | None] = []
         for run in shown:
-            at, values, _ = averaged(run)
+            at, values, _ = averaged(run, _MOST_POINTS)
             x += [*at.tolist(), None]
             y += [*numbers(values), None]
         figure.add_scatter(x=x, y=y, mode="lines", line={"width": 0.7, "color": BLUE}, opacity=0.4, hoverinfo="skip")
@@ -253,5 +257,5 @@ def _median(runs: Sequence[Series]) -> tuple[IntArray, FloatArray] | None:
     if not len(grid):
         return None
     values = np.median([np.interp(grid, run.steps, run.values) for run in runs], axis=0)
-    at, means, _ = averaged(Series(steps=grid, values=values))
+    at, means, _ = averaged(Series(steps=grid, values=values), _MOST_POINTS)
     return at, means

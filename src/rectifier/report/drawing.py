@@ -72,15 +72,15 @@ def thinned(count: int, most: int) -> IntArray:
     return np.unique(np.linspace(0, count - 1, most).round().astype(np.int64))
 
 
-def averaged(series: Series) -> tuple[IntArray, FloatArray, str]:
-    """A series in at most 1,000 points, and a remark: neighbours are averaged, each point stands at its last step."""
+def averaged(series: Series, most: int = MOST_POINTS) -> tuple[IntArray, FloatArray, str]:
+    """A series in few points, and a remark: neighbours are averaged, each point stands at its last step."""
     count = len(series.steps)
-    if count <= MOST_POINTS:
+    if count <= most:
         return series.steps, series.values, ""
-    edges = np.linspace(0, count, MOST_POINTS + 1).astype(np.int64)
+    edges = np.linspace(0, count, most + 1).astype(np.int64)
     with np.errstate(invalid="ignore", over="ignore"):
         values = np.add.reduceat(series.values, edges[:-1]) / np.diff(edges)
-    return series.steps[edges[1:] - 1], values, f" Each point is the mean of about {round(count / MOST_POINTS)} values."
+    return series.steps[edges[1:] - 1], values, f" Each point is the mean of about {round(count / most)} values."
 
 
 def numbers(values: FloatArray) -> list[float | None]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from rectifier.records import Diagnosis, IntArray, Process, SiteWindow
+from rectifier.records import Diagnosis, FloatArray, IntArray, Process, SiteWindow
 from rectifier.report.drawing import (
     BLUE,
     COLOURS,
@@ -30,6 +30,7 @@ _MOST_UNITS = 256
 _MOST_UNIT_MAPS = 6
 _MOST_SERIES = 6
 _MOST_DEATHS = 40
+_DECADES = 300  # over less than this, powers of ten alone would be too few marks on an axis
 _LEAST_RATE = 1e-4  # what a unit that fired at all is drawn with at least: silence is exact
 _FIRING_SCALE = (
     (0.0, "rgba(213,94,0,1)"), (_LEAST_RATE / 2, "rgba(213,94,0,1)"),
@@ -175,7 +176,9 @@ def gradient_flow(process: Process) -> go.Figure | None:
             marker={"symbol": "x", "size": 7, "color": ORANGE}, hovertemplate="‖δ‖ = 0<extra></extra>",
         )  # fmt: skip
     name_rows(figure, [process.sites[site].label for site in picked])
-    figure.update_xaxes(type="log", title="‖∂L/∂z‖ per sample", exponentformat="power", dtick=1)
+    figure.update_xaxes(type="log", title="‖∂L/∂z‖ per sample", exponentformat="power", nticks=5)
+    if positive and max(positive) > _DECADES * min(positive):
+        figure.update_xaxes(dtick=1)
     figure.update_layout(showlegend=True)
     return figure
 
@@ -183,7 +186,7 @@ def gradient_flow(process: Process) -> go.Figure | None:
 def firing_histogram(process: Process) -> go.Figure | None:
     """How many units fire on which share of the samples, in the last window; never is a bar of its own."""
     last = [window for window in _last_windows(process).values() if len(window.fired) and window.visits]
-    rates = [window.fired / window.visits for window in last]
+    rates = [_rates(window) for window in last]
     if not rates:
         return None
     every = np.concatenate(rates)
@@ -225,11 +228,11 @@ def unit_maps(process: Process, diagnosis: Diagnosis, names: Sequence[str]) -> l
 def _unit_map(windows: list[SiteWindow]) -> go.Figure:
     count = len(windows)
     windows = [windows[index] for index in thinned(count, _MOST_WINDOWS)]
-    order = np.argsort(windows[-1].fired, kind="stable")
+    order = np.argsort(_rates(windows[-1]), kind="stable")
     units = order[thinned(len(order), _MOST_UNITS)]
     # The units are picked before anything is stacked: a layer may have a million.
-    rates = np.array([window.fired[units] / window.visits for window in windows]).T
-    silent = int((windows[-1].fired == 0).sum())
+    rates = np.array([_rates(window, units) for window in windows]).T
+    silent = int((_rates(windows[-1]) == 0).sum())
     text = f"{counted(len(order), 'unit')}, {silent:,} silent in the last window ({_samples(windows[-1:])})."
     if len(units) < len(order):
         text += f" {len(units)} of them are drawn."
@@ -265,7 +268,7 @@ def _flow_text(process: Process, sites: Sequence[int], first: dict[int, float], 
         text += f" From the last activation down to the first it is multiplied by {' and by '.join(told)}."
     if told and all(process.sites[site].activation == "relu" for site in sites):
         # E[f'(z)²] = 1/2 under ReLU; He et al. 2015 draw weights of variance 2/fan-in, torch of 1/(3 fan-in).
-        text += " In theory a plain ReLU network begins with 1 per layer after He's initialisation, "
+        text += " In theory a plain, wide ReLU network begins with 1 per layer after He's initialisation, "
         text += f"{(1 / 6) ** 0.5:.2g} after torch's default."
     return text
 
@@ -280,7 +283,7 @@ def _silenced(process: Process, diagnosis: Diagnosis, names: Sequence[str]) -> l
     found = []
     for row, site in enumerate(sites_of_layers(process, diagnosis)):
         history = diagnosis.layers[row].dead_history
-        if site in last and history and history[-1][1] >= 1 and not last[site].fired.any():
+        if site in last and history and history[-1][1] >= 1 and not _rates(last[site]).any():
             found.append((names[row], int(last[site].last_fired.max())))
     return sorted(found, key=lambda one: one[1])
 
@@ -299,13 +302,17 @@ def _edges(ends: IntArray) -> list[float]:
 
 
 def _last_windows(process: Process) -> dict[int, SiteWindow]:
-    last: dict[int, SiteWindow] = {}
-    for snapshot in process.snapshots:
-        for window in snapshot.windows:
-            last[window.site] = window
-    return last
+    """Each site's last window in which anything was counted."""
+    return {window.site: window for snapshot in process.snapshots for window in snapshot.windows if window.visits}
+
+
+def _rates(window: SiteWindow, units: IntArray | slice = slice(None)) -> FloatArray:
+    """The share of counted samples on which each unit fired; one of those seen, where it fired at a glance only."""
+    fired = window.fired[units]
+    glanced = (fired == 0) & (window.last_fired[units] >= window.steps[0])
+    return np.where(glanced, 1 / max(window.seen, 1), fired / window.visits)
 
 
 def _samples(windows: Sequence[SiteWindow]) -> str:
     low, high = (pick(window.visits for window in windows) for pick in (min, max))
-    return counted(high, "sample") if low == high else f"{low:,} to {high:,} samples"
+    return counted(high, "counted sample") if low == high else f"{low:,} to {high:,} counted samples"
