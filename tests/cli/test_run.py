@@ -229,11 +229,10 @@ def test_a_folder_that_cannot_be_written(tmp_path, monkeypatch, capfd):
     assert "(file/runs cannot be written)" in err
     assert read_run(folder_of(err, tmp_path)).outcome.exit_code == 4
     # Nowhere at all: said before the script has done anything.
-    with pytest.raises(SystemExit) as left, monkeypatch.context() as patch:
+    with monkeypatch.context() as patch:
         patch.setattr("tempfile.tempdir", str(tmp_path / "file"))
-        main()
-    err = capfd.readouterr().err
-    assert left.value.code == 1
+        code, err = call(monkeypatch, capfd, "run", "--out", "file/runs", "app.py")
+    assert code == 1
     assert err.startswith("Error: neither file/runs nor a temporary folder can be written: ")
 
 
