@@ -9,6 +9,7 @@ of a turn / time of torch's turn next to it), with a 95 % interval from the boot
 """
 
 import argparse
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -159,6 +160,7 @@ def main() -> None:
         noise, copy, ours = (ratio(times, a, b) for a, b in (("A/A", "torch"), ("ours", "copy"), ("ours", "torch")))
         leaky = ratio(times, "ours", "leaky") if "leaky" in times else None
         misses += missed(cell, ours, noise, leaky)
+        print(f"{cell.name}, {cell.dtype}, {cell.shape}: {ours[0]:.2f} of torch's", file=sys.stderr, flush=True)
         table.add_row(
             cell.name, str(cell.dtype)[6:], str(cell.shape), f"{cell.elements:,}",
             f"{1e3 * np.median(times['torch']):.3f}",
