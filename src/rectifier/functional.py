@@ -12,6 +12,7 @@ from rectifier.activations.functional import hardswish as hardswish
 from rectifier.activations.functional import hardtanh as hardtanh
 from rectifier.activations.functional import hardtanh_ as hardtanh_
 from rectifier.activations.functional import laplace as laplace
+from rectifier.activations.functional import leaky_grad as leaky_grad
 from rectifier.activations.functional import leaky_relu as leaky_relu
 from rectifier.activations.functional import leaky_relu_ as leaky_relu_
 from rectifier.activations.functional import logsigmoid as logsigmoid

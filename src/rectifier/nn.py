@@ -11,6 +11,7 @@ from rectifier.activations.nn import Hardswish as Hardswish
 from rectifier.activations.nn import Hardtanh as Hardtanh
 from rectifier.activations.nn import Identity as Identity
 from rectifier.activations.nn import Laplace as Laplace
+from rectifier.activations.nn import LeakyGradReLU as LeakyGradReLU
 from rectifier.activations.nn import LeakyReLU as LeakyReLU
 from rectifier.activations.nn import LogSigmoid as LogSigmoid
 from rectifier.activations.nn import Mish as Mish

@@ -22,7 +22,7 @@ GRID = np.concatenate([np.linspace(-12, 12, 4_801), [-3, -1.5, -1, -0.5, -0.0, 0
 WITH_PARAMETERS = [
     *ROWS, "leaky_relu:0.3", "leaky_relu:0.0", "leaky_relu:-0.5", "leaky_relu:2.0", "prelu:-0.5", "elu:0.7", "elu:0.0",
     "elu:-1.5", "celu:2.0", "celu:-0.7", "softplus:3.0", "softshrink:1.25", "hardshrink:0.0", "threshold:-0.75",
-    "threshold:1.5",
+    "threshold:1.5", "leaky_grad:0.3", "leaky_grad:0.0",
 ]  # fmt: skip
 
 
@@ -44,7 +44,11 @@ def test_value_and_derivative_are_torchs(spec):
     np.testing.assert_allclose(choice.derivative(GRID), slope, rtol=tolerance, atol=1e-11)
 
 
-@pytest.mark.parametrize("spec", WITH_PARAMETERS)
+# What its backward passes is on purpose not the slope of its value.
+HONEST = [spec for spec in WITH_PARAMETERS if not spec.startswith("leaky_grad")]
+
+
+@pytest.mark.parametrize("spec", HONEST)
 def test_derivative_is_the_slope_of_the_value(spec):
     """By central differences where no kink is near: torch and the table could be wrong together."""
     choice, z, step = parse(spec), np.linspace(-7.9137, 7.9137, 1_001), 1e-6
@@ -53,6 +57,14 @@ def test_derivative_is_the_slope_of_the_value(spec):
     smooth = np.min([np.abs(z - kink) for kink in kinks], axis=0) > 2 * step
     assert smooth.sum() > 990
     np.testing.assert_allclose(choice.derivative(z)[smooth], difference[smooth], atol=1e-8, rtol=1e-6)
+
+
+def test_only_the_leaky_backward_passes_something_else_than_the_slope_of_the_value():
+    assert set(WITH_PARAMETERS) - set(HONEST) == {
+        "leaky_grad", "leaky_grad:0.3", "leaky_grad:0.0"
+    }  # fmt: skip
+    with pytest.raises(AssertionError):
+        test_derivative_is_the_slope_of_the_value("leaky_grad:0.3")
 
 
 WORDS = {
@@ -185,10 +197,11 @@ def test_parameter_and_default_are_torchs(name):
     import inspect
 
     row = CATALOGUE[name]
-    if row.module is None:
-        assert row.parameter is None
+    if row.module is None and row.parameter is None:
         return
-    arguments = inspect.signature(getattr(torch.nn, row.module)).parameters
+    assert (row.module is None) == (name == "leaky_grad")
+    module = getattr(torch.nn, row.module) if row.module else type(module_for(parse(name)))
+    arguments = inspect.signature(module).parameters
     if row.parameter is not None:
         default = arguments[row.parameter].default
         # nn.Threshold has no default; 0 is ReLU.

@@ -18,6 +18,7 @@ from rectifier.errors import CannotSwap
 # The classes that torch does not have.
 _OWN = {
     "relu_squared": nn.ReLUSquared,
+    "leaky_grad": nn.LeakyGradReLU,
     "quick_gelu": nn.QuickGELU,
     "gelu_10": nn.GELU10,
     "laplace": nn.Laplace,

@@ -35,6 +35,7 @@ from torch.nn.functional import tanhshrink as tanhshrink
 from torch.nn.functional import threshold as threshold
 
 from rectifier.activations import output, paths, slope
+from rectifier.activations.leaky_grad import leaky_grad as leaky_grad
 from rectifier.activations.relatives import gelu_10 as gelu_10
 from rectifier.activations.relatives import laplace as laplace
 from rectifier.activations.relatives import quick_gelu as quick_gelu

@@ -26,6 +26,7 @@ from torch.nn import Tanhshrink as Tanhshrink
 from torch.nn import Threshold as Threshold
 
 from rectifier.activations import functional
+from rectifier.activations.leaky_grad import LeakyGradReLU as LeakyGradReLU
 from rectifier.activations.relatives import GELU10 as GELU10
 from rectifier.activations.relatives import Laplace as Laplace
 from rectifier.activations.relatives import QuickGELU as QuickGELU

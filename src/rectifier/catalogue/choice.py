@@ -12,9 +12,10 @@ from rectifier.catalogue.activation import Activation
 from rectifier.catalogue.table import CATALOGUE
 from rectifier.errors import UnknownActivation
 
-_FLAT_AT_ZERO = ("leaky_relu", "elu")
+_FLAT_AT_ZERO = ("leaky_relu", "leaky_grad", "elu")
 _RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
     "celu": (lambda alpha: alpha != 0, "other than 0"),
+    "leaky_grad": (lambda slope: slope >= 0, "0 or more"),
     "softplus": (lambda beta: beta > 0, "above 0"),
     "softshrink": (lambda width: width >= 0, "0 or more"),
 }

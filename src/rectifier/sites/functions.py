@@ -63,7 +63,7 @@ _FUNCTIONS = (
     "silu", "mish", "hardswish", "hardsigmoid", "tanh", "sigmoid", "softsign",
 )  # fmt: skip
 # ... those that Rectifier computes itself ...
-_OURS = ("leaky_relu", "elu", "celu", "selu", "prelu", "relu_squared")
+_OURS = ("leaky_relu", "elu", "celu", "selu", "prelu", "relu_squared", "leaky_grad")
 # ... and builtins, by every name that users reach them (wrapped): holder, attribute, catalogue name.
 _BUILTINS: tuple[tuple[Any, str, str], ...] = (
     (torch, "relu", "relu"), (torch, "relu_", "relu"), (torch.Tensor, "relu", "relu"), (torch.Tensor, "relu_", "relu"),

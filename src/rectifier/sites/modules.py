@@ -13,8 +13,13 @@ from torch import nn
 
 from rectifier.catalogue import CATALOGUE, Choice
 
-# Activation modules outside of torch, by the module they are defined in: class name -> catalogue name.
+# Activation modules that are none of torch's, by the module they are defined in: class name -> catalogue name.
 _FOREIGN = {
+    "rectifier.activations.relatives": {
+        "ReLUSquared": "relu_squared", "QuickGELU": "quick_gelu", "GELU10": "gelu_10", "Laplace": "laplace",
+        "SqrtSoftplus": "sqrt_softplus",
+    },
+    "rectifier.activations.leaky_grad": {"LeakyGradReLU": "leaky_grad"},
     "transformers.activations": {
         "GELUActivation": "gelu", "NewGELUActivation": "gelu_tanh", "FastGELUActivation": "gelu_tanh",
         "AccurateGELUActivation": "gelu_tanh", "GELUTanh": "gelu_tanh", "PytorchGELUTanh": "gelu_tanh",
@@ -89,8 +94,6 @@ def _name_of(module: nn.Module) -> str | None:
     if foreign is not None:
         return foreign
     ours = cls.__module__.startswith("rectifier.")
-    if ours and cls.__name__ == "ReLUSquared":
-        return "relu_squared"
     for ancestor in cls.__mro__:
         name = _torch_classes().get(ancestor)
         if name is None:

@@ -31,6 +31,8 @@ _KEEPS_AXES = {
     "Elu", "PreluKernel", "Gelu", "Silu", "Tanh", "Sigmoid", "Hardtanh", "Threshold", "ClampMin", "FeatureDropout",
     "MaxPool2DWithIndices", "MaxPool3DWithIndices", "AvgPool2D", "AvgPool3D", "AdaptiveAvgPool2D",
     "MkldnnAdaptiveAvgPool2D",
+    # Rectifier's own backwards.
+    "_LeakyReLU", "_ELU", "_PReLU", "_ReLULeaky",
 }  # fmt: skip
 _CHANGES_VALUES = _KEEPS_AXES - {"ToCopy", "Clone", "Alias", "Contiguous"}
 _RESHAPES = {"View", "UnsafeView", "Reshape", "ReshapeAlias"}

@@ -21,7 +21,7 @@ NEEDS_A_MODULE = ("prelu", "rrelu")
 """A function has no place for a learned slope, nor for a training mode."""
 
 # What nn.TransformerEncoderLayer notes about its activation, to take a kernel that computes only these two.
-FAST_PATH = {"relu": 1, "gelu": 2}
+FAST_PATH = {"relu": 1, "gelu": 2, "leaky_grad": 1}
 
 
 def swap(
