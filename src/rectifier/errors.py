@@ -29,3 +29,7 @@ class CannotSwap(RectifierError):
 
 class CannotWatch(RectifierError):
     """A model cannot be observed as asked; the text names the line to write instead."""
+
+
+class CannotRecycle(RectifierError):
+    """Dead units cannot be revived as asked; the text names the layer, the reason and what to do instead."""

@@ -2,4 +2,6 @@
 
 from rectifier.treatment.change import Change as Change
 from rectifier.treatment.everywhere import swap_everywhere as swap_everywhere
+from rectifier.treatment.recycling import Recycled as Recycled
+from rectifier.treatment.recycling import recycle as recycle
 from rectifier.treatment.swap import swap as swap
