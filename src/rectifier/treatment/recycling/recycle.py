@@ -159,8 +159,8 @@ class _Work:
             if not self._reaches_output(key, wiring, revived):
                 change.record(
                     notes=[
-                        f"{wiring.label}: on this batch nothing that reads the revived units changes an output, so no "
-                        "gradient comes back: what lies behind it is silent, too."
+                        f"{wiring.label}: on this batch the revived units change no output, so they get no gradient "
+                        "at the next step: what lies behind them was silent, too. They get one when that has learned."
                     ]
                 )
         if self._method != "exact" and self._done:

@@ -52,7 +52,10 @@ def find_wiring(lab: Laboratory, label: str, key: tuple[str, int]) -> Wiring:
         CannotRecycle: With the reason why it cannot be told which weights belong to which unit.
     """
     seen = Watching(key)
-    search = _Search(lab.model, lab.trace(seen), seen, label)
+    trace = lab.trace(seen)
+    if seen.input is None or seen.output is None:
+        raise CannotRecycle(f"the batch did not pass through it; this forward has {_some(seen.calls)}")
+    search = _Search(lab.model, trace, seen, label)
     wiring = search.result()
     if search.overwritten:
         # The layer's input is overwritten later in the forward: once more, with a copy.
