@@ -43,7 +43,7 @@ def start_python(*arguments, environment):
 
 
 def test_outside_of_a_launch_the_bootstrap_does_nothing():
-    environment = {name: value for name, value in os.environ.items() if name != "RECTIFIER_LAUNCH"}
+    environment = {k: v for k, v in os.environ.items() if k not in ("RECTIFIER_LAUNCH", "PYTHONPATH")}
     tell = "import sys; print(sys.path, [repr(f)[:40] for f in sys.meta_path], 'rectifier' in sys.modules)"
     without = start_python("-c", tell, environment=environment)
     with_it = start_python("-c", tell, environment=environment | {"PYTHONPATH": str(BOOTSTRAP)})

@@ -82,6 +82,7 @@ def test_a_plain_script_is_undisturbed_and_seen_to_its_last_step(tmp_path):
         ("Sequential", "2", "relu", 11), ("Sequential", "5", "gelu", 3),
     ]  # fmt: skip
     assert run.outcome.exit_code == 0
+    assert 0 < process.snapshots[-1].cost.watching_fraction < 1
     losses = process.series("loss")
     assert losses.steps.tolist() == list(range(26))
     assert [f"loss {value.hex()}" for value in losses.values.tolist()] == [

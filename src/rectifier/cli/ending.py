@@ -3,6 +3,7 @@
 import contextlib
 import platform
 import shlex
+import signal
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -15,6 +16,9 @@ from rectifier.errors import UnreadableRun
 from rectifier.records import Manifest, Outcome, Run
 from rectifier.report.text import print_run
 from rectifier.store import read_run, write_manifest, write_outcome
+
+_SIGNALLED = 128
+"""A shell's exit code is this plus a signal's number when a process died of the signal."""
 
 
 def note_beginning(folder: Path, command: Sequence[str], swap: Sequence[str]) -> None:
@@ -65,6 +69,8 @@ def print_observed(run: Run, console: Console) -> None:
         print_run(run, [diagnose(process) for process in run.processes], console)
     else:
         console.print(why_nothing(run), markup=False, highlight=False)
+    if run.outcome is not None and run.outcome.exit_code > _SIGNALLED:
+        _plain(console, f"The script ended with exit code {run.outcome.exit_code}{_signal(run.outcome.exit_code)}.")
     told = any(process.changes for process in run.processes)
     for swap in run.manifest.swap:
         old = swap.partition("=")[0]
@@ -108,6 +114,13 @@ def why_nothing(run: Run) -> str:
             "If the script updates its weights by hand, use rectifier.watch and an optimizer from torch.optim."
         )
     return "Nothing observed: the activations of the training ran in processes that wrote nothing."
+
+
+def _signal(code: int) -> str:
+    try:
+        return f", as after {signal.Signals(code - _SIGNALLED).name}"
+    except ValueError:
+        return ""
 
 
 def _plain(console: Console, text: str) -> None:
