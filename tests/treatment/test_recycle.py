@@ -456,3 +456,23 @@ def test_the_helper_that_kills_kills():
     kill(model[0], (0,))
     assert model[0].bias[0].item() == -DEEPLY
     assert (model[:2](torch.randn(101, 5))[:, 0] == 0).all()
+
+
+def test_ranks_are_told_to_do_the_same():
+    torch.manual_seed(0)
+    sharded = type("FSDPModule", (nn.Sequential,), {"__module__": "torch.distributed.fsdp"})
+    model = sharded(nn.Linear(5, 6), nn.ReLU(), nn.Linear(6, 3))
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    with pytest.raises(CannotRecycle, match=r"ranks would draw and place differently. Recycle before fully_shard"):
+        recycle(model, optimizer, dead("FSDPModule.1", (0, 1)), batch=torch.randn(11, 5))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_other_precisions_keep_the_function_to_their_own_rounding(dtype):
+    torch.manual_seed(0)
+    model, x = mlp(width=11).to(dtype), torch.randn(101, 5, dtype=dtype)
+    kill(model[0], (0, 1, 2))
+    before = model(x).detach()
+    recycle(model, torch.optim.SGD(model.parameters(), 0.1), dead("Sequential.1", (0, 1, 2)), batch=x)
+    allowed = 1e-12 if dtype == torch.float64 else 4 * torch.finfo(dtype).eps
+    assert relative([model(x)], [before]) <= allowed

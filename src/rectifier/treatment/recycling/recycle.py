@@ -155,7 +155,9 @@ class _Work:
             raise CannotRecycle(f"Nothing was recycled. {'. '.join(refused[:_SHOWN])}.{more}")
         change.refused = tuple(refused)
         change.record(notes=[f"Left as it was: {line}." for line in refused])
-        for key, wiring, revived in self._done:
+        if self._method == "exact":
+            self._lab.renew("training")
+        for key, wiring, revived in self._done if self._method == "exact" else ():
             if not self._reaches_output(key, wiring, revived):
                 change.record(
                     notes=[
@@ -267,15 +269,11 @@ class _Work:
 
     def _reaches_output(self, key: Key, wiring: Wiring, revived: list[int]) -> bool:
         """Whether one of the revived units, moved by itself, moves an output."""
-        if self._method != "exact":
-            return True
 
         def move(output: Tensor) -> None:
             output.movedim(wiring.axis, -1)[..., revived[:1]] *= 1.25
 
-        mode = "training"
-        self._lab.renew(mode)
-        return self._lab.moved(mode, Watching(key, move)) > 0
+        return self._lab.moved("training", Watching(key, move)) > 0
 
 
 def _words(made: exact.Cast) -> str:

@@ -334,7 +334,7 @@ def _pooled(labels: Tensor, output: Tensor) -> Tensor:
         axis = -spatial - 1
         if labels.ndim < spatial + 1 or labels.ndim != output.ndim:
             break
-        channels = labels.movedim(axis, 0).reshape(labels.shape[axis], -1)
+        channels = _thin(labels, axis).movedim(axis, 0).reshape(labels.shape[axis], -1)
         first = channels[:, 0]
         same = torch.equal(channels.nan_to_num(_FOREIGN), first[:, None].expand_as(channels).nan_to_num(_FOREIGN))
         if same and output.shape[axis] == len(first):
@@ -342,9 +342,18 @@ def _pooled(labels: Tensor, output: Tensor) -> Tensor:
     raise CannotRecycle("a pooling mixes its units")
 
 
+def _thin(labels: Tensor, axis: int) -> Tensor:
+    """One of many equal slices: along an axis that was only expanded, every slice is the same memory."""
+    for other in range(-labels.ndim, 0):
+        if other != axis and labels.stride(other) == 0:
+            labels = labels.narrow(other, 0, 1)
+    return labels
+
+
 def _features(labels: Tensor, names: Tensor, layer: Layer) -> list[list[int]]:
     """For each unit the features of a layer's input that hold it."""
-    table = labels.movedim(layer.feature_axis, -1).reshape(-1, labels.shape[layer.feature_axis])
+    features = labels.shape[layer.feature_axis]
+    table = _thin(labels, layer.feature_axis).movedim(layer.feature_axis, -1).reshape(-1, features)
     foreign = table.isnan()
     # A padding puts zeros beside a unit's values.
     padding = table == 0
