@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rectifier.cli import main
+from rectifier.cli import ending, main
 from rectifier.store import create_run_folder, read_run, write_manifest
 from tests.launch.running import RECTIFIER
 from tests.store.test_runs import manifest
@@ -290,3 +290,16 @@ def test_help_names_every_option_and_loads_no_torch():
         assert option in ran.stdout
     assert ran.stdout.endswith("[]\n")
     assert Path(RECTIFIER).exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "compared"),
+    [
+        ("train.py --seed 4 --lr 0.1", "train.py --seed {seed} --lr 0.1"),
+        ("-m pkg.train --random-seed=17", "-m pkg.train --random-seed={seed}"),
+        ("train.py seed=3 data.seed=5", "train.py seed={seed} data.seed={seed}"),
+        ("train.py --seed later --reseed 4 --steps 4", "train.py --seed later --reseed 4 --steps 4"),
+    ],
+)
+def test_the_comparison_to_type_next_varies_the_seed_that_was_given(given, compared):
+    assert ending._with_seeds(given.split()) == compared.split()

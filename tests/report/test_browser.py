@@ -213,6 +213,8 @@ def test_without_a_script_the_verdict_and_the_tables_are_there(fresh, dying, med
     if media == "print":
         colour = tab.page.locator("body").evaluate("e => getComputedStyle(e).backgroundColor")
         assert colour == "rgb(255, 255, 255)"
+        ink = tab.page.locator("h1").evaluate("e => getComputedStyle(e).color")
+        assert ink == "rgb(25, 28, 32)"
 
 
 def test_no_script_but_the_two_of_the_page_may_run(browser, pages, tmp_path):

@@ -2,10 +2,12 @@
 
 import contextlib
 import platform
+import re
 import shlex
 import signal
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 
 from rich.console import Console
@@ -19,6 +21,8 @@ from rectifier.store import read_run, write_manifest, write_outcome
 
 _SIGNALLED = 128
 """A shell's exit code is this plus a signal's number when a process died of the signal."""
+
+_SEED = re.compile(r"-{0,2}(\w+[-_.])*seed", re.IGNORECASE)
 
 
 def note_beginning(folder: Path, command: Sequence[str], swap: Sequence[str]) -> None:
@@ -86,8 +90,20 @@ def next_commands(run: Run, shown: str) -> list[str]:
         return []
     lines = [f"rectifier report {shlex.quote(shown)} --html {shlex.quote(Path(shown).name)}.html"]
     if any(diagnose(process).worst in ("warning", "serious") for process in run.processes) and not run.manifest.swap:
-        lines.append(f"rectifier compare {shlex.join(run.manifest.command)}")
+        lines.append(f"rectifier compare {shlex.join(_with_seeds(run.manifest.command))}")
     return lines
+
+
+def _with_seeds(command: Sequence[str]) -> list[str]:
+    """The command with `{seed}` in the place of a seed that was given, because a comparison trains with many."""
+    arguments = list(command)
+    for index, (option, value) in enumerate(pairwise(["", *command])):
+        name, equals, given = value.partition("=")
+        if equals and _SEED.fullmatch(name) and given.isdigit():
+            arguments[index] = f"{name}={{seed}}"
+        elif _SEED.fullmatch(option) and value.isdigit():
+            arguments[index] = "{seed}"
+    return arguments
 
 
 def why_nothing(run: Run) -> str:
