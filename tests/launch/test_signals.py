@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 import time
 
 import pytest
@@ -57,6 +58,15 @@ def test_a_signal_is_the_scripts_own_affair(number, code, tmp_path):
     assert run.outcome.exit_code == code
     assert observed(run) > 0
     assert "Next: rectifier report" in ours.err
+
+
+def test_what_nohup_and_a_background_shell_ignore_stays_ignored(tmp_path):
+    program = "import signal, torch\nprint([signal.getsignal(n).name for n in (signal.SIGHUP, signal.SIGINT)])\n"
+    (tmp_path / "train.py").write_text(program)
+    for command in (f"{sys.executable} train.py", f"{RECTIFIER} run train.py"):
+        line = f"trap '' HUP INT; exec {command}"
+        done = subprocess.run(["sh", "-c", line], cwd=tmp_path, capture_output=True, text=True, check=True)
+        assert done.stdout == "['SIG_IGN', 'SIG_IGN']\n", command
 
 
 @pytest.mark.parametrize("victim", ["script", "rectifier"])

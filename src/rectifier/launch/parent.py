@@ -149,7 +149,9 @@ def _signals() -> Iterator[list[subprocess.Popen[bytes]]]:
 
     handlers = {signal.SIGINT: nothing}
     handlers.update({getattr(signal, name): forward for name in _FORWARDED if hasattr(signal, name)})
-    previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    # What is ignored here stays so, for the script inherits that: under nohup it outlives its terminal.
+    heeded = {n: handler for n, handler in handlers.items() if signal.getsignal(n) is not signal.SIG_IGN}
+    previous = {number: signal.signal(number, handler) for number, handler in heeded.items()}
     try:
         yield processes
     finally:
