@@ -45,17 +45,21 @@ for step in itertools.count():
 )
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_is_the_scripts_own_affair(number, code, tmp_path):
+@pytest.mark.parametrize(
+    ("number", "codes"),
+    # 1: torch imports `tabulate` at exit where that is installed, whose `eval` makes CPython forget the Ctrl-C.
+    [(signal.SIGINT, {130, 1}), (signal.SIGTERM, {143})],
+)
+def test_a_signal_is_the_scripts_own_affair(number, codes, tmp_path):
     # A traceback without columns: the signal may come while `ready` is still being printed.
     case = Case({"train.py": ENDLESS}, interrupt=number, environment={"PYTHONNODEBUGRANGES": "1"})
     lay(case, tmp_path / "here")
     plainly = python(case, tmp_path / "here")
-    assert plainly.code == code
+    assert plainly.code in codes
     assert ("KeyboardInterrupt" in plainly.err) == (number == signal.SIGINT)
     ours, (run,) = rectifier(case, tmp_path / "here")
     assert differences(plainly, ours) == []
-    assert run.outcome.exit_code == code
+    assert run.outcome.exit_code == plainly.code
     assert observed(run) > 0
     assert "Next: rectifier report" in ours.err
 
