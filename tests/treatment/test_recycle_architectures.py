@@ -1,5 +1,6 @@
 """Whatever the network: recycling keeps its function to 1e-5, or refuses without changing a bit."""
 
+import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -47,18 +48,19 @@ def networks(draw):
     return model, ill
 
 
-def test_the_function_stays_or_nothing_changes():
+@pytest.mark.parametrize("examples", [24, pytest.param(300, marks=pytest.mark.proof)])
+def test_the_function_stays_or_nothing_changes(examples):
     done = {True: 0, False: 0}
 
-    @settings(max_examples=90, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
+    @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
     @given(networks(), st.sampled_from(sorted(OPTIMIZERS)), st.sampled_from(("exact", "exact", "redo", "continual")))
     def recycled(network, optimizer, method):
         done[function_stays(*network, optimizer, method)] += 1
 
     recycled()
     # A property that everything meets by refusing would say nothing.
-    assert done[True] > 30
-    assert done[False] > 10
+    assert done[True] > examples / 3
+    assert done[False] > examples / 9
 
 
 def function_stays(model, ill, optimizer, method):
@@ -104,7 +106,7 @@ def outputs_of(model, mode, batch):
 def test_the_networks_can_be_trained_and_most_kinds_occur():
     seen = []
 
-    @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
+    @settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
     @given(networks())
     def look(network):
         model, _ = network
