@@ -20,7 +20,7 @@ demo: install
 	$(BIN)/rectifier demo
 
 test: install
-	$(BIN)/python -m pytest -q -m "not proof" -n 2
+	$(BIN)/python -m pytest -q -m "not proof" -n 2 --dist worksteal
 
 check: install
 	$(BIN)/ruff format --check src tests benchmarks examples
