@@ -15,7 +15,7 @@ from rich.console import Console
 import rectifier
 from rectifier.diagnosis import diagnose
 from rectifier.errors import UnreadableRun
-from rectifier.records import Manifest, Outcome, Run
+from rectifier.records import Diagnosis, Manifest, Outcome, Run
 from rectifier.report.text import print_run
 from rectifier.store import read_run, write_manifest, write_outcome
 
@@ -40,7 +40,7 @@ def note_beginning(folder: Path, command: Sequence[str], swap: Sequence[str]) ->
         write_manifest(folder, manifest)
 
 
-def tell_ending(folder: Path, base: Path, code: int, seconds: float) -> None:
+def tell_ending(folder: Path, base: Path, code: int, seconds: float) -> list[Diagnosis]:
     """Write how a run ended, and print what is to be said of it; never raises for what is wrong with the folder.
 
     Args:
@@ -48,6 +48,9 @@ def tell_ending(folder: Path, base: Path, code: int, seconds: float) -> None:
         base: Where it was to lie.
         code: The script's exit code.
         seconds: How long it ran.
+
+    Returns:
+        The diagnosis of each of its processes; none where the run cannot be read back.
     """
     # Whoever reads a folder that cannot be written any more sees a run without an end; what was recorded is there.
     with contextlib.suppress(OSError):
@@ -59,18 +62,20 @@ def tell_ending(folder: Path, base: Path, code: int, seconds: float) -> None:
         run = read_run(folder)
     except UnreadableRun as error:
         _plain(console, f"The run cannot be read back: {error}")
-        return
-    print_observed(run, console)
+        return []
+    diagnoses = print_observed(run, console)
     elsewhere = f" ({base} cannot be written)" if folder.parent != base.absolute() else ""
     _plain(console, f"Run: {_shorten(folder)}{elsewhere}")
-    for line in next_commands(run, _shorten(folder)):
+    for line in next_commands(run, diagnoses, _shorten(folder)):
         _plain(console, f"Next: {line}")
+    return diagnoses
 
 
-def print_observed(run: Run, console: Console) -> None:
-    """Print the diagnosis of a run, or why there is none."""
+def print_observed(run: Run, console: Console) -> list[Diagnosis]:
+    """Print the diagnosis of a run, or why there is none; returns that of each process."""
+    diagnoses = [diagnose(process) for process in run.processes]
     if any(process.sites for process in run.processes):
-        print_run(run, [diagnose(process) for process in run.processes], console)
+        print_run(run, diagnoses, console)
     else:
         console.print(why_nothing(run), markup=False, highlight=False)
     if run.outcome is not None and run.outcome.exit_code > _SIGNALLED:
@@ -82,14 +87,15 @@ def print_observed(run: Run, console: Console) -> None:
             _plain(console, f"Nothing was swapped: the training met no {old}.")
         elif not told:
             _plain(console, f"Asked for: {swap}. The run ended before it could say where.")
+    return diagnoses
 
 
-def next_commands(run: Run, shown: str) -> list[str]:
+def next_commands(run: Run, diagnoses: Sequence[Diagnosis], shown: str) -> list[str]:
     """What to type next: the page, and the remedy's comparison when there is something to remedy."""
     if not any(process.sites for process in run.processes):
         return []
     lines = [f"rectifier report {shlex.quote(shown)} --html {shlex.quote(Path(shown).name)}.html"]
-    if any(diagnose(process).worst in ("warning", "serious") for process in run.processes) and not run.manifest.swap:
+    if any(diagnosis.reaches("warning") for diagnosis in diagnoses) and not run.manifest.swap:
         lines.append(f"rectifier compare {shlex.join(_with_seeds(run.manifest.command))}")
     return lines
 

@@ -1,6 +1,7 @@
 """`rectifier report`: a run or a comparison again, as text, as a page, as JSON."""
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,36 +9,56 @@ import click
 from rich.console import Console
 
 from rectifier.cli.ending import next_commands, print_observed
+from rectifier.cli.gate import fail_on_option, gate
 from rectifier.diagnosis import diagnose
 from rectifier.errors import UnreadableRun
-from rectifier.records import Comparison, Diagnosis, Run, Series, Trial
+from rectifier.records import Comparison, Diagnosis, Run, Series, Severity, Trial
 from rectifier.report.machine import comparison_json, run_json
 from rectifier.report.page import comparison_page, run_page
+from rectifier.report.schema import json_schema
 from rectifier.report.text import print_comparison
 from rectifier.store import is_run_folder, read_run
 from rectifier.study.archive import is_study, read_study
+
+
+def _print_schema(context: click.Context, option: click.Parameter, asked: bool) -> None:
+    if asked:
+        click.echo(json.dumps(json_schema(), indent=2))
+        context.exit()
 
 
 @click.command("report")
 @click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
 @click.option("--html", "page", type=click.Path(path_type=Path, dir_okay=False), help="Write a self-contained page.")
 @click.option("--json", "machine", is_flag=True, help="Print JSON on standard output.")
-def command(run: Path, page: Path | None, machine: bool) -> None:
+@click.option(
+    "--schema",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_schema,
+    help="Print the JSON Schema of what --json prints.",
+)
+@fail_on_option()
+def command(run: Path, page: Path | None, machine: bool, fail_on: Severity | None) -> None:
     """Render a run folder, or a comparison's, again.
 
-    RUN is a folder that `rectifier run` or `rectifier compare` printed; a run may still be going on.
+    RUN is a folder that `rectifier run` or `rectifier compare` printed; a run may still be going on. With --fail-on the
+    exit code is 10 where a run has a finding of that severity, and 2 where nothing was observed.
     """
     if is_study(run):
+        if fail_on is not None:
+            raise click.UsageError(f"--fail-on is about the findings of one run; {run} is a comparison.")
         _report_comparison(run, page, machine)
     elif is_run_folder(run) or not run.exists():
-        _report_run(run, page, machine)
+        sys.exit(gate(_report_run(run, page, machine), fail_on))
     else:
         raise UnreadableRun(
             f"{run} is neither a run nor a comparison. Name a folder that `rectifier run` or `compare` printed."
         )
 
 
-def _report_run(path: Path, page: Path | None, machine: bool) -> None:
+def _report_run(path: Path, page: Path | None, machine: bool) -> list[Diagnosis]:
     run = read_run(path)
     diagnoses = [diagnose(process) for process in run.processes]
     if page is not None:
@@ -47,8 +68,9 @@ def _report_run(path: Path, page: Path | None, machine: bool) -> None:
     elif page is None:
         console = Console()
         print_observed(run, console)
-        for line in next_commands(run, str(path)):
+        for line in next_commands(run, diagnoses, str(path)):
             console.print(f"Next: {line}", markup=False, highlight=False, soft_wrap=True)
+    return diagnoses
 
 
 def _report_comparison(path: Path, page: Path | None, machine: bool) -> None:

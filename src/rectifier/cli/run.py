@@ -10,11 +10,16 @@ import time
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from rectifier.cli.gate import UNJUDGED, fail_on_option, gate
 from rectifier.launch import Launch, start
 from rectifier.store import create_run_folder
+
+if TYPE_CHECKING:
+    from rectifier.records import Severity
 
 _RUNS = Path("rectifier-runs")
 
@@ -43,6 +48,7 @@ _RUNS = Path("rectifier-runs")
     "--out", type=click.Path(path_type=Path), default=_RUNS, show_default=True, help="Folder for run folders."
 )
 @click.option("--name", help="Beginning of the run folder's name.  [default: the script's]")
+@fail_on_option()
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="SCRIPT [ITS OPTIONS]")
 def command(
     as_module: bool,
@@ -51,12 +57,14 @@ def command(
     every: int | None,
     out: Path,
     name: str | None,
+    fail_on: "Severity | None",
     command: tuple[str, ...],
 ) -> None:
     """Run a training script unchanged, watch its activations, and say what is wrong with them.
 
     The script runs exactly as under `python`: same output, same exit code. What Rectifier has to say comes after it,
-    on standard error. Everything behind the script's name belongs to the script.
+    on standard error. Everything behind the script's name belongs to the script. Where it ends with 0 and --fail-on is
+    given, the exit code is 10 for a finding of that severity, and 2 where nothing could be judged.
     """
     for text in swap:
         check_swap(text)
@@ -75,20 +83,21 @@ def command(
         ending.note_beginning(folder, full, swap)
 
     code = start(Launch(command=full, folder=folder, swap=swap, budget=budget, every=every), started=started)
-    _tell(folder, out, code, time.monotonic() - began)
-    sys.exit(code)
+    sys.exit(_tell(folder, out, code, time.monotonic() - began, fail_on))
 
 
-def _tell(folder: Path, base: Path, code: int, seconds: float) -> None:
-    """Say what the run showed; whatever happens here, the exit code stays the script's."""
+def _tell(folder: Path, base: Path, code: int, seconds: float, fail_on: "Severity | None") -> int:
+    """Say what the run showed; whatever happens here, an exit code of the script's that is not 0 stays."""
     try:
         from rectifier.cli import ending  # noqa: PLC0415 - see above
 
-        ending.tell_ending(folder, base, code, seconds)
+        diagnoses = ending.tell_ending(folder, base, code, seconds)
+        return code or gate(diagnoses, fail_on)
     except KeyboardInterrupt:
         click.echo(f"\nRun: {folder}", err=True)
     except Exception as error:
         click.echo(f"rectifier: the diagnosis failed: {type(error).__name__}: {error}\nRun: {folder}", err=True)
+    return code or (UNJUDGED if fail_on is not None else 0)
 
 
 def check_swap(text: str) -> tuple[str, str]:

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Severity = Literal["info", "warning", "serious"]
+SEVERITIES: tuple[Severity, ...] = ("info", "warning", "serious")
+"""From the mildest on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,3 +78,7 @@ class Diagnosis:
     def worst(self) -> Severity | None:
         """The highest severity present, None when there is no finding."""
         return self.findings[0].severity if self.findings else None
+
+    def reaches(self, severity: Severity) -> bool:
+        """Whether any finding is at least so severe."""
+        return self.worst is not None and SEVERITIES.index(self.worst) >= SEVERITIES.index(severity)

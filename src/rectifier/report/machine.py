@@ -2,7 +2,7 @@
 
 `schema_version` 1. Both documents repeat the records' own names (`rectifier.records`), with arrays as lists, and with
 null for numbers that are absent, NaN or infinite: JSON has no word for those. Counters are left out of a run, because
-its folder holds them.
+its folder holds them. `rectifier report --schema` prints the JSON Schema (`rectifier.report.schema`).
 """
 
 import math
