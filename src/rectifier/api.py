@@ -1,6 +1,7 @@
 """The public verbs for Python: each composes rooms, and does nothing else."""
 
 import platform
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -60,9 +61,17 @@ class Watch:
         )
         return Run(manifest=manifest, processes=(self._sink.process(),))
 
-    def diagnose(self) -> Diagnosis:
-        """What is wrong so far, most serious first; works between steps and after detaching."""
-        return diagnose(self.run.processes[0])
+    def diagnose(self, *, silence: Mapping[str, str] | None = None) -> Diagnosis:
+        """What is wrong so far, most serious first; works between steps and after detaching.
+
+        Args:
+            silence: Known findings and why they are no alarm: `{"dead-units:encoder.*": "gated by design"}`; they are
+                then in `silenced` instead of in `findings`.
+
+        Raises:
+            CannotSilence: No finding has that name, or there is no reason; the text lists the names.
+        """
+        return diagnose(self.run.processes[0], silence)
 
     def __repr__(self) -> str:
         run = self.run

@@ -31,5 +31,9 @@ class CannotWatch(RectifierError):
     """A model cannot be observed as asked; the text names the line to write instead."""
 
 
+class CannotSilence(RectifierError):
+    """A finding cannot be silenced as asked; the text lists the names of findings."""
+
+
 class CannotRecycle(RectifierError):
     """Dead units cannot be revived as asked; the text names the layer, the reason and what to do instead."""

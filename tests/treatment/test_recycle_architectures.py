@@ -52,7 +52,9 @@ def networks(draw):
 def test_the_function_stays_or_nothing_changes(examples):
     done = {True: 0, False: 0}
 
-    @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
+    @settings(
+        max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None
+    )
     @given(networks(), st.sampled_from(sorted(OPTIMIZERS)), st.sampled_from(("exact", "exact", "redo", "continual")))
     def recycled(network, optimizer, method):
         done[function_stays(*network, optimizer, method)] += 1

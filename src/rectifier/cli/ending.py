@@ -5,7 +5,7 @@ import platform
 import re
 import shlex
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
@@ -40,7 +40,7 @@ def note_beginning(folder: Path, command: Sequence[str], swap: Sequence[str]) ->
         write_manifest(folder, manifest)
 
 
-def tell_ending(folder: Path, base: Path, code: int, seconds: float) -> list[Diagnosis]:
+def tell_ending(folder: Path, base: Path, code: int, seconds: float, silence: Mapping[str, str]) -> list[Diagnosis]:
     """Write how a run ended, and print what is to be said of it; never raises for what is wrong with the folder.
 
     Args:
@@ -48,6 +48,7 @@ def tell_ending(folder: Path, base: Path, code: int, seconds: float) -> list[Dia
         base: Where it was to lie.
         code: The script's exit code.
         seconds: How long it ran.
+        silence: Known findings, as for `diagnose`.
 
     Returns:
         The diagnosis of each of its processes; none where the run cannot be read back.
@@ -63,17 +64,17 @@ def tell_ending(folder: Path, base: Path, code: int, seconds: float) -> list[Dia
     except UnreadableRun as error:
         _plain(console, f"The run cannot be read back: {error}")
         return []
-    diagnoses = print_observed(run, console)
+    diagnoses = print_observed(run, silence, console)
     elsewhere = f" ({base} cannot be written)" if folder.parent != base.absolute() else ""
     _plain(console, f"Run: {_shorten(folder)}{elsewhere}")
-    for line in next_commands(run, diagnoses, _shorten(folder)):
+    for line in next_commands(run, diagnoses, _shorten(folder), silence):
         _plain(console, f"Next: {line}")
     return diagnoses
 
 
-def print_observed(run: Run, console: Console) -> list[Diagnosis]:
+def print_observed(run: Run, silence: Mapping[str, str], console: Console) -> list[Diagnosis]:
     """Print the diagnosis of a run, or why there is none; returns that of each process."""
-    diagnoses = [diagnose(process) for process in run.processes]
+    diagnoses = [diagnose(process, silence) for process in run.processes]
     if any(process.sites for process in run.processes):
         print_run(run, diagnoses, console)
     else:
@@ -90,11 +91,12 @@ def print_observed(run: Run, console: Console) -> list[Diagnosis]:
     return diagnoses
 
 
-def next_commands(run: Run, diagnoses: Sequence[Diagnosis], shown: str) -> list[str]:
+def next_commands(run: Run, diagnoses: Sequence[Diagnosis], shown: str, silence: Mapping[str, str]) -> list[str]:
     """What to type next: the page, and the remedy's comparison when there is something to remedy."""
     if not any(process.sites for process in run.processes):
         return []
-    lines = [f"rectifier report {shlex.quote(shown)} --html {shlex.quote(Path(shown).name)}.html"]
+    known = "".join(f" --silence {shlex.quote(f'{key}={reason}')}" for key, reason in silence.items())
+    lines = [f"rectifier report {shlex.quote(shown)}{known} --html {shlex.quote(Path(shown).name)}.html"]
     if any(diagnosis.reaches("warning") for diagnosis in diagnoses) and not run.manifest.swap:
         lines.append(f"rectifier compare {shlex.join(_with_seeds(run.manifest.command))}")
     return lines

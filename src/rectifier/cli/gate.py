@@ -1,4 +1,4 @@
-"""`--fail-on`: a severity that ends a command with an exit code of its own, for CI."""
+"""`--fail-on` and `--silence`: a severity that ends a command with an exit code of its own, and what is known."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -39,3 +39,28 @@ def gate(diagnoses: "Sequence[Diagnosis]", fail_on: "Severity | None") -> int:
         click.echo(f"--fail-on {fail_on}: no activation was observed, so there was nothing to judge.", err=True)
         return UNJUDGED
     return FOUND if any(diagnosis.reaches(fail_on) for diagnosis in diagnoses) else 0
+
+
+def silence_option(command: Any) -> Any:
+    """`--silence NAME[:SITES]=REASON` for a command, read into a dictionary and checked."""
+    return click.option(
+        "--silence",
+        multiple=True,
+        metavar="NAME[:SITES]=REASON",
+        callback=_read_silences,
+        help="A known finding that is no alarm, and why: 'dead-units:encoder.*=gated by design'. Repeatable.",
+    )(command)
+
+
+def _read_silences(context: click.Context, option: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
+    silences = {}
+    for text in texts:
+        key, equals, reason = text.partition("=")
+        if not equals:
+            raise click.BadParameter(f"{text!r} has no reason; write NAME=REASON or NAME:SITES=REASON")
+        silences[key] = reason
+    if silences:
+        from rectifier.diagnosis import check_silences  # noqa: PLC0415 - what the diagnosis needs loads late
+
+        check_silences(silences)
+    return silences

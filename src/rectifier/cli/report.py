@@ -9,7 +9,7 @@ import click
 from rich.console import Console
 
 from rectifier.cli.ending import next_commands, print_observed
-from rectifier.cli.gate import fail_on_option, gate
+from rectifier.cli.gate import fail_on_option, gate, silence_option
 from rectifier.diagnosis import diagnose
 from rectifier.errors import UnreadableRun
 from rectifier.records import Comparison, Diagnosis, Run, Series, Severity, Trial
@@ -40,35 +40,36 @@ def _print_schema(context: click.Context, option: click.Parameter, asked: bool) 
     help="Print the JSON Schema of what --json prints.",
 )
 @fail_on_option()
-def command(run: Path, page: Path | None, machine: bool, fail_on: Severity | None) -> None:
+@silence_option
+def command(run: Path, page: Path | None, machine: bool, fail_on: Severity | None, silence: dict[str, str]) -> None:
     """Render a run folder, or a comparison's, again.
 
     RUN is a folder that `rectifier run` or `rectifier compare` printed; a run may still be going on. With --fail-on the
     exit code is 10 where a run has a finding of that severity, and 2 where nothing was observed.
     """
     if is_study(run):
-        if fail_on is not None:
-            raise click.UsageError(f"--fail-on is about the findings of one run; {run} is a comparison.")
+        if fail_on is not None or silence:
+            raise click.UsageError(f"--fail-on and --silence are about the findings of one run; {run} is a comparison.")
         _report_comparison(run, page, machine)
     elif is_run_folder(run) or not run.exists():
-        sys.exit(gate(_report_run(run, page, machine), fail_on))
+        sys.exit(gate(_report_run(run, page, machine, silence), fail_on))
     else:
         raise UnreadableRun(
             f"{run} is neither a run nor a comparison. Name a folder that `rectifier run` or `compare` printed."
         )
 
 
-def _report_run(path: Path, page: Path | None, machine: bool) -> list[Diagnosis]:
+def _report_run(path: Path, page: Path | None, machine: bool, silence: dict[str, str]) -> list[Diagnosis]:
     run = read_run(path)
-    diagnoses = [diagnose(process) for process in run.processes]
+    diagnoses = [diagnose(process, silence) for process in run.processes]
     if page is not None:
         _write(page, run_page(run, diagnoses))
     if machine:
         click.echo(json.dumps(run_json(run, diagnoses), indent=2, allow_nan=False))
     elif page is None:
         console = Console()
-        print_observed(run, console)
-        for line in next_commands(run, diagnoses, str(path)):
+        print_observed(run, silence, console)
+        for line in next_commands(run, diagnoses, str(path), silence):
             console.print(f"Next: {line}", markup=False, highlight=False, soft_wrap=True)
     return diagnoses
 

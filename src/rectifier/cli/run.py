@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rectifier.cli.gate import UNJUDGED, fail_on_option, gate
+from rectifier.cli.gate import UNJUDGED, fail_on_option, gate, silence_option
 from rectifier.launch import Launch, start
 from rectifier.store import create_run_folder
 
@@ -49,6 +49,7 @@ _RUNS = Path("rectifier-runs")
 )
 @click.option("--name", help="Beginning of the run folder's name.  [default: the script's]")
 @fail_on_option()
+@silence_option
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="SCRIPT [ITS OPTIONS]")
 def command(
     as_module: bool,
@@ -58,6 +59,7 @@ def command(
     out: Path,
     name: str | None,
     fail_on: "Severity | None",
+    silence: dict[str, str],
     command: tuple[str, ...],
 ) -> None:
     """Run a training script unchanged, watch its activations, and say what is wrong with them.
@@ -83,15 +85,17 @@ def command(
         ending.note_beginning(folder, full, swap)
 
     code = start(Launch(command=full, folder=folder, swap=swap, budget=budget, every=every), started=started)
-    sys.exit(_tell(folder, out, code, time.monotonic() - began, fail_on))
+    sys.exit(_tell(folder, out, code, time.monotonic() - began, silence, fail_on))
 
 
-def _tell(folder: Path, base: Path, code: int, seconds: float, fail_on: "Severity | None") -> int:
+def _tell(
+    folder: Path, base: Path, code: int, seconds: float, silence: dict[str, str], fail_on: "Severity | None"
+) -> int:
     """Say what the run showed; whatever happens here, an exit code of the script's that is not 0 stays."""
     try:
         from rectifier.cli import ending  # noqa: PLC0415 - see above
 
-        diagnoses = ending.tell_ending(folder, base, code, seconds)
+        diagnoses = ending.tell_ending(folder, base, code, seconds, silence)
         return code or gate(diagnoses, fail_on)
     except KeyboardInterrupt:
         click.echo(f"\nRun: {folder}", err=True)

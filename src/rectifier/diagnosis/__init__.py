@@ -1,5 +1,7 @@
 """Judging: pure rules over records. The only room that holds a threshold, and it never sees a tensor."""
 
+from collections.abc import Mapping
+
 from rectifier.diagnosis.constant import judge_constancy
 from rectifier.diagnosis.dead import judge_silence
 from rectifier.diagnosis.finite import judge_finiteness
@@ -7,12 +9,14 @@ from rectifier.diagnosis.gradients import judge_gradients
 from rectifier.diagnosis.history import read_histories
 from rectifier.diagnosis.layers import summarise
 from rectifier.diagnosis.progress import progress_of
+from rectifier.diagnosis.rules import RULES
+from rectifier.diagnosis.silence import apply_silences, check_silences
 from rectifier.records import Diagnosis, Finding, Process
 
 _ORDER = {"serious": 0, "warning": 1, "info": 2}
 
 
-def diagnose(process: Process) -> Diagnosis:
+def diagnose(process: Process, silence: Mapping[str, str] | None = None) -> Diagnosis:
     """Say what is wrong with one observed training, most serious first, and with which evidence.
 
     The trap: no finding is no proof of health. Only activations, their gradients and the loss are looked at, and with
@@ -20,10 +24,15 @@ def diagnose(process: Process) -> Diagnosis:
 
     Args:
         process: What one process wrote; `rectifier.read(folder).processes` holds them.
+        silence: Known findings, by name and site, with the reason: `{"dead-units:encoder.*": "gated by design"}`. They
+            are listed apart and are no alarm.
 
     Returns:
         Findings and one row per site. A healthy training has findings of severity `info` at most. Where a finding
         about a whole network explains why it does not progress, its partly dead layers are information.
+
+    Raises:
+        CannotSilence: `silence` holds a name that no finding has, or no reason.
 
     Example:
         >>> from rectifier.records import Process, Writer
@@ -43,7 +52,8 @@ def diagnose(process: Process) -> Diagnosis:
         for position, history in enumerate(own):
             findings += judge_silence(history, own[:position], progress, explained=explained)
     findings.sort(key=lambda finding: _ORDER[finding.severity])
-    return Diagnosis(findings=tuple(findings), layers=tuple(summarise(history) for history in histories))
+    layers = tuple(summarise(history) for history in histories)
+    return apply_silences(Diagnosis(findings=tuple(findings), layers=layers), silence or {})
 
 
-__all__ = ["diagnose"]
+__all__ = ["RULES", "check_silences", "diagnose"]

@@ -13,8 +13,7 @@ class Finding:
     """One statement about a training, its evidence, its cause where the evidence carries one, and what to do.
 
     Attributes:
-        name: Which rule spoke: `dead-units`, `stuck-negative`, `vanishing-gradient`, `exploding-gradient`,
-            `non-finite`, `nothing-observed`.
+        name: Which rule spoke: `dead-units`, `vanishing-gradient` (`rectifier.diagnosis.rules` lists all).
         severity: info, warning or serious (definitions: dead units alone are information).
         site: Label of the site, None for a statement about the whole network.
         title: One line.
@@ -24,6 +23,7 @@ class Finding:
         command: What to type for that, or None.
         units: The units meant, by index; empty when the whole site or network is.
         evidence: The numbers the statement rests on, by name.
+        silenced: The user's reason why this finding is known and no alarm, None where it was not silenced.
     """
 
     name: str
@@ -36,6 +36,7 @@ class Finding:
     command: str | None = None
     units: tuple[int, ...] = ()
     evidence: dict[str, float | int | str | None] = field(default_factory=dict)
+    silenced: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,14 +70,19 @@ class LayerSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnosis:
-    """All findings about one process of a run, most serious first, and the table they were drawn from."""
+    """All findings about one process of a run, most serious first, and the table they were drawn from.
+
+    Attributes:
+        silenced: Findings that the user knows of, each with the reason; no alarm, and not among `findings`.
+    """
 
     findings: tuple[Finding, ...]
     layers: tuple[LayerSummary, ...]
+    silenced: tuple[Finding, ...] = ()
 
     @property
     def worst(self) -> Severity | None:
-        """The highest severity present, None when there is no finding."""
+        """The highest severity among the findings, None when there is none; what is silenced does not count."""
         return self.findings[0].severity if self.findings else None
 
     def reaches(self, severity: Severity) -> bool:

@@ -19,9 +19,9 @@ def run_json(run: Run, diagnoses: Sequence[Diagnosis]) -> dict[str, Any]:
 
     Returns:
         `schema_version`, `kind` ("run"), `manifest`, `outcome` (null while the script runs, or where its end is not on
-        record), `worst` (the highest severity or null), and `processes`, each with `writer`, `findings`, `layers`,
-        `cost` (null when nothing was counted), `loss` (lists `steps` and `values` of one length), `unseen`,
-        `changes`, `warnings`.
+        record), `worst` (the highest severity of what is not silenced, or null), and `processes`, each with `writer`,
+        `findings`, `layers`, `silenced`, `cost` (null when nothing was counted), `loss` (lists `steps` and `values` of
+        one length), `unseen`, `changes`, `warnings`.
     """
     order = ("serious", "warning", "info")
     severities = {diagnosis.worst for diagnosis in diagnoses}

@@ -91,12 +91,20 @@ def _print_process(process: Process, diagnosis: Diagnosis, console: Console) -> 
     if len(alarms) > _MOST_TOLD:
         console.print()
         say(console, f"The page tells of the other {len(alarms) - _MOST_TOLD} in detail, too.", indent=2)
+    if diagnosis.silenced:
+        console.print()
+    for finding in diagnosis.silenced:
+        say(console, f"Silenced ({finding.severity}): {finding.title}. Reason: {finding.silenced}", indent=2)
     if diagnosis.layers:
         console.print()
         print_table(console, _layer_table(diagnosis.layers, console))
         if any(layer.suspected for layer in diagnosis.layers):
             say(console, "A count with ? is suspected: silent, on too few samples for the definition of dead.")
     _print_coverage(process, console)
+    _print_remarks(process, console)
+
+
+def _print_remarks(process: Process, console: Console) -> None:
     for unseen in process.unseen:
         say(console, f"Not seen: {unseen.what} ({unseen.reason}).")
     for change in process.changes:
@@ -107,12 +115,13 @@ def _print_process(process: Process, diagnosis: Diagnosis, console: Console) -> 
 
 def _print_verdict(diagnosis: Diagnosis, console: Console) -> None:
     severities: list[str] = [finding.severity for finding in diagnosis.findings]
+    nothing = "Nothing else" if diagnosis.silenced else "Nothing"
     if set(severities) - {"info"}:
         say(console, f"{findings_counted(severities)}.", style="bold")
     elif diagnosis.findings:
-        say(console, "Nothing is wrong that can be seen from the activations; for information:", style="bold")
+        say(console, f"{nothing} is wrong that can be seen from the activations; for information:", style="bold")
     else:
-        say(console, "Nothing is wrong that can be seen from the activations.", style="bold")
+        say(console, f"{nothing} is wrong that can be seen from the activations.", style="bold")
 
 
 def _print_title(finding: Finding, console: Console) -> None:

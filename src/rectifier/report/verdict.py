@@ -38,7 +38,10 @@ def verdict_of(run: Run, diagnoses: Sequence[Diagnosis]) -> Verdict:
         lede.append("No counters were written, so nothing can be said about this training, good or bad.")
         return Verdict("unknown", "Nothing was observed", " ".join(lede))
     layers = [layer for diagnosis in diagnoses for layer in diagnosis.layers]
-    title = "Nothing is wrong that can be seen from the activations"
+    silenced = sum(len(diagnosis.silenced) for diagnosis in diagnoses)
+    title = f"Nothing{' else' if silenced else ''} is wrong that can be seen from the activations"
+    if silenced:
+        lede.append(f"{counted(silenced, 'finding')} {'is' if silenced == 1 else 'are'} known and silenced.")
     return Verdict("healthy", title, " ".join([*lede, _healthy_words(layers)]))
 
 

@@ -1,0 +1,12 @@
+"""The names under which rules speak, as users write them to silence a finding."""
+
+RULES = {
+    "dead-units": "units of one layer that have no gradient on any sample",
+    "stuck-negative": "units of one layer that never fire, of an activation that still passes a gradient there",
+    "constant-network": "a silent layer cuts the only path through the network",
+    "vanishing-gradient": "the gradient dies out on its way down, and the first layer does not learn",
+    "exploding-gradient": "the gradient grows on its way down, or is infinite",
+    "shrinking-gradient": "the gradient shrinks from layer to layer",
+    "non-finite": "an output or the loss held NaN or an infinity",
+}
+"""Name -> what a finding of that name says. Nothing else may be a finding's name."""

@@ -1,0 +1,166 @@
+"""A known finding is silenced by name, with a reason that every report shows, and is dropped by none of them."""
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import rectifier
+from rectifier.cli import report, run
+from rectifier.diagnosis import RULES, check_silences, diagnose
+from rectifier.errors import CannotSilence
+from rectifier.report.machine import run_json
+from rectifier.report.page import run_page
+from rectifier.report.text import run_text
+from tests.report.builders import diagnosed, make_process, make_run
+
+REASON = "gated by design"
+
+
+@pytest.fixture(scope="module")
+def died():
+    """Layers hidden.1 and hidden.3 die; hidden.3 is a consequence."""
+    return make_process(widths=(13, 32, 32, 11, 7), dying=(1, 3))
+
+
+@pytest.fixture(scope="module")
+def all_found(died):
+    found = diagnose(died).findings
+    assert ("dead-units", "hidden.1") in [(finding.name, finding.site) for finding in found]
+    return found
+
+
+def names(findings):
+    return [(finding.name, finding.site) for finding in findings]
+
+
+@pytest.mark.parametrize(
+    ("key", "fits"),
+    [
+        ("dead-units", lambda finding: finding.name == "dead-units"),
+        ("dead-units:hidden.1", lambda finding: finding.site == "hidden.1"),
+        ("dead-units:hidden.*", lambda finding: finding.name == "dead-units"),
+        ("dead-units:hidden.?", lambda finding: finding.name == "dead-units"),
+        ("dead-units:Hidden.1", lambda finding: False),
+        ("dead-units:hidden", lambda finding: False),
+        ("constant-network", lambda finding: finding.name == "constant-network"),
+        ("constant-network:hidden.*", lambda finding: False),
+    ],
+)
+def test_what_fits_moves_with_its_reason_and_everything_else_stays(died, all_found, key, fits):
+    got = diagnose(died, {key: REASON})
+    assert names(got.silenced) == names(finding for finding in all_found if fits(finding))
+    assert got.findings == tuple(finding for finding in all_found if not fits(finding))
+    assert {finding.silenced for finding in got.silenced} <= {REASON}
+    assert [replace(finding, silenced=None) for finding in got.silenced] == [f for f in all_found if fits(f)]
+
+
+def test_the_worst_is_that_of_what_is_left(died, all_found):
+    everything = {finding.name: REASON for finding in all_found}
+    got = diagnose(died, everything)
+    assert (got.findings, got.worst, got.reaches("info")) == ((), None, False)
+    assert len(got.silenced) == len(all_found)
+
+
+def test_the_first_reason_that_fits_is_given(died):
+    got = diagnose(died, {"dead-units:hidden.1": "first", "dead-units": "second"})
+    assert {finding.site: finding.silenced for finding in got.silenced if finding.name == "dead-units"} == {
+        "hidden.1": "first",
+        "hidden.3": "second",
+    }
+
+
+def test_an_unknown_name_is_answered_with_all_names():
+    with pytest.raises(CannotSilence) as told:
+        check_silences({"dead-unit": "x"})
+    text = str(told.value)
+    assert text.startswith("no finding is called 'dead-unit'. These are:\n")
+    assert [line.split()[0] for line in text.splitlines()[1:]] == list(RULES)
+
+
+@pytest.mark.parametrize(
+    ("silence", "told"),
+    [
+        ({"dead-units": ""}, "'dead-units' needs a reason, which reports show: dead-units=gated by design"),
+        ({"dead-units": "  "}, "'dead-units' needs a reason, which reports show: dead-units=gated by design"),
+        (
+            {"dead-units:": "x"},
+            "'dead-units:' names no site after the colon; write dead-units, or dead-units:encoder.*",
+        ),
+    ],
+)
+def test_what_else_is_wrong_is_told(silence, told):
+    with pytest.raises(CannotSilence) as error:
+        check_silences(silence)
+    assert str(error.value) == told
+
+
+def test_every_report_shows_what_is_silenced_and_why(died, all_found):
+    observed = make_run(died)
+    everything = {finding.name: REASON for finding in all_found}
+    diagnoses = [diagnose(died, everything)]
+    text = " ".join(run_text(observed, diagnoses, width=200).split())
+    assert text.startswith("Nothing else is wrong that can be seen from the activations.")
+    for finding in all_found:
+        assert f"Silenced ({finding.severity}): {finding.title}. Reason: {REASON}" in text
+    page = run_page(observed, diagnoses)
+    assert page.count(f"Reason: {REASON}") == len(all_found)
+    assert f"{len(all_found)} findings are known and silenced." in page
+    (process,) = run_json(observed, diagnoses)["processes"]
+    assert [one["silenced"] for one in process["silenced"]] == [REASON] * len(all_found)
+    assert process["findings"] == []
+
+
+def test_nothing_is_said_of_silence_where_there_is_none(died):
+    text = run_text(*diagnosed(make_run(died)))
+    assert "ilenced" not in text
+    assert "Nothing else" not in text
+
+
+@pytest.mark.parametrize(
+    ("silence", "code"),
+    [([], 10), (["dead-units=known"], 0), (["dead-units:hidden.1=known"], 0), (["non-finite=known"], 10)],
+)
+def test_a_gate_does_not_count_what_is_silenced(monkeypatch, tmp_path, silence, code):
+    observed = make_run(make_process(widths=(13, 32, 32, 11, 7), dying=(1, 3)))
+    monkeypatch.setattr(report, "is_run_folder", lambda path: True)
+    monkeypatch.setattr(report, "is_study", lambda path: False)
+    monkeypatch.setattr(report, "read_run", lambda path: observed)
+    # A silenced alarm must not come back as another one.
+    options = [word for text in silence for word in ("--silence", text)]
+    result = CliRunner().invoke(report.command, [str(tmp_path), "--fail-on", "warning", "--json", *options])
+    assert result.exit_code == code
+    told = json.loads(result.stdout)["processes"][0]["silenced"]
+    assert bool(told) == (code == 0)
+    shown = CliRunner().invoke(report.command, [str(tmp_path), *options]).stdout
+    # The command to type next knows of it, too.
+    assert all(f"--silence '{text}'" in shown or f"--silence {text}" in shown for text in silence)
+
+
+@pytest.mark.parametrize("command", [report.command, run.command])
+def test_a_silence_without_a_reason_is_told_before_anything_is_read_or_run(command, tmp_path):
+    result = CliRunner().invoke(command, ["--silence", "dead-units", str(tmp_path / "nothing.py")])
+    assert result.exit_code == 2
+    assert "'dead-units' has no reason; write NAME=REASON" in " ".join(result.stderr.split())
+    unknown = CliRunner().invoke(command, ["--silence", "dead=x", str(tmp_path / "nothing.py")])
+    assert isinstance(unknown.exception, CannotSilence)
+
+
+def test_a_watch_can_be_told_too():
+    with rectifier.watch() as watch:
+        pass
+    with pytest.raises(CannotSilence):
+        watch.diagnose(silence={"x": "y"})
+    assert watch.diagnose(silence={"dead-units": "y"}).silenced == ()
+
+
+def test_every_name_that_a_finding_is_given_can_be_silenced():
+    sources = [path.read_text() for path in Path(rectifier.__file__).parent.rglob("*.py")]
+    given = {name for text in sources for name in re.findall(r"Finding\(\s*(?:#[^\n]*\s*)*name=\"([\w-]+)\"", text)}
+    assert given == set(RULES)
+    made = sum(len(re.findall(r"[^\w\[]Finding\(\s", text)) for text in sources)
+    named = sum(len(re.findall(r"[^\w\[]Finding\(\s*name=\"", text)) for text in sources)
+    assert made == named, "a finding's name is not written where it is made"
