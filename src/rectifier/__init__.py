@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rectifier import functional as functional
     from rectifier import nn as nn
     from rectifier.api import Watch as Watch
+    from rectifier.api import census as census
     from rectifier.api import log as log
     from rectifier.api import read as read
     from rectifier.api import swap as swap
@@ -22,11 +23,12 @@ _HOMES = {
     "Watch": "rectifier.api",
     "swap": "rectifier.api",
     "log": "rectifier.api",
+    "census": "rectifier.api",
     "read": "rectifier.api",
 }
 _MODULES = ("nn", "functional")
 
-__all__ = ["Watch", "__version__", "functional", "log", "nn", "read", "swap", "watch"]
+__all__ = ["Watch", "__version__", "census", "functional", "log", "nn", "read", "swap", "watch"]
 
 
 def __getattr__(name: str) -> object:

@@ -1,20 +1,20 @@
 """The public verbs for Python: each composes rooms, and does nothing else."""
 
 import platform
-from collections.abc import Mapping
+import random
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from torch import nn
 
 import rectifier
 from rectifier import monitor, treatment
-from rectifier.diagnosis import diagnose
+from rectifier.diagnosis import diagnose, judge_census
 from rectifier.monitor import MemorySink, Monitor
-from rectifier.records import Diagnosis, Manifest, Run
-from rectifier.report.text import run_text
+from rectifier.records import Census, Diagnosis, Manifest, Run
 from rectifier.store import read_run
 
 log = monitor.log
@@ -75,7 +75,14 @@ class Watch:
 
     def __repr__(self) -> str:
         run = self.run
-        return run_text(run, [diagnose(process) for process in run.processes])
+        stream = random.getstate()
+        try:
+            # rich draws from Python's random stream when it is imported; that stream is the user's.
+            from rectifier.report.text import run_text  # noqa: PLC0415
+
+            return run_text(run, [diagnose(process) for process in run.processes])
+        finally:
+            random.setstate(stream)
 
 
 def watch(model: nn.Module | None = None, *, budget: float = 0.01, every: int | None = None) -> Watch:
@@ -105,6 +112,42 @@ def watch(model: nn.Module | None = None, *, budget: float = 0.01, every: int | 
         [('1', 5)]
     """
     return Watch(model, budget=budget, every=every)
+
+
+def census(
+    model: nn.Module, loader: Iterable[Any], *, forward: Callable[[nn.Module, Any], Any] | None = None
+) -> Census:
+    """Count, over a whole data set, which units of a trained network are dead, rare or always on.
+
+    The model runs in eval mode without gradients. Its modes, buffers, gradients and every random stream are afterwards
+    as they were; what a forward writes into plain Python attributes is not put back. The trap: a unit that is silent
+    on these data may fire on others; `firing_bound` says how often at most, on data like these.
+
+    Args:
+        model: Any module.
+        loader: Its batches, once. Of a tuple or list the first entry is the input, a mapping becomes keyword arguments.
+        forward: How to call the model otherwise: `lambda model, batch: model(batch["x"], batch["mask"])`.
+
+    Raises:
+        CannotProbe: The model cannot be run on a batch, or there is none.
+
+    Example:
+        >>> import torch, rectifier
+        >>> layer = torch.nn.Linear(2, 3)
+        >>> _ = layer.weight.data.copy_(torch.tensor([[1.0, 0.0], [-1.0, -1.0], [1.0, 1.0]]))
+        >>> _ = layer.bias.data.copy_(torch.tensor([0.0, 0.0, 5.0]))
+        >>> batches = torch.arange(1, 701).div(700).unsqueeze(1).repeat(1, 2).split(100)
+        >>> (row,) = rectifier.census(torch.nn.Sequential(layer, torch.nn.ReLU()), batches).layers
+        >>> row.units, row.silent, row.silent_means, row.silent_units, row.always_on_units
+        (3, 1, 'dead', (1,), (0, 2))
+        >>> round(row.firing_bound, 4)
+        0.0043
+
+    Source: bound by the rule of three, Hanley & Lippman-Hand 1983.
+    """
+    name, batches, samples, distinct, counts = monitor.count_units(model, loader, forward)
+    layers = judge_census(counts, distinct)
+    return Census(model=name, batches=batches, samples=samples, distinct_samples=distinct, layers=layers)
 
 
 def read(path: str | Path) -> Run:

@@ -31,6 +31,10 @@ class CannotWatch(RectifierError):
     """A model cannot be observed as asked; the text names the line to write instead."""
 
 
+class CannotProbe(RectifierError):
+    """A model cannot be run for a check or a census as asked; the text says on what, why, and what to write instead."""
+
+
 class CannotSilence(RectifierError):
     """A finding cannot be silenced as asked; the text lists the names of findings."""
 

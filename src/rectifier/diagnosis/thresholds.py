@@ -16,6 +16,12 @@ MOST_TOLD_APART = 100_000
 CONFIDENCE_MISS = 0.05
 """1 − the confidence of the bound 1 − 0.05^(1/n) on the firing rate of a unit that was silent on n samples."""
 
+LARGEST_BOUND = 0.01
+"""Bound on the firing rate above which a silent unit is suspected only, also after a pass over all data."""
+
+DORMANT_TAUS = (0.0, 0.025, 0.1)
+"""E|h| over the layer's mean at or below which a unit is dormant (Sokar et al. 2023, who act on 0.025 and 0.1)."""
+
 RARE_FRACTION = 0.01
 """A unit that fires on less than 1 % of the samples is rare, never dead (SageMaker's DeadRelu calls it dead)."""
 

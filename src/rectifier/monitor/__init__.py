@@ -1,5 +1,6 @@
 """Watching a training: counters per unit on the device, read now and then, cheap enough to be always on."""
 
+from rectifier.monitor.census import count_units as count_units
 from rectifier.monitor.monitor import Monitor as Monitor
 from rectifier.monitor.monitor import log as log
 from rectifier.monitor.sinks import MemorySink as MemorySink

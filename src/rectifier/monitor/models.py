@@ -133,7 +133,7 @@ class ModelRecords:
         site = model.sites.get((key, call))
         if site is None or site.owner() is not place.owner:
             activation = describe(name, args, kwargs)
-            kind = "module" if _is_activation(place.owner) else "function"
+            kind = "module" if is_activation(place.owner) else "function"
             site = self._add_site(model, place.owner, call, activation, kind, place.source, tensor)
             model.sites[(key, call)] = site
             # What is met for the first time is counted, so that no site is known by glances alone.
@@ -333,7 +333,8 @@ def describe(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
     return Choice(row, float(value)).spec if isinstance(value, int | float) else name
 
 
-def _is_activation(module: nn.Module) -> bool:
+def is_activation(module: nn.Module) -> bool:
+    """Whether a module is itself an activation, torch's or ours."""
     return type(module).__module__ == "torch.nn.modules.activation" or type(module).__module__.startswith("rectifier.")
 
 

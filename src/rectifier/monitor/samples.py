@@ -39,7 +39,7 @@ class DistinctSamples:
                 largest says what a sample is (an entry of its first axis); all that have as many entries count.
             step: The training step.
         """
-        tensors = list(_tensors(inputs))
+        tensors = list(tensors_in(inputs))
         if not tensors:
             return
         samples = max(tensors, key=Tensor.numel).shape[0]
@@ -87,12 +87,13 @@ class DistinctSamples:
         return (len(ordered) - np.searchsorted(ordered, steps, side="right")).astype(np.int64)
 
 
-def _tensors(inputs: Iterable[object]) -> Iterator[Tensor]:
+def tensors_in(inputs: Iterable[object]) -> Iterator[Tensor]:
+    """The tensors that can tell samples apart, also inside of mappings and sequences."""
     for value in inputs:
         if isinstance(value, Tensor):
             if value.ndim and value.numel() and value.layout == torch.strided and not value.is_complex():
                 yield value
         elif isinstance(value, Mapping):
-            yield from _tensors(value.values())
+            yield from tensors_in(value.values())
         elif isinstance(value, list | tuple):
-            yield from _tensors(value)
+            yield from tensors_in(value)

@@ -3,6 +3,9 @@
 A fact is made in one room and read in another. Nothing here decides, measures or prints.
 """
 
+from rectifier.records.census import Census as Census
+from rectifier.records.census import LayerCensus as LayerCensus
+from rectifier.records.census import SiteCount as SiteCount
 from rectifier.records.codec import FORMAT_VERSION as FORMAT_VERSION
 from rectifier.records.codec import FloatArray as FloatArray
 from rectifier.records.codec import IntArray as IntArray

@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from rectifier.records import Comparison, Diagnosis, Run, to_builtins
+from rectifier.records import Census, Comparison, Diagnosis, Run, to_builtins
 
 SCHEMA_VERSION = 1
 
@@ -57,6 +57,16 @@ def comparison_json(comparison: Comparison) -> dict[str, Any]:
     document: dict[str, Any] = _strict(
         {"schema_version": SCHEMA_VERSION, "kind": "comparison", **to_builtins(comparison)}
     )
+    return document
+
+
+def census_json(census: Census) -> dict[str, Any]:
+    """A census with every unit.
+
+    Returns:
+        `schema_version`, `kind` ("census"), and the fields of `rectifier.records.Census`.
+    """
+    document: dict[str, Any] = _strict({"schema_version": SCHEMA_VERSION, "kind": "census", **to_builtins(census)})
     return document
 
 

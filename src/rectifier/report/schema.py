@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from rectifier.records import Comparison, Cost, Diagnosis, Manifest, Outcome, Series, Unseen, Writer
+from rectifier.records import Census, Comparison, Cost, Diagnosis, Manifest, Outcome, Series, Unseen, Writer
 from rectifier.report.machine import SCHEMA_VERSION
 
 _ATTRIBUTE = re.compile(r"(?m)^ {8}(\w+): ((?:.+\n?)(?: {10,}.+\n?)*)")
@@ -24,12 +24,12 @@ def json_schema() -> dict[str, Any]:
     Example:
         >>> schema = json_schema()
         >>> [branch["$ref"] for branch in schema["oneOf"]]
-        ['#/$defs/RunDocument', '#/$defs/ComparisonDocument']
+        ['#/$defs/RunDocument', '#/$defs/ComparisonDocument', '#/$defs/CensusDocument']
         >>> schema["$defs"]["Finding"]["properties"]["site"]
         {'anyOf': [{'type': 'string'}, {'type': 'null'}],
          'description': 'Label of the site, None for a statement about the whole network.'}
     """
-    records = (Manifest, Outcome, Writer, Diagnosis, Cost, Series, Unseen, Comparison)
+    records = (Manifest, Outcome, Writer, Diagnosis, Cost, Series, Unseen, Comparison, Census)
     _, definitions = msgspec.json.schema_components(records, schema_hook=_array, ref_template="#/$defs/{name}")
     for definition in definitions.values():
         _explain(definition)
@@ -44,7 +44,6 @@ def json_schema() -> dict[str, Any]:
         changes=_list({"type": "string"}),
         warnings=_list({"type": "string"}),
     )
-    comparison = definitions.pop("Comparison")
     definitions["Process"] = process
     definitions["RunDocument"] = _object(
         "An observed training and its diagnosis: `rectifier report RUN --json`.",
@@ -55,16 +54,18 @@ def json_schema() -> dict[str, Any]:
         worst={**_or_null({"enum": ["info", "warning", "serious"]}), "description": "The highest severity."},
         processes=_list(_ref("Process")),
     )
-    definitions["ComparisonDocument"] = _object(
-        f"{comparison['description']} `rectifier report STUDY --json`.",
-        **version,
-        kind={"const": "comparison"},
-        **comparison["properties"],
-    )
+    for name, command in (("Comparison", "report STUDY"), ("Census", "census MODEL")):
+        record = definitions.pop(name)
+        definitions[f"{name}Document"] = _object(
+            f"{record['description']} `rectifier {command} --json`.",
+            **version,
+            kind={"const": name.lower()},
+            **record["properties"],
+        )
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": f"What rectifier prints with --json, schema_version {SCHEMA_VERSION}",
-        "oneOf": [_ref("RunDocument"), _ref("ComparisonDocument")],
+        "oneOf": [_ref(name) for name in definitions if name.endswith("Document")],
         "$defs": {name: _nullable(definition) for name, definition in definitions.items()},
     }
 

@@ -96,6 +96,19 @@ def observe(observer: Observer) -> Callable[[], None]:
     return forget
 
 
+def observe_alone(observer: Observer) -> Callable[[], None]:
+    """As `observe`, and those who observe already see nothing until the undo: calls that are none of the training's."""
+    forget = observe(observer)
+    others, _switch.observers = _switch.observers, [observer]
+    refresh()
+
+    def undo() -> None:
+        _switch.observers = others
+        forget()
+
+    return undo
+
+
 def refresh() -> None:
     """Take note that some observer armed or disarmed itself."""
     _switch.armed = bool(_switch.replacements) or any(observer.armed for observer in _switch.observers)

@@ -1,0 +1,85 @@
+"""What a model showed without being trained, on a terminal: a census."""
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from rectifier.records import Census, LayerCensus
+from rectifier.report.lines import fit, print_table, say
+from rectifier.report.words import counted, listed
+
+_MOST_UNITS = 12
+
+
+def print_census(census: Census, console: Console) -> None:
+    """Print a census: on what it rests, one row a layer, and which units are silent."""
+    if census.samples is None:
+        rests = "how many samples are in them cannot be told, so there are no bounds"
+    elif census.distinct_samples is None:
+        rests = f"{counted(census.samples, 'sample')}"
+    else:
+        rests = f"{counted(census.samples, 'sample')}, {census.distinct_samples:,} of them distinct"
+    batches = f"{census.batches:,} batch{'' if census.batches == 1 else 'es'}"
+    say(console, f"{census.model} on {batches}: {rests}.", style="bold")
+    if not census.layers:
+        say(
+            console,
+            "No activation was seen. Calls inside torch.compile or TorchScript and activations written by hand "
+            "(torch.where) cannot be.",
+        )
+        return
+    console.print()
+    print_table(console, _table(census, console))
+    console.print()
+    for layer in census.layers:
+        _say_units(layer, console)
+    bound = census.layers[0].firing_bound
+    if bound is not None:
+        say(
+            console,
+            f"A unit that was silent fires on less than {100 * bound:.2g} % of data like these "
+            f"(95 %, {census.distinct_samples:,} distinct samples).",
+        )
+    say(console, "Silent, rare and always-on units alone are no fault: healthy networks have them.")
+
+
+def _table(census: Census, console: Console) -> Table:
+    table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold")
+    table.add_column("layer", overflow="fold")
+    table.add_column("activation", overflow="fold")
+    for name in ("units", "dead", "stuck", "rare", "always on", "fires"):
+        table.add_column(name, justify="right", overflow="fold")
+    for layer in census.layers:
+        table.add_row(*(Text(fit(cell, console)) for cell in _cells(layer)))
+    return table
+
+
+def _cells(layer: LayerCensus) -> list[str]:
+    if layer.units is None:
+        return [layer.site, layer.activation, *"??????"]
+    stuck = f"{layer.silent}" if layer.silent_means == "stuck" else ""
+    dead = "" if stuck else f"{layer.silent}" + ("?" if layer.silent and layer.silent_means == "suspected" else "")
+    fires = "?" if layer.firing_fraction is None else f"{layer.firing_fraction:.0%}"
+    return [layer.site, layer.activation, f"{layer.units}", dead, stuck, f"{layer.rare}", f"{layer.always_on}", fires]
+
+
+def _say_units(layer: LayerCensus, console: Console) -> None:
+    parts = [
+        f"{word} {_numbers(units)}"
+        for word, units in (
+            ("suspected dead" if layer.silent_means == "suspected" else layer.silent_means, layer.silent_units),
+            ("rare", layer.rare_units),
+            ("always on", layer.always_on_units),
+        )
+        if units
+    ]
+    if layer.not_finite:
+        parts.append(f"{counted(layer.not_finite, 'unit')} with NaN or an infinity, which count as nothing else")
+    if parts:
+        say(console, f"{layer.site}: {'; '.join(parts)}.")
+
+
+def _numbers(units: tuple[int, ...]) -> str:
+    shown = [f"{unit}" for unit in units[:_MOST_UNITS]]
+    more = len(units) - _MOST_UNITS
+    return ", ".join(shown) + f" and {more:,} more (--json has all)" if more > 0 else listed(shown)
