@@ -95,7 +95,7 @@ def test_json_is_what_the_schema_says(project):
     [
         ("nett", "data", "census_project has no nett. It has net, data, few, no_loader, Made, broken."),
         ("Made.x", "data", "census_project has no Made.x. It has net."),
-        ("broken", "data", "census_project:broken failed at census_project.py:28: ValueError: no weights here"),
+        ("broken", "data", "census_project:broken failed at census_project.py:26: ValueError: no weights here"),
         ("net", "net", "the data must be an iterable of batches, such as a DataLoader; got a Sequential."),
         ("net", "no_loader", "the data must be an iterable of batches, such as a DataLoader; got a NoneType."),
         ("data", "data", "this takes a torch.nn.Module first, and got a DataLoader."),
@@ -133,5 +133,5 @@ def test_from_a_shell_a_mistake_is_one_line_and_exit_code_2(project, tmp_path):
     done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert (
-        done.stderr == "rectifier: census_project:broken failed at census_project.py:28: ValueError: no weights here\n"
+        done.stderr == "rectifier: census_project:broken failed at census_project.py:26: ValueError: no weights here\n"
     )
