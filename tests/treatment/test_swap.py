@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+import rectifier
 from rectifier.records import Finding
 from rectifier.treatment import swap
 from tests.treatment.models import PAIRS, Block, Coder, Inception, Residual, encoder, pair, stack
@@ -42,6 +43,17 @@ def test_forward_and_gradients_are_those_of_the_model_written_that_way(name, tra
     assert change.replaced
     change.undo()
     assert torch.equal(model(x), before)
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_a_swapped_model_stays_swapped_while_it_is_watched(name):
+    model, reference, x = pair(name)
+    swap(model, "relu", "leaky_relu:0.1")
+    with rectifier.watch(model, every=1) as watch:
+        same(model, reference, x)
+        torch.optim.SGD(model.parameters(), lr=0.0).step()
+    met = {site.activation for site in watch.run.processes[0].sites}
+    assert met - {"tanh"} == {"leaky_relu:0.1"}
 
 
 def test_the_comparison_can_fail():
