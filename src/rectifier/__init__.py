@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from rectifier.api import census as census
     from rectifier.api import log as log
     from rectifier.api import read as read
+    from rectifier.api import recycle as recycle
+    from rectifier.api import rescale as rescale
     from rectifier.api import swap as swap
     from rectifier.api import watch as watch
 
@@ -22,13 +24,17 @@ _HOMES = {
     "watch": "rectifier.api",
     "Watch": "rectifier.api",
     "swap": "rectifier.api",
+    "recycle": "rectifier.api",
+    "rescale": "rectifier.api",
     "log": "rectifier.api",
     "census": "rectifier.api",
     "read": "rectifier.api",
 }
 _MODULES = ("nn", "functional")
 
-__all__ = ["Watch", "__version__", "census", "functional", "log", "nn", "read", "swap", "watch"]
+__all__ = [
+    "Watch", "__version__", "census", "functional", "log", "nn", "read", "recycle", "rescale", "swap", "watch",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> object:

@@ -19,6 +19,8 @@ from rectifier.store import read_run
 
 log = monitor.log
 swap = treatment.swap
+recycle = treatment.recycle
+rescale = treatment.rescale
 
 
 class Watch:

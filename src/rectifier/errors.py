@@ -41,3 +41,7 @@ class CannotSilence(RectifierError):
 
 class CannotRecycle(RectifierError):
     """Dead units cannot be revived as asked; the text names the layer, the reason and what to do instead."""
+
+
+class CannotRescale(RectifierError):
+    """Initial weights cannot be rescaled as asked; the text names the line to write instead."""

@@ -15,13 +15,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rectifier.catalogue import CATALOGUE, Choice
+from rectifier.catalogue import CATALOGUE
 from rectifier.monitor.counters import UnitCounters
 from rectifier.monitor.samples import DistinctSamples
 from rectifier.monitor.schedule import Look
 from rectifier.monitor.sinks import Sink
 from rectifier.records import FloatArray, Site, SiteWindow
 from rectifier.sites import UnitAxis, find_unit_axis, locate
+from rectifier.sites.functions import describe
 
 # The relative update of a large layer is measured on its first weights; 65,536 settle a ratio of norms to 0.4 %.
 _MOST_WEIGHTS = 1 << 16
@@ -317,20 +318,6 @@ class ModelRecords:
                     site.gradients.clear()
                     site.updates.clear()
         return windows
-
-
-def describe(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
-    """An activation call as a user would write it: `leaky_relu:0.1`."""
-    row = CATALOGUE.get(name)
-    if name == "hardtanh":
-        low = args[1] if len(args) > 1 else kwargs.get("min_val", -1.0)
-        high = args[2] if len(args) > 2 else kwargs.get("max_val", 1.0)
-        return "relu6" if (low, high) == (0.0, 6.0) else "hardtanh"
-    # A learned slope is a tensor and changes; the spec would be wrong a step later.
-    if row is None or row.parameter is None or name == "prelu":
-        return name
-    value = args[1] if len(args) > 1 else kwargs.get(row.parameter, row.default)
-    return Choice(row, float(value)).spec if isinstance(value, int | float) else name
 
 
 def is_activation(module: nn.Module) -> bool:

@@ -14,7 +14,8 @@ import functools
 import inspect
 import threading
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import torch
@@ -22,6 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rectifier.activations import functional as ours
+from rectifier.catalogue import CATALOGUE, Choice
 from rectifier.sites.compiler import look_up_unwrapped
 from rectifier.sites.frames import inside_a_model
 
@@ -114,6 +116,16 @@ def refresh() -> None:
     _switch.armed = bool(_switch.replacements) or any(observer.armed for observer in _switch.observers)
 
 
+@contextmanager
+def unobserved() -> Iterator[None]:
+    """Within it nobody observes this thread's calls: its forwards are none of the training's. Replacements hold."""
+    _inside.unobserved = True
+    try:
+        yield
+    finally:
+        _inside.unobserved = False
+
+
 def replace(name: str, replacement: Replacement) -> Callable[[], None]:
     """Send calls of one activation that happen inside a module's forward to `replacement`; returns the undo.
 
@@ -138,6 +150,22 @@ def replace(name: str, replacement: Replacement) -> Callable[[], None]:
             _patches.release()
 
     return forget
+
+
+def describe(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+    """An activation call as a user would write it: `leaky_relu:0.1`."""
+    row = CATALOGUE.get(name)
+    if name == "gelu" and kwargs.get("approximate") == "tanh":
+        return "gelu_tanh"
+    if name == "hardtanh":
+        low = args[1] if len(args) > 1 else kwargs.get("min_val", -1.0)
+        high = args[2] if len(args) > 2 else kwargs.get("max_val", 1.0)
+        return "relu6" if (low, high) == (0.0, 6.0) else "hardtanh"
+    # A learned slope is a tensor and changes; the spec would be wrong a step later.
+    if row is None or row.parameter is None or name == "prelu":
+        return name
+    value = args[1] if len(args) > 1 else kwargs.get(row.parameter, row.default)
+    return Choice(row, float(value)).spec if isinstance(value, int | float) else name
 
 
 def original(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -172,7 +200,7 @@ def _intercepted(name: str, function: Callable[..., Tensor], args: tuple[Any, ..
     try:
         tokens = [
             (observer, token)
-            for observer in _switch.observers
+            for observer in (() if getattr(_inside, "unobserved", False) else _switch.observers)
             if observer.armed and (token := observer.before(name, args, kwargs)) is not None
         ]
         output = function(*args, **kwargs)

@@ -4,4 +4,6 @@ from rectifier.treatment.change import Change as Change
 from rectifier.treatment.everywhere import swap_everywhere as swap_everywhere
 from rectifier.treatment.recycling import Recycled as Recycled
 from rectifier.treatment.recycling import recycle as recycle
+from rectifier.treatment.rescaling import Rescaled as Rescaled
+from rectifier.treatment.rescaling import rescale as rescale
 from rectifier.treatment.swap import swap as swap

@@ -112,13 +112,20 @@ def recomputed(model: nn.Module, meant: Survey) -> None:
 
 def new_parameters(model: nn.Module, new: Choice) -> None:
     """Refuse parameters that a wrapper would not know of."""
+    if line := parallel_line(model):
+        raise CannotSwap(
+            f"{new.spec} brings parameters, and {line.split('(')[0]} took stock of the model's when it was "
+            f"made: they would differ between the ranks. Write rectifier.swap(model, …) before {line}."
+        )
+
+
+def parallel_line(model: nn.Module) -> str | None:
+    """The line that divided a model between ranks, `fully_shard(model)`; None where none did."""
     for module in model.modules():
         for cls in type(module).__mro__:
             if (line := _PARALLEL.get(cls.__name__)) and cls.__module__.startswith("torch."):
-                raise CannotSwap(
-                    f"{new.spec} brings parameters, and {line.split('(')[0]} took stock of the model's when it was "
-                    f"made: they would differ between the ranks. Write rectifier.swap(model, …) before {line}."
-                )
+                return line
+    return None
 
 
 def _some(paths: Iterable[str]) -> str:

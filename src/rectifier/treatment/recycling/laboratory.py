@@ -1,18 +1,18 @@
-"""Running the user's model on the side: nothing of it, nor of any random stream, is different afterwards."""
+"""Running the user's model on the side, to see what units do and that outputs stay."""
 
 import math
-import random
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from rectifier.errors import CannotRecycle
 from rectifier.sites import functions, locate
-from rectifier.treatment.recycling.trace import Recorder, same, tensors_in
+from rectifier.treatment import aside
+from rectifier.treatment.aside import tensors_in
+from rectifier.treatment.recycling.trace import Recorder
 
 Key = tuple[str, int]
 """Path of the module that applies an activation, and the number of the call in one forward."""
@@ -31,12 +31,7 @@ class Laboratory:
 
     def __init__(self, model: nn.Module, batch: Any) -> None:
         self.model = model
-        self._args: tuple[Any, ...] = ()
-        self._kwargs: dict[str, Any] = {}
-        if isinstance(batch, Mapping):
-            self._kwargs = dict(batch)
-        else:
-            self._args = tuple(batch) if isinstance(batch, tuple | list) else (batch,)
+        self._batch = batch
         self.paths = {id(module): path for path, module in model.named_modules()}
         self.modes: tuple[str, ...] = ("training", "evaluation")
         self.before = {mode: self.outputs(mode) for mode in self.modes}
@@ -79,9 +74,9 @@ class Laboratory:
     def _run(self, mode: str, watching: "Watching | None", recorder: Recorder | None) -> Any:
         model = self.model
         with ExitStack() as stack:
-            stack.enter_context(_kept(model))
-            stack.enter_context(_random_kept())
-            stack.enter_context(_eager(model))
+            stack.enter_context(aside.kept(model))
+            stack.enter_context(aside.random_kept())
+            stack.enter_context(aside.eager(model))
             if mode == "evaluation":
                 model.eval()
             elif not model.training:
@@ -93,14 +88,7 @@ class Laboratory:
                 stack.callback(functions.observe(watching))
             if recorder is not None:
                 stack.enter_context(recorder)
-            try:
-                return model(*self._args, **self._kwargs)
-            except Exception as error:
-                raise CannotRecycle(
-                    f"{type(model).__name__} failed on the batch: {type(error).__name__}: {error}. Give what its "
-                    "forward takes, without the targets: batch=inputs, a tuple of arguments, or a dictionary of "
-                    "named ones."
-                ) from error
+            return aside.call(model, self._batch, CannotRecycle)
 
 
 class Watching:
@@ -166,63 +154,3 @@ def _distance(new: Tensor, old: Tensor) -> float:
     difference = float((new - old).abs().max())
     ratio = difference / largest if largest else difference
     return ratio if math.isfinite(ratio) else math.inf
-
-
-@contextmanager
-def _kept(model: nn.Module) -> Iterator[None]:
-    """Put back modes and buffers."""
-    modes = [(module, module.training) for module in model.modules()]
-    buffers = [
-        (module, name, buffer, buffer.detach().clone())
-        for module in model.modules()
-        for name, buffer in module._buffers.items()
-        if buffer is not None
-    ]
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
-        with torch.no_grad():
-            for module, name, buffer, values in buffers:
-                module._buffers[name] = buffer
-                if not same(buffer, values):
-                    buffer.copy_(values)
-
-
-@contextmanager
-def _random_kept(seed: int = 0) -> Iterator[None]:
-    """Begin every random stream at a seed, and put them back where they were."""
-    states: list[tuple[Callable[[Any], Any], Any]] = [
-        (torch.set_rng_state, torch.get_rng_state()),
-        (random.setstate, random.getstate()),
-        (np.random.set_state, np.random.get_state()),
-    ]
-    cuda = torch.cuda.is_available() and torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
-    if cuda:
-        states.append((torch.cuda.set_rng_state_all, torch.cuda.get_rng_state_all()))
-    if torch.backends.mps.is_available():
-        states.append((torch.mps.set_rng_state, torch.mps.get_rng_state()))
-    fast = torch.backends.mha.get_fastpath_enabled()
-    try:
-        # torch.manual_seed would also seed devices that are not in use yet.
-        torch.default_generator.manual_seed(seed)
-        if cuda:
-            torch.cuda.manual_seed_all(seed)
-        if torch.backends.mps.is_available():
-            torch.mps.manual_seed(seed)
-        random.seed(seed)
-        np.random.seed(seed)
-        # Its kernel calls no activation that could be observed.
-        torch.backends.mha.set_fastpath_enabled(False)
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
-        for put, state in states:
-            put(state)
-
-
-def _eager(model: nn.Module) -> Any:
-    """Compiled parts run as they are written, so that their calls can be seen."""
-    compiled = any(module._compiled_call_impl is not None or hasattr(module, "_orig_mod") for module in model.modules())
-    return torch.compiler.set_stance("force_eager") if compiled else nullcontext()

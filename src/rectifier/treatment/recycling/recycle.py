@@ -81,7 +81,7 @@ def recycle(
         ...     model(x).square().mean().backward()
         ...     optimizer.step()
         >>> before = model(x)
-        >>> recycle(model, optimizer, watch, batch=x)
+        >>> rectifier.recycle(model, optimizer, watch, batch=x)
         dead units → recycled (exact) in 1 place
           Sequential.1: 3 of 7 units, 2 in pairs and 1 split off a live unit
         >>> torch.allclose(model(x), before, atol=1e-6), (model[:2](x) > 0).float().mean(0)[:2].round(decimals=1)

@@ -1,11 +1,12 @@
 """What happens to tensors in one forward, as torch's functions are called: which reads which, and which weights."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
+
+from rectifier.treatment.aside import tensors_in
 
 
 @dataclass(slots=True, eq=False)
@@ -56,23 +57,3 @@ class Recorder(TorchFunctionMode):
             name = getattr(func, "__name__", str(func))
             self.ops.append(Op(name, func, given[0], given[1], outputs, versions))
         return result
-
-
-def tensors_in(value: Any) -> Iterator[Tensor]:
-    """Every tensor in nested sequences, mappings and records, as forwards take and return them."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, dict):
-        for entry in value.values():
-            yield from tensors_in(entry)
-    elif isinstance(value, list | tuple):
-        for entry in value:
-            yield from tensors_in(entry)
-    elif hasattr(value, "__dataclass_fields__"):
-        for name in value.__dataclass_fields__:
-            yield from tensors_in(getattr(value, name))
-
-
-def same(one: Tensor, other: Tensor) -> bool:
-    """Whether two tensors are equal in every entry, NaN taken as equal to itself."""
-    return bool(((one == other) | (one.isnan() & other.isnan())).all())

@@ -3,9 +3,9 @@
 from torch import Tensor
 
 from rectifier.errors import CannotRecycle
+from rectifier.treatment.aside import same
 from rectifier.treatment.change import Change
 from rectifier.treatment.recycling.slots import Slot
-from rectifier.treatment.recycling.trace import same
 
 
 class Written:

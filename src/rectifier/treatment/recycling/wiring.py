@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from rectifier.catalogue import CATALOGUE
 from rectifier.errors import CannotRecycle
+from rectifier.treatment.aside import tensors_in
 from rectifier.treatment.recycling.laboratory import Laboratory, Watching
 from rectifier.treatment.recycling.slots import Layer, Norm, Wiring
-from rectifier.treatment.recycling.trace import Op, Recorder, tensors_in
+from rectifier.treatment.recycling.trace import Op, Recorder
 
 _CONVOLUTION = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
 _TRANSPOSED = ("input", "weight", "bias", "stride", "padding", "output_padding", "groups", "dilation")
