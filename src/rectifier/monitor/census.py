@@ -11,11 +11,12 @@ from rectifier.catalogue import CATALOGUE
 from rectifier.errors import CannotProbe
 from rectifier.monitor import visit
 from rectifier.monitor.counters import UnitCounters
-from rectifier.monitor.models import describe, is_activation
+from rectifier.monitor.models import is_activation
 from rectifier.monitor.samples import DistinctSamples, tensors_in
 from rectifier.monitor.visit import Forward, checked, first_input, run, undisturbed
 from rectifier.records import Site, SiteCount
 from rectifier.sites import find_unit_axis, functions, locate
+from rectifier.sites.functions import describe
 
 _Key = tuple[int, int]
 
