@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rectifier.api import Watch as Watch
     from rectifier.api import census as census
     from rectifier.api import log as log
+    from rectifier.api import prescribe as prescribe
     from rectifier.api import read as read
     from rectifier.api import recycle as recycle
     from rectifier.api import rescale as rescale
@@ -26,6 +27,7 @@ _HOMES = {
     "swap": "rectifier.api",
     "recycle": "rectifier.api",
     "rescale": "rectifier.api",
+    "prescribe": "rectifier.api",
     "log": "rectifier.api",
     "census": "rectifier.api",
     "read": "rectifier.api",
@@ -33,7 +35,8 @@ _HOMES = {
 _MODULES = ("nn", "functional")
 
 __all__ = [
-    "Watch", "__version__", "census", "functional", "log", "nn", "read", "recycle", "rescale", "swap", "watch",
+    "Watch", "__version__", "census", "functional", "log", "nn", "prescribe", "read", "recycle", "rescale", "swap",
+    "watch",
 ]  # fmt: skip
 
 

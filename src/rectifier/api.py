@@ -21,6 +21,7 @@ log = monitor.log
 swap = treatment.swap
 recycle = treatment.recycle
 rescale = treatment.rescale
+prescribe = treatment.prescribe
 
 
 class Watch:

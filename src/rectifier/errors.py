@@ -45,3 +45,7 @@ class CannotRecycle(RectifierError):
 
 class CannotRescale(RectifierError):
     """Initial weights cannot be rescaled as asked; the text names the line to write instead."""
+
+
+class CannotPrescribe(RectifierError):
+    """Findings cannot be read, or a rung of a prescription lacks what it needs; the text says what to do instead."""

@@ -61,6 +61,7 @@ def _dead(history: SiteHistory, states: UnitStates, cause: Cause, progress: Prog
         command=None if severity == "info" else advice.command_for(history.site.activation),
         units=tuple(int(unit) for unit in np.flatnonzero(counted)),
         evidence={
+            "activation": history.site.activation,
             "units": units,
             "dead": dead,
             "suspected": suspected,

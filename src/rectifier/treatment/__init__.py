@@ -2,6 +2,8 @@
 
 from rectifier.treatment.change import Change as Change
 from rectifier.treatment.everywhere import swap_everywhere as swap_everywhere
+from rectifier.treatment.prescription import Prescription as Prescription
+from rectifier.treatment.prescription import prescribe as prescribe
 from rectifier.treatment.recycling import Recycled as Recycled
 from rectifier.treatment.recycling import recycle as recycle
 from rectifier.treatment.rescaling import Rescaled as Rescaled

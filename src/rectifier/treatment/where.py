@@ -44,15 +44,19 @@ class Selection:
         if isinstance(wish, Finding):
             if wish.site is None:
                 return []
-            path = _LATER_CALL.sub("", wish.site)
-            # A site in the model's own forward carries the name of the model.
-            return ["" if path.split("#")[0] == type(self._model).__name__ else path]
+            return [self._path(_LATER_CALL.sub("", wish.site))]
         if isinstance(wish, str):
-            return [wish]
+            return [self._path(wish)]
         raise CannotSwap(
             f"where={wish!r} is a {type(wish).__name__}: give a path (where='layer1'), a pattern "
             "(where='*.relu'), a class of modules, a finding, a list of these, or a function of the path."
         )
+
+    def _path(self, where: str) -> str:
+        """Reports put the model's name before a path of numbers, and in the place of an empty one."""
+        name = re.escape(type(self._model).__name__)
+        found = re.fullmatch(rf"{name}(?:#\d+)?(?:\.([\d.]+))?", where)
+        return where if found is None else found[1] or ""
 
     def __call__(self, path: str) -> bool:
         """Whether the place at this path is meant."""
