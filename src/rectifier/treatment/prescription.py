@@ -28,9 +28,9 @@ _LATER_CALL = re.compile(r" \(call \d+\)$")
 _WHERE_IT_HELPS = (
     "Where units die it often helps: on |x| with 10 layers of width 2, 94 % of trainings collapse with ReLU and 28 % "
     "with slope 0.01 (500 seeds each); on the slowly changing problem of Dohare et al. 2024 the error ends at 1.37 "
-    "with ReLU, 1.24 with slope 0.01 and .76 with 0.1. Elsewhere it usually changes nothing: ImageNet top-1 .471 with ReLU, "
-    ".469 with slope 1/3, and with batch normalisation .499 with ReLU, .503 with PReLU (Mishkin et al. 2017). Compare "
-    "before you believe it."
+    "with ReLU, 1.24 with slope 0.01 and .76 with 0.1. Elsewhere it usually changes nothing: ImageNet top-1 .471 with "
+    "ReLU, .469 with slope 1/3, and with batch normalisation .499 with ReLU, .503 with PReLU (Mishkin et al. 2017). "
+    "Compare before you believe it."
 )
 _NOT_FOR_SCALE = (
     "a slope alone hardly helps: at initialisation the squared gradient changes per layer in proportion to "
@@ -242,7 +242,7 @@ class _Ladder:
         others = [old for old in by_activation if old not in _SLOPED]
         for old in others:
             name = "swap" if len(others) == len(by_activation) else f"swap of {old}"
-            self._left_out[name] = f"{old} is flat where ReLU is not, so no Leaky ReLU stands in for it"
+            self._left_out[name] = f"no Leaky ReLU stands in for {old}"
         if "relu" in by_activation:
             yield self._leaky_grad(by_activation["relu"])
         else:
