@@ -6,6 +6,7 @@ torch's Leaky ReLU. Buffers rotate through more memory than the caches hold. A r
 of a turn / time of torch's turn next to it), with a 95 % interval from the bootstrap.
 
     python benchmarks/activations.py [--seconds 1.0] [--threads 2] [--only prelu]
+    RECTIFIER_COMPILE=0 python benchmarks/activations.py --only prelu    # as without a C compiler
 """
 
 import argparse
@@ -22,6 +23,7 @@ from rich.table import Table
 from torch import Tensor
 
 import rectifier.functional as rf
+from rectifier.activations import kernel
 
 POOL_BYTES = 96 << 20
 TURN_SECONDS = 4e-3
@@ -150,7 +152,8 @@ def main() -> None:
     parser.add_argument("--only", default="", help="lines whose name contains this")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    title = f"forward and backward; torch {torch.__version__}, {options.threads} threads, CPU"
+    way = "compiled" if kernel.compiled() else "of torch's operators"
+    title = f"forward and backward; torch {torch.__version__}, {options.threads} threads, CPU; PReLU's kernel: {way}"
     table = Table(title=title, title_justify="left")
     for column in ("activation", "dtype", "shape", "elements", "torch, ms", "A/A", "÷ copy", "÷ leaky", "÷ torch"):
         table.add_column(column, justify="left" if column in ("activation", "dtype", "shape") else "right")

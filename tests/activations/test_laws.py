@@ -28,6 +28,7 @@ WRITTEN_HERE = [m for m in MEMBERS if m not in HANDED_ON]
 def ours_at_every_size(monkeypatch):
     """Rectifier's own backward from the first element on."""
     monkeypatch.setattr(functional, "OUTPUT_FROM", 0)
+    monkeypatch.setattr(functional, "COPY_UP_TO", 0)
     monkeypatch.setattr(functional, "PRELU_FROM", 0)
 
 
@@ -46,6 +47,15 @@ def test_what_is_written_here_obeys(law, member):
 @pytest.mark.parametrize("member", HANDED_ON, ids=str)
 @pytest.mark.parametrize("law", OF_VALUES)
 def test_what_is_handed_on_obeys(law, member):
+    try_law(law, member)
+
+
+@pytest.mark.parametrize("law", OUT_OF_PLACE)
+def test_a_copy_that_is_overwritten_obeys(law, monkeypatch):
+    """Leaky ReLU between 64 K and 192 K elements."""
+    monkeypatch.setattr(functional, "OUTPUT_FROM", 0)
+    monkeypatch.setattr(functional, "COPY_UP_TO", math.inf)
+    (member,) = [m for m in MEMBERS if m.spec == "leaky_relu:0.3"]
     try_law(law, member)
 
 

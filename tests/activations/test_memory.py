@@ -59,8 +59,9 @@ def test_a_layer_more_keeps_half_of_what_it_does_in_torch(name, dtype):
         assert kept_bytes(act, 1_024, 64, dtype, depth=4) - kept_bytes(act, 1_024, 64, dtype) == wanted * one
 
 
-def test_below_the_size_torchs_form_is_used_and_above_it_ours():
-    for rows, wanted in ((FROM // 64 - 1, "LeakyReluBackward0"), (FROM // 64, "_LeakyReLUBackward")):
+def test_below_the_size_torchs_form_is_used_then_an_overwritten_copy_then_ours():
+    forms = {FROM - 64: "LeakyReluBackward0", FROM: "LeakyReluBackward1", 3 * FROM: "_LeakyReLUBackward"}
+    for rows, wanted in ((elements // 64, wanted) for elements, wanted in forms.items()):
         h = rn.LeakyReLU()(torch.randn(rows, 64, requires_grad=True))
         assert type(h.grad_fn).__name__ == wanted
     assert functional.OUTPUT_FROM == FROM

@@ -8,15 +8,20 @@ from hypothesis import strategies as st
 from torch.autograd import gradcheck, gradgradcheck
 
 import rectifier.functional as rf
-from rectifier.activations import functional, paths, slope
+from rectifier.activations import functional, kernel, paths, slope
 from tests.activations.members import SLOPES
 
 
-@pytest.fixture(autouse=True)
-def ours_in_small_pieces(monkeypatch):
+@pytest.fixture(autouse=True, params=["kernel", "operators"])
+def ours_in_small_pieces(request, monkeypatch):
     """Our own backward from the first element on, cut so that even small tensors have several pieces and a rest."""
     monkeypatch.setattr(functional, "PRELU_FROM", 0)
     monkeypatch.setattr(slope, "PIECE", 64)
+    monkeypatch.setattr(kernel, "BLOCK", 64)
+    if request.param == "operators":
+        monkeypatch.setattr(kernel, "compiled", lambda: None)
+    elif kernel.compiled() is None:
+        pytest.skip("NO C COMPILER: the kernel of PReLU's backward is not tested")
 
 
 def gradients(function, z, slopes, delta):
@@ -150,7 +155,7 @@ def test_only_one_argument_may_ask_for_a_gradient(asks):
 
 def test_sums_of_many_products_stay_exact():
     """A million products of one sign: a float32 running sum would be off in the third digit."""
-    slope.PIECE = 1 << 19
+    slope.PIECE = kernel.BLOCK = 1 << 19
     z = -torch.rand(1 << 20, generator=torch.Generator().manual_seed(1)) - 0.5
     delta = torch.full_like(z, 0.1)
     (_, given_) = gradients(rf.prelu, z, torch.tensor([0.25]), delta)

@@ -1,8 +1,9 @@
 """The backward pass of PReLU without a slope gradient as large as the input.
 
 Torch's operator writes the slope's gradient for every element and then adds it up; its loop is not vectorised
-either. Here the input is cut into pieces that stay in the cache, and each piece adds to the sum at once; the products
-stand for a moment where the input's gradient will be, so that no memory is needed beside it.
+either. Where there is a C compiler, `kernel.py` does all in one pass. Without one, the input is cut into pieces that
+stay in the cache, and each piece adds to the sum at once; the products stand for a moment where the input's gradient
+will be, so that no memory is needed beside it.
 
 With z the input, a the slopes and δ the gradient of the output:
 `dz = δ·[z > 0] + a·δ·[z ≤ 0]`, `da = Σ δ·min(z, 0)`.
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from rectifier.activations import paths
+from rectifier.activations import kernel, paths
 
 # 2 MiB of float32: large enough for the calls of a piece to cost nothing, and three of them stay in a shared cache.
 PIECE = 1 << 19
@@ -49,8 +50,8 @@ prelu: Callable[[Tensor, Tensor], Tensor] = super(Function, _PReLU).apply
 def gradients(delta: Tensor, z: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
     """Compute the gradients of the input and of the slopes.
 
-    The trap: products with zeros are wrong where a factor is infinite or NaN. Any such factor makes the slopes'
-    gradient or the slopes themselves non-finite, and then torch's operator gives both.
+    The trap: without the kernel, products with zeros are wrong where a factor is infinite or NaN. Any such factor
+    makes the slopes' gradient or the slopes themselves non-finite, and then torch's operator gives both.
 
     Args:
         delta: Gradient of the output, of the shape of z.
@@ -60,27 +61,27 @@ def gradients(delta: Tensor, z: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]
     Returns:
         The gradient of z, in z's memory format where z is dense, and that of the slopes, in their shape.
     """
-    if z.is_contiguous():
-        d_z, total = _contiguous(delta.contiguous(), z, slopes, channel=1)
-    else:
-        order = _as_in_memory(z)
-        moved, delta_moved = z.permute(order).contiguous(), delta.permute(order).contiguous()
-        d_z, total = _contiguous(delta_moved, moved, slopes, channel=order.index(1) if z.dim() > 1 else 0)
-        d_z = d_z.permute([order.index(dim) for dim in range(z.dim())])
-    if not torch.isfinite(total + slopes.view(-1)).all():
+    order = _as_in_memory(z)
+    channel = order.index(1) if z.dim() > 1 else 0
+    moved, delta_moved = z.permute(order).contiguous(), delta.permute(order).contiguous()
+    found = kernel.gradients(delta_moved, moved, slopes, channel)
+    d_z, total = found or _in_pieces(delta_moved, moved, slopes, channel)
+    if not found and not torch.isfinite(total + slopes.view(-1)).all():
         return _torchs(delta, z, slopes)
-    return d_z, total.view(slopes.shape).to(slopes.dtype)
+    return d_z.permute([order.index(dim) for dim in range(z.dim())]), total.view(slopes.shape).to(slopes.dtype)
 
 
 def _as_in_memory(z: Tensor) -> list[int]:
     """The order of dimensions in which z is contiguous (channels-last, transposed), or its own if there is none."""
-    strides = z.stride()
     own = list(range(z.dim()))
+    if z.is_contiguous():
+        return own
+    strides = z.stride()
     order = sorted(own, key=lambda dim: strides[dim], reverse=True)
     return order if z.permute(order).is_contiguous() else own
 
 
-def _contiguous(delta: Tensor, z: Tensor, slopes: Tensor, *, channel: int) -> tuple[Tensor, Tensor]:
+def _in_pieces(delta: Tensor, z: Tensor, slopes: Tensor, channel: int) -> tuple[Tensor, Tensor]:
     d_z = torch.empty_like(z)
     if slopes.numel() == 1:
         return d_z, _one_slope(delta.view(-1), z.view(-1), slopes.item(), d_z.view(-1))
