@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rectifier import nn as nn
     from rectifier.api import Watch as Watch
     from rectifier.api import census as census
+    from rectifier.api import check as check
     from rectifier.api import log as log
     from rectifier.api import prescribe as prescribe
     from rectifier.api import read as read
@@ -30,13 +31,14 @@ _HOMES = {
     "prescribe": "rectifier.api",
     "log": "rectifier.api",
     "census": "rectifier.api",
+    "check": "rectifier.api",
     "read": "rectifier.api",
 }
 _MODULES = ("nn", "functional")
 
 __all__ = [
-    "Watch", "__version__", "census", "functional", "log", "nn", "prescribe", "read", "recycle", "rescale", "swap",
-    "watch",
+    "Watch", "__version__", "census", "check", "functional", "log", "nn", "prescribe", "read", "recycle", "rescale",
+    "swap", "watch",
 ]  # fmt: skip
 
 

@@ -8,13 +8,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from torch import nn
+from torch import Tensor, nn
 
 import rectifier
 from rectifier import monitor, treatment
-from rectifier.diagnosis import diagnose, judge_census
+from rectifier.diagnosis import diagnose, judge_census, judge_probe
 from rectifier.monitor import MemorySink, Monitor
-from rectifier.records import Census, Diagnosis, Manifest, Run
+from rectifier.records import Census, Diagnosis, Manifest, Preflight, Run
 from rectifier.store import read_run
 
 log = monitor.log
@@ -151,6 +151,58 @@ def census(
     name, batches, samples, distinct, counts = monitor.count_units(model, loader, forward)
     layers = judge_census(counts, distinct)
     return Census(model=name, batches=batches, samples=samples, distinct_samples=distinct, layers=layers)
+
+
+def check(
+    model: nn.Module,
+    batch: Any,
+    *,
+    silence: Mapping[str, str] | None = None,
+    forward: Callable[[nn.Module, Any], Any] | None = None,
+    loss: Callable[[Any, Any], Tensor] | None = None,
+) -> Preflight:
+    """Look at an untrained network with one forward and one backward pass, and say what keeps it from learning.
+
+    Nothing is trained, and modes, buffers, gradients and random streams are afterwards as they were. The trap: what is
+    fine here may still die in training; what is not fine here will not get better.
+
+    Args:
+        model: Any module; each of its parts runs in the mode that it is in.
+        batch: As a loader yields it, of the user's data. Of a tuple or list the first entry is the input, a mapping
+            becomes keyword arguments.
+        silence: Known findings and why they are no alarm: `{"output-activation": "targets are counts"}`.
+        forward: How to call the model otherwise: `lambda model, batch: model(batch["x"], batch["mask"])`.
+        loss: `loss(output, batch)` to back-propagate; without one, the output times fixed random signs.
+
+    Raises:
+        CannotProbe: The model or the loss cannot be run on the batch, or nothing in the output has a gradient.
+        CannotSilence: No finding has that name, or there is no reason.
+
+    Example:
+        >>> import torch, rectifier
+        >>> model = torch.nn.Sequential(torch.nn.Linear(3, 5), torch.nn.ReLU(), torch.nn.Linear(5, 1), torch.nn.ReLU())
+        >>> found = rectifier.check(model, torch.randn(11, 3))
+        >>> "output-activation" in [finding.name for finding in found.findings] or found.worst == "serious"
+        True
+        >>> [(layer.site, layer.units, layer.samples) for layer in found.layers]
+        [('Sequential.1', 5, 11), ('Sequential.3', 1, 11)]
+
+    Source: exact results on signal propagation and born-dead networks (He et al. 2015; Lu et al. 2019).
+    """
+    return check_batch(model, batch, silence=silence, forward=forward, loss=loss)
+
+
+def check_batch(
+    model: nn.Module,
+    batch: Any,
+    *,
+    silence: Mapping[str, str] | None = None,
+    forward: Callable[[nn.Module, Any], Any] | None = None,
+    loss: Callable[[Any, Any], Tensor] | None = None,
+    measured: bool = True,
+) -> Preflight:
+    """As `check`; `measured` is False for random numbers, whose offset is not worth telling."""
+    return judge_probe(monitor.probe(model, batch, forward, loss), silence, measured=measured)
 
 
 def read(path: str | Path) -> Run:

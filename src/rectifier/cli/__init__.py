@@ -17,6 +17,7 @@ _COMMANDS = {
     "run": ("rectifier.cli.run:command", "Run a training script unchanged and diagnose its units."),
     "report": ("rectifier.cli.report:command", "Render a run or a comparison again, as text, page or JSON."),
     "compare": ("rectifier.cli.compare:command", "Compare activations on your own script, paired by seed."),
+    "check": ("rectifier.cli.check:command", "Check an untrained network with one forward and one backward pass."),
     "census": ("rectifier.cli.census:command", "Count a trained network's dead and rare units over a data set."),
     "activations": ("rectifier.cli.activations:command", "List the activations that Rectifier knows."),
 }

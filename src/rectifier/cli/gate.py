@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from rectifier.records import Diagnosis, Severity
+    from rectifier.records import Diagnosis, Preflight, Severity
 
 FOUND = 10
 """Exit code where something at or above `--fail-on` was found: none of a shell's, and not misuse (2)."""
@@ -26,19 +26,21 @@ def fail_on_option(default: str | None = None) -> Callable[[Any], Any]:
     )
 
 
-def gate(diagnoses: "Sequence[Diagnosis]", fail_on: "Severity | None") -> int:
+def gate(diagnoses: "Sequence[Diagnosis | Preflight]", fail_on: "Severity | None") -> int:
     """The exit code for what was found: 0, `FOUND`, or `UNJUDGED` where nothing was observed.
 
     Args:
-        diagnoses: One per process.
+        diagnoses: One per process of a run, or one check.
         fail_on: The severity asked for, None for no gate.
     """
     if fail_on is None:
         return 0
+    if any(diagnosis.reaches(fail_on) for diagnosis in diagnoses):
+        return FOUND
     if not any(diagnosis.layers for diagnosis in diagnoses):
         click.echo(f"--fail-on {fail_on}: no activation was observed, so there was nothing to judge.", err=True)
         return UNJUDGED
-    return FOUND if any(diagnosis.reaches(fail_on) for diagnosis in diagnoses) else 0
+    return 0
 
 
 def silence_option(command: Any) -> Any:

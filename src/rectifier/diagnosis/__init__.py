@@ -9,6 +9,7 @@ from rectifier.diagnosis.finite import judge_finiteness
 from rectifier.diagnosis.gradients import judge_gradients
 from rectifier.diagnosis.history import read_histories
 from rectifier.diagnosis.layers import summarise
+from rectifier.diagnosis.preflight import judge_probe
 from rectifier.diagnosis.progress import progress_of
 from rectifier.diagnosis.rules import RULES
 from rectifier.diagnosis.silence import apply_silences, check_silences
@@ -57,4 +58,4 @@ def diagnose(process: Process, silence: Mapping[str, str] | None = None) -> Diag
     return apply_silences(Diagnosis(findings=tuple(findings), layers=layers), silence or {})
 
 
-__all__ = ["RULES", "check_silences", "diagnose", "judge_census"]
+__all__ = ["RULES", "check_silences", "diagnose", "judge_census", "judge_probe"]

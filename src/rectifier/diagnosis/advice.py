@@ -55,6 +55,31 @@ INFINITE_GRADIENT = (
     "clip the gradient's norm or lower the learning rate."
 )
 
+NON_FINITE_AT_START = (
+    "Look for NaN in the data first, then for a division, logarithm or root in this layer, and for weights that were "
+    "never initialised (torch.empty)."
+)
+
+BORN_DEAD = (
+    "Draw other weights (another seed), or make the layers wider or fewer; biases above 0 help, too. "
+    f"A leaky slope rules this out altogether. {_SLOPES}"
+)
+
+CONSTANT_AT_START = (
+    "Look at what follows the last activation: a softmax over one unit, a division by a large constant, an output "
+    "layer whose bias outweighs everything."
+)
+
+NO_GRADIENT = (
+    "Look at what follows the last layer: a softmax over one unit (use torch.sigmoid and two classes' worth of loss), "
+    "detach(), rounding or argmax pass no gradient."
+)
+
+OUTPUT_ACTIVATION = (
+    "Leave the output linear, or use torch.nn.Softplus where it must be positive. Where targets are often 0 and this "
+    "is meant, silence it with the reason."
+)
+
 STUCK = "Nothing to do unless the training stalls: these units still learn."
 
 

@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 
 from rectifier.diagnosis import thresholds as limit
+from rectifier.diagnosis.born import one_input_probability
 from rectifier.diagnosis.history import BoolArray, SiteHistory
 from rectifier.diagnosis.words import longest_gap, none_has_fired, percent, update_words
 
@@ -85,7 +86,7 @@ def _born(history: SiteHistory, silent: BoolArray, below: Sequence[SiteHistory])
     }
     if born == len(silent):
         # Lu, Shin, Su & Karniadakis 2019. With biases or several inputs it is less: context, not evidence.
-        chance = -float(np.expm1(np.log1p([-(2.0 ** -min(width, 1000)) for width in widths]).sum()))
+        chance = one_input_probability(widths)
         evidence["born_dead_probability_one_input"] = chance
         share = percent(chance) if chance >= limit.RARE_CHANCE else f"fewer than {percent(limit.RARE_CHANCE)}"
         text += (

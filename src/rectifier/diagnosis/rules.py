@@ -7,6 +7,9 @@ RULES = {
     "vanishing-gradient": "the gradient dies out on its way down, and the first layer does not learn",
     "exploding-gradient": "the gradient grows on its way down, or is infinite",
     "shrinking-gradient": "the gradient shrinks from layer to layer",
+    "poor-initialisation": "before training: signal and gradient vanish or explode, or samples look alike",
+    "output-activation": "before training: the network ends in an activation with a flat side",
+    "no-gradient": "before training: no parameter gets a gradient",
     "non-finite": "an output or the loss held NaN or an infinity",
 }
 """Name -> what a finding of that name says. Nothing else may be a finding's name."""

@@ -3,10 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from typing import TypeVar
 
 from rectifier.diagnosis.rules import RULES
 from rectifier.errors import CannotSilence
-from rectifier.records import Diagnosis, Finding
+from rectifier.records import Finding, Judged
+
+J = TypeVar("J", bound=Judged)
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ def _read(key: str, reason: str) -> _Silence:
     return _Silence(name, sites or None, reason.strip())
 
 
-def apply_silences(diagnosis: Diagnosis, silence: Mapping[str, str]) -> Diagnosis:
+def apply_silences(diagnosis: J, silence: Mapping[str, str]) -> J:
     """Move what is silenced out of the findings; the first entry that fits gives the reason.
 
     What a silenced finding explained stays explained: nothing becomes more severe by silence.

@@ -81,6 +81,19 @@ SHRINKING_FACTOR = 0.7
 SCALER_SKIPS = 10
 """Observed steps with an infinite gradient that are normal: a GradScaler begins too high and skips such steps."""
 
+# Before training ------------------------------------------------------------------------------------------------------
+
+POOR_SENSITIVITY = 1e-3
+"""Share of the differences between samples, and of the gradient, below which (or above its inverse) both ways together
+are a poor initialisation: the same three orders of magnitude as a vanished gradient."""
+
+SIMILAR = 0.99
+"""Mean cosine between two samples above which they look alike; alone it is information, because 6 default layers of 128
+on digits have .999 and train well."""
+
+CONSTANT_VARIANCE = 1e-6
+"""Variance of the output between samples over its mean square, below which it hardly varies: by a thousandth."""
+
 # Progress -----------------------------------------------------------------------------------------------------------
 
 PLATEAU_FRACTION = 0.05

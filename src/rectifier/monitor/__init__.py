@@ -3,5 +3,6 @@
 from rectifier.monitor.census import count_units as count_units
 from rectifier.monitor.monitor import Monitor as Monitor
 from rectifier.monitor.monitor import log as log
+from rectifier.monitor.preflight import probe as probe
 from rectifier.monitor.sinks import MemorySink as MemorySink
 from rectifier.monitor.sinks import Sink as Sink

@@ -2,6 +2,7 @@
 
 import types
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -11,11 +12,10 @@ from rectifier.catalogue import CATALOGUE
 from rectifier.errors import CannotProbe
 from rectifier.monitor import visit
 from rectifier.monitor.counters import UnitCounters
-from rectifier.monitor.models import is_activation
 from rectifier.monitor.samples import DistinctSamples, tensors_in
-from rectifier.monitor.visit import Forward, checked, first_input, run, undisturbed
+from rectifier.monitor.visit import Forward, checked, first_input, gradients_asked, run, site_of, undisturbed
 from rectifier.records import Site, SiteCount
-from rectifier.sites import find_unit_axis, functions, locate
+from rectifier.sites import functions, locate
 from rectifier.sites.functions import describe
 
 _Key = tuple[int, int]
@@ -49,7 +49,6 @@ class UnitCensus:
 
     def __init__(self, model: nn.Module) -> None:
         self._model = model
-        self._paths = {id(module): path for path, module in model.named_modules()}
         self._counters: dict[_Key, _Counter] = {}
         self._unknown: set[_Key] = set()
         self._forward: types.FrameType | None = None
@@ -67,20 +66,14 @@ class UnitCensus:
         self._exploring = exploring
         self.armed = True
         functions.refresh()
-        parameters = [p for p in self._model.parameters() if exploring and p.is_leaf and not p.requires_grad]
         try:
-            for parameter in parameters:
-                if parameter.is_floating_point():
-                    parameter.requires_grad_(True)
-            with torch.set_grad_enabled(exploring):
+            with torch.set_grad_enabled(exploring), gradients_asked(self._model) if exploring else nullcontext():
                 run(self._model, batch, forward)
         finally:
             self.armed = False
             self._forward = None
             self._calls.clear()
             functions.refresh()
-            for parameter in parameters:
-                parameter.requires_grad_(False)
 
     def counts(self) -> tuple[SiteCount, ...]:
         """Everything counted so far, in the order in which sites were met."""
@@ -109,33 +102,15 @@ class UnitCensus:
         if key not in self._unknown:
             return None
         if key not in self._counters:
-            self._counters[key] = self._meet(place.owner, place.source, call, describe(name, args, kwargs), tensor)
+            site, axis = site_of(self._model, place, call, describe(name, args, kwargs), tensor)
+            row = CATALOGUE[name]
+            counters = UnitCounters(site.units or 1, tensor.device, row.value_at_zero, signed=row.signed)
+            self._counters[key] = _Counter(site, axis, counters)
         return self._counters[key]
 
     def after(self, token: _Counter, output: Tensor) -> None:
         """It has been computed."""
         token.count(output.detach())
-
-    # ------------------------------------------------------------------------------------------------------------
-
-    def _meet(self, owner: nn.Module, source: str | None, call: int, activation: str, tensor: Tensor) -> _Counter:
-        found = find_unit_axis(tensor)
-        row = CATALOGUE[activation.partition(":")[0]]
-        units = int(tensor.shape[found.axis]) if found.axis is not None else None
-        fed_by = next((name for name, weight in self._model.named_parameters() if weight is found.weight), None)
-        site = Site(
-            model=type(self._model).__name__,
-            path=self._paths.get(id(owner), type(owner).__name__),
-            call=call,
-            activation=activation,
-            kind="module" if is_activation(owner) else "function",
-            source=source,
-            units=units,
-            unit_axis=found.reason,
-            fed_by=fed_by,
-        )
-        counters = UnitCounters(units or 1, tensor.device, row.value_at_zero, signed=row.signed)
-        return _Counter(site, found.axis, counters)
 
 
 def _read(counter: _Counter) -> SiteCount:

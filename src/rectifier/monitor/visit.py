@@ -1,8 +1,8 @@
 """Running somebody's model outside of its training, and leaving everything as it was.
 
-What can be put back: each module's mode, buffers (a batch norm's statistics), the random streams of torch, NumPy and
-Python and of the data loader, which parameters ask for gradients, and `.grad`, which is never written. What cannot: a
-plain Python attribute that a forward changes, and files that it writes.
+What is put back: each module's mode, buffers (a batch norm's statistics), which parameters ask for gradients, and the
+random streams of torch, NumPy, Python and the data loader. `.grad` is never written. What cannot be: a plain
+Python attribute that a forward changes, and files that it writes.
 """
 
 import random
@@ -15,6 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from rectifier.errors import CannotProbe
+from rectifier.monitor.models import is_activation
+from rectifier.records import Site
+from rectifier.sites import Location, find_unit_axis
 
 Forward = Callable[[nn.Module, Any], Any]
 
@@ -97,6 +100,32 @@ def _moved(value: Any, device: torch.device) -> Any:
     return value
 
 
+def site_of(model: nn.Module, place: Location, call: int, activation: str, tensor: Tensor) -> tuple[Site, int | None]:
+    """An activation call as a site, and its unit axis.
+
+    Args:
+        model: Paths are relative to it.
+        place: Where the call comes from.
+        call: How many of the same owner's came before it in this forward.
+        activation: As a user writes it.
+        tensor: Its input, before the call.
+    """
+    found = find_unit_axis(tensor)
+    paths = (path for path, module in model.named_modules() if module is place.owner)
+    site = Site(
+        model=type(model).__name__,
+        path=next(paths, type(place.owner).__name__),
+        call=call,
+        activation=activation,
+        kind="module" if is_activation(place.owner) else "function",
+        source=place.source,
+        units=int(tensor.shape[found.axis]) if found.axis is not None else None,
+        unit_axis=found.reason,
+        fed_by=next((name for name, weight in model.named_parameters() if weight is found.weight), None),
+    )
+    return site, found.axis
+
+
 @contextmanager
 def undisturbed(model: nn.Module, *sources: object, training: bool | None) -> Iterator[None]:
     """Within it the model may be run; afterwards it, and every random stream, is as it was.
@@ -107,7 +136,6 @@ def undisturbed(model: nn.Module, *sources: object, training: bool | None) -> It
         training: The mode of every module within; None leaves each in its own.
     """
     modes = [(module, module.training) for module in model.modules()]
-    asked = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
     buffers = [
         (module, name, buffer, None if buffer is None else buffer.detach().clone())
         for module in model.modules()
@@ -125,9 +153,6 @@ def undisturbed(model: nn.Module, *sources: object, training: bool | None) -> It
             torch.backends.mha.set_fastpath_enabled(fast_path)
             for module, mode in modes:
                 module.training = mode
-            for parameter, wanted in asked:
-                if parameter.requires_grad is not wanted:
-                    parameter.requires_grad_(wanted)
             for module, name, buffer, before in buffers:
                 module._buffers[name] = buffer
                 # Written only if it was: a new version would break a graph that the user still holds. A batch norm
@@ -135,6 +160,19 @@ def undisturbed(model: nn.Module, *sources: object, training: bool | None) -> It
                 if buffer is not None and before is not None and not torch.equal(buffer, before):
                     with torch.no_grad():
                         buffer.copy_(before)
+
+
+@contextmanager
+def gradients_asked(model: nn.Module) -> Iterator[None]:
+    """Within it every parameter asks for a gradient: the graph tells where units are, of a frozen network, too."""
+    frozen = [p for p in model.parameters() if p.is_leaf and p.is_floating_point() and not p.requires_grad]
+    try:
+        for parameter in frozen:
+            parameter.requires_grad_(True)
+        yield
+    finally:
+        for parameter in frozen:
+            parameter.requires_grad_(False)
 
 
 @contextmanager

@@ -18,8 +18,13 @@ from rectifier.records.comparison import Effect as Effect
 from rectifier.records.comparison import Trial as Trial
 from rectifier.records.finding import Diagnosis as Diagnosis
 from rectifier.records.finding import Finding as Finding
+from rectifier.records.finding import Judged as Judged
 from rectifier.records.finding import LayerSummary as LayerSummary
 from rectifier.records.finding import Severity as Severity
+from rectifier.records.preflight import LayerCheck as LayerCheck
+from rectifier.records.preflight import Preflight as Preflight
+from rectifier.records.preflight import Probe as Probe
+from rectifier.records.preflight import SiteProbe as SiteProbe
 from rectifier.records.run import Manifest as Manifest
 from rectifier.records.run import Outcome as Outcome
 from rectifier.records.run import Process as Process

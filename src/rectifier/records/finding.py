@@ -69,15 +69,15 @@ class LayerSummary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Diagnosis:
-    """All findings about one process of a run, most serious first, and the table they were drawn from.
+class Judged:
+    """Findings about one thing, most serious first.
 
     Attributes:
+        findings: What is to be said.
         silenced: Findings that the user knows of, each with the reason; no alarm, and not among `findings`.
     """
 
     findings: tuple[Finding, ...]
-    layers: tuple[LayerSummary, ...]
     silenced: tuple[Finding, ...] = ()
 
     @property
@@ -88,3 +88,10 @@ class Diagnosis:
     def reaches(self, severity: Severity) -> bool:
         """Whether any finding is at least so severe."""
         return self.worst is not None and SEVERITIES.index(self.worst) >= SEVERITIES.index(severity)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnosis(Judged):
+    """All findings about one process of a run, most serious first, and the table they were drawn from."""
+
+    layers: tuple[LayerSummary, ...]

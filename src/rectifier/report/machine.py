@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from rectifier.records import Census, Comparison, Diagnosis, Run, to_builtins
+from rectifier.records import Census, Comparison, Diagnosis, Preflight, Run, to_builtins
 
 SCHEMA_VERSION = 1
 
@@ -67,6 +67,19 @@ def census_json(census: Census) -> dict[str, Any]:
         `schema_version`, `kind` ("census"), and the fields of `rectifier.records.Census`.
     """
     document: dict[str, Any] = _strict({"schema_version": SCHEMA_VERSION, "kind": "census", **to_builtins(census)})
+    return document
+
+
+def check_json(found: Preflight) -> dict[str, Any]:
+    """A check of an untrained network.
+
+    Returns:
+        `schema_version`, `kind` ("check"), `worst` (the highest severity of what is not silenced, or null), and the
+        fields of `rectifier.records.Preflight`.
+    """
+    document: dict[str, Any] = _strict(
+        {"schema_version": SCHEMA_VERSION, "kind": "check", "worst": found.worst, **to_builtins(found)}
+    )
     return document
 
 

@@ -1,14 +1,19 @@
-"""What a model showed without being trained, on a terminal: a census."""
+"""What a model showed without being trained, on a terminal: a census, a check."""
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from rectifier.records import Census, LayerCensus
+from rectifier.records import Census, LayerCensus, LayerCheck, Preflight
 from rectifier.report.lines import fit, print_table, say
+from rectifier.report.text import print_findings
 from rectifier.report.words import counted, listed
 
 _MOST_UNITS = 12
+_NOTHING_SEEN = (
+    "No activation was seen. Calls inside torch.compile or TorchScript and activations written by hand (torch.where) "
+    "cannot be."
+)
 
 
 def print_census(census: Census, console: Console) -> None:
@@ -22,11 +27,7 @@ def print_census(census: Census, console: Console) -> None:
     batches = f"{census.batches:,} batch{'' if census.batches == 1 else 'es'}"
     say(console, f"{census.model} on {batches}: {rests}.", style="bold")
     if not census.layers:
-        say(
-            console,
-            "No activation was seen. Calls inside torch.compile or TorchScript and activations written by hand "
-            "(torch.where) cannot be.",
-        )
+        say(console, _NOTHING_SEEN)
         return
     console.print()
     print_table(console, _table(census, console))
@@ -83,3 +84,47 @@ def _numbers(units: tuple[int, ...]) -> str:
     shown = [f"{unit}" for unit in units[:_MOST_UNITS]]
     more = len(units) - _MOST_UNITS
     return ", ".join(shown) + f" and {more:,} more (--json has all)" if more > 0 else listed(shown)
+
+
+def print_check(found: Preflight, console: Console) -> None:
+    """Print a check: the findings, most serious first, and one row a layer."""
+    print_findings(found, console)
+    if not found.layers:
+        say(console, _NOTHING_SEEN)
+        return
+    console.print()
+    print_table(console, _check_table(found, console))
+    console.print()
+    offset = "" if found.input_offset is None else f" The input's offset γ = ‖μ‖/‖σ‖ is {found.input_offset:.2g}."
+    say(
+        console,
+        f"{found.model} on {counted(found.samples, 'sample')}, one forward and one backward pass with {found.loss}; "
+        f"nothing was trained.{offset} A gain is the size of a layer's output over that of the layer before; sensitive "
+        "is what is left of the differences between samples; gradient is ‖∂L/∂z‖ over that of the last layer. None of "
+        "them alone is a fault.",
+    )
+
+
+def _check_table(found: Preflight, console: Console) -> Table:
+    table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold")
+    table.add_column("layer", overflow="fold")
+    table.add_column("activation", overflow="fold")
+    for name in ("units", "silent", "gain", "sensitive", "alike", "gradient"):
+        table.add_column(name, justify="right", overflow="fold")
+    for layer in found.layers:
+        table.add_row(*(Text(fit(cell, console)) for cell in _check_cells(layer)))
+    return table
+
+
+def _check_cells(layer: LayerCheck) -> list[str]:
+    counts = ["?" if number is None else f"{number}" for number in (layer.units, layer.silent)]
+    sizes = ["?" if size is None else f"{size:.2g}" for size in (layer.gain, layer.sensitivity)]
+    alike = "?" if layer.similarity is None else f"{layer.similarity:.3f}"
+    return [
+        layer.site,
+        layer.activation,
+        *counts,
+        *sizes,
+        alike,
+        "?" if layer.gradient is None else f"{layer.gradient:.2g}",
+    ]

@@ -9,7 +9,18 @@ from typing import Any
 
 import msgspec
 
-from rectifier.records import Census, Comparison, Cost, Diagnosis, Manifest, Outcome, Series, Unseen, Writer
+from rectifier.records import (
+    Census,
+    Comparison,
+    Cost,
+    Diagnosis,
+    Manifest,
+    Outcome,
+    Preflight,
+    Series,
+    Unseen,
+    Writer,
+)
 from rectifier.report.machine import SCHEMA_VERSION
 
 _ATTRIBUTE = re.compile(r"(?m)^ {8}(\w+): ((?:.+\n?)(?: {10,}.+\n?)*)")
@@ -24,16 +35,21 @@ def json_schema() -> dict[str, Any]:
     Example:
         >>> schema = json_schema()
         >>> [branch["$ref"] for branch in schema["oneOf"]]
-        ['#/$defs/RunDocument', '#/$defs/ComparisonDocument', '#/$defs/CensusDocument']
+        ['#/$defs/RunDocument', '#/$defs/ComparisonDocument', '#/$defs/CensusDocument',
+         '#/$defs/CheckDocument']
         >>> schema["$defs"]["Finding"]["properties"]["site"]
         {'anyOf': [{'type': 'string'}, {'type': 'null'}],
          'description': 'Label of the site, None for a statement about the whole network.'}
     """
-    records = (Manifest, Outcome, Writer, Diagnosis, Cost, Series, Unseen, Comparison, Census)
+    records = (Manifest, Outcome, Writer, Diagnosis, Cost, Series, Unseen, Comparison, Census, Preflight)
     _, definitions = msgspec.json.schema_components(records, schema_hook=_array, ref_template="#/$defs/{name}")
     for definition in definitions.values():
         _explain(definition)
     version = {"schema_version": {"const": SCHEMA_VERSION}}
+    worst = {
+        **_or_null({"enum": ["info", "warning", "serious"]}),
+        "description": "The highest severity among the findings that are not silenced.",
+    }
     process = _object(
         "What one process of a run wrote, and its diagnosis.",
         writer=_ref("Writer"),
@@ -51,7 +67,7 @@ def json_schema() -> dict[str, Any]:
         kind={"const": "run"},
         manifest=_ref("Manifest"),
         outcome=_or_null(_ref("Outcome")),
-        worst={**_or_null({"enum": ["info", "warning", "serious"]}), "description": "The highest severity."},
+        worst=worst,
         processes=_list(_ref("Process")),
     )
     for name, command in (("Comparison", "report STUDY"), ("Census", "census MODEL")):
@@ -62,6 +78,14 @@ def json_schema() -> dict[str, Any]:
             kind={"const": name.lower()},
             **record["properties"],
         )
+    record = definitions.pop("Preflight")
+    definitions["CheckDocument"] = _object(
+        f"{record['description']} `rectifier check MODEL --json`.",
+        **version,
+        kind={"const": "check"},
+        worst=worst,
+        **record["properties"],
+    )
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": f"What rectifier prints with --json, schema_version {SCHEMA_VERSION}",

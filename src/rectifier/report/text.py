@@ -11,7 +11,18 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from rectifier.records import ArmVerdict, Comparison, Cost, Diagnosis, Effect, Finding, LayerSummary, Process, Run
+from rectifier.records import (
+    ArmVerdict,
+    Comparison,
+    Cost,
+    Diagnosis,
+    Effect,
+    Finding,
+    Judged,
+    LayerSummary,
+    Process,
+    Run,
+)
 from rectifier.report.lines import fit, print_table, say, takes
 from rectifier.report.words import counted, findings_counted
 
@@ -70,6 +81,27 @@ def _name(process: Process) -> str:
 
 
 def _print_process(process: Process, diagnosis: Diagnosis, console: Console) -> None:
+    print_findings(diagnosis, console)
+    if diagnosis.layers:
+        console.print()
+        print_table(console, _layer_table(diagnosis.layers, console))
+        if any(layer.suspected for layer in diagnosis.layers):
+            say(console, "A count with ? is suspected: silent, on too few samples for the definition of dead.")
+    _print_coverage(process, console)
+    _print_remarks(process, console)
+
+
+def _print_remarks(process: Process, console: Console) -> None:
+    for unseen in process.unseen:
+        say(console, f"Not seen: {unseen.what} ({unseen.reason}).")
+    for change in process.changes:
+        say(console, f"Changed: {change}.")
+    for warning in process.warnings:
+        say(console, f"Trouble inside of Rectifier: {warning}.", style="yellow")
+
+
+def print_findings(diagnosis: Judged, console: Console) -> None:
+    """Print what was found, most serious first, then what is silenced and why."""
     _print_verdict(diagnosis, console)
     alarms = [finding for finding in diagnosis.findings if finding.severity != "info"]
     remarks = [finding for finding in diagnosis.findings if finding.severity == "info"]
@@ -95,25 +127,9 @@ def _print_process(process: Process, diagnosis: Diagnosis, console: Console) -> 
         console.print()
     for finding in diagnosis.silenced:
         say(console, f"Silenced ({finding.severity}): {finding.title}. Reason: {finding.silenced}", indent=2)
-    if diagnosis.layers:
-        console.print()
-        print_table(console, _layer_table(diagnosis.layers, console))
-        if any(layer.suspected for layer in diagnosis.layers):
-            say(console, "A count with ? is suspected: silent, on too few samples for the definition of dead.")
-    _print_coverage(process, console)
-    _print_remarks(process, console)
 
 
-def _print_remarks(process: Process, console: Console) -> None:
-    for unseen in process.unseen:
-        say(console, f"Not seen: {unseen.what} ({unseen.reason}).")
-    for change in process.changes:
-        say(console, f"Changed: {change}.")
-    for warning in process.warnings:
-        say(console, f"Trouble inside of Rectifier: {warning}.", style="yellow")
-
-
-def _print_verdict(diagnosis: Diagnosis, console: Console) -> None:
+def _print_verdict(diagnosis: Judged, console: Console) -> None:
     severities: list[str] = [finding.severity for finding in diagnosis.findings]
     nothing = "Nothing else" if diagnosis.silenced else "Nothing"
     if set(severities) - {"info"}:
