@@ -102,6 +102,21 @@ def test_a_script_that_sets_its_own_seed_is_found_out(tmp_path):
     assert "Traceback" not in found.stderr
 
 
+def test_trainings_that_go_on_from_each_others_checkpoint_are_found_out(tmp_path):
+    resumes = 'if os.path.exists("best.pt"): model.load_state_dict(torch.load("best.pt"))\noptimizer ='
+    (tmp_path / "train.py").write_text(
+        TRAIN.replace("optimizer =", resumes).replace('options.keep + "/model.pt"', '"best.pt"')
+    )
+    found = rectifier(
+        "compare", "--arms", "elu", "--seeds", "2", "--jobs", "1", "train.py", "--lr", "0.01", "--keep={trial_dir}",
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert found.returncode == 2
+    text = " ".join(found.stderr.split())
+    assert f"as is, seed 1 read {tmp_path / 'best.pt'} after as is, seed 0 had written it" in text
+    assert "Traceback" not in found.stderr
+
+
 SLEEPER = """
 import os, subprocess, sys, time
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])

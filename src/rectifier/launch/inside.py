@@ -31,6 +31,10 @@ def begin() -> None:
     _note(folder, "torch", str(torch.__version__))
     if settings["seed"] is not None:
         _seed(settings["seed"])
+    if settings["files_since"] is not None:
+        from rectifier.launch.files import record_files  # noqa: PLC0415 - trials of a comparison only
+
+        record_files(folder, since=settings["files_since"], own=settings["own_folders"])
     process = _Observed(folder, tuple(settings["swap"]), budget=settings["budget"], every=settings["every"])
     process.ends_with_us()
     multiprocessing.util.register_after_fork(process, _Observed.ends_with_us)

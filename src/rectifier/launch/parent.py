@@ -39,6 +39,10 @@ class Launch:
         seed: Seed torch, random and numpy as soon as torch is imported; for comparisons only.
         threads: Threads of the script's numerical libraries; None leaves them alone.
         own_group: Put the script into a process group of its own, which a timeout ends as a whole.
+        files_since: Note which files the script opens, for reading only those changed since (seconds since 1970); for
+            comparisons only.
+        own_folders: Folders whose files are not noted, because they are this script's alone.
+        temporary: Its folder for temporary files; None for the usual one.
     """
 
     command: tuple[str, ...]
@@ -49,6 +53,9 @@ class Launch:
     seed: int | None = None
     threads: int | None = None
     own_group: bool = False
+    files_since: float | None = None
+    own_folders: tuple[str, ...] = ()
+    temporary: Path | None = None
 
 
 def start(
@@ -114,8 +121,12 @@ def _environment(launch: Launch) -> dict[str, str]:
         "every": launch.every,
         "seed": launch.seed,
         "package": str(_PACKAGE),
+        "files_since": launch.files_since,
+        "own_folders": list(launch.own_folders),
     }
     environment["RECTIFIER_LAUNCH"] = json.dumps(settings)
+    if launch.temporary is not None:
+        environment["TMPDIR"] = str(launch.temporary)
     if launch.threads is not None:
         environment.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(launch.threads)))
     return environment

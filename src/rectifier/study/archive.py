@@ -3,7 +3,7 @@
 import contextlib
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import quote
 
@@ -47,6 +47,11 @@ class Archive:
         """Keep a finished trial; when this returns it survives a kill."""
         with self._connection:
             self._connection.execute("INSERT OR REPLACE INTO trials VALUES (?, ?)", (key, encode(trial)))
+
+    def forget(self, keys: Iterable[str]) -> None:
+        """Drop trials, so that they are run again."""
+        with self._connection:
+            self._connection.executemany("DELETE FROM trials WHERE key = ?", [(key,) for key in keys])
 
     def trials(self) -> dict[str, Trial]:
         """All finished trials by key."""

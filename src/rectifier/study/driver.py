@@ -17,6 +17,7 @@ from pathlib import Path
 from rectifier.errors import NothingToCompare
 from rectifier.records import Comparison, Trial
 from rectifier.study.archive import Archive, open_archive, weigh
+from rectifier.study.isolation import passed_files
 from rectifier.study.question import BASELINE, PLACEBO, TREATED, Question, TrialSpec
 from rectifier.study.trial import CONSTANT, OUTPUT, activations_seen, last_lines, logged_names
 
@@ -103,6 +104,8 @@ class _Study:
         self._on_progress = on_progress
         self._stop_running = stop_running
         self._began = time.perf_counter()
+        self._folders: dict[str, Path] = {}
+        """Of the trials that are running, by key."""
         archive.keep_question(question)
         self._plan = list(question.plan())
         recorded = archive.trials()
@@ -161,7 +164,7 @@ class _Study:
                 raise
 
     def _launch(self, spec: TrialSpec) -> Trial:
-        folder = self._new_folder(spec)
+        folder = self._folders[spec.key] = self._new_folder(spec)
         trial = self._launcher(spec, self._question, folder)
         return replace(trial, run=str((folder / "run").relative_to(self._folder)))
 
@@ -181,6 +184,8 @@ class _Study:
         self._archive.record(spec.key, trial)
         self._done[spec.key] = trial
         self._tell(trial)
+        self._refuse_passed_files(spec)
+        self._folders.pop(spec.key, None)
 
     def _tell(self, trial: Trial | None) -> None:
         mean = left = None
@@ -226,6 +231,27 @@ class _Study:
                 f"write {{seed}} in its place, for example: rectifier compare {command} --seed {{seed}}"
             )
         raise NothingToCompare(f"different seeds gave identical results: {prints[0][:12]} for seeds 0 and 1. {how}")
+
+    def _refuse_passed_files(self, spec: TrialSpec) -> None:
+        """End a study in which a training read what another one had written; both are run again if it goes on."""
+        specs = {other.key: other for other in self._plan}
+        running = {key: folder / "run" for key, folder in self._folders.items()}
+        done = {key: self._folder / trial.run for key, trial in self._done.items() if trial.run is not None}
+        passed = passed_files(spec.key, {key: folder for key, folder in (running | done).items() if key in specs})
+        if not passed:
+            return
+        self._archive.forget({key for file in passed for key in (file.reader, file.writer)})
+        one = passed[0]
+        writer, reader = (f"{specs[key].arm}, seed {specs[key].seed}" for key in (one.writer, one.reader))
+        more = f" (and {len(passed) - 1} more files)" if len(passed) > 1 else ""
+        command = " ".join(self._question.command)
+        raise NothingToCompare(
+            f"one training read what another one had written, so the comparison would be invalid: {reader} read "
+            f"{one.path}{more} after {writer} had written it. Let each training write into a folder of its own, "
+            f"{{trial_dir}} stands for one, for example: rectifier compare {command} --out {{trial_dir}}. If the file "
+            "is a cache that each of them would have filled alike, type the same command again: these trainings are "
+            "repeated, and find it there."
+        )
 
     def _no_metric(self, trial: Trial) -> str:
         folder = self._folder / (trial.run or "")

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Sequence
@@ -61,6 +62,14 @@ class ScriptLauncher:
         files.mkdir()
         command = spec.arguments(files.resolve())
         write_manifest(run_folder, _manifest(spec, command, run_folder))
+        # Not inside of the study: the paths of sockets, which lie there as well, may not be long.
+        with tempfile.TemporaryDirectory(prefix="rectifier-", ignore_cleanup_errors=True) as temporary:
+            return self._run(spec, question, folder, command, Path(temporary))
+
+    def _run(
+        self, spec: TrialSpec, question: Question, folder: Path, command: tuple[str, ...], temporary: Path
+    ) -> Trial:
+        run_folder = folder / "run"
         launch = Launch(
             command=command,
             folder=run_folder.resolve(),
@@ -69,6 +78,9 @@ class ScriptLauncher:
             threads=spec.threads,
             # A group of its own: a timeout ends its workers, too, and Ctrl-C reaches them through `stop` only.
             own_group=True,
+            files_since=_began(folder.parent),
+            own_folders=(str(folder), str(temporary)),
+            temporary=temporary,
         )
         began = time.perf_counter()
         own: list[subprocess.Popen[bytes]] = []
@@ -116,6 +128,11 @@ class ScriptLauncher:
     def _leave(self, processes: list[subprocess.Popen[bytes]]) -> None:
         with self._lock:
             self._running.difference_update(processes)
+
+
+def _began(trials: Path) -> float:
+    """When the study's first training began: the youngest file that can be no training's result is older."""
+    return min(manifest.stat().st_mtime for manifest in trials.glob("*/run/run.json"))
 
 
 def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:
