@@ -82,7 +82,16 @@ def test_arms_and_seeds_of_an_unmodified_script(tmp_path):
     losses = {(trial.arm, trial.seed): trial.metric for trial in comparison.trials}
     assert len(set(losses.values())) == 6
     assert all(trial.dead_fraction is not None for trial in comparison.trials)
-    # The same command again.
+    # Another metric, from what was printed: nothing is trained again.
+    asked = [*line, "--pattern", r"begins with (\S+)", "--maximize", *script]
+    printed = rectifier(*asked, cwd=tmp_path)
+    assert printed.returncode == 0, printed.stderr
+    assert "6 of them have ended earlier" in printed.stderr
+    starts = {name: float(text.split()[2]) for name, text in starts.items()}
+    comparison = read_study(tmp_path / "study")
+    assert {trial.run.split("/")[1]: trial.metric for trial in comparison.trials} == starts
+    assert comparison.metric == "begins with"
+    # The first command again.
     again = rectifier(*line, *script, cwd=tmp_path)
     assert again.returncode == 0
     assert "6 of them have ended earlier" in again.stderr

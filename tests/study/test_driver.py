@@ -17,7 +17,7 @@ import pytest
 
 from rectifier.errors import NothingToCompare, UnreadableRun
 from rectifier.records import Trial
-from rectifier.study.archive import is_study, kept_question, open_archive, read_study
+from rectifier.study.archive import is_study, kept_question, open_archive, read_study, weigh
 from rectifier.study.driver import Interrupted, run_study
 from rectifier.study.question import BASELINE, PLACEBO, Question
 
@@ -349,3 +349,29 @@ def test_a_newer_study_is_neither_read_nor_continued(tmp_path):
 def test_reading_a_study_loads_no_torch():
     code = "import sys, rectifier.study.archive; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_another_metric_is_read_from_what_was_trained_and_trained_anew_where_nothing_is_left(tmp_path):
+    def asked(spec):
+        return replace(outcome(spec), asked=QUESTION.asked)
+
+    run_study(QUESTION, tmp_path, Trainings(asked))
+    other = replace(QUESTION, metric="loss", higher_is_better=False)
+    with open_archive(tmp_path) as archive:
+        recorded = archive.trials()
+    with pytest.raises(UnreadableRun, match="no training of the script as it is has finished"):
+        weigh(other, recorded, 0.0)
+
+    def read_again(trial, question, study):
+        assert (question, study) == (other, tmp_path)
+        return None if trial.seed == 3 else replace(trial, metric=-trial.metric, asked=question.asked)
+
+    anew = Trainings(lambda spec: replace(outcome(spec), metric=-7.0, asked=other.asked))
+    comparison = run_study(other, tmp_path, anew, read_again=read_again)
+    assert sorted(anew.launched) == sorted((arm, 3) for arm in (BASELINE, *QUESTION.arms, PLACEBO))
+    assert {trial.metric for trial in comparison.trials if trial.seed == 3} == {-7.0}
+    assert all(trial.metric < 0 for trial in comparison.trials)
+    # And back again: what was read for the other metric is not taken for this one.
+    back = Trainings(asked)
+    run_study(QUESTION, tmp_path, back)
+    assert len(back.launched) == 4 * QUESTION.seeds

@@ -14,6 +14,8 @@ from rectifier.study.question import (
     Question,
     arms_from,
     higher_is_better,
+    metric_of,
+    printed_values,
     script_digest,
     summarise,
 )
@@ -123,3 +125,33 @@ def test_the_script_is_known_by_its_text(tmp_path, monkeypatch):
         script_digest(["absent.py"])
     with pytest.raises(NothingToCompare, match="no script was given"):
         script_digest([])
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name"),
+    [
+        ("test accuracy ([0-9.]+)", "test accuracy"),
+        (r"\bval_loss\s*[:=]\s*(\S+)", "val_loss"),
+        (r"(\d+) %", "value"),
+        (r"epoch \d+: loss (?:is )?(\d+)", "epoch loss"),
+    ],
+)
+def test_a_pattern_names_its_metric(pattern, name):
+    assert metric_of(pattern) == name
+
+
+@pytest.mark.parametrize(
+    ("pattern", "reason"), [("acc (", "no regular expression"), ("acc", "has 0 groups"), ("(a)(b)", "has 2 groups")]
+)
+def test_a_pattern_that_can_find_no_number_is_told(pattern, reason):
+    with pytest.raises(NothingToCompare, match=reason):
+        metric_of(pattern)
+
+
+def test_what_was_printed_is_read_to_the_last_line():
+    text = "loss 3\nacc nan\nacc 1e-3\racc -2.5 acc: 9\nacc six\nno acc 7"
+    values = printed_values(r"acc (\S+)", text)
+    assert math.isnan(values[0])
+    assert values[1:].tolist() == [0.001, -2.5, 7.0]
+    assert printed_values(r"^acc (\S+)$", "acc 1\nx acc 2\nacc 3").tolist() == [1.0, 3.0]
+    assert printed_values("acc( .)?", "acc").tolist() == []

@@ -15,7 +15,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as ProgressBar
 
 from rectifier.records import Comparison, Trial
-from rectifier.study.question import DEFAULT_ARMS, Question, Summary, arms_from, higher_is_better, script_digest
+from rectifier.study.question import (
+    DEFAULT_ARMS,
+    Question,
+    Summary,
+    arms_from,
+    higher_is_better,
+    metric_of,
+    script_digest,
+)
 
 if TYPE_CHECKING:
     from rectifier.study.driver import Progress
@@ -27,7 +35,8 @@ _SHOWN_FAILURES = 3
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.option("--arms", default=",".join(DEFAULT_ARMS), show_default=True, help="What to put in the place of ReLU.")
 @click.option("--seeds", default=12, show_default=True, type=click.IntRange(1, 10_000), help="Trainings per arm.")
-@click.option("--metric", default="loss", show_default=True, help="The loss, or a name given to rectifier.log.")
+@click.option("--metric", help="A name given to rectifier.log [the loss that is back-propagated].")
+@click.option("--pattern", help="Take the metric from what the script prints: 'test accuracy ([0-9.]+)'.")
 @click.option("--maximize/--minimize", "maximize", default=None, help="The metric's direction [from its name].")
 @click.option(
     "--summary",
@@ -43,7 +52,8 @@ _SHOWN_FAILURES = 3
 def command(
     arms: str,
     seeds: int,
-    metric: str,
+    metric: str | None,
+    pattern: str | None,
     maximize: bool | None,
     summary: Summary | None,
     margin: float | None,
@@ -58,6 +68,7 @@ def command(
     In the script's options {seed} is replaced by the training's seed, and {trial_dir} by a folder of its own. Without
     {seed} the script is seeded from outside. The same command goes on where it was stopped.
     """
+    metric = metric or ("loss" if pattern is None else metric_of(pattern))
     script = script_digest(command_line)
     folder = out or _default_folder(command_line, script)
     question = Question(
@@ -66,10 +77,11 @@ def command(
         arms=arms_from(arms),
         seeds=seeds,
         metric=metric,
-        summary=summary or ("last-tenth" if metric == "loss" else "final"),
+        summary=summary or ("last-tenth" if metric == "loss" and pattern is None else "final"),
         higher_is_better=higher_is_better(metric) if maximize is None else maximize,
         margin=margin,
         threads=threads or _kept_threads(folder) or max(1, (os.cpu_count() or 1) // jobs),
+        pattern=pattern,
     )
     comparison = _run(question, folder, jobs, timeout)
     _print(comparison, folder)
@@ -92,14 +104,20 @@ def _kept_threads(folder: Path) -> int | None:
 
 def _run(question: Question, folder: Path, jobs: int, timeout: float | None) -> Comparison:
     from rectifier.study.driver import Interrupted, run_study  # noqa: PLC0415 (scipy, which --help does not need)
-    from rectifier.study.trial import ScriptLauncher  # noqa: PLC0415
+    from rectifier.study.trial import ScriptLauncher, read_again  # noqa: PLC0415
 
     launcher = ScriptLauncher(timeout)
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         with _Display(question, jobs) as display:
             return run_study(
-                question, folder, launcher, jobs=jobs, on_progress=display.update, stop_running=launcher.stop
+                question,
+                folder,
+                launcher,
+                jobs=jobs,
+                on_progress=display.update,
+                stop_running=launcher.stop,
+                read_again=read_again,
             )
     except Interrupted:
         click.echo(

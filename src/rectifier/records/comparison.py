@@ -15,6 +15,7 @@ class Trial:
         metric: The user's number; None when the trial failed before giving one.
         failed: Why this trial counts as a failure (`at chance`, `diverged`, `exit code 1`), None when it does not.
         dead_fraction: Share of the observed units that are dead or suspected at the end, None when unknown.
+        asked: Which number of the training `metric` is, as `Question.asked`; None where there is only one.
     """
 
     arm: str
@@ -25,6 +26,7 @@ class Trial:
     seconds: float = 0.0
     run: str | None = None
     fingerprint: str | None = None
+    asked: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

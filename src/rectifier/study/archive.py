@@ -180,13 +180,15 @@ def weigh(question: Question, recorded: Mapping[str, Trial], seconds: float) -> 
         UnreadableRun: No trial of the baseline has finished.
     """
     plan = list(question.plan())
-    trials = [recorded[spec.key] for spec in plan if spec.key in recorded]
+    found = [recorded[spec.key] for spec in plan if spec.key in recorded]
+    # What was read for another metric would be another number under this one's name.
+    trials = [trial for trial in found if trial.asked in (None, question.asked)]
     if not any(trial.arm == BASELINE for trial in trials):
         raise UnreadableRun("no training of the script as it is has finished, so there is nothing to compare with.")
     notes = []
     if len(trials) < len(plan):
         notes.append(f"Unfinished: {len(trials)} of {len(plan)} trainings are done.")
-    if question.metric == "loss":
+    if question.metric == "loss" and question.pattern is None:
         notes.append(
             "The metric is the loss that the script back-propagates, measured on its own training batches. To compare "
             'what the network is for, log it: rectifier.log("val_accuracy", value) and --metric val_accuracy.'
@@ -204,7 +206,8 @@ def weigh(question: Question, recorded: Mapping[str, Trial], seconds: float) -> 
         seconds=seconds,
         settings={
             "command": " ".join(question.command),
-            "metric": f"{question.metric}, {_SUMMARIES[question.summary]}",
+            "metric": f"{question.metric}, {_SUMMARIES[question.summary]}"
+            + (f", printed as {question.pattern}" if question.pattern else ""),
             "failure": "a training that crashed, was stopped by --timeout, ended with a number that is not finite, or "
             "whose loss made no progress: it ended within 5 % of where it began, or above",
             "threads per training": str(question.threads),

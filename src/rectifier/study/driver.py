@@ -56,6 +56,7 @@ def run_study(
     jobs: int = 1,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     stop_running: Callable[[], None] = lambda: None,
+    read_again: Callable[[Trial, Question, Path], Trial | None] = lambda trial, question, study: None,
 ) -> Comparison:
     """Run what is missing and weigh the whole.
 
@@ -68,6 +69,7 @@ def run_study(
         jobs: Trials at a time.
         on_progress: Called before the first trial and after each.
         stop_running: Called once on an interruption, to end the trials that are running.
+        read_again: Reads a trial that was read for another metric; None when it must be run again.
 
     Raises:
         NothingToCompare: The script gave no metric, failed as it is on its first two seeds, or gives the same
@@ -75,6 +77,7 @@ def run_study(
         Interrupted: On Ctrl-C, after everything that had ended was kept.
     """
     with open_archive(folder) as archive:
+        _read_for(question, folder, archive, read_again)
         study = _Study(question, folder, launcher, jobs, archive, on_progress, stop_running)
         try:
             study.run()
@@ -83,6 +86,22 @@ def run_study(
         finally:
             study.close()
         return weigh(question, archive.trials(), archive.seconds())
+
+
+def _read_for(
+    question: Question, folder: Path, archive: Archive, read_again: Callable[[Trial, Question, Path], Trial | None]
+) -> None:
+    """Read the trials of this question again that were read for another metric."""
+    recorded = archive.trials()
+    for spec in question.plan():
+        trial = recorded.get(spec.key)
+        if trial is None or trial.asked in (None, question.asked):
+            continue
+        again = read_again(trial, question, folder)
+        if again is None:
+            archive.forget([spec.key])
+        else:
+            archive.record(spec.key, again)
 
 
 class _Study:
@@ -256,7 +275,9 @@ class _Study:
     def _no_metric(self, trial: Trial) -> str:
         folder = self._folder / (trial.run or "")
         names = [name for name in logged_names(folder) if name != self._question.metric]
-        if self._question.metric == "loss":
+        if self._question.pattern is not None:
+            found = f"--pattern {self._question.pattern!r} finds no number in what it printed"
+        elif self._question.metric == "loss":
             found = (
                 "no loss was seen: a training is observed when it uses torch, calls backward() on a loss and steps a "
                 "torch optimizer"

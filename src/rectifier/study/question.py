@@ -1,5 +1,6 @@
 """What a comparison of a user's own script asks, and the trials that answer it."""
 
+import contextlib
 import hashlib
 import json
 import math
@@ -121,10 +122,11 @@ class Question:
         script: SHA-256 of the script's text, None for a module.
         arms: The treated arms, in the catalogue's spelling.
         seeds: Number of seeds, from 0.
-        metric: `loss` for what is back-propagated, otherwise the name given to `rectifier.log`.
+        metric: `loss` for what is back-propagated, or the name given to `rectifier.log` or to what `pattern` finds.
         summary: How a training's series becomes one number.
         margin: Smallest difference that matters, None when the reader has not said.
         threads: Threads per trial.
+        pattern: A regular expression with one group, which is the metric wherever it matches the script's output.
     """
 
     command: tuple[str, ...]
@@ -136,6 +138,7 @@ class Question:
     higher_is_better: bool
     margin: float | None
     threads: int
+    pattern: str | None = None
 
     def plan(self) -> Iterator[TrialSpec]:
         """All trials, seed by seed, so that what is finished early is paired."""
@@ -150,6 +153,12 @@ class Question:
                     drawn=seed + _PLACEBO_SEEDS if arm == PLACEBO else seed,
                     threads=self.threads,
                 )
+
+    @property
+    def asked(self) -> str:
+        """Which number of a training counts; trials that were read for another one are read again."""
+        end = self.higher_is_better if self.summary == "best" else None
+        return json.dumps([self.metric, self.summary, end, self.pattern])
 
     @property
     def title(self) -> str:
@@ -214,6 +223,41 @@ def higher_is_better(metric: str) -> bool:
             f"whether a higher {metric!r} is better cannot be told from its name: say --maximize or --minimize."
         )
     return higher
+
+
+def metric_of(pattern: str) -> str:
+    r"""Check a regular expression for the metric, and name what it finds by its own words.
+
+    Raises:
+        NothingToCompare: It is no regular expression, or has not exactly one group.
+
+    Example:
+        >>> metric_of(r"test accuracy:\s*([0-9.]+)")
+        'test accuracy'
+    """
+    how = r"Write for example: --pattern 'test accuracy ([0-9.]+)'"
+    try:
+        groups = re.compile(pattern).groups
+    except re.error as error:
+        raise NothingToCompare(f"--pattern {pattern!r} is no regular expression ({error}). {how}") from error
+    if groups != 1:
+        raise NothingToCompare(f"--pattern {pattern!r} has {groups} groups; it needs one, around the number. {how}")
+    words = re.findall(r"[A-Za-z_]\w*", re.sub(r"\\.|\[[^]]*\]", " ", pattern.partition("(")[0]))
+    return " ".join(words) or "value"
+
+
+def printed_values(pattern: str, text: str) -> FloatArray:
+    r"""All numbers that the group of a pattern matches in what a script printed; what is no number is passed over.
+
+    Example:
+        >>> printed_values("acc ([a-z0-9.]+)", "acc 0.5\racc 0.75 acc n/a")
+        array([0.5 , 0.75])
+    """
+    found = []
+    for match in re.finditer(pattern, text, re.MULTILINE):
+        with contextlib.suppress(ValueError, TypeError):
+            found.append(float(match[1]))
+    return np.array(found, float)
 
 
 def summarise(values: FloatArray, summary: Summary, *, higher: bool) -> float:

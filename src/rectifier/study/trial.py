@@ -11,6 +11,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -21,15 +22,17 @@ from rectifier.diagnosis import diagnose
 from rectifier.diagnosis.progress import judge_progress
 from rectifier.errors import UnreadableRun
 from rectifier.launch import TIMED_OUT, Launch, start
-from rectifier.records import Manifest, Outcome, Process, Run, Trial
+from rectifier.records import FloatArray, Manifest, Outcome, Process, Run, Trial
 from rectifier.store.runs import read_run, write_manifest, write_outcome
-from rectifier.study.question import Question, TrialSpec, summarise
+from rectifier.study.question import Question, TrialSpec, printed_values, summarise
 
 OUTPUT = "output.txt"
 """What a training printed, in its own folder."""
 
 STALLED = "no progress"
 """A training whose loss ends within 5 % of where it began, or above; its metric counts all the same."""
+
+_STOPPED = "stopped after"
 
 CONSTANT = "constant-"
 """Begins the fingerprint of a training in which nothing ever moved; two of those are no sign of a fixed seed."""
@@ -103,7 +106,7 @@ class ScriptLauncher:
             self._leave(own)
         seconds = time.perf_counter() - began
         write_outcome(run_folder, Outcome(exit_code=code, seconds=seconds))
-        return _trial(spec, question, run_folder, code, seconds, self._timeout)
+        return _trial(spec.arm, spec.seed, question, run_folder, code, seconds, self._timeout)
 
     def stop(self, patience: float = 5.0) -> None:
         """End all trainings that are running: asked first, killed after `patience` seconds. No other will start."""
@@ -153,11 +156,11 @@ def _manifest(spec: TrialSpec, command: tuple[str, ...], folder: Path) -> Manife
 
 
 def _trial(
-    spec: TrialSpec, question: Question, folder: Path, code: int, seconds: float, timeout: float | None
+    arm: str, seed: int, question: Question, folder: Path, code: int, seconds: float, timeout: float | None
 ) -> Trial:
     failed = None
     if code == TIMED_OUT and timeout is not None and seconds >= timeout:
-        failed = f"stopped after {timeout:g} s"
+        failed = f"{_STOPPED} {timeout:g} s"
     elif code:
         failed = f"exit code {code}"
     try:
@@ -167,7 +170,7 @@ def _trial(
     process = None if run is None else _main_process(run, question.metric)
     metric = None
     if process is not None and failed is None:
-        values = process.series(question.metric).values
+        values = _values(process, question, folder)
         if len(values):
             metric = summarise(values, question.summary, higher=question.higher_is_better)
     if metric is not None and not math.isfinite(metric):
@@ -176,14 +179,49 @@ def _trial(
         # Asked of the loss, because it can be asked of every arm alike; a silent layer only of some.
         failed = STALLED
     return Trial(
-        arm=spec.arm,
-        seed=spec.seed,
+        arm=arm,
+        seed=seed,
         metric=metric,
         failed=failed,
         dead_fraction=None if process is None else _dead_fraction(process),
         seconds=seconds,
         fingerprint=None if process is None else _fingerprint(process, question.metric),
+        asked=question.asked,
     )
+
+
+def _values(process: Process, question: Question, folder: Path) -> FloatArray:
+    if question.pattern is None:
+        return process.series(question.metric).values
+    return printed_values(question.pattern, _printed(folder.parent))
+
+
+def _printed(folder: Path) -> str:
+    try:
+        return (folder / OUTPUT).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def read_again(trial: Trial, question: Question, study: Path) -> Trial | None:
+    """Read a finished training for another metric than it was read for; None where its record is gone.
+
+    Args:
+        trial: As it was read before.
+        question: What is asked now.
+        study: The study's folder.
+    """
+    folder = study / (trial.run or "")
+    try:
+        outcome = read_run(folder).outcome if trial.run else None
+    except UnreadableRun:
+        return None
+    if outcome is None:
+        return None
+    again = _trial(trial.arm, trial.seed, question, folder, outcome.exit_code, trial.seconds, None)
+    # Only the driver of that time knew its timeout.
+    stopped = trial.failed is not None and trial.failed.startswith(_STOPPED)
+    return replace(again, run=trial.run, failed=trial.failed if stopped else again.failed)
 
 
 def _main_process(run: Run, metric: str) -> Process | None:
@@ -233,8 +271,4 @@ def activations_seen(run_folder: Path) -> Sequence[str]:
 
 def last_lines(folder: Path, lines: int = 12) -> str:
     """The end of what a trial printed, for an error's text."""
-    try:
-        text = (folder / OUTPUT).read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
-    return "\n".join(text.splitlines()[-lines:])
+    return "\n".join(_printed(folder).splitlines()[-lines:])
