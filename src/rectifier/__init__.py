@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rectifier import functional as functional
     from rectifier import nn as nn
     from rectifier.api import Watch as Watch
+    from rectifier.api import autopsy as autopsy
     from rectifier.api import census as census
     from rectifier.api import check as check
     from rectifier.api import log as log
@@ -29,6 +30,7 @@ _HOMES = {
     "recycle": "rectifier.api",
     "rescale": "rectifier.api",
     "prescribe": "rectifier.api",
+    "autopsy": "rectifier.api",
     "log": "rectifier.api",
     "census": "rectifier.api",
     "check": "rectifier.api",
@@ -37,8 +39,8 @@ _HOMES = {
 _MODULES = ("nn", "functional")
 
 __all__ = [
-    "Watch", "__version__", "census", "check", "functional", "log", "nn", "prescribe", "read", "recycle", "rescale",
-    "swap", "watch",
+    "Watch", "__version__", "autopsy", "census", "check", "functional", "log", "nn", "prescribe", "read",
+    "recycle", "rescale", "swap", "watch",
 ]  # fmt: skip
 
 

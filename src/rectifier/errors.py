@@ -49,3 +49,7 @@ class CannotRescale(RectifierError):
 
 class CannotPrescribe(RectifierError):
     """Findings cannot be read, or a rung of a prescription lacks what it needs; the text says what to do instead."""
+
+
+class UnreadableCheckpoint(RectifierError):
+    """A checkpoint is missing, damaged, or cannot be opened without running code; the text says what to do."""

@@ -19,6 +19,7 @@ _COMMANDS = {
     "compare": ("rectifier.cli.compare:command", "Compare activations on your own script, paired by seed."),
     "check": ("rectifier.cli.check:command", "Check an untrained network with one forward and one backward pass."),
     "census": ("rectifier.cli.census:command", "Count a trained network's dead and rare units over a data set."),
+    "autopsy": ("rectifier.cli.autopsy:command", "Tell from a checkpoint alone which units have not learned."),
     "activations": ("rectifier.cli.activations:command", "List the activations that Rectifier knows."),
 }
 

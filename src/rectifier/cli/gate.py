@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from rectifier.records import Diagnosis, Preflight, Severity
+    from rectifier.records import Autopsy, Diagnosis, Preflight, Severity
 
 FOUND = 10
 """Exit code where something at or above `--fail-on` was found: none of a shell's, and not misuse (2)."""
@@ -26,11 +26,11 @@ def fail_on_option(default: str | None = None) -> Callable[[Any], Any]:
     )
 
 
-def gate(diagnoses: "Sequence[Diagnosis | Preflight]", fail_on: "Severity | None") -> int:
+def gate(diagnoses: "Sequence[Diagnosis | Preflight | Autopsy]", fail_on: "Severity | None") -> int:
     """The exit code for what was found: 0, `FOUND`, or `UNJUDGED` where nothing was observed.
 
     Args:
-        diagnoses: One per process of a run, or one check.
+        diagnoses: One per process of a run, or one check or autopsy.
         fail_on: The severity asked for, None for no gate.
     """
     if fail_on is None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from rectifier.diagnosis.autopsy import judge_checkpoint
 from rectifier.diagnosis.census import judge_census
 from rectifier.diagnosis.constant import judge_constancy
 from rectifier.diagnosis.dead import judge_silence
@@ -58,4 +59,4 @@ def diagnose(process: Process, silence: Mapping[str, str] | None = None) -> Diag
     return apply_silences(Diagnosis(findings=tuple(findings), layers=layers), silence or {})
 
 
-__all__ = ["RULES", "check_silences", "diagnose", "judge_census", "judge_probe"]
+__all__ = ["RULES", "check_silences", "diagnose", "judge_census", "judge_checkpoint", "judge_probe"]

@@ -80,6 +80,14 @@ OUTPUT_ACTIVATION = (
     "is meant, silence it with the reason."
 )
 
+WATCH = "rectifier run train.py"
+
+FOR_SILENT_ROWS = (
+    "First see whether these units are dead on data (`rectifier census` counts that), and why: train some steps under "
+    "`rectifier run`, because a checkpoint alone cannot name the cause. If they are, half the learning rate is the "
+    f"mildest change. {_SLOPES}"
+)
+
 STUCK = "Nothing to do unless the training stalls: these units still learn."
 
 

@@ -11,5 +11,8 @@ RULES = {
     "output-activation": "before training: the network ends in an activation with a flat side",
     "no-gradient": "before training: no parameter gets a gradient",
     "non-finite": "an output or the loss held NaN or an infinity",
+    "silent-rows": "rows of a checkpoint's weight that had no gradient, or did not move since an earlier one",
+    "no-input": "a weight without gradient whose biases have one: its inputs are 0",
+    "likely-dead-by-weights": "rows whose weights and bias keep a ReLU from firing",
 }
 """Name -> what a finding of that name says. Nothing else may be a finding's name."""

@@ -63,3 +63,8 @@ def update_words(size: float, factor: float, earlier: int) -> str:
         if factor < 2
         else f"{text}, {times(factor)} the median of the steps before"
     )
+
+
+def listed(parts: list[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return f"{', '.join(parts[:-1])} and {parts[-1]}" if len(parts) > 1 else "".join(parts)

@@ -3,6 +3,11 @@
 A fact is made in one room and read in another. Nothing here decides, measures or prints.
 """
 
+from rectifier.records.autopsy import Autopsy as Autopsy
+from rectifier.records.autopsy import Checkpoint as Checkpoint
+from rectifier.records.autopsy import LayerAutopsy as LayerAutopsy
+from rectifier.records.autopsy import Memory as Memory
+from rectifier.records.autopsy import WeightRows as WeightRows
 from rectifier.records.census import Census as Census
 from rectifier.records.census import LayerCensus as LayerCensus
 from rectifier.records.census import SiteCount as SiteCount

@@ -1,6 +1,6 @@
-"""Runs and comparisons for programs: JSON with a version that changes when a field changes its meaning or goes.
+"""Runs, comparisons and autopsies for programs: JSON with a version that changes when a field goes or changes.
 
-`schema_version` 1. Both documents repeat the records' own names (`rectifier.records`), with arrays as lists, and with
+`schema_version` 1. The documents repeat the records' own names (`rectifier.records`), with arrays as lists, and with
 null for numbers that are absent, NaN or infinite: JSON has no word for those. Counters are left out of a run, because
 its folder holds them. `rectifier report --schema` prints the JSON Schema (`rectifier.report.schema`).
 """
@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from rectifier.records import Census, Comparison, Diagnosis, Preflight, Run, to_builtins
+from rectifier.records import Autopsy, Census, Comparison, Diagnosis, Preflight, Run, to_builtins
 
 SCHEMA_VERSION = 1
 
@@ -79,6 +79,19 @@ def check_json(found: Preflight) -> dict[str, Any]:
     """
     document: dict[str, Any] = _strict(
         {"schema_version": SCHEMA_VERSION, "kind": "check", "worst": found.worst, **to_builtins(found)}
+    )
+    return document
+
+
+def autopsy_json(autopsy: Autopsy) -> dict[str, Any]:
+    """An autopsy with every finding and a row for every weight.
+
+    Returns:
+        `schema_version`, `kind` ("autopsy"), `worst` (the highest severity or null), and the fields of
+        `rectifier.records.Autopsy`; null where a number cannot be told.
+    """
+    document: dict[str, Any] = _strict(
+        {"schema_version": SCHEMA_VERSION, "kind": "autopsy", "worst": autopsy.worst, **to_builtins(autopsy)}
     )
     return document
 

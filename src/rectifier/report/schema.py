@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from rectifier.records import (
+    Autopsy,
     Census,
     Comparison,
     Cost,
@@ -36,12 +37,12 @@ def json_schema() -> dict[str, Any]:
         >>> schema = json_schema()
         >>> [branch["$ref"] for branch in schema["oneOf"]]
         ['#/$defs/RunDocument', '#/$defs/ComparisonDocument', '#/$defs/CensusDocument',
-         '#/$defs/CheckDocument']
+         '#/$defs/CheckDocument', '#/$defs/AutopsyDocument']
         >>> schema["$defs"]["Finding"]["properties"]["site"]
         {'anyOf': [{'type': 'string'}, {'type': 'null'}],
          'description': 'Label of the site, None for a statement about the whole network.'}
     """
-    records = (Manifest, Outcome, Writer, Diagnosis, Cost, Series, Unseen, Comparison, Census, Preflight)
+    records = (Manifest, Outcome, Writer, Diagnosis, Cost, Series, Unseen, Comparison, Census, Preflight, Autopsy)
     _, definitions = msgspec.json.schema_components(records, schema_hook=_array, ref_template="#/$defs/{name}")
     for definition in definitions.values():
         _explain(definition)
@@ -78,14 +79,15 @@ def json_schema() -> dict[str, Any]:
             kind={"const": name.lower()},
             **record["properties"],
         )
-    record = definitions.pop("Preflight")
-    definitions["CheckDocument"] = _object(
-        f"{record['description']} `rectifier check MODEL --json`.",
-        **version,
-        kind={"const": "check"},
-        worst=worst,
-        **record["properties"],
-    )
+    for name, kind, command in (("Preflight", "check", "check MODEL"), ("Autopsy", "autopsy", "autopsy CHECKPOINT")):
+        record = definitions.pop(name)
+        definitions[f"{kind.capitalize()}Document"] = _object(
+            f"{record['description']} `rectifier {command} --json`.",
+            **version,
+            kind={"const": kind},
+            worst=worst,
+            **record["properties"],
+        )
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": f"What rectifier prints with --json, schema_version {SCHEMA_VERSION}",

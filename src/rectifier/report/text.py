@@ -106,7 +106,7 @@ def print_findings(diagnosis: Judged, console: Console) -> None:
     alarms = [finding for finding in diagnosis.findings if finding.severity != "info"]
     remarks = [finding for finding in diagnosis.findings if finding.severity == "info"]
     for finding in [*alarms, *remarks[:_MOST_INFO]]:
-        _print_title(finding, console)
+        print_title(finding, console)
     if len(remarks) > _MOST_INFO:
         more = counted(len(remarks) - _MOST_INFO, "more remark")
         say(console, f"and {more}; --json lists all of them.", indent=_HANGING)
@@ -140,7 +140,8 @@ def _print_verdict(diagnosis: Judged, console: Console) -> None:
         say(console, f"{nothing} is wrong that can be seen from the activations.", style="bold")
 
 
-def _print_title(finding: Finding, console: Console) -> None:
+def print_title(finding: Finding, console: Console) -> None:
+    """Print a finding's severity and its one line."""
     head = Text.assemble("  ", (f"{finding.severity:<{_HANGING - 2}}", _STYLES[finding.severity]))
     say(console, finding.title, head=head, indent=_HANGING)
 

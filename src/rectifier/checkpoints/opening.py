@@ -1,0 +1,189 @@
+"""Opening a stranger's file: mapped into memory, never executed; what needs code to open is refused with the reason."""
+
+import argparse
+import json
+import pathlib
+import pickle
+import re
+import struct
+import warnings
+import zipfile
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+
+from rectifier.errors import UnreadableCheckpoint
+
+RESAVE = (
+    'Where you trust the file, load it beside its code and save what the autopsy needs: torch.save({"model": '
+    'model.state_dict(), "optimizer": optimizer.state_dict()}, "weights.pt").'
+)
+_WEIGHT_FILES = (
+    "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json",
+    "adapter_model.safetensors", "adapter_model.bin",
+)  # fmt: skip
+_OPTIMIZER_FILES = ("optimizer.pt", "optimizer.bin")
+_LARGEST_HEADER_BYTES = 100_000_000  # the limit of the safetensors library itself
+_MOST_NAMED = 5
+
+# What torch.load refuses by default though building it runs nobody's code: numbers of numpy, arguments, paths.
+_HARMLESS: list[Any] = [
+    np.dtype, np.ndarray, argparse.Namespace, pathlib.PosixPath, pathlib.PurePosixPath,
+    *{type(np.dtype(name)) for name in ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?")},
+]  # fmt: skip
+for _home in ("numpy._core.multiarray", "numpy.core.multiarray"):
+    # A checkpoint names the numpy that wrote it; both names stand for this function.
+    _HARMLESS.append((np.float64(0).__reduce__()[0], f"{_home}.scalar"))
+    _HARMLESS.append((np.zeros(1).__reduce__()[0], f"{_home}._reconstruct"))
+
+
+def open_checkpoint(path: Path) -> tuple[Any, bool]:
+    """The content of a file or a folder, its tensors mapped from the disk, and whether it kept the model's order.
+
+    Raises:
+        UnreadableCheckpoint: It is missing, damaged, of another format, or needs code to open.
+    """
+    if path.is_dir():
+        return _open_folder(path)
+    if not path.exists():
+        raise UnreadableCheckpoint(f"there is no {path}.")
+    return _open_file(path)
+
+
+def _open_file(path: Path) -> tuple[Any, bool]:
+    try:
+        with path.open("rb") as file:
+            head = file.read(16)
+            size = path.stat().st_size
+    except OSError as error:
+        raise UnreadableCheckpoint(f"{path} cannot be read: {error.strerror or error}.") from None
+    if not size:
+        raise UnreadableCheckpoint(f"{path} is empty: nothing was ever written, or the disk was full.")
+    if head.startswith(b"PK\x03\x04"):
+        _refuse_program(path)
+        return _load(path, mapped=True), True
+    if _is_safetensors(head, size) or path.suffix == ".safetensors":
+        return _open_safetensors(path), False
+    if head.startswith(b"\x80"):
+        return _load(path, mapped=False), True
+    known = {b"GGUF": "a GGUF model", b"\x89HDF": "an HDF5 file (Keras?)", b"\x93NUM": "a numpy array"}
+    what = known.get(head[:4], "not a checkpoint of PyTorch or safetensors")
+    raise UnreadableCheckpoint(f"{path} is {what}. It begins with {head!r}.")
+
+
+def _is_safetensors(head: bytes, size: int) -> bool:
+    return len(head) > 8 and head[8:9] == b"{" and struct.unpack("<Q", head[:8])[0] <= size - 8
+
+
+def _refuse_program(path: Path) -> None:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        raise UnreadableCheckpoint(
+            f"{path} is damaged or cut off ({error}). It was not copied whole, or writing it was interrupted."
+        ) from None
+    if any(name.endswith("/constants.pkl") for name in names):
+        raise UnreadableCheckpoint(
+            f"{path} is a TorchScript program, which cannot be opened without its code. "
+            'Save its weights: torch.save(torch.jit.load(...).state_dict(), "weights.pt").'
+        )
+    if not any(name.endswith("data.pkl") for name in names):
+        raise UnreadableCheckpoint(f"{path} is a zip archive, but not one that torch.save wrote.")
+
+
+def _load(path: Path, *, mapped: bool) -> Any:
+    safe_globals = cast(Callable[[Sequence[Any]], AbstractContextManager[None]], torch.serialization.safe_globals)
+    try:
+        with safe_globals(_HARMLESS), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    except pickle.UnpicklingError as error:
+        raise UnreadableCheckpoint(_needs_code(path, error)) from None
+    except MemoryError:
+        raise UnreadableCheckpoint(f"{path} claims to hold more than the memory of this machine.") from None
+    except Exception as error:
+        # Whatever a damaged or hostile file makes torch say, in one line.
+        reason = str(error).split(". ")[0].split("\n")[0] or type(error).__name__
+        raise UnreadableCheckpoint(
+            f"{path} cannot be opened ({reason}). It may be cut off, damaged, or of another format."
+        ) from None
+
+
+def _needs_code(path: Path, error: Exception) -> str:
+    try:
+        unsafe = sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
+    except Exception:
+        # The scan knows today's format only; the refusal itself names the first one.
+        unsafe = re.findall(r"GLOBAL (\S+) (?:was not|whose)", str(error))
+    if not unsafe:
+        reason = str(error).split("WeightsUnpickler error:")[-1].strip().split("\n")[0]
+        return f"{path} is not opened: it is damaged, or holds more than weights ({reason}). {RESAVE}"
+    named = ", ".join(f"`{name}`" for name in unsafe[:_MOST_NAMED])
+    more = f" and {len(unsafe) - _MOST_NAMED} more" if len(unsafe) > _MOST_NAMED else ""
+    whole = "a whole pickled module" if any(name.startswith("torch.nn.modules.") for name in unsafe) else "objects"
+    return f"{path} is not opened: it holds {whole} that only running code can rebuild ({named}{more}). {RESAVE}"
+
+
+def _open_safetensors(path: Path) -> dict[str, Any]:
+    try:
+        from safetensors import safe_open  # noqa: PLC0415 - an extra: most checkpoints do without
+    except ImportError:
+        raise UnreadableCheckpoint(
+            f"{path} is in the safetensors format, and the package that reads it is missing: pip install safetensors"
+        ) from None
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dictionary
+    except Exception as error:
+        raise UnreadableCheckpoint(
+            f"{path} is no whole safetensors file ({error}). It was not copied whole, or is of another format."
+        ) from None
+
+
+def _open_folder(folder: Path) -> tuple[Any, bool]:
+    found = next((folder / name for name in _WEIGHT_FILES if (folder / name).is_file()), None)
+    if found is None:
+        raise UnreadableCheckpoint(_no_weights(folder))
+    weights, ordered = _open_shards(found) if found.name.endswith(".index.json") else _open_file(found)
+    content: dict[str, Any] = {"model": weights, "hugging face": found.name}
+    optimizer = next((folder / name for name in _OPTIMIZER_FILES if (folder / name).is_file()), None)
+    if optimizer is not None:
+        content["optimizer"] = _open_file(optimizer)[0]
+    return content, ordered
+
+
+def _open_shards(index: Path) -> tuple[dict[str, Any], bool]:
+    try:
+        shards = dict.fromkeys(json.loads(index.read_text("utf-8"))["weight_map"].values())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UnreadableCheckpoint(f"{index} is no index of shards ({error}).") from None
+    weights: dict[str, Any] = {}
+    ordered = True
+    for name in shards:
+        if not isinstance(name, str) or Path(name).name != name:
+            raise UnreadableCheckpoint(f"{index} names a shard outside of its folder: {name!r}.")
+        if not (index.parent / name).is_file():
+            raise UnreadableCheckpoint(f"{index} names the shard {name}, which is missing.")
+        shard, kept = _open_file(index.parent / name)
+        ordered = ordered and kept
+        weights.update(shard if isinstance(shard, dict) else {})
+    return weights, ordered
+
+
+def _no_weights(folder: Path) -> str:
+    if (folder / ".metadata").is_file() or any(folder.glob("*.distcp")):
+        return (
+            f"{folder} is a distributed checkpoint. Bring it into one file first: "
+            f"python -m torch.distributed.checkpoint.format_utils dcp_to_torch {folder} weights.pt"
+        )
+    inside = sorted(
+        child.name for child in folder.iterdir() if child.suffix in (".pt", ".pth", ".ckpt", ".bin", ".safetensors")
+    )
+    inside += sorted(child.name for child in folder.glob("checkpoint-*") if child.is_dir())
+    told = f" Name one of its checkpoints: {', '.join(inside[:_MOST_NAMED])}." if inside else ""
+    return f"{folder} is a folder without a model.safetensors or pytorch_model.bin in it.{told}"

@@ -1,0 +1,157 @@
+"""What a checkpoint holds, row by row, and what an autopsy of it says."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rectifier.records.codec import FloatArray
+from rectifier.records.finding import Judged
+
+BoolArray = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Memory:
+    """What an optimizer still remembers of the gradients of one weight's rows.
+
+    Attributes:
+        first_decay: What a step leaves of the momentum when there is no gradient (β₁, μ); None without momentum.
+        second_decay: The same of the second moment (β₂, α); None where there is none.
+        first: Largest |momentum| in each row, less weight decay's own share of it.
+        first_floor: What of `first` rounding, the smallest normal number or weight decay explain by themselves.
+        second: Largest second moment in each row.
+        second_floor: Likewise: the smallest normal number or, where decay is coupled, (weight_decay · w)².
+        ratio: Largest |momentum| / √(second moment) in each row, the momentum as in `first`.
+        rounding: Largest relative error of one step's rounding: half the spacing of the numbers above 1.
+        coupled: Weight decay acts as a gradient, or may do so: then the moments need not fall to 0.
+        decays: There is weight decay of either kind, so that rows move without gradient, too.
+        step: How many steps this weight has taken; None where the optimizer does not count.
+        fine: Numbers as small as 1e-38 are kept, so that 0 means "never".
+    """
+
+    first_decay: float | None
+    second_decay: float | None
+    first: FloatArray | None
+    first_floor: FloatArray | None
+    second: FloatArray | None
+    second_floor: FloatArray | None
+    ratio: FloatArray | None
+    rounding: float
+    coupled: bool
+    decays: bool
+    step: int | None
+    fine: bool = True
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class WeightRows:
+    """One weight of a checkpoint, reduced to numbers for each row: what leads into one unit.
+
+    Attributes:
+        name: As in the state dict, or `optimizer parameter 5` where no name could be told.
+        shape: Of the whole weight.
+        axis: Which dimension counts the units: 0, but 1 in transposed convolutions and GPT-2's `Conv1D`.
+        fan_in: Numbers in a row.
+        embedding: By its name a table that is looked up, so that rows without gradient are normal.
+        mixed: By its name, or by the normalisation that seems to follow, no activation acts on these numbers directly.
+        largest: Largest weight of each row, signed; None where only the optimizer's state is known.
+        norm: Euclidean norm of each row; not finite where a number of the row or its bias is not.
+        bias: Of each row, None where there is none.
+        memory: What the optimizer remembers; None where it holds nothing for this weight.
+        bias_memory: The same of the bias.
+        earlier_memory: What the optimizer remembered at the earlier checkpoint.
+        state: Why `memory` is None, in a word or two: `frozen`, `not in the optimizer`, `not matched`; "" otherwise.
+        unmoved: Rows with the same bits, bias included, as in the earlier checkpoint; None without one.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    rows: int
+    fan_in: int
+    axis: int = 0
+    embedding: bool = False
+    mixed: bool = False
+    largest: FloatArray | None = None
+    norm: FloatArray | None = None
+    bias: FloatArray | None = None
+    memory: Memory | None = None
+    bias_memory: Memory | None = None
+    earlier_memory: Memory | None = None
+    state: str = ""
+    unmoved: BoolArray | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Checkpoint:
+    """A stranger's file as plain facts.
+
+    Attributes:
+        layout: How it is laid out, in words: `Lightning checkpoint`, `state dict`.
+        step: Steps that the optimizer had taken, None where nothing says so.
+        earlier: The other checkpoint's path.
+        steps_between: From the earlier one to this one.
+        notes: What was not read or not matched, and why; one sentence each.
+    """
+
+    path: str
+    layout: str
+    weights: tuple[WeightRows, ...]
+    step: int | None = None
+    earlier: str | None = None
+    steps_between: int | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerAutopsy:
+    """One row of the table: what can be said of a weight.
+
+    Attributes:
+        silent: Rows without gradient; None where that cannot be told.
+        never: Of these, rows that never had a gradient at all.
+        steps: For how many steps, median over the silent rows that once had a gradient (over all, where none had);
+            None where only `steps_low` can be told.
+        steps_low: Least number of steps over these rows.
+        steps_high: Largest number; None where there is no upper end.
+        unmoved: Rows with the same bits as in the earlier checkpoint.
+        blocked: Rows that cannot fire on inputs ≥ 0: no weight and no bias is positive.
+        out_of_reach: Rows that fire on no input of root mean square 1: the bias is too far below 0.
+        remark: A label, never an accusation: `frozen`, `embedding`.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    rows: int
+    silent: int | None
+    never: int | None
+    steps: float | None
+    steps_low: float | None
+    steps_high: float | None
+    unmoved: int | None
+    blocked: int | None
+    out_of_reach: int | None
+    remark: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Autopsy(Judged):
+    """What a checkpoint says about its network, most serious first, and what it cannot say.
+
+    Attributes:
+        path: The file or folder.
+        layout: How it is laid out, in words.
+        step: Steps that the optimizer had taken, None where nothing says so.
+        earlier: The other checkpoint, None where there is none.
+        steps_between: From that one to this one.
+        layers: One row per weight.
+        untold: What could not be told, and why; one sentence each.
+    """
+
+    path: str
+    layout: str
+    step: int | None
+    earlier: str | None
+    steps_between: int | None
+    layers: tuple[LayerAutopsy, ...]
+    untold: tuple[str, ...]
