@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from rectifier.errors import NothingToCompare, UnknownActivation
+from rectifier.records import Trial
 from rectifier.study.question import (
     BASELINE,
     PLACEBO,
@@ -69,8 +70,9 @@ def test_a_key_changes_with_everything_that_could_change_the_outcome_and_with_no
         replace(spec, seed=1),
         replace(spec, drawn=1),
         replace(spec, threads=2),
+        replace(spec, learning_rate=0.5),
     ]
-    assert len({spec.key, *(other.key for other in changed)}) == 8
+    assert len({spec.key, *(other.key for other in changed)}) == 9
     same = replace(QUESTION, seeds=9, arms=("gelu", "elu:1.0"), metric="accuracy", margin=0.1)
     assert next(same.plan()).key == spec.key
 
@@ -155,3 +157,28 @@ def test_what_was_printed_is_read_to_the_last_line():
     assert values[1:].tolist() == [0.001, -2.5, 7.0]
     assert printed_values(r"^acc (\S+)$", "acc 1\nx acc 2\nacc 3").tolist() == [1.0, 3.0]
     assert printed_values("acc( .)?", "acc").tolist() == []
+
+
+def test_the_competitors_leave_the_activation_and_a_restart_costs_no_training():
+    asked = replace(QUESTION, arms=arms_from("half-lr,elu,restart"))
+    assert asked.arms == ("half-lr", "elu:1.0", "restart")
+    plan = [spec for spec in asked.plan() if spec.seed == 0]
+    assert [(spec.arm, spec.swap, spec.learning_rate) for spec in plan] == [
+        (BASELINE, (), 1.0), ("half-lr", (), 0.5), ("elu:1.0", ("relu=elu:1.0",), 1.0), (PLACEBO, (), 1.0),
+    ]  # fmt: skip
+
+
+def test_a_restart_is_the_placebos_training_where_the_first_one_failed():
+    asked = replace(QUESTION, arms=("restart",), seeds=3)
+    trials = [
+        Trial(arm=BASELINE, seed=0, metric=0.5, seconds=2.0), Trial(arm=PLACEBO, seed=0, metric=0.7, seconds=3.0),
+        Trial(arm=BASELINE, seed=1, metric=None, failed="no progress", seconds=2.0),
+        Trial(arm=PLACEBO, seed=1, metric=0.9, seconds=3.0),
+        Trial(arm=BASELINE, seed=2, metric=None, failed="no progress", seconds=2.0),
+    ]  # fmt: skip
+    made = {trial.seed: trial for trial in asked.with_restarts(trials) if trial.arm == "restart"}
+    assert {seed: (trial.metric, trial.failed, trial.seconds) for seed, trial in made.items()} == {
+        0: (0.5, None, 2.0),
+        1: (0.9, None, 5.0),
+    }
+    assert replace(asked, arms=()).with_restarts(trials) == trials

@@ -33,7 +33,12 @@ _SHOWN_FAILURES = 3
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
-@click.option("--arms", default=",".join(DEFAULT_ARMS), show_default=True, help="What to put in the place of ReLU.")
+@click.option(
+    "--arms",
+    default=",".join(DEFAULT_ARMS),
+    show_default=True,
+    help="What to put in the place of ReLU; half-lr and restart leave it.",
+)
 @click.option("--seeds", default=12, show_default=True, type=click.IntRange(1, 10_000), help="Trainings per arm.")
 @click.option("--metric", help="A name given to rectifier.log [the loss that is back-propagated].")
 @click.option("--pattern", help="Take the metric from what the script prints: 'test accuracy ([0-9.]+)'.")
@@ -182,7 +187,7 @@ class _Display:
         )
 
     def _opening(self, progress: "Progress") -> None:
-        arms = len(self._question.arms)
+        arms = len(self._question.trained_arms)
         self._say(
             f"{progress.total} trainings: {self._question.seeds} seeds × (as is, {arms} "
             f"{'arm' if arms == 1 else 'arms'}, placebo), {self._question.threads} "

@@ -36,6 +36,10 @@ def begin() -> None:
 
         record_files(folder, since=settings["files_since"], own=settings["own_folders"])
     process = _Observed(folder, tuple(settings["swap"]), budget=settings["budget"], every=settings["every"])
+    if settings["learning_rate"] != 1:
+        from rectifier.treatment import scale_learning_rates  # noqa: PLC0415
+
+        scale_learning_rates(settings["learning_rate"])
     process.ends_with_us()
     multiprocessing.util.register_after_fork(process, _Observed.ends_with_us)
 

@@ -37,6 +37,7 @@ class Launch:
         budget: Largest share of the training time that watching may take.
         every: Observe every so many steps instead.
         seed: Seed torch, random and numpy as soon as torch is imported; for comparisons only.
+        learning_rate: Factor of every optimizer's learning rate; for comparisons only.
         threads: Threads of the script's numerical libraries; None leaves them alone.
         own_group: Put the script into a process group of its own, which a timeout ends as a whole.
         files_since: Note which files the script opens, for reading only those changed since (seconds since 1970); for
@@ -51,6 +52,7 @@ class Launch:
     budget: float = 0.01
     every: int | None = None
     seed: int | None = None
+    learning_rate: float = 1.0
     threads: int | None = None
     own_group: bool = False
     files_since: float | None = None
@@ -120,6 +122,7 @@ def _environment(launch: Launch) -> dict[str, str]:
         "budget": launch.budget,
         "every": launch.every,
         "seed": launch.seed,
+        "learning_rate": launch.learning_rate,
         "package": str(_PACKAGE),
         "files_since": launch.files_since,
         "own_folders": list(launch.own_folders),

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from rectifier.errors import NothingToCompare, UnreadableRun
 from rectifier.records import FORMAT_VERSION, Comparison, Trial, decode, encode
-from rectifier.study.question import BASELINE, PLACEBO, Question
+from rectifier.study.question import BASELINE, COMPETITORS, PLACEBO, Question
 from rectifier.study.statistics import compare_trials
 
 FILE_NAME = "study.sqlite"
@@ -185,7 +185,8 @@ def weigh(question: Question, recorded: Mapping[str, Trial], seconds: float) -> 
     trials = [trial for trial in found if trial.asked in (None, question.asked)]
     if not any(trial.arm == BASELINE for trial in trials):
         raise UnreadableRun("no training of the script as it is has finished, so there is nothing to compare with.")
-    notes = []
+    notes: list[str] = []
+    notes.extend(text for arm, text in COMPETITORS.items() if arm in question.arms)
     if len(trials) < len(plan):
         notes.append(f"Unfinished: {len(trials)} of {len(plan)} trainings are done.")
     if question.metric == "loss" and question.pattern is None:
@@ -194,7 +195,7 @@ def weigh(question: Question, recorded: Mapping[str, Trial], seconds: float) -> 
             'what the network is for, log it: rectifier.log("val_accuracy", value) and --metric val_accuracy.'
         )
     return compare_trials(
-        trials,
+        question.with_restarts(trials),
         baseline=BASELINE,
         placebo=PLACEBO,
         arms=question.arms,

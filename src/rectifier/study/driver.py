@@ -219,6 +219,8 @@ class _Study:
 
     def _refuse_arms_that_do_nothing(self) -> None:
         """End a study in which every arm's first training equals that of the script as it is, to the bit."""
+        if not self._question.trained_arms:
+            return
         first = {spec.arm: self._done.get(spec.key) for spec in self._plan if spec.seed == 0 and spec.arm != PLACEBO}
         prints = {None if trial is None else trial.fingerprint for trial in first.values()}
         (only,) = prints if len(prints) == 1 else (None,)
@@ -228,7 +230,7 @@ class _Study:
         seen = [] if baseline is None else activations_seen(self._folder / (baseline.run or ""))
         used = f"the activations seen in it are {', '.join(seen)}" if seen else "no activation was seen in it"
         raise NothingToCompare(
-            f"no arm changes anything: with {', '.join(self._question.arms)} in the place of {TREATED} the training is "
+            f"no arm changes anything: with {', '.join(self._question.trained_arms)} in the place of {TREATED} the training is "
             f"the same to the bit. The script seems to apply no {TREATED}: {used}."
         )
 

@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -14,13 +14,22 @@ import numpy as np
 
 from rectifier.catalogue import parse
 from rectifier.errors import NothingToCompare
-from rectifier.records import FloatArray
+from rectifier.records import FloatArray, Trial
 
 Summary = Literal["final", "best", "last-tenth"]
 
 BASELINE = "as is"
 PLACEBO = "placebo"
-DEFAULT_ARMS = ("leaky_relu:0.01", "leaky_relu:0.1", "leaky_relu:0.3", "prelu:0.25", "elu:1.0")
+DEFAULT_ARMS = ("leaky_relu:0.01", "leaky_relu:0.1", "leaky_relu:0.3", "prelu:0.25", "elu:1.0", "gelu")
+HALF_RATE = "half-lr"
+RESTART = "restart"
+COMPETITORS = {
+    HALF_RATE: "half-lr is the script as it is, each step taken at half the learning rate that it asks for.",
+    RESTART: "restart is the script as it is, and where that failed the placebo's training of the same seed: what one "
+    "gets who starts a failed training again, for the price of two.",
+}
+"""Arms that leave the activation alone: what one would try anyway."""
+
 TREATED = "relu"
 """The activation that the arms replace."""
 
@@ -83,6 +92,7 @@ class TrialSpec:
         swap: Replacements, as `--swap` takes them.
         seed: The seed it is paired by.
         drawn: The seed that it is given; another one for the placebo.
+        learning_rate: Factor of the script's own.
         threads: Threads that it may use; sums round differently on other numbers of threads.
     """
 
@@ -93,11 +103,16 @@ class TrialSpec:
     seed: int
     drawn: int
     threads: int
+    learning_rate: float = 1.0
 
     @property
     def key(self) -> str:
         """SHA-256 of the canonical form; the same on every machine."""
-        text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        facts = asdict(self)
+        if self.learning_rate == 1:
+            # Newer than the first studies, whose keys shall stay.
+            del facts["learning_rate"]
+        text = json.dumps(facts, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     @property
@@ -143,16 +158,36 @@ class Question:
     def plan(self) -> Iterator[TrialSpec]:
         """All trials, seed by seed, so that what is finished early is paired."""
         for seed in range(self.seeds):
-            for arm in (BASELINE, *self.arms, PLACEBO):
+            for arm in (BASELINE, *self.trained_arms, PLACEBO):
                 yield TrialSpec(
                     command=self.command,
                     script=self.script,
                     arm=arm,
-                    swap=(f"{TREATED}={arm}",) if arm in self.arms else (),
+                    swap=(f"{TREATED}={arm}",) if arm in self.arms and arm not in COMPETITORS else (),
                     seed=seed,
                     drawn=seed + _PLACEBO_SEEDS if arm == PLACEBO else seed,
                     threads=self.threads,
+                    learning_rate=0.5 if arm == HALF_RATE else 1.0,
                 )
+
+    @property
+    def trained_arms(self) -> tuple[str, ...]:
+        """The arms that need trainings of their own; a restart has those of the baseline and the placebo."""
+        return tuple(arm for arm in self.arms if arm != RESTART)
+
+    def with_restarts(self, trials: Sequence[Trial]) -> list[Trial]:
+        """Add the trials of `restart`, where both trainings that one is made of have ended."""
+        if RESTART not in self.arms:
+            return list(trials)
+        ended = {(trial.arm, trial.seed): trial for trial in trials}
+        restarts = []
+        for seed in range(self.seeds):
+            first, second = ended.get((BASELINE, seed)), ended.get((PLACEBO, seed))
+            if first is None or second is None:
+                continue
+            kept = first if first.failed is None else replace(second, seconds=first.seconds + second.seconds)
+            restarts.append(replace(kept, arm=RESTART))
+        return [*trials, *restarts]
 
     @property
     def asked(self) -> str:
@@ -187,7 +222,7 @@ def script_digest(command: Sequence[str]) -> str | None:
 
 
 def arms_from(text: str) -> tuple[str, ...]:
-    """Read `leaky_relu:0.1, elu:1.0` into the catalogue's spelling, each arm once.
+    """Read `leaky_relu:0.1, elu:1.0, half-lr, restart` into the catalogue's spelling, each arm once.
 
     Raises:
         UnknownActivation: A name or parameter is not in the catalogue.
@@ -197,7 +232,8 @@ def arms_from(text: str) -> tuple[str, ...]:
         >>> arms_from("leaky_relu:0.10,elu:1,relu,elu:1.0")
         ('leaky_relu:0.1', 'elu:1.0')
     """
-    specs = dict.fromkeys(parse(part).spec for part in text.split(",") if part.strip())
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    specs = dict.fromkeys(part if part in COMPETITORS else parse(part).spec for part in parts)
     specs.pop(TREATED, None)
     if not specs:
         raise NothingToCompare(

@@ -2,6 +2,7 @@
 
 from rectifier.treatment.change import Change as Change
 from rectifier.treatment.everywhere import swap_everywhere as swap_everywhere
+from rectifier.treatment.learning_rate import scale_learning_rates as scale_learning_rates
 from rectifier.treatment.prescription import Prescription as Prescription
 from rectifier.treatment.prescription import prescribe as prescribe
 from rectifier.treatment.recycling import Recycled as Recycled
