@@ -7,6 +7,7 @@ from rectifier.diagnosis.census import judge_census
 from rectifier.diagnosis.constant import judge_constancy
 from rectifier.diagnosis.dead import judge_silence
 from rectifier.diagnosis.finite import judge_finiteness
+from rectifier.diagnosis.flat import judge_sides
 from rectifier.diagnosis.gradients import judge_gradients
 from rectifier.diagnosis.history import read_histories
 from rectifier.diagnosis.layers import summarise
@@ -14,6 +15,7 @@ from rectifier.diagnosis.preflight import judge_probe
 from rectifier.diagnosis.progress import progress_of
 from rectifier.diagnosis.rules import RULES
 from rectifier.diagnosis.silence import apply_silences, check_silences
+from rectifier.diagnosis.starved import judge_frozen, judge_starvation
 from rectifier.records import Diagnosis, Finding, Process
 
 _ORDER = {"serious": 0, "warning": 1, "info": 2}
@@ -52,8 +54,10 @@ def diagnose(process: Process, silence: Mapping[str, str] | None = None) -> Diag
         of_network = judge_constancy(own, progress) + judge_gradients(own, progress)
         explained = next((finding.name for finding in of_network if finding.severity != "info"), None)
         findings += of_network
+        findings += judge_starvation(own, progress, loss) + judge_frozen(own)
         for position, history in enumerate(own):
             findings += judge_silence(history, own[:position], progress, explained=explained)
+            findings += judge_sides(history, progress)
     findings.sort(key=lambda finding: _ORDER[finding.severity])
     layers = tuple(summarise(history) for history in histories)
     return apply_silences(Diagnosis(findings=tuple(findings), layers=layers), silence or {})

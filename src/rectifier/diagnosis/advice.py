@@ -88,6 +88,19 @@ FOR_SILENT_ROWS = (
     f"mildest change. {_SLOPES}"
 )
 
+STARVED = (
+    "Look at what follows: is the output part of the loss, is something detached, does a mask or a clamp of the loss "
+    "stop the gradient?"
+)
+
+STARVED_BY_DESIGN = (
+    "Nothing to do where that is meant (a branch scaled to zero, a mask, pruning); silence it with the reason."
+)
+
+SATURATED = (
+    "First normalise what comes into this layer, or make its initial weights smaller; then a lower learning rate."
+)
+
 STUCK = "Nothing to do unless the training stalls: these units still learn."
 
 

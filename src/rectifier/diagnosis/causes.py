@@ -9,7 +9,7 @@ import numpy as np
 from rectifier.diagnosis import thresholds as limit
 from rectifier.diagnosis.born import one_input_probability
 from rectifier.diagnosis.history import BoolArray, SiteHistory
-from rectifier.diagnosis.words import longest_gap, none_has_fired, percent, update_words
+from rectifier.diagnosis.words import longest_gap, none_has_fired, percent, times, update_words
 
 Kind = Literal["upstream", "born", "update", "drift", "unknown"]
 
@@ -105,8 +105,27 @@ def _update(history: SiteHistory, silent: BoolArray) -> Cause | None:
     if size < limit.LARGE_UPDATE and factor < limit.UPDATE_SPIKE:
         return None
     when = f"around step {step:,}, when {_gone(history, silent)}"
-    text = f"killed by an update: {when}, one step moved the weights by {words}"
-    return Cause("update", text, {"update_step": step, "update": size, "update_over_median": factor})
+    driven, evidence = _driven_by(history, step)
+    text = f"killed by an update: {when}, one step moved the weights by {words}{driven}"
+    return Cause("update", text, {"update_step": step, "update": size, "update_over_median": factor, **evidence})
+
+
+def _driven_by(history: SiteHistory, step: int) -> tuple[str, dict[str, float | int | str | None]]:
+    """The learning rate at a step, and how large ‖∂L/∂z‖ was there against its running median; "" where unknown."""
+    at = int(np.searchsorted(history.steps(), step))
+    rates, deltas = history.learning_rate(), history.delta()
+    rate = next((float(rate) for rate in rates[at : at + 2] if np.isfinite(rate)), None)
+    around = deltas[at : at + 2][np.isfinite(deltas[at : at + 2])]
+    before = deltas[: at + 1][np.isfinite(deltas[: at + 1])]
+    parts, evidence = [], {}
+    if rate is not None:
+        parts.append(f"the learning rate was {rate:.3g}")
+        evidence["learning_rate"] = rate
+    if len(around) and len(before) >= limit.LEAST_OBSERVATIONS and np.median(before) > 0:
+        factor = float(around.max() / np.median(before))
+        parts.append(f"‖∂L/∂z‖ {times(factor)} its median until then")
+        evidence["gradient_over_median"] = factor
+    return (f"; {', '.join(parts)}" if parts else ""), {**evidence}
 
 
 def update_at_death(history: SiteHistory, silent: BoolArray) -> tuple[int, float, float, str] | None:
@@ -182,8 +201,12 @@ def _unknown(history: SiteHistory, silent: BoolArray) -> Cause:
     if found is None:
         return Cause("unknown", "cause unknown", {})
     step, size, factor, words = found
-    text = f"cause unknown: around step {step:,}, when {_gone(history, silent)}, one step moved the weights by {words}"
-    return Cause("unknown", text, {"update_step": step, "update": size, "update_over_median": factor})
+    driven, evidence = _driven_by(history, step)
+    text = (
+        f"cause unknown: around step {step:,}, when {_gone(history, silent)}, one step moved the weights by {words}"
+        f"{driven}"
+    )
+    return Cause("unknown", text, {"update_step": step, "update": size, "update_over_median": factor, **evidence})
 
 
 def death_evidence(history: SiteHistory, silent: BoolArray) -> dict[str, float | int | str | None]:

@@ -32,10 +32,34 @@ def judge_silence(
         return []
     if not history.flat_when_silent:
         return [_stuck(history, states)]
-    return [_dead(history, states, find_cause(history, states.stuck, below), progress, explained)]
+    return [_dead(history, states, find_cause(history, states.stuck, below), below, progress, explained)]
 
 
-def _dead(history: SiteHistory, states: UnitStates, cause: Cause, progress: Progress, explained: str | None) -> Finding:
+def _standing(history: SiteHistory, states: UnitStates, below: Sequence[SiteHistory]) -> tuple[str | None, str]:
+    """Whether the units may come back by themselves, in a word and in a sentence (Shin & Karniadakis 2020).
+
+    Dead units move only when something else moves them: a layer below, the data, momentum, decay.
+    """
+    moved = {site.site.label: site.recent_update for site in below}
+    moving = {label: update for label, update in moved.items() if update is not None and update > 0}
+    if moving:
+        number, most = len(moving), max(moving.values())
+        layers = "1 layer below still moves" if number == 1 else f"{number} layers below still move"
+        return "tentative", f"Tentative: {layers}, by up to {percent(most)} of its weights a step."
+    known = all(update is not None for update in moved.values())
+    if known and states.stuck.all() and history.recent_update == 0 and (below or states.whole_data.all()):
+        return "permanent", "Permanent: neither this layer's weights nor those below moved at the last counted steps."
+    return None, ""
+
+
+def _dead(
+    history: SiteHistory,
+    states: UnitStates,
+    cause: Cause,
+    below: Sequence[SiteHistory],
+    progress: Progress,
+    explained: str | None,
+) -> Finding:
     units, dead, suspected = len(states.dead), int(states.dead.sum()), int(states.suspected.sum())
     counted = states.dead if dead else states.suspected
     title = f"{history.site.label}: {dead or suspected} of {_units(units)} {'dead' if dead else 'suspected dead'}"
@@ -43,6 +67,9 @@ def _dead(history: SiteHistory, states: UnitStates, cause: Cause, progress: Prog
         title += f", {suspected} more suspected"
     severity = _severity(history, states, cause, progress, explained)
     detail = [_since(history, states, counted), _sample(states, counted)]
+    standing, why = _standing(history, states, below)
+    if why:
+        detail.append(why)
     if states.stuck.all():
         detail.append("Nothing passes through this layer, forward or back.")
     if progress.state == "none" and severity != "info":
@@ -72,6 +99,7 @@ def _dead(history: SiteHistory, states: UnitStates, cause: Cause, progress: Prog
             "silences_ended": ended,
             "loss_start": progress.start if np.isfinite(progress.start) else None,
             "loss_end": progress.end if np.isfinite(progress.end) else None,
+            "standing": standing,
             "cause": cause.kind,
             **cause.evidence,
             **death_evidence(history, counted),

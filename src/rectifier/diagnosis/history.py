@@ -189,6 +189,13 @@ class SiteHistory:
         ended = int((silences[:-1] & ~silences[1:]).sum())
         return ended, ended + int(silences[-1].sum())
 
+    @property
+    def recent_update(self) -> float | None:
+        """Median ‖Δw‖/‖w‖ over the last counted steps; None where too few are known."""
+        updates = self.update()
+        updates = updates[np.isfinite(updates)][-2 * limit.LEAST_OBSERVATIONS :]
+        return float(np.median(updates)) if len(updates) >= limit.LEAST_OBSERVATIONS else None
+
     def steps(self) -> IntArray:
         """All observed steps of the site."""
         return np.concatenate([window.steps for window in self.windows])
@@ -196,6 +203,16 @@ class SiteHistory:
     def delta(self) -> FloatArray:
         """‖∂L/∂z‖ per sample at each of them."""
         return np.concatenate([window.delta for window in self.windows])
+
+    def learning_rate(self) -> FloatArray:
+        """Of that weight, at each of them; NaN where unknown."""
+        known = [window.learning_rate for window in self.windows]
+        return np.concatenate(
+            [
+                np.full(len(window.steps), np.nan) if rate is None else rate
+                for window, rate in zip(self.windows, known, strict=True)
+            ]
+        )
 
     def update(self) -> FloatArray:
         """‖Δw‖/‖w‖ of the weight that feeds the site, at each of them."""

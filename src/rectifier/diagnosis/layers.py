@@ -2,6 +2,9 @@
 
 import numpy as np
 
+from rectifier.catalogue import parse
+from rectifier.diagnosis import thresholds as limit
+from rectifier.diagnosis.flat import always_on
 from rectifier.diagnosis.history import SiteHistory
 from rectifier.records import LayerSummary
 
@@ -12,6 +15,7 @@ def summarise(history: SiteHistory) -> LayerSummary:
     fired, visits = history.recent
     delta = history.windows[-1].delta
     delta = delta[np.isfinite(delta)]
+    on = always_on(history)
     return LayerSummary(
         site=site.label,
         activation=site.activation,
@@ -24,4 +28,15 @@ def summarise(history: SiteHistory) -> LayerSummary:
         firing_fraction=float((fired / visits).mean()) if visits and len(fired) else None,
         delta=float(np.median(delta)) if len(delta) else None,
         dead_history=history.silent_shares,
+        always_on=None if on is None else int((on >= limit.DEAD_SAMPLES).sum()),
+        dormant=_dormant(history),
     )
+
+
+def _dormant(history: SiteHistory) -> tuple[tuple[float, int], ...]:
+    """Sokar et al. 2023, on post-activations that are never negative."""
+    if history.states is None or parse(history.site.activation).activation.signed:
+        return ()
+    mean_abs = history.finite_windows[-1].mean_abs
+    layer = float(mean_abs.mean()) if len(mean_abs) else 0.0
+    return tuple((tau, int((mean_abs <= tau * layer).sum())) for tau in limit.DORMANT_TAUS)

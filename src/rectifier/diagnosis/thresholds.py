@@ -64,6 +64,24 @@ DRIFT_SHARE = 0.5
 """Share of a unit's distance below zero that must have come since the first window to be called drift: less, and the
 unit began near where it is (our choice)."""
 
+# Not taught, or on one side -------------------------------------------------------------------------------------------
+
+STARVED_STEPS = 100
+"""Training steps that a gradient of exactly 0 must last before a unit that fires is starved: losses cancel, heads begin
+at zero and margins are satisfied for a while."""
+
+STARVED_OBSERVATIONS = 20
+"""Counted steps among them; the others were not looked at (our choice)."""
+
+SATURATED_SAMPLES = 0.99
+"""Share of the samples on which |f′(z)| is below 1 % of its maximum (tanh |z| ≥ 3.0, sigmoid |z| ≥ 6.0)."""
+
+SATURATED_SHARE = 0.50
+"""Share of a layer's units above which it is called saturated."""
+
+SHOWN_LABELS = 6
+"""Layers that one sentence lists."""
+
 # Gradients ----------------------------------------------------------------------------------------------------------
 
 VANISHED_RATIO = 1e-3

@@ -35,6 +35,7 @@ class UnitCounts:
     last_fired: IntArray
     silent_visits: IntArray
     pre_mean: FloatArray
+    saturated: IntArray | None
 
 
 class UnitCounters:
@@ -48,6 +49,8 @@ class UnitCounters:
         device: Where the activations live.
         threshold: A unit fires on a sample when its output is above this at any position: f(0).
         signed: Whether outputs can be negative.
+        saturation: (middle, half) of the outputs between which f still has a slope worth the name; a sample on which
+            the unit is outside at every position counts as saturated. None where the activation has no such limits.
 
     Example:
         >>> counters = UnitCounters(2, torch.device("cpu"))
@@ -57,10 +60,20 @@ class UnitCounters:
         ([2, 0], [0, 3], [0, -1])
     """
 
-    def __init__(self, units: int, device: torch.device, threshold: float = 0.0, *, signed: bool = False) -> None:
+    def __init__(
+        self,
+        units: int,
+        device: torch.device,
+        threshold: float = 0.0,
+        *,
+        signed: bool = False,
+        saturation: tuple[float, float] | None = None,
+    ) -> None:
         self.units = units
         self.threshold = threshold
         self._signed = signed
+        self._saturation = saturation
+        self._saturated = torch.zeros(units if saturation else 0, dtype=torch.int64, device=device)
         # MPS has no float64.
         wide = torch.float32 if device.type == "mps" else torch.float64
         self._last_fired = torch.full((units,), -1, dtype=torch.int64, device=device)
@@ -159,6 +172,11 @@ class UnitCounters:
         self._sum += values.sum(over)
         if self._signed:
             self._sum_abs += values.abs().sum(over)
+        if self._saturation is not None:
+            middle, half = self._saturation
+            away = (values - middle).abs()
+            outside = away.amin(positions) if values is not per_sample else away
+            self._saturated += (outside >= half).sum(0)
         self._high = torch.maximum(self._high, high)
         self._low = torch.minimum(self._low, low)
         self._visits += samples
@@ -192,12 +210,14 @@ class UnitCounters:
             lowest=self._low.cpu().numpy().astype(np.float64),
             last_fired=self._last_fired.cpu().numpy().copy(),
             silent_visits=self._silent.cpu().numpy().copy(),
+            saturated=None if self._saturation is None else self._saturated.cpu().numpy().copy(),
             pre_mean=(self._sum_before.cpu().numpy() / max(self._values_before, 1)).astype(np.float64),
         )
 
     def begin_window(self) -> None:
         """Start the next window; what is counted since the beginning (last fired, silent) stays."""
         self._fired.zero_()
+        self._saturated.zero_()
         self._sum.zero_()
         self._sum_abs.zero_()
         self._sum_before.zero_()

@@ -4,6 +4,7 @@ Models are held weakly. Within an observed step the frame of the running forward
 forward from those of the next; it is let go before the backward pass ends.
 """
 
+import math
 import time
 import types
 import weakref
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from rectifier.catalogue import CATALOGUE
 from rectifier.monitor.counters import UnitCounters
@@ -28,6 +30,8 @@ from rectifier.sites.functions import describe
 _MOST_WEIGHTS = 1 << 16
 # Gradients with a norm above this have no element that matters whose square float32 would lose.
 _SAFE_IN_FLOAT32 = 1e-9
+# Outputs (middle, half) between which |f′| is at least 1 % of its maximum: tanh |z| ≥ 3.0, sigmoid |z| ≥ 6.0.
+_SATURATION = {"tanh": (0.0, math.tanh(3.0)), "sigmoid": (0.5, 0.5 * math.tanh(3.0))}
 _PLAIN_TENSORS = (Tensor, nn.Parameter)
 
 
@@ -58,6 +62,8 @@ class _SiteRecord:
     wide: bool = True
     hook_seconds: float = 0.0
     updates: dict[int, Tensor] = field(default_factory=dict)
+    rates: dict[int, float] = field(default_factory=dict)
+    last_gradient: Tensor | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -177,7 +183,9 @@ class ModelRecords:
             model=model,
             axis=found.axis,
             # Without a unit axis everything counts as one unit, which still tells silence and non-finite values.
-            counters=UnitCounters(units or 1, tensor.device, row.value_at_zero, signed=row.signed),
+            counters=UnitCounters(
+                units or 1, tensor.device, row.value_at_zero, signed=row.signed, saturation=_SATURATION.get(row.name)
+            ),
             weight=weakref.ref(found.weight) if found.weight is not None else None,
             bias=weakref.ref(found.bias) if found.bias is not None else None,
         )
@@ -255,8 +263,8 @@ class ModelRecords:
             if weight is not None and id(weight) not in self._weights and weight.layout == torch.strided:
                 self._weights[id(weight)] = (weight, _head(weight).clone())
 
-    def compare_weights(self, step: int) -> None:
-        """After an optimizer's step: the relative size of each update that moved something."""
+    def compare_weights(self, step: int, optimizer: Optimizer) -> None:
+        """After an optimizer's step: the relative size of each update that moved something, and what drove it."""
         ratios = {key: (_head(new) - old).norm() / old.norm() for key, (new, old) in self._weights.items()}
         for site in self.sites:
             weight = site.weight() if site.weight is not None else None
@@ -265,7 +273,21 @@ class ModelRecords:
                 now = ratios[id(weight)]
                 # Of several optimizers in one step only one moves this weight; the others change it by 0.
                 site.updates[step] = now if earlier is None else torch.maximum(earlier, now)
+            _note_bias_gradient(site, step)
+        self._note_rates(step, optimizer)
         self._weights.clear()
+
+    def _note_rates(self, step: int, optimizer: Optimizer) -> None:
+        rates: dict[int, float] = {}
+        for group in optimizer.param_groups:
+            rate = group.get("lr")
+            # A tensor may live on the device, and is not waited for.
+            if isinstance(rate, int | float):
+                rates.update((id(weight), float(rate)) for weight in group["params"] if id(weight) in self._weights)
+        for site in self.sites:
+            weight = site.weight() if site.weight is not None else None
+            if id(weight) in rates:
+                site.rates[step] = rates[id(weight)]
 
     def end_step(self, step: int) -> None:
         """An observed step has ended."""
@@ -317,6 +339,7 @@ class ModelRecords:
                     site.extremes.clear()
                     site.gradients.clear()
                     site.updates.clear()
+                    site.rates.clear()
         return windows
 
 
@@ -387,6 +410,23 @@ def _first_bad(site: _SiteRecord, glanced: int | None) -> int | None:
     return min([*found, *(site.extremes[index][0] for index in bad[:1])], default=None)
 
 
+def _note_bias_gradient(site: _SiteRecord, step: int) -> None:
+    """Where the gradient of a unit's bias is not exactly 0 at this step."""
+    bias = site.bias() if site.bias is not None else None
+    if (
+        site.axis is None
+        or bias is None
+        or bias.grad is None
+        or hasattr(bias, "to_local")
+        or bias.numel() != site.counters.units
+    ):
+        return
+    if site.last_gradient is None:
+        site.last_gradient = torch.full((bias.numel(),), -1, dtype=torch.int64, device=bias.device)
+    # NaN is not 0, either.
+    site.last_gradient.masked_fill_(bias.grad.detach() != 0, step)
+
+
 def _bias_of(site: _SiteRecord) -> FloatArray | None:
     bias = site.bias() if site.bias is not None else None
     # A sharded bias has no whole to read without a collective.
@@ -428,5 +468,8 @@ def _read_site(site: _SiteRecord) -> SiteWindow:
         update=_numbers(site.updates, steps),
         pre_mean=counts.pre_mean if known else None,
         bias=_bias_of(site),
+        saturated=None if counts.saturated is None else per_unit(counts.saturated),
+        last_gradient=None if site.last_gradient is None else site.last_gradient.cpu().numpy().copy(),
+        learning_rate=np.array([site.rates.get(step, np.nan) for step in steps]),
         nonfinite_step=_first_bad(site, counts.bad_glance),
     )

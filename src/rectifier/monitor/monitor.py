@@ -230,7 +230,7 @@ class Monitor:
             self._begin_in_fork()
         self._steps_taken = True
         if self._look is Look.COUNT:
-            self._models.compare_weights(self._step)
+            self._models.compare_weights(self._step, optimizer)
         if not self._is_clock(optimizer):
             return
         step = self._step

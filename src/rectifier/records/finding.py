@@ -53,6 +53,9 @@ class LayerSummary:
         firing_fraction: Mean over units of the share of samples on which they fired, last window.
         delta: Norm of ∂L/∂z per sample in the last window (median over its steps), None when no gradient came.
         dead_history: (step, share of units silent since before the window ended) for the charts.
+        always_on: Units whose output stayed above f(0) at every position of the last samples counted, 3,000 at least.
+        dormant: (τ, units whose mean absolute output is at most τ times the layer's mean) in the last window, for
+            τ = 0, 0.025 and 0.1; empty for activations that can be negative, where that is not the definition.
     """
 
     site: str
@@ -66,6 +69,8 @@ class LayerSummary:
     firing_fraction: float | None
     delta: float | None
     dead_history: tuple[tuple[int, float], ...] = ()
+    always_on: int | None = None
+    dormant: tuple[tuple[float, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,6 +31,12 @@ class SiteWindow:
         update: (K,) ‖Δw‖/‖w‖ of the weight that feeds the site, NaN where unknown, or at a glance.
         pre_mean: (U,) mean of the pre-activation z over samples and positions; None where it was not counted.
         bias: (U,) the bias that is part of z, at the end of the window; None where the layer has none.
+        saturated: (U,) counted samples on which |f′(z)| was below 1 % of its maximum at every position; None for
+            activations that do not saturate on both sides.
+        last_gradient: (U,) last counted step, since the beginning, at which the gradient of the unit's bias was not
+            exactly 0; -1 for never. An exact 0 nominates a unit as starved, and proves nothing on one step. None where
+            the layer has no bias, or its gradient was never seen.
+        learning_rate: (K,) of the weight that feeds the site, NaN where unknown, or at a glance.
         nonfinite_step: First observed step of this window at which the output held NaN or an infinity.
     """
 
@@ -50,6 +56,9 @@ class SiteWindow:
     update: FloatArray
     pre_mean: FloatArray | None = None
     bias: FloatArray | None = None
+    saturated: IntArray | None = None
+    last_gradient: IntArray | None = None
+    learning_rate: FloatArray | None = None
     nonfinite_step: int | None = None
 
 

@@ -1,0 +1,108 @@
+"""Findings about units that stay on one side of their activation: saturated ones, and always-on, linear ones."""
+
+import numpy as np
+
+from rectifier.catalogue import parse
+from rectifier.diagnosis import advice
+from rectifier.diagnosis import thresholds as limit
+from rectifier.diagnosis.history import SiteHistory
+from rectifier.diagnosis.progress import Progress
+from rectifier.records import Finding, IntArray
+
+_LINEAR_ABOVE = frozenset({"relu", "leaky_relu", "prelu", "rrelu", "leaky_grad"})
+
+
+def judge_sides(history: SiteHistory, progress: Progress) -> list[Finding]:
+    """What is to be said of one site's saturated and always-on units.
+
+    Args:
+        history: The site.
+        progress: Of the model's training.
+    """
+    return [*_saturated(history, progress), *_always_on(history)]
+
+
+def _saturated(history: SiteHistory, progress: Progress) -> list[Finding]:
+    """Units with |f′(z)| below 1 % of its maximum on ≥ 99 % of the samples; a layer of which more than half are."""
+    if history.site.units is None:
+        return []
+    saturated, visits = np.zeros(history.site.units, np.int64), 0
+    for window in reversed(history.finite_windows):
+        if window.saturated is None or len(window.saturated) != len(saturated):
+            return []
+        saturated, visits = saturated + window.saturated, visits + window.visits
+        if visits >= limit.LEAST_VISITS:
+            break
+    if visits < limit.LEAST_VISITS:
+        return []
+    found = saturated >= limit.SATURATED_SAMPLES * visits
+    share = float(found.mean())
+    if share <= limit.SATURATED_SHARE:
+        return []
+    stalled = progress.state == "none"
+    then = f" Training does not progress: {progress.words}." if stalled else ""
+    return [
+        Finding(
+            name="saturated",
+            severity="warning" if stalled else "info",
+            site=history.site.label,
+            title=f"{history.site.label}: {int(found.sum())} of {len(found):,} units saturated",
+            detail=f"Their slope was below 1 % of its maximum on at least 99 % of the last {visits:,} samples counted."
+            f"{then}",
+            cause="cause unknown: large weights, or inputs on a large scale, do this",
+            advice=advice.SATURATED if stalled else "Nothing to do: the training does not suffer from it.",
+            units=tuple(int(unit) for unit in np.flatnonzero(found)),
+            evidence={
+                "units": len(found),
+                "saturated": int(found.sum()),
+                "saturated_fraction": share,
+                "visits": visits,
+            },
+        )
+    ]
+
+
+def always_on(history: SiteHistory) -> IntArray | None:
+    """(U,) visits, at the end, on which each unit's output stayed above f(0) everywhere.
+
+    None where the units are unknown or nothing finite was counted.
+    """
+    if history.site.units is None or not history.finite_windows:
+        return None
+    zero = parse(history.site.activation).activation.value_at_zero
+    visits = np.zeros(history.site.units, np.int64)
+    going_on = np.ones(history.site.units, np.bool_)
+    for window in reversed(history.finite_windows):
+        going_on &= window.lowest > zero
+        if not going_on.any():
+            break
+        visits += np.where(going_on, window.visits, 0)
+    return visits
+
+
+def _always_on(history: SiteHistory) -> list[Finding]:
+    row = parse(history.site.activation).activation
+    name, zero = row.name, row.value_at_zero
+    visits = always_on(history)
+    if visits is None or name not in _LINEAR_ABOVE:
+        return []
+    on = visits >= limit.DEAD_SAMPLES
+    number, units = int(on.sum()), len(on)
+    if not number or number / units < limit.LARGE_SHARE:
+        return []
+    whole = " The layer is linear." if number == units else ""
+    return [
+        Finding(
+            name="always-on",
+            severity="info",
+            site=history.site.label,
+            title=f"{history.site.label}: {number} of {units:,} {'unit is' if units == 1 else 'units are'} always on",
+            detail=f"Their output stayed above {zero:g} at every position of the last "
+            f"{int(visits[on].min()):,} samples counted (visits, not distinct samples): {name} is linear there."
+            f"{whole}",
+            cause="not asked: these units have a gradient",
+            advice="Nothing to do: such units still learn, and bend nothing.",
+            units=tuple(int(unit) for unit in np.flatnonzero(on)),
+            evidence={"units": units, "always_on": number, "always_on_fraction": number / units},
+        )
+    ]

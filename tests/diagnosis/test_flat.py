@@ -1,0 +1,103 @@
+"""Saturated, always on, dormant: each threshold at, just below and just above it, and every wording."""
+
+import numpy as np
+import pytest
+
+from rectifier.diagnosis import diagnose
+
+from .builders import FALLING, FLAT, process, site, snapshot, window
+
+
+def diagnosed(windows, *, activation="relu", losses=FALLING, units=5):
+    sites = [site("a", activation=activation, units=units)]
+    return diagnose(
+        process(sites, *[snapshot([one], losses=losses if not n else None) for n, one in enumerate(windows)])
+    )
+
+
+def named(diagnosis, name):
+    return [finding for finding in diagnosis.findings if finding.name == name]
+
+
+@pytest.mark.parametrize(
+    ("saturated", "visits", "said"),
+    [
+        ((990, 990, 990, 0, 0), 1000, True),
+        ((990, 990, 989, 0, 0), 1000, False),
+        ((1000, 1000, 1000, 1000, 1000), 300, True),
+        ((299, 299, 299, 299, 299), 299, False),
+    ],
+)
+def test_a_layer_is_saturated_when_more_than_half_of_it_is(saturated, visits, said):
+    one = window(fired=(500,) * 5, visits=visits, saturated=np.minimum(saturated, visits))
+    got = named(diagnosed([one], activation="tanh"), "saturated")
+    assert bool(got) == said
+    if said and visits == 1000:
+        assert (got[0].severity, got[0].title, got[0].units) == ("info", "a: 3 of 5 units saturated", (0, 1, 2))
+        assert got[0].detail == (
+            "Their slope was below 1 % of its maximum on at least 99 % of the last 1,000 samples counted."
+        )
+
+
+def test_half_of_a_layer_is_not_yet_a_saturated_layer():
+    one = window(fired=(500,) * 4, visits=1000, saturated=np.array([1000, 1000, 0, 0]))
+    assert named(diagnosed([one], activation="sigmoid", units=4), "saturated") == []
+
+
+def test_saturation_is_a_warning_where_training_stands_still():
+    one = window(fired=(500,) * 5, visits=1000, saturated=np.full(5, 1000))
+    (got,) = named(diagnosed([one], activation="tanh", losses=FLAT), "saturated")
+    assert got.severity == "warning"
+    assert got.detail.endswith("Training does not progress: the loss went from 2.3 to 2.3 in 200 steps.")
+    assert got.advice.startswith("First normalise what comes into this layer")
+
+
+def test_a_monitor_that_did_not_count_saturation_says_nothing_of_it():
+    assert named(diagnosed([window(fired=(500,) * 5, visits=1000)], activation="tanh"), "saturated") == []
+
+
+def on(visits, lowest, **more):
+    one = window(fired=(visits,) * len(lowest), visits=visits, **more)
+    object.__setattr__(one, "lowest", np.array(lowest, float))
+    return one
+
+
+@pytest.mark.parametrize(
+    ("windows", "said"),
+    [
+        ([on(3000, (1, 0, 0, 0, 0))], True),
+        ([on(2999, (1, 0, 0, 0, 0))], False),
+        ([on(2000, (1, 0, 0, 0, 0)), on(1000, (1e-30, 0, 0, 0, 0), steps=(1,))], True),
+        ([on(9000, (0, 0, 0, 0, 0)), on(2999, (1, 1, 1, 1, 1), steps=(1,))], False),
+        ([on(9000, (1, 1, 1, 1, 1)), on(1000, (0, 0, 0, 0, 0), steps=(1,))], False),
+    ],
+)
+def test_always_on_is_three_thousand_samples_in_a_row(windows, said):
+    diagnosis = diagnosed(windows)
+    got = named(diagnosis, "always-on")
+    assert bool(got) == said
+    assert diagnosis.layers[0].always_on == (1 if said else 0)
+    if said:
+        assert (got[0].severity, got[0].title, got[0].units) == ("info", "a: 1 of 5 units are always on", (0,))
+        assert got[0].detail == (
+            "Their output stayed above 0 at every position of the last 3,000 samples counted (visits, not distinct "
+            "samples): relu is linear there."
+        )
+
+
+def test_a_few_always_on_units_are_counted_and_not_talked_about():
+    diagnosis = diagnosed([on(3000, (1, *[0] * 10))], units=11)
+    assert (named(diagnosis, "always-on"), diagnosis.layers[0].always_on) == ([], 1)
+
+
+def test_a_layer_that_is_always_on_is_linear_and_a_smooth_one_is_not():
+    (got,) = named(diagnosed([on(3000, (1,) * 5)]), "always-on")
+    assert got.detail.endswith("The layer is linear.")
+    assert named(diagnosed([on(3000, (1,) * 5)], activation="gelu"), "always-on") == []
+
+
+def test_dormant_units_are_counted_where_the_definition_holds():
+    one = window(fired=(1,) * 5, visits=4000)
+    object.__setattr__(one, "mean_abs", np.array([0.0, 0.02, 0.09, 1.0, 1.0]) / 0.422)
+    assert diagnosed([one]).layers[0].dormant == ((0.0, 1), (0.025, 1), (0.1, 2))
+    assert diagnosed([one], activation="elu").layers[0].dormant == ()

@@ -1,0 +1,72 @@
+"""Whether dead units may come back, and what drove the update that killed them."""
+
+import numpy as np
+import pytest
+
+from rectifier.diagnosis import diagnose
+
+from .builders import FLAT, NAN, process, site, snapshot, window
+
+
+def dead_in(sites, windows, **more):
+    found = diagnose(process(sites, snapshot(windows, losses=FLAT, **more))).findings
+    return next(finding for finding in found if finding.name == "dead-units" and finding.site == sites[-1].path)
+
+
+STEPS = np.arange(9)
+SILENT = {"fired": (0,) * 5, "distinct": 4000, "delta": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("below", "own", "standing"),
+    [(1e-3, 0.0, "tentative"), (1e-3, NAN, "tentative"), (0.0, 0.0, "permanent"), (0.0, 1e-9, None), (NAN, 0.0, None)],
+)
+def test_permanent_needs_that_nothing_moves(below, own, standing):
+    windows = [window(0, steps=STEPS, update=below), window(1, steps=STEPS, update=own, **SILENT)]
+    got = dead_in([site("a"), site("b")], windows)
+    assert got.evidence["standing"] == standing
+    assert ("Tentative: 1 layer below still moves, by up to 0.1 % of its weights a step." in got.detail) == (
+        standing == "tentative"
+    )
+    assert (
+        "Permanent: neither this layer's weights nor those below moved at the last counted steps." in got.detail
+    ) == (standing == "permanent")
+
+
+def test_a_part_of_a_layer_is_not_told_to_be_permanent():
+    part = {**SILENT, "fired": (0, 0, 0, 0, 9)}
+    windows = [window(0, steps=STEPS, update=0.0), window(1, steps=STEPS, update=0.0, **part)]
+    assert dead_in([site("a"), site("b")], windows).evidence["standing"] is None
+
+
+@pytest.mark.parametrize(("seen", "standing"), [(4000, "permanent"), (None, None)])
+def test_of_the_first_layer_the_data_must_stand_still_too(seen, standing):
+    got = dead_in([site("a")], [window(0, steps=STEPS, update=0.0, **SILENT)], distinct=seen, since_new=seen or 0)
+    assert got.evidence["standing"] == standing
+
+
+def test_the_update_that_killed_is_told_with_its_learning_rate_and_gradient():
+    updates, deltas = np.full(9, 1e-3), np.full(9, 0.5)
+    updates[4], deltas[4] = 0.3, 20.0
+    dying = window(
+        0, steps=STEPS, fired=(0, 0, 0, 0, 5), last=(4, 4, 4, 4, 8), silent=(4000,) * 4 + (0,), distinct=4000,
+        update=updates, delta=deltas, learning_rate=np.full(9, 0.03),
+    )  # fmt: skip
+    got = dead_in([site("a")], [dying])
+    assert got.cause == (
+        "killed by an update: around step 4, when half of them had gone, one step moved the weights by 30 % of their "
+        "norm, 300 times the median of the steps before; the learning rate was 0.03, ‖∂L/∂z‖ 40 times its median until "
+        "then"
+    )
+    assert got.evidence["learning_rate"] == 0.03
+    assert got.evidence["gradient_over_median"] == pytest.approx(40)
+
+
+def test_without_those_numbers_the_cause_is_told_without_them():
+    updates = np.full(9, 1e-3)
+    updates[4] = 0.3
+    dying = window(
+        0, steps=STEPS, fired=(0, 0, 0, 0, 5), last=(4, 4, 4, 4, 8), silent=(4000,) * 4 + (0,), distinct=4000,
+        update=updates,
+    )  # fmt: skip
+    assert dead_in([site("a")], [dying]).cause.endswith("300 times the median of the steps before")
