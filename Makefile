@@ -14,7 +14,7 @@ else
 CONSTRAINTS := constraints.txt
 endif
 
-.PHONY: demo test check bench proof clean install
+.PHONY: demo test check docs bench proof clean install
 
 demo: install
 	$(BIN)/rectifier demo
@@ -23,10 +23,16 @@ test: install
 	$(BIN)/python -m pytest -q -m "not proof" -n 2 --dist worksteal
 
 check: install
-	$(BIN)/ruff format --check src tests benchmarks examples
-	$(BIN)/ruff check src tests benchmarks examples
+	$(BIN)/ruff format --check src tests benchmarks examples docs
+	$(BIN)/ruff check src tests benchmarks examples docs
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Into docs/site; what it needs is installed by nothing else.
+docs: install
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[docs]'
+	$(BIN)/python docs/generate.py
+	$(BIN)/zensical build --strict --clean --config-file docs/zensical.toml
 
 bench: install
 	for benchmark in benchmarks/*.py; do $(BIN)/python $$benchmark || exit 1; done
@@ -48,4 +54,4 @@ endif
 	@touch $(STAMP)
 
 clean:
-	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) dist build docs/site docs/pages/generated .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
