@@ -40,6 +40,15 @@ def test_no_block_is_left_out_and_the_first_screen_has_it_all():
         assert README.index(part) < README.index("\n## ")
 
 
+def test_its_picture_is_one_and_small():
+    (picture,) = set(re.findall(r"!\[[^]]{20,}\]\(([^)]+)\)", README))
+    data = (ROOT / picture).read_bytes()
+    assert data.startswith(b"\x89PNG")
+    assert len(data) < 250_000
+    for target in re.findall(r"\]\((\w[^):]*)\)", README):
+        assert (ROOT / target).exists(), target
+
+
 def test_the_make_commands_are_those_that_ci_runs():
     targets = re.findall(r"^make (\w+)", MAKE, re.MULTILINE)
     assert targets == ["demo", "test"]
