@@ -59,6 +59,9 @@ class ArmVerdict:
         survivors: Metric difference over the seeds on which neither arm failed; never decides the verdict.
         verdict: `undecided` also when no test could have rejected with so few seeds. `identical` when every
             pair was equal to the bit.
+        detectable: The true metric difference that this comparison would have shown with a chance of 80 %, about.
+        seeds_needed: Seeds that would show a difference as large as the measured one with a chance of 80 %, about;
+            None where more than 10,000 would be needed, or where nothing can be said.
         sentence: The verdict in plain English, with its numbers.
     """
 
@@ -74,6 +77,8 @@ class ArmVerdict:
     verdict: Verdict
     sentence: str
     dead_fraction: float | None = None
+    detectable: float | None = None
+    seeds_needed: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -230,8 +230,8 @@ class _Study:
         seen = [] if baseline is None else activations_seen(self._folder / (baseline.run or ""))
         used = f"the activations seen in it are {', '.join(seen)}" if seen else "no activation was seen in it"
         raise NothingToCompare(
-            f"no arm changes anything: with {', '.join(self._question.trained_arms)} in the place of {TREATED} the training is "
-            f"the same to the bit. The script seems to apply no {TREATED}: {used}."
+            f"no arm changes anything: with {', '.join(self._question.trained_arms)} in the place of {TREATED} the "
+            f"training is the same to the bit. The script seems to apply no {TREATED}: {used}."
         )
 
     def _refuse_seeds_that_do_nothing(self) -> None:

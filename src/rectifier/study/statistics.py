@@ -21,6 +21,7 @@ from rectifier.study.exact import (
     sign_flip,
     smallest_pairs,
 )
+from rectifier.study.power import detectable, seeds_needed
 from rectifier.study.wording import Wording
 
 ENDPOINTS = 2
@@ -285,6 +286,8 @@ def _judge(
     on_failures = 0 if is_placebo else -_direction(failure, alpha)
     on_metric = 0 if is_placebo else _direction(metric, alpha) * (1 if higher_is_better else -1)
     arm_lost, baseline_lost = pairs.only_missing()
+    differences, level = pairs.differences(), alpha / wording.tests
+    needed = seeds_needed(differences, level)
     silenced = (on_metric > 0 and arm_lost > baseline_lost) or (on_metric < 0 and baseline_lost > arm_lost)
     verdict: Verdict = "undecided"
     if pairs.identical():
@@ -304,6 +307,8 @@ def _judge(
         verdict=verdict,
         sentence="",
         dead_fraction=_mean_dead(pairs.arm),
+        detectable=detectable(differences, level),
+        seeds_needed=None if needed is None else max(needed, wording.smallest_n),
     )
     sentence = wording.sentence(
         row,

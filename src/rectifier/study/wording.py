@@ -136,7 +136,15 @@ class Wording:
                 f"with {row.n} pairs none of {self.tests} corrected exact tests could reject, from "
                 f"{self.smallest_n} seeds on one could"
             )
-        return f"neither difference survives the correction for {self.tests} tests"
+        return f"neither difference survives the correction for {self.tests} tests{self._could_have_seen(row)}"
+
+    def _could_have_seen(self, row: ArmVerdict) -> str:
+        if row.detectable is None:
+            return ""
+        text = f"; a {self.metric} difference of {_number(row.detectable)} would have shown 4 times in 5"
+        if row.seeds_needed is None or row.seeds_needed <= row.n:
+            return text
+        return f"{text}, and one as large as measured needs about {row.seeds_needed} seeds"
 
 
 def _listed(names: Sequence[str]) -> str:

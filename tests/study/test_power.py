@@ -1,0 +1,49 @@
+"""What a comparison could have seen, against published tables, simulation, and its own inverse."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rectifier.study.power import MOST_SEEDS, POWER, detectable, power, seeds_needed
+
+
+# Cohen 1988, table 2.4.1 for one sample (there n for d at a two-sided .05 and power .80): 34, 15; and by G*Power 3.1.
+@pytest.mark.parametrize(("standardised", "alpha", "pairs"), [(0.5, 0.05, 34), (0.8, 0.05, 15), (0.2, 0.05, 199)])
+def test_seeds_are_those_of_the_tables(standardised, alpha, pairs):
+    assert power(standardised, pairs, alpha) >= POWER > power(standardised, pairs - 1, alpha)
+    rows = np.array([-1.0, 1.0] * 50) / np.std([-1.0, 1.0] * 50, ddof=1) + standardised
+    assert seeds_needed(rows.tolist(), alpha) == pairs
+
+
+@pytest.mark.parametrize(("standardised", "pairs", "alpha"), [(0.9, 12, 0.05), (1.2, 9, 0.005), (0.0, 7, 0.05)])
+def test_power_is_what_simulation_counts(standardised, pairs, alpha):
+    draws = np.random.default_rng(0).normal(standardised, 1, (20_000, pairs))
+    statistic = draws.mean(1) / draws.std(1, ddof=1) * pairs**0.5
+    from scipy.stats import t
+
+    rejected = np.mean(np.abs(statistic) > t.ppf(1 - alpha / 2, pairs - 1))
+    assert power(standardised, pairs, alpha) == pytest.approx(rejected, abs=4 * 0.5 / 20_000**0.5)
+
+
+@given(st.lists(st.floats(-5, 5), min_size=3, max_size=30), st.sampled_from([0.05, 0.05 / 12]))
+def test_what_is_detectable_has_that_power_and_both_answers_agree(differences, alpha):
+    found = detectable(differences, alpha)
+    spread = np.std(differences, ddof=1)
+    if found is None:
+        assert spread == pytest.approx(0, abs=1e-12)
+        return
+    if spread < 1e-9:
+        return
+    assert power(found / spread, len(differences), alpha) == pytest.approx(POWER, abs=1e-6)
+    needed, measured = seeds_needed(differences, alpha), abs(np.mean(differences))
+    if measured > found * (1 + 1e-9):
+        assert needed <= len(differences)
+    elif measured < found * (1 - 1e-9):
+        assert needed is None or needed > len(differences)
+
+
+def test_nothing_is_said_of_two_pairs_or_of_pairs_that_differ_alike():
+    assert detectable([0.3, 0.4], 0.05) is seeds_needed([0.3, 0.4], 0.05) is None
+    assert detectable([0.0] * 7, 0.05) is seeds_needed([0.0] * 7, 0.05) is None
+    assert seeds_needed([1.0, -1.0] * 5, 0.05) is None, f"more than {MOST_SEEDS}"
