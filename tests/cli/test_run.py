@@ -119,6 +119,8 @@ REFUSED = {
     "half a swap": (["--swap", "relu", "other.py"], "write OLD=NEW, for instance relu=leaky_relu:0.1"),
     "an unknown activation": (["--swap", "relu=lekky_relu", "other.py"], "Did you mean leaky_relu?"),
     "a parameter that is no number": (["--swap", "relu=elu:big", "other.py"], "'big' is not a finite number"),
+    "no interval": (["--recycle", "1000", "other.py"], "'1000' does not say when; write every=1000, for after every"),
+    "an empty interval": (["--recycle", "every=0", "other.py"], "'every=0' does not say when"),
     "no steps": (["--every", "0", "other.py"], "0 is not in the range x>=1"),
     "too much": (["--budget", "2", "other.py"], "2.0 is not in the range 0<=x<=1"),
 }

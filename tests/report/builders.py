@@ -20,6 +20,7 @@ from rectifier.records import (
     Site,
     SiteWindow,
     Snapshot,
+    Treated,
     Trial,
     Unseen,
     Writer,
@@ -104,6 +105,7 @@ def make_hostile():
     process = replace(
         process, sites=sites, snapshots=(first, *process.snapshots[1:]), changes=(HOSTILE,), warnings=(CLOSING,),
         unseen=(Unseen(what=HOSTILE, reason=CLOSING),),
+        treated=(Treated(step=3, name=CLOSING, text=HOSTILE, units={HOSTILE: (0, 1)}),),
     )  # fmt: skip
     return diagnosed(make_run(process, command=(HOSTILE, CLOSING)))
 

@@ -44,7 +44,18 @@ def test_a_run_has_the_documented_fields(dying):
     assert got["outcome"] == {"exit_code": 0, "seconds": 23.4}
     assert set(got["outcome"]) == names(Outcome)
     (process,) = got["processes"]
-    assert set(process) == {"writer", "findings", "layers", "silenced", "cost", "loss", "unseen", "changes", "warnings"}
+    assert set(process) == {
+        "writer",
+        "findings",
+        "layers",
+        "silenced",
+        "cost",
+        "loss",
+        "unseen",
+        "changes",
+        "treated",
+        "warnings",
+    }
     assert set(process["writer"]) == names(Writer)
     assert set(process["cost"]) == names(Cost)
     assert process["cost"]["steps"] == 180

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rectifier.errors import UnreadableRun
-from rectifier.records import FORMAT_VERSION, Cost, Manifest, Outcome, Series, Site, Snapshot, Writer
+from rectifier.records import FORMAT_VERSION, Cost, Manifest, Outcome, Series, Site, Snapshot, Treated, Writer
 from rectifier.store import RunWriter, create_run_folder, read_run, write_manifest, write_note, write_outcome
 
 WRITER = Writer(pid=1, rank=0, world_size=1, torch="2.13.0", device="cpu")
@@ -65,6 +65,8 @@ def process_file(folder):
 def test_what_is_written_is_read_back(folder):
     sink = write(folder, 3, 7)
     sink.change("relu became elu:1.0 (MLP.1)")
+    treated = Treated(step=4, name="recycle", text="2 dead units recycled", units={"MLP.1": (0, 6)})
+    sink.treated(treated)
     sink.latest(snapshot(9, loss=float("nan")))
     write_note(folder, "torch", "2.13.0")
     run = read_run(folder)
@@ -73,6 +75,7 @@ def test_what_is_written_is_read_back(folder):
     assert run.notes == {"torch": "2.13.0"}
     (process,) = run.processes
     assert (process.writer, process.sites, process.changes) == (WRITER, (SITE,), ("relu became elu:1.0 (MLP.1)",))
+    assert process.treated == (treated,)
     assert process.series("loss").steps.tolist() == [3, 7, 9]
     assert np.isnan(process.series("loss").values[-1])
     sink.snapshot(snapshot(11))

@@ -25,7 +25,9 @@ _SIGNALLED = 128
 _SEED = re.compile(r"-{0,2}(\w+[-_.])*seed", re.IGNORECASE)
 
 
-def note_beginning(folder: Path, command: Sequence[str], swap: Sequence[str]) -> None:
+def note_beginning(
+    folder: Path, command: Sequence[str], swap: Sequence[str], *, rescale: bool = False, recycle: int | None = None
+) -> None:
     """Write what has been started; a disk that refuses will be told of at the end."""
     manifest = Manifest(
         name=folder.name,
@@ -35,6 +37,8 @@ def note_beginning(folder: Path, command: Sequence[str], swap: Sequence[str]) ->
         rectifier=rectifier.__version__,
         python=platform.python_version(),
         swap=tuple(swap),
+        rescale=rescale,
+        recycle=recycle,
     )
     with contextlib.suppress(OSError):
         write_manifest(folder, manifest)
@@ -88,6 +92,11 @@ def print_observed(run: Run, silence: Mapping[str, str], console: Console) -> li
             _plain(console, f"Nothing was swapped: the training met no {old}.")
         elif not told:
             _plain(console, f"Asked for: {swap}. The run ended before it could say where.")
+    treated = {one.name for process in run.processes for one in process.treated}
+    if run.manifest.rescale and "rescale" not in treated:
+        _plain(console, "Nothing was rescaled: no first step of a model whose forward was seen came.")
+    if looked := run.notes.get("recycle"):
+        _plain(console, f"Looked for units to recycle and found none that is confirmed dead: {looked}.")
     return diagnoses
 
 
@@ -97,9 +106,13 @@ def next_commands(run: Run, diagnoses: Sequence[Diagnosis], shown: str, silence:
         return []
     known = "".join(f" --silence {shlex.quote(f'{key}={reason}')}" for key, reason in silence.items())
     lines = [f"rectifier report {shlex.quote(shown)}{known} --html {shlex.quote(Path(shown).name)}.html"]
-    if any(diagnosis.reaches("warning") for diagnosis in diagnoses) and not run.manifest.swap:
+    if any(diagnosis.reaches("warning") for diagnosis in diagnoses) and not _treated(run.manifest):
         lines.append(f"rectifier compare {shlex.join(_with_seeds(run.manifest.command))}")
     return lines
+
+
+def _treated(manifest: Manifest) -> bool:
+    return bool(manifest.swap or manifest.rescale or manifest.recycle)
 
 
 def _with_seeds(command: Sequence[str]) -> list[str]:

@@ -37,6 +37,17 @@ _RUNS = Path("rectifier-runs")
     help="Replace an activation everywhere: relu=leaky_relu:0.1. Repeatable.",
 )
 @click.option(
+    "--rescale",
+    is_flag=True,
+    help="Before the first step, scale the initial weights to their activations. Not for trained weights.",
+)
+@click.option(
+    "--recycle",
+    metavar="every=N",
+    callback=lambda context, option, text: None if text is None else check_recycle(text),
+    help="Revive units that are confirmed dead, after every N steps.",
+)
+@click.option(
     "--budget",
     type=click.FloatRange(0, 1),
     default=0.01,
@@ -54,6 +65,8 @@ _RUNS = Path("rectifier-runs")
 def command(
     as_module: bool,
     swap: tuple[str, ...],
+    rescale: bool,
+    recycle: int | None,
     budget: float,
     every: int | None,
     out: Path,
@@ -82,9 +95,12 @@ def command(
     def started(process: subprocess.Popen[bytes]) -> None:
         from rectifier.cli import ending  # noqa: PLC0415 - see above
 
-        ending.note_beginning(folder, full, swap)
+        ending.note_beginning(folder, full, swap, rescale=rescale, recycle=recycle)
 
-    code = start(Launch(command=full, folder=folder, swap=swap, budget=budget, every=every), started=started)
+    launch = Launch(
+        command=full, folder=folder, swap=swap, rescale=rescale, recycle=recycle, budget=budget, every=every
+    )
+    code = start(launch, started=started)
     sys.exit(_tell(folder, out, code, time.monotonic() - began, silence, fail_on))
 
 
@@ -102,6 +118,18 @@ def _tell(
     except Exception as error:
         click.echo(f"rectifier: the diagnosis failed: {type(error).__name__}: {error}\nRun: {folder}", err=True)
     return code or (UNJUDGED if fail_on is not None else 0)
+
+
+def check_recycle(text: str) -> int:
+    """Read `every=1000`.
+
+    Raises:
+        click.BadParameter: It is written otherwise, or below 1.
+    """
+    word, _, number = text.partition("=")
+    if word != "every" or not number.isdecimal() or int(number) < 1:
+        raise click.BadParameter(f"{text!r} does not say when; write every=1000, for after every 1,000 steps")
+    return int(number)
 
 
 def check_swap(text: str) -> tuple[str, str]:

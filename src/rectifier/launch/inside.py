@@ -9,7 +9,6 @@ import multiprocessing.util
 import os
 import random
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ from rectifier.monitor import Monitor
 from rectifier.store import RunWriter, write_note
 
 if TYPE_CHECKING:
+    from rectifier.launch.treating import Treating
     from rectifier.treatment import Change
 
 _MOST_PLACES = 6
@@ -35,7 +35,7 @@ def begin() -> None:
         from rectifier.launch.files import record_files  # noqa: PLC0415 - trials of a comparison only
 
         record_files(folder, since=settings["files_since"], own=settings["own_folders"])
-    process = _Observed(folder, tuple(settings["swap"]), budget=settings["budget"], every=settings["every"])
+    process = _Observed(folder, settings)
     if settings["learning_rate"] != 1:
         from rectifier.treatment import scale_learning_rates  # noqa: PLC0415
 
@@ -47,18 +47,29 @@ def begin() -> None:
 class _Observed:
     """This process, and each one that is forked from it."""
 
-    def __init__(self, folder: Path, swap: Sequence[str], *, budget: float, every: int | None) -> None:
+    def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
         self._folder = folder
         self._ended_in: int | None = None
         self._writer = RunWriter(folder)
         self._changes: list[Change] = []
-        for text in swap:
+        for text in settings["swap"]:
             from rectifier.treatment import swap_everywhere  # noqa: PLC0415 - most runs swap nothing
 
             old, _, new = text.partition("=")
             self._changes.append(swap_everywhere(old, new))
-        self._monitor = Monitor(self._writer, budget=budget, every=every)
-        self._monitor.start()
+        self._treating: Treating | None = None
+        if settings["rescale"] or settings["recycle"]:
+            from rectifier.launch import treating  # noqa: PLC0415 - most runs treat nothing
+
+            sink = treating.Kept(self._writer)
+            self._monitor = Monitor(sink, budget=settings["budget"], every=settings["every"])
+            self._monitor.start()
+            self._treating = treating.Treating(
+                self._monitor, sink, rescale=settings["rescale"], recycle=settings["recycle"]
+            )
+        else:
+            self._monitor = Monitor(self._writer, budget=settings["budget"], every=settings["every"])
+            self._monitor.start()
 
     def ends_with_us(self) -> None:
         """Finish at the end of the process that this is called in."""
@@ -90,6 +101,11 @@ class _Observed:
                 self._writer.change(f"{change.old} became {change.new} ({places}{rest})")
             elif self._monitor.sees_steps:
                 _note(self._folder, f"swap {change.old}", "met nothing")
+        if self._treating is not None:
+            self._treating.stop()
+            if looked := self._treating.looked:
+                times = f"{len(looked)} time{'s' if len(looked) > 1 else ''}"
+                _note(self._folder, "recycle", f"{times}, last after step {looked[-1]:,}")
         self._monitor.stop()
         if self._monitor.sees_activations:
             _note(self._folder, "activations", "seen")

@@ -34,6 +34,8 @@ class Launch:
         command: The script and its arguments, or `-m`, a module and its arguments.
         folder: The run folder, which exists already.
         swap: Activations to replace: `relu=leaky_relu:0.1`.
+        rescale: Rescale initial weights before the first step.
+        recycle: Recycle dead units after every so many steps.
         budget: Largest share of the training time that watching may take.
         every: Observe every so many steps instead.
         seed: Seed torch, random and numpy as soon as torch is imported; for comparisons only.
@@ -49,6 +51,8 @@ class Launch:
     command: tuple[str, ...]
     folder: Path
     swap: tuple[str, ...] = ()
+    rescale: bool = False
+    recycle: int | None = None
     budget: float = 0.01
     every: int | None = None
     seed: int | None = None
@@ -119,6 +123,8 @@ def _environment(launch: Launch) -> dict[str, str]:
     settings = {
         "folder": str(launch.folder.absolute()),
         "swap": list(launch.swap),
+        "rescale": launch.rescale,
+        "recycle": launch.recycle,
         "budget": launch.budget,
         "every": launch.every,
         "seed": launch.seed,

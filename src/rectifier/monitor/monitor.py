@@ -95,6 +95,11 @@ class Monitor:
         """Whether any optimizer has stepped."""
         return self._steps_taken
 
+    @property
+    def step(self) -> int:
+        """The optimizer step that comes next, counted from 0."""
+        return self._step
+
     def start(self) -> None:
         """Begin to observe; the step that comes next is step 0."""
         _live.append(self)

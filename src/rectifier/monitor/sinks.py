@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from rectifier.records import Process, Site, Snapshot, Unseen, Writer
+from rectifier.records import Process, Site, Snapshot, Treated, Unseen, Writer
 
 
 class Sink(Protocol):
@@ -26,6 +26,9 @@ class Sink(Protocol):
     def change(self, text: str) -> None:
         """What was changed in the user's model, in words."""
 
+    def treated(self, treated: Treated) -> None:
+        """What was changed in the user's model while it trains."""
+
     def warning(self, text: str) -> None:
         """What went wrong inside of Rectifier, in words."""
 
@@ -43,6 +46,7 @@ class MemorySink:
         self._latest: Snapshot | None = None
         self._unseen: list[Unseen] = []
         self._changes: list[str] = []
+        self._treated: list[Treated] = []
         self._warnings: list[str] = []
 
     def open(self, writer: Writer) -> None:
@@ -64,6 +68,9 @@ class MemorySink:
     def change(self, text: str) -> None:
         self._changes.append(text)
 
+    def treated(self, treated: Treated) -> None:
+        self._treated.append(treated)
+
     def warning(self, text: str) -> None:
         self._warnings.append(text)
 
@@ -80,4 +87,5 @@ class MemorySink:
             unseen=tuple(self._unseen),
             changes=tuple(self._changes),
             warnings=tuple(self._warnings),
+            treated=tuple(self._treated),
         )

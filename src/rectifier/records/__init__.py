@@ -42,3 +42,4 @@ from rectifier.records.snapshot import Series as Series
 from rectifier.records.snapshot import SiteWindow as SiteWindow
 from rectifier.records.snapshot import Snapshot as Snapshot
 from rectifier.records.touched import Touched as Touched
+from rectifier.records.treated import Treated as Treated

@@ -8,6 +8,7 @@ import numpy as np
 from rectifier.records.codec import FORMAT_VERSION
 from rectifier.records.site import Site, Unseen
 from rectifier.records.snapshot import Series, Snapshot
+from rectifier.records.treated import Treated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +19,8 @@ class Manifest:
         name: The run folder's own name.
         command: What followed `rectifier run [options]`: the script and its arguments; () under `watch`.
         swap: Activations replaced while the script ran, as typed: `relu=leaky_relu:0.1`.
+        rescale: Whether initial weights were to be rescaled.
+        recycle: After every how many steps dead units were to be recycled; None for never.
         started: Local time, ISO 8601 with its offset.
     """
 
@@ -28,6 +31,8 @@ class Manifest:
     rectifier: str
     python: str
     swap: tuple[str, ...] = ()
+    rescale: bool = False
+    recycle: int | None = None
     format_version: int = FORMAT_VERSION
 
 
@@ -58,6 +63,7 @@ class Process:
         sites: In the order of their first call.
         snapshots: In the order of their steps; their windows are disjoint.
         changes: What was swapped in this process, in words.
+        treated: What was changed in its models while they trained, in the order of their steps.
         warnings: What went wrong inside Rectifier, in words; the training went on.
     """
 
@@ -67,6 +73,7 @@ class Process:
     unseen: tuple[Unseen, ...] = ()
     changes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    treated: tuple[Treated, ...] = ()
 
     def series(self, name: str) -> Series:
         """All values of one series, over every snapshot; empty when there are none."""

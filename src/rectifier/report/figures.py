@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from rectifier.records import Diagnosis, FloatArray, IntArray, Process, SiteWindow
+from rectifier.records import Diagnosis, FloatArray, IntArray, Process, SiteWindow, Treated
 from rectifier.report.drawing import (
     BLUE,
     COLOURS,
+    GREEN,
     GREY,
     ORANGE,
     ORANGE_SCALE,
@@ -30,6 +31,7 @@ _MOST_UNITS = 256
 _MOST_UNIT_MAPS = 6
 _MOST_SERIES = 6
 _MOST_DEATHS = 40
+_FEW = 3
 _DECADES = 300  # over less than this, powers of ten alone would be too few marks on an axis
 _LEAST_RATE = 1e-4  # what a unit that fired at all is drawn with at least: silence is exact
 _FIRING_SCALE = (
@@ -56,7 +58,7 @@ def sites_of_layers(process: Process, diagnosis: Diagnosis) -> list[int | None]:
     return [left[layer.site].pop(0) if left.get(layer.site) else None for layer in diagnosis.layers]
 
 
-def silent_map(diagnosis: Diagnosis, names: Sequence[str]) -> go.Figure | None:
+def silent_map(diagnosis: Diagnosis, names: Sequence[str], treated: Sequence[Treated] = ()) -> go.Figure | None:
     """Layer × step: the share of each layer's units that were silent; None when no layer's units are known."""
     rows = [row for row, layer in enumerate(diagnosis.layers) if layer.dead_history]
     if not rows:
@@ -70,7 +72,8 @@ def silent_map(diagnosis: Diagnosis, names: Sequence[str]) -> go.Figure | None:
         text += f" {len(picked)} of the layers are drawn."
     if len(steps) < len(known):
         text += f" {len(steps)} of {len(known):,} windows are drawn."
-    figure = new_figure(row_height(len(picked), 20, frame=64), text)
+    figure = new_figure(row_height(len(picked), 20, frame=64), text + _treatments_told(treated))
+    _draw_treatments(figure, treated)
     figure.add_heatmap(
         x=_edges(steps), y=list(range(len(picked))),
         z=[_carried(diagnosis.layers[row].dead_history, steps) for row in picked],
@@ -108,7 +111,8 @@ def _curve(process: Process, name: str, colour: str, silenced: Sequence[tuple[st
     text = f"From {_told(series.values[0])} to {_told(series.values[-1])} over {int(steps[-1]) + 1:,} steps.{remark}"
     if bad := int((~np.isfinite(series.values)).sum()):
         text += f" {bad:,} of {len(series.values):,} values are not finite."
-    figure = new_figure(250, text + _deaths_told(silenced))
+    figure = new_figure(250, text + _deaths_told(silenced) + _treatments_told(process.treated))
+    _draw_treatments(figure, process.treated)
     for at in sorted({max(step, 0) for _, step in silenced})[:_MOST_DEATHS]:
         figure.add_vline(x=at, line_width=1.5, line_dash="dot", line_color=ORANGE)
     figure.add_scatter(
@@ -132,6 +136,19 @@ def _deaths_told(silenced: Sequence[tuple[str, int]]) -> str:
     return (
         f" Dotted: the last firing of {len(silenced)} layers that are wholly silent at the end; first, {layer} {when}."
     )
+
+
+def _draw_treatments(figure: go.Figure, treated: Sequence[Treated]) -> None:
+    for at in sorted({one.step for one in treated})[:_MOST_DEATHS]:
+        figure.add_vline(x=at + 0.5, line_width=1.5, line_dash="dash", line_color=GREEN)
+
+
+def _treatments_told(treated: Sequence[Treated]) -> str:
+    if not treated:
+        return ""
+    steps = ", ".join(f"{one.step:,} ({one.name})" for one in treated[:_FEW])
+    more = f" and {len(treated) - _FEW} later times" if len(treated) > _FEW else ""
+    return f" Dashed: changed while it trained, after step {steps}{more}."
 
 
 def _told(value: float) -> str:

@@ -21,7 +21,7 @@ def run_json(run: Run, diagnoses: Sequence[Diagnosis]) -> dict[str, Any]:
         `schema_version`, `kind` ("run"), `manifest`, `outcome` (null while the script runs, or where its end is not on
         record), `worst` (the highest severity of what is not silenced, or null), and `processes`, each with `writer`,
         `findings`, `layers`, `silenced`, `cost` (null when nothing was counted), `loss` (lists `steps` and `values` of
-        one length), `unseen`, `changes`, `warnings`.
+        one length), `unseen`, `changes`, `treated`, `warnings`.
     """
     order = ("serious", "warning", "info")
     severities = {diagnosis.worst for diagnosis in diagnoses}
@@ -39,6 +39,7 @@ def run_json(run: Run, diagnoses: Sequence[Diagnosis]) -> dict[str, Any]:
                 "loss": to_builtins(process.series("loss")),
                 "unseen": to_builtins(process.unseen),
                 "changes": list(process.changes),
+                "treated": to_builtins(process.treated),
                 "warnings": list(process.warnings),
             }
             for process, diagnosis in zip(run.processes, diagnoses, strict=True)

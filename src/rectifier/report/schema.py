@@ -19,6 +19,7 @@ from rectifier.records import (
     Outcome,
     Preflight,
     Series,
+    Treated,
     Unseen,
     Writer,
 )
@@ -42,7 +43,20 @@ def json_schema() -> dict[str, Any]:
         {'anyOf': [{'type': 'string'}, {'type': 'null'}],
          'description': 'Label of the site, None for a statement about the whole network.'}
     """
-    records = (Manifest, Outcome, Writer, Diagnosis, Cost, Series, Unseen, Comparison, Census, Preflight, Autopsy)
+    records = (
+        Manifest,
+        Outcome,
+        Writer,
+        Diagnosis,
+        Cost,
+        Series,
+        Unseen,
+        Treated,
+        Comparison,
+        Census,
+        Preflight,
+        Autopsy,
+    )
     _, definitions = msgspec.json.schema_components(records, schema_hook=_array, ref_template="#/$defs/{name}")
     for definition in definitions.values():
         _explain(definition)
@@ -59,6 +73,7 @@ def json_schema() -> dict[str, Any]:
         loss=_ref("Series"),
         unseen=_list(_ref("Unseen")),
         changes=_list({"type": "string"}),
+        treated=_list(_ref("Treated")),
         warnings=_list({"type": "string"}),
     )
     definitions["Process"] = process

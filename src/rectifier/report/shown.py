@@ -10,6 +10,7 @@ from markupsafe import Markup
 from rectifier.records import Diagnosis, Finding, LayerSummary, Process, Run, Snapshot
 from rectifier.report import figures
 from rectifier.report.drawing import BLUE, GREEN, GREY, ORANGE
+from rectifier.report.treated import treated_lines
 
 MOST_FINDINGS = 60
 MOST_LAYERS = 300
@@ -140,6 +141,11 @@ class Part:
         """The worst severity said of a layer, if more than information."""
         return self._alarmed.get(site)
 
+    @property
+    def treated(self) -> list[str]:
+        """What was changed while it trained, with what was seen of the effect."""
+        return treated_lines(self.process)
+
     def command_of(self, finding: Finding) -> str | None:
         """What to type, with the script that this run was of in the place of the one that stands for it."""
         if finding.command is None or not self.command:
@@ -172,7 +178,7 @@ def parts_of(run: Run, diagnoses: Sequence[Diagnosis], command: str) -> list[Par
 
 def _part(number: int, process: Process, diagnosis: Diagnosis, command: str) -> Part:
     names = figures.layer_names(process, diagnosis)
-    silent = figures.silent_map(diagnosis, names)
+    silent = figures.silent_map(diagnosis, names, process.treated)
     shown = [Shown("Silent units, layer by layer", silent, wide=True, ramp=True)] if silent is not None else []
     charts = [
         ("Gradient over depth", figures.gradient_flow(process)),

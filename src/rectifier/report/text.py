@@ -24,6 +24,7 @@ from rectifier.records import (
     Run,
 )
 from rectifier.report.lines import fit, print_table, say, takes
+from rectifier.report.treated import treated_lines
 from rectifier.report.words import counted, findings_counted
 
 _STYLES = {"serious": "bold red", "warning": "bold yellow", "info": "cyan"}
@@ -96,6 +97,8 @@ def _print_remarks(process: Process, console: Console) -> None:
         say(console, f"Not seen: {unseen.what} ({unseen.reason}).")
     for change in process.changes:
         say(console, f"Changed: {change}.")
+    for line in treated_lines(process):
+        say(console, line)
     for warning in process.warnings:
         say(console, f"Trouble inside of Rectifier: {warning}.", style="yellow")
 

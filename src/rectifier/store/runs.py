@@ -26,6 +26,7 @@ from rectifier.records import (
     Run,
     Site,
     Snapshot,
+    Treated,
     Unseen,
     Writer,
     decode,
@@ -134,6 +135,10 @@ class RunWriter:
         self._changes.append(text)
         if self._file is not None:
             self._write("change", text)
+
+    def treated(self, treated: Treated) -> None:
+        """Write what was changed in the user's model while it trains."""
+        self._write("treated", treated)
 
     def warning(self, text: str) -> None:
         """Write what went wrong inside of Rectifier, and say it once to the user."""
@@ -270,9 +275,11 @@ def _read_process(path: Path) -> Process:
         unseen=tuple(found["unseen"]),  # type: ignore[arg-type]
         changes=tuple(found["change"]),  # type: ignore[arg-type]
         warnings=tuple(found["warning"]),  # type: ignore[arg-type]
+        treated=tuple(found["treated"]),  # type: ignore[arg-type]
     )
 
 
 _KINDS: dict[str, type] = {
     "writer": Writer, "site": Site, "snapshot": Snapshot, "unseen": Unseen, "change": str, "warning": str,
+    "treated": Treated,
 }  # fmt: skip

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,15 +13,25 @@ from torch import Tensor, nn
 from rectifier.errors import RectifierError
 
 
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """A batch as a forward was called with it: positional and named arguments together."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+
 def call(model: nn.Module, batch: Any, refused: type[RectifierError]) -> Any:
     """Call the model as its user would.
 
     Args:
         model: The module.
-        batch: One tensor, a tuple or list of arguments, or a mapping of named ones.
+        batch: One tensor, a tuple or list of arguments, a mapping of named ones, or `Arguments`.
         refused: The error to raise where the model does not take it.
     """
     try:
+        if isinstance(batch, Arguments):
+            return model(*batch.args, **batch.kwargs)
         if isinstance(batch, Mapping):
             return model(**batch)
         return model(*batch) if isinstance(batch, tuple | list) else model(batch)
