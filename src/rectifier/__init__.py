@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rectifier.api import autopsy as autopsy
     from rectifier.api import census as census
     from rectifier.api import check as check
+    from rectifier.api import compare as compare
     from rectifier.api import log as log
     from rectifier.api import prescribe as prescribe
     from rectifier.api import read as read
@@ -34,12 +35,13 @@ _HOMES = {
     "log": "rectifier.api",
     "census": "rectifier.api",
     "check": "rectifier.api",
+    "compare": "rectifier.api",
     "read": "rectifier.api",
 }
 _MODULES = ("nn", "functional")
 
 __all__ = [
-    "Watch", "__version__", "autopsy", "census", "check", "functional", "log", "nn", "prescribe", "read",
+    "Watch", "__version__", "autopsy", "census", "check", "compare", "functional", "log", "nn", "prescribe", "read",
     "recycle", "rescale", "swap", "watch",
 ]  # fmt: skip
 

@@ -8,15 +8,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from torch import Tensor, nn
+from torch import Tensor, get_num_threads, nn
 
 import rectifier
 from rectifier import monitor, treatment
 from rectifier.checkpoints import read_checkpoint
 from rectifier.diagnosis import diagnose, judge_census, judge_checkpoint, judge_probe
 from rectifier.monitor import MemorySink, Monitor
-from rectifier.records import Autopsy, Census, Diagnosis, Manifest, Preflight, Run
+from rectifier.records import Autopsy, Census, Comparison, Diagnosis, Manifest, Preflight, Run, Trial
 from rectifier.store import read_run
+from rectifier.study.question import DEFAULT_ARMS, Question, arms_from
+from rectifier.study.question import higher_is_better as direction_of
 
 log = monitor.log
 swap = treatment.swap
@@ -204,6 +206,70 @@ def check_batch(
 ) -> Preflight:
     """As `check`; `measured` is False for random numbers, whose offset is not worth telling."""
     return judge_probe(monitor.probe(model, batch, forward, loss), silence, measured=measured)
+
+
+def compare(
+    train: Callable[[int], Any],
+    *,
+    arms: Iterable[str] = DEFAULT_ARMS,
+    seeds: int = 12,
+    metric: str = "loss",
+    higher_is_better: bool | None = None,
+    margin: float | None = None,
+    on_trial: Callable[[Trial], None] = lambda trial: None,
+) -> Comparison:
+    """Ask whether another activation helps a training that is a function, paired by seed, beside a placebo.
+
+    The function is called once for each arm and seed, in this process, with every random stream seeded before; it
+    must build its model itself, because the activation is exchanged as the model is built. Afterwards the random
+    streams are as they were. Unlike `rectifier compare` on a script nothing is kept on disk, and nothing keeps the
+    trainings apart: what one leaves in a global variable or a file, the next one finds.
+
+    Args:
+        train: Trains from the seed that it is given, and returns the metric, or None for the loss.
+        arms: What to put in the place of ReLU; `half-lr` and `restart` leave it.
+        seeds: Trainings per arm.
+        metric: Name of what is returned: `loss`, `test_accuracy`.
+        higher_is_better: Its direction; None tells it from the name.
+        margin: Smallest difference that matters; without one, "no difference" is never claimed.
+        on_trial: Called after each training, for a progress bar.
+
+    Raises:
+        NothingToCompare: The function gives no number, or the direction cannot be told.
+        UnknownActivation: An arm is not in the catalogue.
+
+    Example:
+        >>> import torch, rectifier
+        >>> inputs = torch.linspace(-1, 1, 64)[:, None]
+        >>> def train(seed):
+        ...     model = torch.nn.Sequential(torch.nn.Linear(1, 5), torch.nn.ReLU(), torch.nn.Linear(5, 1))
+        ...     optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
+        ...     for _ in range(20):
+        ...         loss = (model(inputs) - inputs.abs()).square().mean()
+        ...         optimizer.zero_grad()
+        ...         loss.backward()
+        ...         optimizer.step()
+        ...     return loss.item()
+        >>> found = rectifier.compare(train, arms=["elu"], seeds=3)
+        >>> [(arm.arm, arm.n) for arm in found.arms], found.smallest_n
+        ([('as is', 3), ('elu:1.0', 3), ('placebo', 3)], 7)
+    """
+    # A script that only logs must not pay for the statistics.
+    from rectifier.study.in_process import compare_function  # noqa: PLC0415
+
+    name = getattr(train, "__qualname__", type(train).__name__)
+    question = Question(
+        command=(name,),
+        script=None,
+        arms=arms_from(",".join(arms)),
+        seeds=seeds,
+        metric=metric,
+        summary="last-tenth",
+        higher_is_better=direction_of(metric) if higher_is_better is None else higher_is_better,
+        margin=margin,
+        threads=get_num_threads(),
+    )
+    return compare_function(train, question, on_trial)
 
 
 def read(path: str | Path) -> Run:

@@ -184,9 +184,9 @@ def _trial(
         seed=seed,
         metric=metric,
         failed=failed,
-        dead_fraction=None if process is None else _dead_fraction(process),
+        dead_fraction=None if process is None else dead_fraction(process),
         seconds=seconds,
-        fingerprint=None if process is None else _fingerprint(process, question.metric),
+        fingerprint=None if process is None else fingerprint(process, question.metric),
         asked=question.asked,
     )
 
@@ -231,8 +231,8 @@ def _main_process(run: Run, metric: str) -> Process | None:
     return min(with_metric or run.processes, key=lambda process: process.writer.rank, default=None)
 
 
-def _dead_fraction(process: Process) -> float | None:
-    """Share of all counted units that are dead or suspected at the end."""
+def dead_fraction(process: Process) -> float | None:
+    """Give the share of all counted units that are dead or suspected at the end."""
     counted = [
         (layer.dead + layer.suspected, layer.units)
         for layer in diagnose(process).layers
@@ -242,8 +242,8 @@ def _dead_fraction(process: Process) -> float | None:
     return sum(dead for dead, _ in counted) / units if units else None
 
 
-def _fingerprint(process: Process, metric: str) -> str | None:
-    """Equal for two trainings whose every loss (and every value of the metric) was equal to the bit."""
+def fingerprint(process: Process, metric: str) -> str | None:
+    """Give a text that is equal for two trainings whose losses and values of the metric were all equal to the bit."""
     series = [np.ascontiguousarray(process.series(name).values, "<f8") for name in dict.fromkeys(("loss", metric))]
     digest = hashlib.sha256(b"|".join(values.tobytes() for values in series)).hexdigest()
     if not any(len(values) for values in series):

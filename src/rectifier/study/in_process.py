@@ -1,0 +1,118 @@
+"""A comparison of a Python function that trains, called in this process: what `compare` is for a script."""
+
+import contextlib
+import math
+import random
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+from rectifier.diagnosis.progress import judge_progress
+from rectifier.errors import NothingToCompare
+from rectifier.monitor import MemorySink, Monitor
+from rectifier.records import Comparison, Process, Trial
+from rectifier.study.archive import weigh
+from rectifier.study.question import BASELINE, Question, TrialSpec, summarise
+from rectifier.study.trial import STALLED, dead_fraction, fingerprint
+from rectifier.treatment import scale_learning_rates, swap_everywhere
+
+Train = Callable[[int], Any]
+"""Trains from a seed; returns the metric, or None for the loss that it back-propagates."""
+
+
+def compare_function(train: Train, question: Question, on_trial: Callable[[Trial], None]) -> Comparison:
+    """Call a function once for each trial of a question, and weigh what it returns.
+
+    Args:
+        train: Called with the seed of the trial.
+        question: What to compare.
+        on_trial: Called after each trial.
+
+    Raises:
+        NothingToCompare: The function gives no number.
+        Exception: Whatever it raises as it is, with the first seed: before anything was changed.
+    """
+    began, trials = time.perf_counter(), {}
+    with _random_streams_kept():
+        for spec in question.plan():
+            trials[spec.key] = trial = _train_once(train, spec, question)
+            on_trial(trial)
+    return weigh(question, trials, time.perf_counter() - began)
+
+
+def _train_once(train: Train, spec: TrialSpec, question: Question) -> Trial:
+    sink = MemorySink()
+    began, value, failed = time.perf_counter(), None, None
+    with contextlib.ExitStack() as stack:
+        for swap in spec.swap:
+            old, _, new = swap.partition("=")
+            stack.callback(swap_everywhere(old, new).undo)
+        if spec.learning_rate != 1:
+            stack.callback(scale_learning_rates(spec.learning_rate))
+        _seed(spec.drawn)
+        monitor = Monitor(sink)
+        monitor.start()
+        stack.callback(monitor.stop)
+        try:
+            value = train(spec.drawn)
+        except Exception as error:
+            if (spec.arm, spec.seed) == (BASELINE, 0):
+                raise
+            # An arm under which the training breaks is an outcome of that arm, as in a comparison of scripts.
+            failed = f"{type(error).__name__}: {error}".splitlines()[0]
+    process = sink.process()
+    metric = None if failed else _metric(value, process, question)
+    if metric is not None and not math.isfinite(metric):
+        metric, failed = None, f"{question.metric} is not finite"
+    if failed is None and judge_progress(process.series("loss")).state == "none":
+        failed = STALLED
+    return Trial(
+        arm=spec.arm,
+        seed=spec.seed,
+        metric=metric,
+        failed=failed,
+        dead_fraction=dead_fraction(process),
+        seconds=time.perf_counter() - began,
+        fingerprint=fingerprint(process, "loss") or (None if metric is None else metric.hex()),
+    )
+
+
+def _metric(value: Any, process: Process, question: Question) -> float:
+    if value is not None:
+        try:
+            return float(value.item() if isinstance(value, torch.Tensor) else value)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise NothingToCompare(
+                f"the function returned a {type(value).__name__}, and a comparison needs one number a training: return "
+                "the metric, for example the test accuracy, or nothing for the loss that it back-propagates."
+            ) from error
+    losses = process.series("loss").values
+    if not len(losses):
+        raise NothingToCompare(
+            "the function returned nothing, and no loss was seen: return the metric. (A loss is seen when backward() "
+            "is called on it and a torch optimizer steps.)"
+        )
+    return summarise(losses, question.summary, higher=question.higher_is_better)
+
+
+def _seed(seed: int) -> None:
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+@contextlib.contextmanager
+def _random_streams_kept() -> Iterator[None]:
+    """Draw as one likes within; afterwards the process draws as if nothing had been."""
+    streams = random.getstate(), np.random.get_state()
+    # Asking an unused GPU for its stream would start it.
+    used = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    with torch.random.fork_rng(devices=[torch.cuda.current_device()] if used else []):
+        try:
+            yield
+        finally:
+            random.setstate(streams[0])
+            np.random.set_state(streams[1])

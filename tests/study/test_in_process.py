@@ -1,0 +1,112 @@
+"""`rectifier.compare` on a function: paired, seeded, undone, and honest about what a function did."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.optim.optimizer import _global_optimizer_pre_hooks
+
+import rectifier
+from rectifier.errors import NothingToCompare, UnknownActivation
+
+INPUTS = torch.linspace(-2, 2, 33)[:, None]
+
+
+def train(seed, *, steps=25, seen=None):
+    model = nn.Sequential(nn.Linear(1, 5), nn.ReLU(), nn.Linear(5, 1))
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
+    if seen is not None:
+        streams = (model[0].weight.sum().item(), random.random(), np.random.rand())
+        seen.append((seed, type(model[1]).__name__, streams, torch.rand(1).item()))
+    for _ in range(steps):
+        loss = (model(INPUTS) - INPUTS.abs()).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return loss.item()
+
+
+def test_trainings_are_paired_and_the_placebo_is_not():
+    seen, told = [], []
+    found = rectifier.compare(
+        lambda seed: train(seed, seen=seen), arms=["leaky_relu:0.3", "half-lr"], seeds=3, on_trial=told.append
+    )
+    kinds = [kind for _, kind, _, _ in seen]
+    assert kinds == ["ReLU", "LeakyReLU", "ReLU", "ReLU"] * 3
+    for first in range(0, 12, 4):
+        as_is, arm, half, placebo = (entry[2:] for entry in seen[first : first + 4])
+        assert as_is == arm == half != placebo
+    assert len({entry[2] for entry in seen}) == 6
+    assert [(trial.arm, trial.seed) for trial in told[:5]] == [
+        ("as is", 0), ("leaky_relu:0.3", 0), ("half-lr", 0), ("placebo", 0), ("as is", 1),
+    ]  # fmt: skip
+    metrics = {(trial.arm, trial.seed): trial.metric for trial in found.trials}
+    torch.manual_seed(1)
+    assert metrics["as is", 1] == train(1), "as is is the training itself, to the bit"
+    assert all(trial.dead_fraction is not None for trial in found.trials)
+    assert found.metric == "loss"
+    assert not found.higher_is_better
+
+
+def test_nothing_is_left_behind():
+    random.seed(5), np.random.seed(5), torch.manual_seed(5)
+    before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
+    relu, hooks = torch.relu, dict(_global_optimizer_pre_hooks)
+    with pytest.raises(ZeroDivisionError):
+        rectifier.compare(lambda seed: 1 / 0, arms=["elu", "half-lr"], seeds=2)
+    rectifier.compare(train, arms=["elu", "half-lr"], seeds=1)
+    after = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
+    assert before == after
+    assert torch.relu is relu
+    assert dict(_global_optimizer_pre_hooks) == hooks
+    assert type(nn.Sequential(nn.ReLU())[0]) is nn.ReLU
+
+
+def test_an_arm_that_breaks_the_training_fails_and_the_loss_stands_for_nothing_returned():
+    def breaks(seed):
+        model = nn.Sequential(nn.Linear(1, 5), nn.ReLU())
+        if not isinstance(model[1], nn.ReLU):
+            raise RuntimeError("no such kernel\nsecond line")
+        train(seed)
+
+    found = rectifier.compare(breaks, arms=["elu"], seeds=2)
+    outcomes = {(trial.arm, trial.failed) for trial in found.trials}
+    assert outcomes == {("as is", None), ("elu:1.0", "RuntimeError: no such kernel"), ("placebo", None)}
+    assert found.arms[0].median == pytest.approx(train(0), rel=1)
+
+
+def test_a_training_that_gets_nowhere_is_a_failure_with_a_metric():
+    found = rectifier.compare(lambda seed: (train(seed, steps=12), 0.5)[1] * 0 + 0.25, arms=["elu"], seeds=1)
+    assert {trial.metric for trial in found.trials} == {0.25}
+
+    def stands_still(seed):
+        weight = nn.Parameter(torch.zeros(1))
+        optimizer = torch.optim.SGD([weight], lr=1e-9)
+        for _ in range(30):
+            loss = (weight - 1).square().sum()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        return loss
+
+    found = rectifier.compare(stands_still, arms=["elu"], seeds=1)
+    assert {trial.failed for trial in found.trials} == {"no progress"}
+    assert all(trial.metric == pytest.approx(1.0) for trial in found.trials)
+
+
+@pytest.mark.parametrize(
+    ("function", "options", "error", "text"),
+    [
+        (lambda seed: {"loss": 1}, {}, NothingToCompare, "returned a dict"),
+        (lambda seed: torch.ones(3), {}, NothingToCompare, "returned a Tensor"),
+        (lambda seed: None, {}, NothingToCompare, "no loss was seen"),
+        (train, {"arms": ["relu"]}, NothingToCompare, "names nothing but the script as it is"),
+        (train, {"arms": ["rleu"]}, UnknownActivation, "rleu"),
+        (train, {"metric": "thing"}, NothingToCompare, "say --maximize or --minimize"),
+    ],
+)
+def test_misuse_is_told(function, options, error, text):
+    with pytest.raises(error, match=text):
+        rectifier.compare(function, **{"seeds": 1, "arms": ["elu"], **options})
