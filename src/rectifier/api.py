@@ -323,6 +323,7 @@ def autopsy(
 
     Example:
         >>> import torch, rectifier
+        >>> _ = torch.manual_seed(0)
         >>> model = torch.nn.Sequential(torch.nn.Linear(3, 5), torch.nn.ReLU(), torch.nn.Linear(5, 1))
         >>> _ = torch.nn.init.constant_(model[0].bias[:2], -99.0)  # two units that never fire
         >>> optimizer = torch.optim.Adam(model.parameters())
