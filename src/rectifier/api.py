@@ -14,7 +14,7 @@ import rectifier
 from rectifier import monitor, treatment
 from rectifier.checkpoints import read_checkpoint
 from rectifier.diagnosis import diagnose, judge_census, judge_checkpoint, judge_probe
-from rectifier.monitor import MemorySink, Monitor
+from rectifier.monitor import MemorySink, Monitor, module_to_watch
 from rectifier.records import Autopsy, Census, Comparison, Diagnosis, Manifest, Preflight, Run, Trial
 from rectifier.store import read_run
 from rectifier.study.question import DEFAULT_ARMS, Question, arms_from
@@ -35,9 +35,9 @@ class Watch:
     """
 
     def __init__(self, model: nn.Module | None, *, budget: float, every: int | None) -> None:
-        self.model = model
+        self.model = None if model is None else module_to_watch(model)
         self._sink = MemorySink()
-        self._monitor = Monitor(self._sink, budget=budget, every=every, model=model)
+        self._monitor = Monitor(self._sink, budget=budget, every=every, model=self.model)
         self._started = datetime.now().astimezone()
         self._monitor.start()
 
@@ -104,6 +104,9 @@ def watch(model: nn.Module | None = None, *, budget: float = 0.01, every: int | 
 
     Returns:
         A context manager that can be asked at any time.
+
+    Raises:
+        CannotWatch: `model` is compiled, or no module; the text has the line to write instead.
 
     Example:
         >>> import torch, rectifier

@@ -187,6 +187,10 @@ NO_TRAINING = {
         LINEAR + "step(model(torch.ones(7, 5)).sum())\n",
         "no activation was called in the training forward of a model",
     ),
+    "everything compiled": (
+        TRAIN.replace("for step in", "net.compile(backend='aot_eager')\nfor step in"),
+        "Not seen: a compiled region (inside torch.compile, where nothing is observed; with TORCH_COMPILE_DISABLE=1",
+    ),
     "no step": (
         TRAIN.replace("    optimizer.step()\n", ""),
         "Activations were called, but no torch optimizer took a step",

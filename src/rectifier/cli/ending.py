@@ -139,6 +139,10 @@ def why_nothing(run: Run) -> str:
         return "\n".join(warning for process in run.processes for warning in process.warnings)
     if failed and "steps" not in run.notes:
         return "Nothing observed: the script ended before its first training step."
+    unseen = [unseen for process in run.processes for unseen in process.unseen]
+    if unseen:
+        listed = "\n".join(f"Not seen: {one.what} ({one.reason})." for one in dict.fromkeys(unseen))
+        return f"Nothing observed: no activation that can be seen was called in the training forward.\n{listed}"
     if "activations" not in run.notes:
         return (
             "Nothing observed: torch was imported, but no activation was called in the training forward of a model. "

@@ -6,3 +6,4 @@ from rectifier.monitor.monitor import log as log
 from rectifier.monitor.preflight import probe as probe
 from rectifier.monitor.sinks import MemorySink as MemorySink
 from rectifier.monitor.sinks import Sink as Sink
+from rectifier.monitor.watching import module_to_watch as module_to_watch

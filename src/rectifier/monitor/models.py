@@ -81,9 +81,9 @@ class _ModelRecord:
 
 @dataclass(slots=True)
 class Token:
-    """Carries one call from before the activation to after it."""
+    """Carries one call from before the activation to after it; without a site it is only known to have been met."""
 
-    site: _SiteRecord
+    site: _SiteRecord | None
     step: int
     look: Look
 
@@ -104,7 +104,7 @@ class ModelRecords:
         self.sites: list[_SiteRecord] = []
         self._records: list[_ModelRecord] = []
         self.nodes: list[Any] | None = []
-        """`grad_fn` of every output observed since the last backward pass; None once nobody asks any more."""
+        """`grad_fn` of every output met since the last backward pass; None once nobody asks any more."""
         self._weights: dict[int, tuple[Tensor, Tensor]] = {}
         self.device = "cpu"
 
@@ -121,6 +121,15 @@ class ModelRecords:
         # A forward that is run again inside of backward (activation checkpointing) has been counted already.
         if torch._C._current_graph_task_id() != -1 or torch._C._functorch.peek_interpreter_stack() is not None:
             return None
+        token = self._at_site(name, tensor, args, kwargs, step, look)
+        if token is None and self.nodes is not None and look is Look.COUNT:
+            # A loss's or a metric's: no site, and nothing that was overlooked either.
+            return Token(None, step, look)
+        return token
+
+    def _at_site(
+        self, name: str, tensor: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any], step: int, look: Look
+    ) -> Token | None:
         only = self._only() if self._only is not None else None
         if self._only is not None and only is None:
             return None
@@ -222,6 +231,11 @@ class ModelRecords:
     def after(self, token: Token, output: Tensor) -> None:
         """Count what came out."""
         site, step = token.site, token.step
+        node = output.grad_fn
+        if self.nodes is not None and node is not None and token.look is Look.COUNT:
+            self.nodes.append(node)
+        if site is None:
+            return
         values = output.detach()
         if token.look is Look.GLANCE:
             _glance(site, values, step)
@@ -240,10 +254,7 @@ class ModelRecords:
             site.steps.append(step)
         site.visits += samples
         site.extremes.append((step, high, low))
-        node = output.grad_fn
         if node is not None:
-            if self.nodes is not None:
-                self.nodes.append(node)
             node.register_hook(_gradient_hook(site, step, samples))
 
     # Around backward and step -----------------------------------------------------------------------------------

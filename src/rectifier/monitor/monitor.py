@@ -135,7 +135,7 @@ class Monitor:
         if os.getpid() != self._pid:
             self._begin_in_fork()
         token: Token | None = self._guarded(self._models.before, name, args, kwargs, self._step, self._look)
-        if self._began is None and token is not None:
+        if self._began is None and token is not None and token.site is not None:
             self._began = began
         self._schedule.watching_seconds += time.perf_counter() - began
         return token
@@ -199,7 +199,7 @@ class Monitor:
             functions.refresh()
 
     def _note_loss(self, loss: Tensor, unscaled: Tensor) -> None:
-        if self._look is Look.COUNT and self._models.nodes:
+        if self._look is Look.COUNT and self._models.nodes is not None:
             for unseen in unobserved_activations(loss, self._models.nodes):
                 if unseen not in self._unseen:
                     self._unseen.add(unseen)

@@ -18,6 +18,7 @@ from rectifier.errors import CannotProbe
 from rectifier.monitor.models import is_activation
 from rectifier.records import Site
 from rectifier.sites import Location, find_unit_axis
+from rectifier.sites.modules import unwrapped
 
 Forward = Callable[[nn.Module, Any], Any]
 
@@ -30,9 +31,7 @@ def checked(model: object) -> nn.Module:
     """
     if not isinstance(model, nn.Module):
         raise CannotProbe(f"this takes a torch.nn.Module first, and got a {type(model).__name__}.")
-    while isinstance(model, nn.parallel.DistributedDataParallel | nn.DataParallel) or "_orig_mod" in model._modules:
-        model = model._modules.get("_orig_mod") or model.module
-        assert isinstance(model, nn.Module)
+    model = unwrapped(model)
     lazy = [name for name, value in model.named_parameters() if nn.parameter.is_lazy(value)]
     if lazy:
         raise CannotProbe(

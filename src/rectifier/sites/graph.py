@@ -16,8 +16,10 @@ _ACTIVATIONS = {
     "Relu": "a ReLU", "LeakyRelu": "a Leaky ReLU", "PreluKernel": "a PReLU", "Elu": "an ELU", "Gelu": "a GELU",
     "Silu": "a SiLU", "Hardtanh": "a Hardtanh or ReLU6", "Threshold": "a threshold", "Mish": "a Mish",
 }  # fmt: skip
-_BOUND_EARLY = "called by a name that was bound before watching began, or from TorchScript"
-_COMPILED = "inside torch.compile; only what stays outside of the compiled region is observed"
+_BOUND_EARLY = "called by a name that was bound before watching began, from TorchScript, or inside of nn.RNN"
+# Whatever would be put into a compiled graph to observe it can change what the compiler fuses, and with it the bits of
+# the losses: with bfloat16 an intermediate value that was kept in float32 gets rounded.
+_COMPILED = "inside torch.compile, where nothing is observed; with TORCH_COMPILE_DISABLE=1 set everything is"
 _HAND_WRITTEN = "may be a hand-written activation; its input cannot be told from a mask's"
 _CUSTOM = "a custom autograd.Function; whether it is an activation cannot be told"
 
@@ -27,7 +29,7 @@ def unobserved_activations(loss: Tensor, observed: Collection[Any]) -> tuple[Uns
 
     Args:
         loss: What is about to be back-propagated.
-        observed: `grad_fn` of every observed output of this step.
+        observed: `grad_fn` of every output of this step that was met, in a model or outside of one.
     """
     seen = set(observed)
     counts: dict[tuple[str, str], int] = {}

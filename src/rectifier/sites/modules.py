@@ -151,6 +151,18 @@ def shown(path: str) -> str:
     return ".".join(part for part in path.split(".") if part not in _WRAPPERS)
 
 
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The user's own module, out of the wrappers of parallel training and compilation."""
+    while True:
+        if isinstance(model, nn.parallel.DistributedDataParallel | nn.DataParallel):
+            inner = model.module
+        else:
+            inner = next((model._modules[name] for name in _WRAPPERS if name in model._modules), None)
+        if not isinstance(inner, nn.Module):
+            return model
+        model = inner
+
+
 def put(parent: nn.Module, name: str, child: nn.Module) -> None:
     """Set an entry of the table of children, past the parent's own `__setattr__` and all registration hooks."""
     parent._modules[name] = child
