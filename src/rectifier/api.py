@@ -230,7 +230,7 @@ def compare(
 
     Args:
         train: Trains from the seed that it is given, and returns the metric, or None for the loss.
-        arms: What to put in the place of ReLU; `half-lr` and `restart` leave it.
+        arms: What to put in the place of ReLU; `half-lr` and `restart` leave it (`rescale` is for scripts).
         seeds: Trainings per arm.
         metric: Name of what is returned: `loss`, `test_accuracy`.
         higher_is_better: Its direction; None tells it from the name.

@@ -62,7 +62,7 @@ def test_arms_and_seeds_of_an_unmodified_script(tmp_path):
     line = [
         "compare",
         "--arms",
-        "leaky_relu:0.1,half-lr,restart",
+        "leaky_relu:0.1,half-lr,rescale,restart",
         "--seeds",
         "2",
         "--jobs",
@@ -75,33 +75,39 @@ def test_arms_and_seeds_of_an_unmodified_script(tmp_path):
     script = ["train.py", "--lr", "0.01", "--keep={trial_dir}"]
     first = rectifier(*line, *script, cwd=tmp_path)
     assert first.returncode == 0, first.stderr
-    assert "8 trainings: 2 seeds × (as is, 2 arms, placebo), 1 thread each." in first.stderr
-    assert "7 more, 2 at a time: about" in first.stderr
+    assert "10 trainings: 2 seeds × (as is, 3 arms, placebo), 1 thread each." in first.stderr
+    assert "9 more, 2 at a time: about" in first.stderr
     assert "rectifier report study" in first.stdout
     comparison = read_study(tmp_path / "study")
     assert {arm.arm: (arm.n, arm.failures, arm.verdict) for arm in comparison.arms[1:]} == {
         "leaky_relu:0.1": (2, 0, "undecided"),
         "half-lr": (2, 0, "undecided"),
+        "rescale": (2, 0, "undecided"),
         "restart": (2, 0, "identical"),
         "placebo": (2, 0, "undecided"),
     }
-    assert "from 8 seeds on one could" in comparison.arms[1].sentence
+    assert "from 9 seeds on one could" in comparison.arms[1].sentence
     # Paired: the arm draws what the script draws as it is, the placebo draws something else, and so does each seed.
     study = tmp_path / "study"
     starts = {name: begins_with(study, name) for name in os.listdir(study / "trials")}
-    assert starts["as-is-seed-0"] == starts["leaky-relu-0.1-seed-0"] == starts["half-lr-seed-0"]
+    assert (
+        starts["as-is-seed-0"]
+        == starts["leaky-relu-0.1-seed-0"]
+        == starts["half-lr-seed-0"]
+        == starts["rescale-seed-0"]
+    )
     assert starts["as-is-seed-1"] == starts["leaky-relu-0.1-seed-1"]
     assert len(set(starts.values())) == 4
     assert all(text.endswith(" 1") for text in starts.values()), "one thread each"
     losses = {(trial.arm, trial.seed): trial.metric for trial in comparison.trials}
     assert all(losses["restart", seed] == losses["as is", seed] for seed in (0, 1)), "nothing failed"
-    assert len(set(losses.values())) == 8
+    assert len(set(losses.values())) == 10
     assert all(trial.dead_fraction is not None for trial in comparison.trials)
     # Another metric, from what was printed: nothing is trained again.
     asked = [*line, "--pattern", r"begins with (\S+)", "--maximize", *script]
     printed = rectifier(*asked, cwd=tmp_path)
     assert printed.returncode == 0, printed.stderr
-    assert "8 of them have ended earlier" in printed.stderr
+    assert "10 of them have ended earlier" in printed.stderr
     starts = {name: float(text.split()[2]) for name, text in starts.items()}
     comparison = read_study(tmp_path / "study")
     assert {trial.run.split("/")[1]: trial.metric for trial in comparison.trials} == starts
@@ -109,7 +115,7 @@ def test_arms_and_seeds_of_an_unmodified_script(tmp_path):
     # The first command again.
     again = rectifier(*line, *script, cwd=tmp_path)
     assert again.returncode == 0
-    assert "8 of them have ended earlier" in again.stderr
+    assert "10 of them have ended earlier" in again.stderr
     assert again.stdout == first.stdout
 
 

@@ -103,6 +103,7 @@ def test_a_training_that_gets_nowhere_is_a_failure_with_a_metric():
         (lambda seed: torch.ones(3), {}, NothingToCompare, "returned a Tensor"),
         (lambda seed: None, {}, NothingToCompare, "no loss was seen"),
         (train, {"arms": ["relu"]}, NothingToCompare, "names nothing but the script as it is"),
+        (train, {"arms": ["rescale"]}, NothingToCompare, r"rectifier\.rescale\(model, batch\)"),
         (train, {"arms": ["rleu"]}, UnknownActivation, "rleu"),
         (train, {"metric": "thing"}, NothingToCompare, "say --maximize or --minimize"),
     ],

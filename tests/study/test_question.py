@@ -71,8 +71,9 @@ def test_a_key_changes_with_everything_that_could_change_the_outcome_and_with_no
         replace(spec, drawn=1),
         replace(spec, threads=2),
         replace(spec, learning_rate=0.5),
+        replace(spec, rescale=True),
     ]
-    assert len({spec.key, *(other.key for other in changed)}) == 9
+    assert len({spec.key, *(other.key for other in changed)}) == 10
     same = replace(QUESTION, seeds=9, arms=("gelu", "elu:1.0"), metric="accuracy", margin=0.1)
     assert next(same.plan()).key == spec.key
 
@@ -160,12 +161,14 @@ def test_what_was_printed_is_read_to_the_last_line():
 
 
 def test_the_competitors_leave_the_activation_and_a_restart_costs_no_training():
-    asked = replace(QUESTION, arms=arms_from("half-lr,elu,restart"))
-    assert asked.arms == ("half-lr", "elu:1.0", "restart")
+    asked = replace(QUESTION, arms=arms_from("half-lr,elu,rescale,restart"))
+    assert asked.arms == ("half-lr", "elu:1.0", "rescale", "restart")
     plan = [spec for spec in asked.plan() if spec.seed == 0]
     assert [(spec.arm, spec.swap, spec.learning_rate) for spec in plan] == [
-        (BASELINE, (), 1.0), ("half-lr", (), 0.5), ("elu:1.0", ("relu=elu:1.0",), 1.0), (PLACEBO, (), 1.0),
+        (BASELINE, (), 1.0), ("half-lr", (), 0.5), ("elu:1.0", ("relu=elu:1.0",), 1.0), ("rescale", (), 1.0),
+        (PLACEBO, (), 1.0),
     ]  # fmt: skip
+    assert [spec.arm for spec in plan if spec.rescale] == ["rescale"]
 
 
 def test_a_restart_is_the_placebos_training_where_the_first_one_failed():

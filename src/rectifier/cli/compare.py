@@ -37,7 +37,7 @@ _SHOWN_FAILURES = 3
     "--arms",
     default=",".join(DEFAULT_ARMS),
     show_default=True,
-    help="What to put in the place of ReLU; half-lr and restart leave it.",
+    help="What to put in the place of ReLU; half-lr, rescale and restart leave it.",
 )
 @click.option("--seeds", default=12, show_default=True, type=click.IntRange(1, 10_000), help="Trainings per arm.")
 @click.option("--metric", help="A name given to rectifier.log [the loss that is back-propagated].")

@@ -15,7 +15,7 @@ from rectifier.errors import NothingToCompare
 from rectifier.monitor import MemorySink, Monitor
 from rectifier.records import Comparison, Process, Trial
 from rectifier.study.archive import weigh
-from rectifier.study.question import BASELINE, Question, TrialSpec, summarise
+from rectifier.study.question import BASELINE, RESCALE, Question, TrialSpec, summarise
 from rectifier.study.trial import STALLED, dead_fraction, fingerprint
 from rectifier.treatment import scale_learning_rates, swap_everywhere
 
@@ -35,6 +35,11 @@ def compare_function(train: Train, question: Question, on_trial: Callable[[Trial
         NothingToCompare: The function gives no number.
         Exception: Whatever it raises as it is, with the first seed: before anything was changed.
     """
+    if RESCALE in question.arms:
+        raise NothingToCompare(
+            "the arm rescale is for scripts, where the first step is waited for. In a function write "
+            "rectifier.rescale(model, batch) before the first step, and compare the two functions' results."
+        )
     began, trials = time.perf_counter(), {}
     with _random_streams_kept():
         for spec in question.plan():

@@ -22,9 +22,12 @@ BASELINE = "as is"
 PLACEBO = "placebo"
 DEFAULT_ARMS = ("leaky_relu:0.01", "leaky_relu:0.1", "leaky_relu:0.3", "prelu:0.25", "elu:1.0", "gelu")
 HALF_RATE = "half-lr"
+RESCALE = "rescale"
 RESTART = "restart"
 COMPETITORS = {
     HALF_RATE: "half-lr is the script as it is, each step taken at half the learning rate that it asks for.",
+    RESCALE: "rescale is the script as it is, its initial weights scaled to the gains of its activations before the "
+    "first step.",
     RESTART: "restart is the script as it is, and where that failed the placebo's training of the same seed: what one "
     "gets who starts a failed training again, for the price of two.",
 }
@@ -93,6 +96,7 @@ class TrialSpec:
         seed: The seed it is paired by.
         drawn: The seed that it is given; another one for the placebo.
         learning_rate: Factor of the script's own.
+        rescale: Whether initial weights are rescaled before the first step.
         threads: Threads that it may use; sums round differently on other numbers of threads.
     """
 
@@ -104,14 +108,16 @@ class TrialSpec:
     drawn: int
     threads: int
     learning_rate: float = 1.0
+    rescale: bool = False
 
     @property
     def key(self) -> str:
         """SHA-256 of the canonical form; the same on every machine."""
         facts = asdict(self)
-        if self.learning_rate == 1:
-            # Newer than the first studies, whose keys shall stay.
-            del facts["learning_rate"]
+        # Newer than the first studies, whose keys shall stay.
+        for name, usual in (("learning_rate", 1.0), ("rescale", False)):
+            if facts[name] == usual:
+                del facts[name]
         text = json.dumps(facts, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -168,6 +174,7 @@ class Question:
                     drawn=seed + _PLACEBO_SEEDS if arm == PLACEBO else seed,
                     threads=self.threads,
                     learning_rate=0.5 if arm == HALF_RATE else 1.0,
+                    rescale=arm == RESCALE,
                 )
 
     @property

@@ -79,6 +79,7 @@ class ScriptLauncher:
             swap=spec.swap,
             seed=None if spec.takes_seed else spec.drawn,
             learning_rate=spec.learning_rate,
+            rescale=spec.rescale,
             threads=spec.threads,
             # A group of its own: a timeout ends its workers, too, and Ctrl-C reaches them through `stop` only.
             own_group=True,
