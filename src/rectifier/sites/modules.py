@@ -24,6 +24,8 @@ _FOREIGN = {
         "GELUActivation": "gelu", "NewGELUActivation": "gelu_tanh", "FastGELUActivation": "gelu_tanh",
         "AccurateGELUActivation": "gelu_tanh", "GELUTanh": "gelu_tanh", "PytorchGELUTanh": "gelu_tanh",
         "SiLUActivation": "silu", "MishActivation": "mish", "ReLUSquaredActivation": "relu_squared",
+        "QuickGELUActivation": "quick_gelu", "ClippedGELUActivation": "gelu_10", "LaplaceActivation": "laplace",
+        "SqrtSoftplusActivation": "sqrt_softplus", "LinearActivation": "identity",
     },
     "timm.layers.activations": {
         "Swish": "silu", "Mish": "mish", "Sigmoid": "sigmoid", "Tanh": "tanh", "HardSwish": "hardswish",
@@ -92,7 +94,9 @@ def _name_of(module: nn.Module) -> str | None:
     cls = type(module)
     foreign = _FOREIGN.get(cls.__module__, {}).get(cls.__name__)
     if foreign is not None:
-        return foreign
+        # The class clips wherever it is told to; the row is for the bounds of its entry in ACT2FN.
+        clips = (getattr(module, "min", -10), getattr(module, "max", 10))
+        return None if foreign == "gelu_10" and clips != (-10, 10) else foreign
     ours = cls.__module__.startswith("rectifier.")
     for ancestor in cls.__mro__:
         name = _torch_classes().get(ancestor)
