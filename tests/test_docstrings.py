@@ -36,7 +36,7 @@ def test_a_wrong_example_would_be_caught():
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in rectifier.__all__ if name not in ("__version__", "nn", "functional")]
+    "name", [name for name in rectifier.__all__ if name not in ("__version__", "nn", "functional", "plot")]
 )
 def test_public_names_explain_themselves_with_an_example(name):
     value = getattr(rectifier, name)

@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from rectifier import functional as functional
     from rectifier import nn as nn
+    from rectifier import plot as plot
     from rectifier.api import Watch as Watch
     from rectifier.api import autopsy as autopsy
     from rectifier.api import census as census
@@ -38,10 +39,10 @@ _HOMES = {
     "compare": "rectifier.api",
     "read": "rectifier.api",
 }
-_MODULES = ("nn", "functional")
+_MODULES = ("nn", "functional", "plot")
 
 __all__ = [
-    "Watch", "__version__", "autopsy", "census", "check", "compare", "functional", "log", "nn", "prescribe", "read",
+    "Watch", "__version__", "autopsy", "census", "check", "compare", "functional", "log", "nn", "plot", "prescribe", "read",
     "recycle", "rescale", "swap", "watch",
 ]  # fmt: skip
 

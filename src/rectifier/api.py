@@ -15,7 +15,7 @@ from rectifier import monitor, treatment
 from rectifier.checkpoints import read_checkpoint
 from rectifier.diagnosis import diagnose, judge_census, judge_checkpoint, judge_probe
 from rectifier.monitor import MemorySink, Monitor, module_to_watch
-from rectifier.records import Autopsy, Census, Comparison, Diagnosis, Manifest, Preflight, Run, Trial
+from rectifier.records import Autopsy, Census, Comparison, Diagnosis, Manifest, Preflight, Run, Trial, shown_by
 from rectifier.store import read_run
 from rectifier.study.question import DEFAULT_ARMS, Question, arms_from
 from rectifier.study.question import higher_is_better as direction_of
@@ -25,6 +25,27 @@ swap = treatment.swap
 recycle = treatment.recycle
 rescale = treatment.rescale
 prescribe = treatment.prescribe
+
+
+def _as_html(name: str) -> Callable[..., str]:
+    """A writer of `report.notebook`, loaded when a notebook asks for it."""
+
+    def render(*facts: Any) -> str:
+        stream = random.getstate()
+        try:
+            # As in __repr__: what is imported here may draw from the random stream, which is the user's.
+            from rectifier.report import notebook  # noqa: PLC0415
+
+            written: str = getattr(notebook, name)(*facts)
+            return written
+        finally:
+            random.setstate(stream)
+
+    return render
+
+
+shown_by(Diagnosis, _as_html("diagnosis_html"))
+shown_by(Comparison, _as_html("comparison_html"))
 
 
 class Watch:
@@ -90,6 +111,10 @@ class Watch:
         finally:
             random.setstate(stream)
 
+    def _repr_html_(self) -> str:
+        run = self.run
+        return _as_html("run_html")(run, [diagnose(process) for process in run.processes])
+
 
 def watch(model: nn.Module | None = None, *, budget: float = 0.01, every: int | None = None) -> Watch:
     """Observe the activations of a model from now on, without touching it.
@@ -103,7 +128,7 @@ def watch(model: nn.Module | None = None, *, budget: float = 0.01, every: int | 
         every: Observe every so many steps instead, whatever it costs.
 
     Returns:
-        A context manager that can be asked at any time.
+        A context manager that can be asked at any time; as the last line of a notebook's cell it shows the diagnosis.
 
     Raises:
         CannotWatch: `model` is compiled, or no module; the text has the line to write instead.

@@ -53,3 +53,7 @@ class CannotPrescribe(RectifierError):
 
 class UnreadableCheckpoint(RectifierError):
     """A checkpoint is missing, damaged, or cannot be opened without running code; the text says what to do."""
+
+
+class NothingToPlot(RectifierError):
+    """What a figure would show was not observed; the text says what was."""

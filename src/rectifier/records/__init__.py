@@ -26,6 +26,7 @@ from rectifier.records.finding import Finding as Finding
 from rectifier.records.finding import Judged as Judged
 from rectifier.records.finding import LayerSummary as LayerSummary
 from rectifier.records.finding import Severity as Severity
+from rectifier.records.notebook import shown_by as shown_by
 from rectifier.records.preflight import LayerCheck as LayerCheck
 from rectifier.records.preflight import Preflight as Preflight
 from rectifier.records.preflight import Probe as Probe

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from rectifier.records.notebook import InNotebook
+
 Verdict = Literal["helped", "hurt", "no difference", "undecided", "identical"]
 
 
@@ -82,7 +84,7 @@ class ArmVerdict:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
+class Comparison(InNotebook):
     """A whole study: what was asked, every trial, and the verdicts.
 
     Attributes:

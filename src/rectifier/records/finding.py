@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from rectifier.records.notebook import InNotebook
+
 Severity = Literal["info", "warning", "serious"]
 SEVERITIES: tuple[Severity, ...] = ("info", "warning", "serious")
 """From the mildest on."""
@@ -96,7 +98,7 @@ class Judged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Diagnosis(Judged):
+class Diagnosis(Judged, InNotebook):
     """All findings about one process of a run, most serious first, and the table they were drawn from."""
 
     layers: tuple[LayerSummary, ...]

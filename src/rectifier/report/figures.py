@@ -98,11 +98,16 @@ def _most_silent(shares: Mapping[str, float]) -> str:
 
 def series_curves(process: Process, diagnosis: Diagnosis, names: Sequence[str]) -> list[tuple[str, go.Figure]]:
     """The back-propagated loss over steps, and what else the script logged, each by itself."""
-    return [
-        (name, _curve(process, name, COLOURS[index % len(COLOURS)], _silenced(process, diagnosis, names)))
-        for index, name in enumerate(process.series_names[:_MOST_SERIES])
-        if len(process.series(name).steps)
-    ]
+    curves = [(name, series_curve(process, diagnosis, names, name)) for name in process.series_names[:_MOST_SERIES]]
+    return [(name, curve) for name, curve in curves if curve is not None]
+
+
+def series_curve(process: Process, diagnosis: Diagnosis, names: Sequence[str], name: str) -> go.Figure | None:
+    """One of them; None when nothing came under that name."""
+    if name not in process.series_names or not len(process.series(name).steps):
+        return None
+    colour = COLOURS[process.series_names.index(name) % len(COLOURS)]
+    return _curve(process, name, colour, _silenced(process, diagnosis, names))
 
 
 def _curve(process: Process, name: str, colour: str, silenced: Sequence[tuple[str, int]]) -> go.Figure:
@@ -234,12 +239,15 @@ def unit_maps(process: Process, diagnosis: Diagnosis, names: Sequence[str]) -> l
     sites = sites_of_layers(process, diagnosis)
     rows = [row for row, layer in enumerate(diagnosis.layers) if layer.dead_history and sites[row] is not None]
     rows.sort(key=lambda row: -diagnosis.layers[row].dead_history[-1][1])
-    maps = []
-    for row in sorted(rows[:_MOST_UNIT_MAPS]):
-        windows = [w for snapshot in process.snapshots for w in snapshot.windows if w.site == sites[row] and w.visits]
-        if windows and len(windows[-1].fired):
-            maps.append((names[row], _unit_map(windows)))
-    return maps
+    maps = [(names[row], unit_map(process, diagnosis, row)) for row in sorted(rows[:_MOST_UNIT_MAPS])]
+    return [(name, figure) for name, figure in maps if figure is not None]
+
+
+def unit_map(process: Process, diagnosis: Diagnosis, row: int) -> go.Figure | None:
+    """That of one row of the layer table; None where its units are unknown."""
+    site = sites_of_layers(process, diagnosis)[row]
+    windows = [w for snapshot in process.snapshots for w in snapshot.windows if w.site == site and w.visits]
+    return _unit_map(windows) if windows and len(windows[-1].fired) else None
 
 
 def _unit_map(windows: list[SiteWindow]) -> go.Figure:

@@ -20,7 +20,7 @@ from plotly.offline import get_plotlyjs
 
 from rectifier.records import Comparison, Diagnosis, Effect, Run, Series
 from rectifier.report import comparison_figures
-from rectifier.report.shown import MOST_FINDINGS, Shown, parts_of
+from rectifier.report.shown import MOST_FINDINGS, MOST_LAYERS, Shown, parts_of
 from rectifier.report.verdict import sentence, verdict_of
 from rectifier.report.words import share, signed
 
@@ -155,7 +155,7 @@ def _environment() -> jinja2.Environment:
         "sentence": lambda finding: sentence(finding.title, finding.site),
     }  # fmt: skip
     environment.filters.update(filters)
-    environment.globals["most_findings"] = MOST_FINDINGS
+    environment.globals.update(most_findings=MOST_FINDINGS, most_layers=MOST_LAYERS)
     return environment
 
 
@@ -171,6 +171,11 @@ def _script(name: str) -> tuple[Markup, str]:
 def _render(template: str, **values: Any) -> str:
     scripts = [_script("plotly"), _script("draw.js")]
     style = Markup((files("rectifier.report") / "templates" / "style.css").read_text("utf-8"))
-    page = _environment().get_template(template).render(scripts=scripts, style=style, **values)
+    return fragment(template, scripts=scripts, style=style, **values)
+
+
+def fragment(template: str, **values: Any) -> str:
+    """A template with its values, which it escapes."""
+    page = _environment().get_template(template).render(**values)
     # Names of files may hold bytes that are no text; a page that cannot be written would say nothing at all.
     return page.encode("utf-8", "replace").decode("utf-8")

@@ -1,0 +1,35 @@
+"""What a notebook shows of a diagnosis, a run or a comparison: a fragment of HTML without a script.
+
+Everything that a user named is escaped by the template engine, as on the pages.
+"""
+
+from collections.abc import Sequence
+
+from rectifier.records import Comparison, Diagnosis, Run
+from rectifier.report.page import fragment
+from rectifier.report.verdict import verdict_of
+from rectifier.report.words import findings_counted
+
+
+def diagnosis_html(diagnosis: Diagnosis) -> str:
+    """Findings, each to be unfolded, and the table of layers.
+
+    Example:
+        >>> "Nothing is wrong" in diagnosis_html(Diagnosis(findings=(), layers=()))
+        True
+    """
+    severities: list[str] = [finding.severity for finding in diagnosis.findings]
+    nothing = "Nothing is wrong that can be seen from the activations"
+    title = f"{findings_counted(severities)}" if set(severities) - {"info"} else nothing
+    return fragment("notebook.html", title=title, lede="", diagnoses=[diagnosis])
+
+
+def run_html(run: Run, diagnoses: Sequence[Diagnosis]) -> str:
+    """The verdict on a run, its findings and its layers."""
+    verdict = verdict_of(run, diagnoses)
+    return fragment("notebook.html", title=verdict.title, lede=verdict.lede, diagnoses=diagnoses)
+
+
+def comparison_html(comparison: Comparison) -> str:
+    """The headline, the arms with their verdicts, and what one must know to believe it."""
+    return fragment("notebook.html", made=comparison)
