@@ -42,8 +42,8 @@ _HOMES = {
 _MODULES = ("nn", "functional", "plot")
 
 __all__ = [
-    "Watch", "__version__", "autopsy", "census", "check", "compare", "functional", "log", "nn", "plot", "prescribe", "read",
-    "recycle", "rescale", "swap", "watch",
+    "Watch", "__version__", "autopsy", "census", "check", "compare", "functional", "log", "nn", "plot", "prescribe",
+    "read", "recycle", "rescale", "swap", "watch",
 ]  # fmt: skip
 
 
