@@ -1,8 +1,14 @@
 """What holds for every test."""
 
+import os
 import signal
 
 import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Workers share the cores. A second thread each would wait for the others, and spin while it waits: what takes
+    # seconds would take minutes. Set before torch is imported, here and in the programs that tests start.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(autouse=True, scope="session")
