@@ -43,6 +43,8 @@ def equalise(model: nn.Module, batch: Any, steps: Sequence[Scaled]) -> dict[str,
     """
     problems: dict[str, str] = {}
     done: set[int] = set()
+    for step in steps:
+        step.set(1.0)
 
     def watching(step: Scaled) -> Any:
         def called(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> Tensor | None:

@@ -83,10 +83,13 @@ def rescale(model: nn.Module, batch: Any, *, mode: Mode = "auto", optimizer: Opt
         more |= _scale(inner, batch, steps, change.mode, before)
         scaled = [step for step in steps if step.layer.path not in more]
         more |= without_effect(inner, batch, scaled) if scaled else {}
-        for step in steps:
-            if step.layer.path in more:
-                step.revert()
         done = [step for step in scaled if step.layer.path not in more]
+        for step in steps:
+            step.set(step.factor if step in done else 1.0)
+        if change.mode == "lsuv" and len(done) < len(steps):
+            # What was left alone after all may put out something else: its bias had not grown with its weight.
+            more |= equalise(inner, batch, done)
+            done = [step for step in done if step.layer.path not in more]
         after = chain.look(inner, batch, [step.layer for step in done])
     except BaseException:
         for step in steps:
