@@ -11,7 +11,7 @@ import click
 import rectifier
 from rectifier.errors import RectifierError
 
-# demo asks and prints like the commands here, and stands beside this room: it is named, not imported.
+# demo and reproduce ask and print like the commands here, and stand beside this room: they are named, not imported.
 _COMMANDS = {
     "demo": ("rectifier.demo:command", "See a deep ReLU network die, be explained, treated and compared."),
     "run": ("rectifier.cli.run:command", "Run a training script unchanged and diagnose its units."),
@@ -20,6 +20,7 @@ _COMMANDS = {
     "check": ("rectifier.cli.check:command", "Check an untrained network with one forward and one backward pass."),
     "census": ("rectifier.cli.census:command", "Count a trained network's dead and rare units over a data set."),
     "autopsy": ("rectifier.cli.autopsy:command", "Tell from a checkpoint alone which units have not learned."),
+    "reproduce": ("rectifier.reproduce.command:command", "Measure published and exact results again."),
     "activations": ("rectifier.cli.activations:command", "List the activations that Rectifier knows."),
 }
 

@@ -101,7 +101,7 @@ def batches(samples: int, recipe: Recipe, draws: Sequence[Draws]) -> Iterator[tu
             yield epoch, orders[:, start : start + recipe.batch_size]
 
 
-class _Members:
+class Members:
     """The stacked parameters of all members and their common forward pass."""
 
     def __init__(self, network: Network, choice: Choice, draws: Sequence[Draws]) -> None:
@@ -118,6 +118,7 @@ class _Members:
 
     @property
     def parameters(self) -> list[Tensor]:
+        """Everything that is learned, each with the members as its first dimension."""
         return [*self.weights, *self.biases, *self.slopes]
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Layers]:
@@ -207,7 +208,7 @@ def train_ensemble(
         The trained ensemble's record; the weights are not kept.
     """
     started = time.perf_counter()
-    members = _Members(network, choice, draws)
+    members = Members(network, choice, draws)
     inputs, labels = torch.from_numpy(data.train_inputs), torch.from_numpy(data.train_labels)
     test_inputs, test_labels = torch.from_numpy(data.test_inputs), torch.from_numpy(data.test_labels)
     optimizer = torch.optim.Adam(members.parameters, lr=recipe.learning_rate, fused=True)
