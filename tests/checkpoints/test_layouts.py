@@ -143,6 +143,21 @@ def test_what_is_not_in_the_optimizer_is_told_apart(tmp_path):
     assert not autopsy.untold
 
 
+def test_a_weight_that_was_frozen_on_the_way_took_fewer_steps(tmp_path):
+    model = Odd()
+    optimizer = steps(model, torch.optim.Adam(model.parameters()), 150)
+    torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, tmp_path / "early.pt")
+    model.second.requires_grad_(False)
+    steps(model, optimizer, 150, silent=[("third.weight", 2)])
+    torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, tmp_path / "late.pt")
+    autopsy = judge_checkpoint(read_checkpoint(tmp_path / "late.pt", tmp_path / "early.pt"))
+    remarks = {layer.name: layer.remark for layer in autopsy.layers if layer.name != "mask"}
+    assert remarks.pop("second.weight") == "took 150 of 300 steps, frozen in the others"
+    assert set(remarks.values()) == {""}
+    assert silent_rows(autopsy) == {"third.weight": 1}
+    assert [finding.site for finding in autopsy.findings] == ["third.weight"]
+
+
 def test_a_frozen_weight_among_buffers_leaves_the_others_their_names(tmp_path):
     model = Odd()
     model.first.requires_grad_(False)
@@ -171,7 +186,7 @@ def test_tied_weights_count_once(tmp_path):
     assert silent_rows(autopsy) == {"embed.weight": 1, "fc.weight": 1}
     # Rows of a table that nobody looked up are normal.
     assert [finding.site for finding in autopsy.findings] == ["fc.weight"]
-    assert autopsy.layers[0].remark == "embedding: unused rows are normal"
+    assert autopsy.layers[0].remark == "embedding"
 
 
 def test_copies_that_follow_the_weights_are_left_out(tmp_path):
@@ -270,13 +285,32 @@ def test_a_folder_of_hugging_faces(tmp_path, shards):
 
 
 @pytest.mark.parametrize("shards", [False, True])
-def test_safetensors_lose_the_order_and_only_single_shapes_are_named(tmp_path, shards):
-    model = nn.Sequential(nn.Linear(4, 6), nn.Linear(6, 6), nn.Linear(6, 6), nn.Linear(6, 2))
-    silent = [("0.weight", 1), ("1.weight", 4), ("1.weight", 5), ("2.weight", 0)]
+def test_safetensors_lose_the_order_and_only_what_shapes_settle_is_named(tmp_path, shards):
+    model = nn.Sequential(
+        OrderedDict(start=nn.Linear(4, 6), b=nn.Linear(6, 6), a=nn.Linear(6, 6), end=nn.Linear(6, 2))
+    )  # fmt: skip
+    silent = [("start.weight", 1), ("b.weight", 4), ("b.weight", 5), ("a.weight", 0)]
     optimizer = steps(model, torch.optim.AdamW(model.parameters()), silent=silent)
     autopsy = hugging_face(tmp_path / "safe", model, optimizer, safe=True, shards=shards)
-    assert silent_rows(autopsy) == {"0.weight": 1, "optimizer parameter 2": 2, "optimizer parameter 4": 1}
+    assert silent_rows(autopsy) == {"start.weight": 1, "optimizer parameter 2": 2, "optimizer parameter 4": 1}
     assert any("a safetensors file sorts its weights by name" in reason for reason in autopsy.untold)
+
+
+def test_like_weights_of_numbered_layers_are_named_by_their_numbers(tmp_path):
+    model = nn.Sequential(
+        *(nn.ModuleDict({"z": nn.Linear(4, 6), "a": nn.Linear(6, 4), "b": nn.Linear(4, 4)}) for _ in range(12))
+    )
+    silent = [("2.z.weight", 1), ("2.z.weight", 5), ("10.z.weight", 3), ("11.a.weight", 0), ("3.b.weight", 2)]
+    optimizer = steps(model, torch.optim.AdamW(model.parameters()), silent=silent)
+    autopsy = hugging_face(tmp_path / "safe", model, optimizer, safe=True)
+    assert [layer.name for layer in autopsy.layers[:7:3]] == ["0.a.weight", "1.a.weight", "10.a.weight"]
+    assert silent_rows(autopsy) == {"2.z.weight": 2, "10.z.weight": 1, "11.a.weight": 1, "3.b.weight": 1}
+    # A group a layer, from the last one on: the numbers run the other way, and nothing is guessed.
+    groups = [{"params": layer.parameters()} for layer in reversed(model)]
+    optimizer = steps(model, torch.optim.AdamW(groups), silent=silent)
+    autopsy = hugging_face(tmp_path / "layers", model, optimizer, safe=True)
+    assert all(name.startswith("optimizer parameter") for name in silent_rows(autopsy))
+    assert len(silent_rows(autopsy)) == 4
 
 
 def test_an_optimizer_alone_names_the_way_out(tmp_path):

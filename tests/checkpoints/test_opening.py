@@ -1,5 +1,6 @@
 """Files of strangers: nothing is executed, and what cannot be opened says why and what to do."""
 
+import contextlib
 import os
 import pickle
 import struct
@@ -10,11 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import nn
 
 import rectifier
 from rectifier.errors import UnreadableCheckpoint
+from rectifier.report.machine import autopsy_json
 
 
 @pytest.fixture
@@ -150,6 +154,56 @@ def test_a_billion_numbers_that_are_one_are_not_read(tmp_path):
     autopsy = rectifier.autopsy(path)
     assert [layer.name for layer in autopsy.layers] == ["weight"]
     assert any("claimed, sparse" in reason for reason in autopsy.untold)
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data(), kind=st.sampled_from(["zip", "legacy", "safetensors"]))
+def test_bytes_that_flipped_end_in_one_clear_error_or_none(tmp_path_factory, data, kind):
+    folder = tmp_path_factory.getbasetemp()
+    path = folder / ("flipped.safetensors" if kind == "safetensors" else "flipped.pt")
+    state = {"weight": torch.ones(5, 3), "bias": torch.zeros(5)}
+    if kind == "safetensors":
+        save_file(state, path)
+    else:
+        torch.save(state, path, _use_new_zipfile_serialization=kind == "zip")
+    content = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 5))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(content)
+    with contextlib.suppress(UnreadableCheckpoint):
+        rectifier.autopsy(path)
+
+
+ODD = [
+    None, -1, 10**400, float("nan"), "x", [], {}, torch.tensor(5), torch.tensor(float("nan")), torch.zeros(0, 3),
+    torch.ones(5, 3, dtype=torch.int32), torch.ones(5, 3, device="meta"), torch.eye(3).to_sparse(), torch.ones(3, 5),
+    torch.ones(5, 3, dtype=torch.complex64), [None], torch.full((5, 3), float("nan")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("where", ["step", "exp_avg", "exp_avg_sq", "betas", "lr", "weight_decay", "params", "group",
+                                   "entry", "state", "weight", "bias", "global_step"])  # fmt: skip
+def test_a_structure_that_is_not_what_it_should_be(tmp_path, where):
+    """Whatever stands where a number or a tensor should: a report or one clear error, and never a traceback."""
+    path = tmp_path / "odd.pt"
+    for odd in ODD:
+        model = {"weight": torch.ones(5, 3), "bias": torch.zeros(5)}
+        entry = {"step": torch.tensor(9.0), "exp_avg": torch.ones(5, 3), "exp_avg_sq": torch.ones(5, 3)}
+        group = {"params": [0, 1], "lr": 1e-3, "betas": (0.9, 0.999), "weight_decay": 0.1}
+        optimizer = {"state": {0: entry}, "param_groups": [group]}
+        content = {"model": model, "optimizer": optimizer}
+        homes = [entry, group, model, content]
+        if where == "group":
+            optimizer["param_groups"] = [odd]
+        elif where == "entry":
+            optimizer["state"][0] = odd
+        elif where == "state":
+            optimizer["state"] = odd
+        else:
+            next((home for home in homes if where in home), content)[where] = odd
+        torch.save(content, path)
+        with contextlib.suppress(UnreadableCheckpoint):
+            autopsy_json(rectifier.autopsy(path, path))
 
 
 def test_without_the_extra_safetensors_are_refused_with_its_name(tmp_path, monkeypatch):

@@ -13,6 +13,7 @@ from rectifier.checkpoints.matching import Shape, TooMany, assign
 _DEEPEST = 3
 # Running statistics, and copies that follow the weights, are no parameters of an optimizer.
 _BUFFER = re.compile(r"(^|\.)(running_mean|running_var|num_batches_tracked|position_ids|inv_freq)$")
+_NUMBER = re.compile(r"(?<![^.])\d{1,9}(?![^.])")
 _COPY = re.compile(r"(^|[._])(ema|swa|average[d]?|teacher|target|best)($|[._])", re.IGNORECASE)
 
 
@@ -192,16 +193,19 @@ def _members(states: Any, group: Any) -> tuple[list[Owned], list[str]]:
     """Parameters of a group in their order, and their names where the optimizer kept them."""
     if not isinstance(states, Mapping) or not isinstance(group, Mapping):
         return [], []
+    keys = group.get("params")
+    if not isinstance(keys, list | tuple):
+        return [], []
     settings = {key: value for key, value in group.items() if key not in ("params", "param_names")}
     kept = _keeps(states)
     members, named = [], []
-    for number, key in enumerate(group.get("params") or ()):
+    for number, key in enumerate(keys):
         state = states.get(key) if isinstance(key, int | str) else None
         state = state if isinstance(state, Mapping) and _is_kept(state) else {}
         members.append(Owned(key if isinstance(key, int) else number, state, settings, kept))
         named.append(key)
-    names = group.get("param_names") or named
-    return members, [name for name in names if isinstance(name, str)]
+    names = group.get("param_names")
+    return members, [name for name in (names if isinstance(names, list | tuple) else named) if isinstance(name, str)]
 
 
 def _keeps(states: Any) -> bool:
@@ -233,20 +237,30 @@ def _by_order(parameters: Mapping[str, Shape], groups: list[list[Owned]]) -> tup
 
 
 def _by_shape(parameters: Mapping[str, Shape], members: list[Owned]) -> tuple[dict[str, Owned], str]:
-    """Without an order only a shape that stands once on both sides tells."""
-    shapes = list(parameters.values())
-    ours = [member.shape for member in members]
-    once = {shape for shape in shapes if shapes.count(shape) == 1 and ours.count(shape) == 1}
-    if None in ours or len(ours) != len(shapes):
-        # An entry without state, or a weight without entry, may have any of the shapes.
-        once = set()
-    of_shape = {member.shape: member for member in members}
-    found = {name: of_shape[shape] for name, shape in parameters.items() if shape in once}
-    return found, (
-        "a safetensors file sorts its weights by name, so that their order is lost, and more than one has the same "
-        "shape. They are listed by number; pytorch_model.bin, or an optimizer made from model.named_parameters(), "
-        "would keep the names."
+    """Without an order a shape tells where it stands once on both sides, or for the like weights of numbered layers.
+
+    `layer.2.fc.weight` comes before `layer.10.fc.weight` in every model that numbers its layers.
+    """
+    why = (
+        "a safetensors file sorts its weights by name, so that their order is lost, and several have the same shape. "
+        "They are listed by number; pytorch_model.bin, or an optimizer made from model.named_parameters(), would keep "
+        "the names."
     )
+    if len(members) != len(parameters) or any(member.shape is None for member in members):
+        # A weight without an entry, or an entry without state, may have any of the shapes.
+        return {}, why
+    found: dict[str, Owned] = {}
+    for shape in dict.fromkeys(parameters.values()):
+        names = sorted((name for name, own in parameters.items() if own == shape), key=_numbers)
+        alike = [member for member in members if member.shape == shape]
+        one_group = len({id(member.settings) for member in alike}) == 1  # groups by layer may run from the last one on
+        if len(names) == len(alike) and one_group and len({_NUMBER.sub("0", name) for name in names}) == 1:
+            found.update(zip(names, alike, strict=True))
+    return found, why
+
+
+def _numbers(name: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in _NUMBER.findall(name))
 
 
 def is_whole(tensor: Tensor) -> bool:

@@ -9,6 +9,7 @@ from torch import Tensor
 from rectifier.checkpoints.layouts import Contents, Owned, is_whole, sort_out
 from rectifier.checkpoints.opening import open_checkpoint
 from rectifier.checkpoints.rows import (
+    as_number,
     bias_of,
     is_embedding,
     is_gate,
@@ -71,12 +72,8 @@ def _contents(path: Path) -> Contents:
 
 def _step(contents: Contents) -> int | None:
     """The optimizer's count where there is one: epochs and trainers count other things, too."""
-    counts = [
-        int(state["step"])
-        for state in (owned.state for owned in (*contents.owned.values(), *contents.nameless))
-        if isinstance(state.get("step"), int | float)
-        or (isinstance(state.get("step"), Tensor) and state["step"].numel() == 1)
-    ]
+    states = [owned.state for owned in (*contents.owned.values(), *contents.nameless)]
+    counts = [int(as_number(state["step"])) for state in states if state.get("step") is not None]
     return max(counts, default=contents.step)
 
 

@@ -110,10 +110,11 @@ def memory_of(owned: Owned, weight: Tensor | None, axis: int) -> tuple[Memory | 
         return None, f"state not known ({', '.join(sorted(map(str, owned.state)))})"
     if trace.decay and trace.coupled and weight is None:
         return None, "weight decay acts on weights that are not known"
-    if not all(is_whole(tensor) for tensor in (trace.first, trace.second) if tensor is not None):
-        return None, "state not stored as it is read"
-    shape = (trace.second if trace.second is not None else trace.first).shape  # type: ignore[union-attr]
-    if weight is not None and weight.shape != shape:
+    moments = [tensor for tensor in (trace.first, trace.second) if tensor is not None]
+    if not all(is_whole(tensor) and tensor.is_floating_point() and tensor.numel() for tensor in moments):
+        return None, "state not stored as plain numbers"
+    shape = moments[0].shape if weight is None else weight.shape
+    if not shape or any(tensor.shape != shape for tensor in moments):
         return None, "state of another shape"
     return _reduce(trace, weight, axis), ""
 
@@ -135,12 +136,12 @@ class _Trace:
 
 def _trace_of(owned: Owned) -> _Trace | None:
     state, settings = owned.state, owned.settings
-    decay, lr = _number(settings.get("weight_decay")), _number(settings.get("lr"))
-    lr = max(lr, _number(settings.get("initial_lr")))
+    decay, lr = as_number(settings.get("weight_decay")), as_number(settings.get("lr"))
+    lr = max(lr, as_number(settings.get("initial_lr")))
     # Without the key a torch older than 2.6 wrote it, and whether it was Adam or AdamW cannot be told.
     coupled = settings.get("decoupled_weight_decay") is not True and decay != 0
     step = state.get("step")
-    steps = int(_number(step)) if step is not None else None
+    steps = int(as_number(step)) if step is not None else None
     momentum, square = state.get("exp_avg"), state.get("exp_avg_sq")
     betas = settings.get("betas")
     if (
@@ -149,23 +150,27 @@ def _trace_of(owned: Owned) -> _Trace | None:
         and isinstance(betas, list | tuple)
         and len(betas) == 2
     ):
-        b1, b2 = _number(betas[0]), _number(betas[1])
+        b1, b2 = as_number(betas[0]), as_number(betas[1])
         return _Trace(momentum, square, b1 or None, b2, decay, coupled, True, lr, steps)
     square = state.get("square_avg")
     if isinstance(square, Tensor) and ("alpha" in settings or "rho" in settings):
-        alpha = _number(settings.get("alpha", settings.get("rho")))
+        alpha = as_number(settings.get("alpha", settings.get("rho")))
         return _Trace(None, square, None, alpha, decay, coupled, True, lr, steps)
     momentum = state.get("momentum_buffer")
     if isinstance(momentum, Tensor) and "momentum" in settings:
-        return _Trace(momentum, None, _number(settings["momentum"]), None, decay, decay != 0, False, lr, steps)
+        return _Trace(momentum, None, as_number(settings["momentum"]), None, decay, decay != 0, False, lr, steps)
     return None
 
 
-def _number(value: Any) -> float:
+def as_number(value: Any) -> float:
     """A setting as a number; a stranger's file may hold anything."""
     if isinstance(value, Tensor):
-        value = value.item() if value.numel() == 1 and not value.is_meta else 0.0
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else 0.0
+        value = value.item() if value.numel() == 1 and is_whole(value) else 0.0
+    try:
+        number = float(value) if isinstance(value, int | float) else 0.0
+    except OverflowError:
+        return 0.0
+    return number if math.isfinite(number) else 0.0
 
 
 def _reduce(trace: _Trace, weight: Tensor | None, axis: int) -> Memory:

@@ -12,7 +12,7 @@ from rectifier.diagnosis.clocks import Silence, silence_of, since_earlier
 from rectifier.diagnosis.silence import apply_silences
 from rectifier.diagnosis.words import listed
 from rectifier.records import Autopsy, Checkpoint, Finding, LayerAutopsy, Severity, WeightRows
-from rectifier.records.autopsy import BoolArray
+from rectifier.records.autopsy import EMBEDDING, BoolArray
 
 _ORDER = {"serious": 0, "warning": 1, "info": 2}
 _MOST_UNITS = 1_000
@@ -35,7 +35,7 @@ def judge_checkpoint(checkpoint: Checkpoint, silence: Mapping[str, str] | None =
         >>> judge_checkpoint(Checkpoint(path="empty.pt", layout="state dict", weights=())).findings
         ()
     """
-    layers = [_Layer(weight, checkpoint.steps_between) for weight in checkpoint.weights]
+    layers = [_Layer(weight, checkpoint.step, checkpoint.steps_between) for weight in checkpoint.weights]
     findings = [
         *_not_finite(layers),
         *_whole_layers(layers),
@@ -61,6 +61,7 @@ class _Layer:
     """One weight, and what each of its rows shows."""
 
     weight: WeightRows
+    steps: int | None = None
     steps_between: int | None = None
 
     @cached_property
@@ -69,6 +70,9 @@ class _Layer:
         if memory is None:
             return None
         silence = silence_of(memory)
+        if then is not None and memory.step is not None and then.step is not None:
+            # A weight that was frozen for a while has taken fewer steps than the others.
+            between = memory.step - then.step
         if then is not None and between is not None:
             silence = since_earlier(silence, memory, then, between)
         if silence.untold:
@@ -380,9 +384,12 @@ def _summary(layer: _Layer) -> LayerAutopsy:
 def _remark(layer: _Layer) -> str:
     weight = layer.weight
     if weight.embedding:
-        return "embedding: unused rows are normal"
+        return EMBEDDING
     if weight.state in ("frozen", "not in the optimizer"):
         return weight.state
+    taken = weight.memory.step if weight.memory is not None else None
+    if taken is not None and layer.steps is not None and taken < layer.steps:
+        return f"took {taken:,} of {layer.steps:,} steps, frozen in the others"
     if weight.unmoved is not None and weight.unmoved.all() and not layer.whole:
         return "did not move: frozen?"
     return ""

@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 from rectifier.records.codec import FloatArray
 from rectifier.records.finding import Judged
 
+EMBEDDING = "embedding"
+"""A weight's remark: a table that is looked up, whose unused rows are normal."""
+
 BoolArray = NDArray[np.bool_]
 
 

@@ -2,19 +2,20 @@
 
 import io
 import math
+from typing import Literal
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from rectifier.records import Autopsy, LayerAutopsy
+from rectifier.records.autopsy import EMBEDDING
 from rectifier.report.lines import fit, print_table, say
 from rectifier.report.text import print_title
 from rectifier.report.words import counted, findings_counted
 
 _MOST_TOLD = 8
-_MOST_LAYERS = 40
-_WIDE = 80
+_MOST_LAYERS = 20
 
 
 def autopsy_text(autopsy: Autopsy, width: int = 100) -> str:
@@ -90,28 +91,28 @@ def _print_layers(autopsy: Autopsy, console: Console, everything: bool) -> None:
     plain = [layer for layer in layers if not _is_remarkable(layer)]
     short = len(layers) > _MOST_LAYERS and not everything
     shown = [layer for layer in layers if _is_remarkable(layer)] if short else list(layers)
+    columns: list[tuple[str, Literal["left", "right"], list[str]]] = [
+        ("weight", "left", [layer.name for layer in shown]),
+        ("rows", "right", [f"{layer.rows:,}" for layer in shown]),
+        ("no gradient", "right", [_number(layer.silent) for layer in shown]),
+        ("for steps", "left", [_steps(layer) for layer in shown]),
+        ("unmoved", "right", [_number(layer.unmoved) for layer in shown]),
+        ("cannot fire", "right", [_firing(layer) for layer in shown]),
+        ("", "left", [layer.remark for layer in shown]),
+    ]
     table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold")
-    wide = console.width >= _WIDE
-    table.add_column("weight", overflow="fold")
-    table.add_column("rows", justify="right", overflow="fold")
-    table.add_column("no gradient", justify="right", overflow="fold")
-    table.add_column("for steps", overflow="fold")
-    if autopsy.earlier is not None:
-        table.add_column("unmoved", justify="right", overflow="fold")
-    if wide:
-        table.add_column("cannot fire", justify="right", overflow="fold")
-        table.add_column("", overflow="fold")
-    for layer in shown:
-        cells = [layer.name, f"{layer.rows:,}", _number(layer.silent), _steps(layer)]
-        if autopsy.earlier is not None:
-            cells.append(_number(layer.unmoved))
-        if wide:
-            cells += [_firing(layer), layer.remark]
+    # Where nobody has anything to say in a column, names get its room.
+    told = [column for column in columns if column in columns[:3] or set(column[2]) - {"", "?", "0"}]
+    for name, justify, _ in told:
+        table.add_column(name, justify=justify, overflow="fold")
+    for cells in zip(*(column[2] for column in told), strict=True):
         table.add_row(*(Text(fit(cell, console)) for cell in cells))
     if shown:
         print_table(console, table)
     if short and plain:
         say(console, f"{counted(len(plain), 'more weight')} without anything to remark; --all names them.")
+    if any(layer.remark == EMBEDDING and layer.silent for layer in layers):
+        say(console, "Unused rows of an embedding are normal.")
 
 
 def _is_remarkable(layer: LayerAutopsy) -> bool:
