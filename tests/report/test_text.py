@@ -81,6 +81,20 @@ def test_the_table_of_layers_holds_the_numbers_of_the_diagnosis(dying):
     assert row.endswith("█") or "█" in row.split()[-1]
 
 
+def test_the_factor_is_what_the_gradient_does_from_one_layer_down_to_the_next(healthy):
+    _, (diagnosis,) = healthy
+    text = printed(print_run, *healthy, width=80)
+    shown = [line.split()[-1] for line in lines_of(text) if line.startswith("hidden.") and ":" not in line]
+    deltas = [layer.delta for layer in diagnosis.layers]
+    assert all(deltas)
+    assert len(shown) == len(deltas) > 2
+    for factor, lower, upper in zip(shown[:-1], deltas[:-1], deltas[1:], strict=True):
+        assert float(factor) == pytest.approx(lower / upper, rel=0.05)
+    assert float(shown[-1]) == pytest.approx(deltas[-1], rel=0.05), "nothing is above the last layer"
+    assert "factor: how many times" in text
+    assert "factor" not in printed(print_run, *healthy, width=79)
+
+
 def test_a_healthy_run_is_called_so(healthy):
     text = printed(print_run, *healthy, width=200)
     title = healthy[1][0].findings[0].title

@@ -23,6 +23,8 @@ from rectifier.report.drawing import (
     row_height,
     thinned,
 )
+from rectifier.report.rows import layer_names as layer_names
+from rectifier.report.rows import sites_of_layers
 from rectifier.report.words import counted, share
 
 _MOST_ROWS = 400
@@ -38,24 +40,6 @@ _FIRING_SCALE = (
     (0.0, "rgba(213,94,0,1)"), (_LEAST_RATE / 2, "rgba(213,94,0,1)"),
     (_LEAST_RATE / 2, "rgba(0,114,178,0.2)"), (1.0, "rgba(0,114,178,1)"),
 )  # fmt: skip
-
-
-def layer_names(process: Process, diagnosis: Diagnosis) -> list[str]:
-    """The rows of the layer table by name; the model's comes first where the process trained several."""
-    models = {site.model for site in process.sites}
-    names = []
-    for layer, index in zip(diagnosis.layers, sites_of_layers(process, diagnosis), strict=True):
-        several = len(models) > 1 and index is not None and not layer.site.startswith(process.sites[index].model)
-        names.append(f"{process.sites[index].model} · {layer.site}" if several and index is not None else layer.site)
-    return names
-
-
-def sites_of_layers(process: Process, diagnosis: Diagnosis) -> list[int | None]:
-    """Which site each row of the layer table is; the same label may stand in two models."""
-    left: dict[str, list[int]] = {}
-    for index, site in enumerate(process.sites):
-        left.setdefault(site.label, []).append(index)
-    return [left[layer.site].pop(0) if left.get(layer.site) else None for layer in diagnosis.layers]
 
 
 def silent_map(diagnosis: Diagnosis, names: Sequence[str], treated: Sequence[Treated] = ()) -> go.Figure | None:

@@ -10,6 +10,7 @@ from markupsafe import Markup
 from rectifier.records import Diagnosis, Finding, LayerSummary, Process, Run, Snapshot
 from rectifier.report import figures
 from rectifier.report.drawing import BLUE, GREEN, GREY, ORANGE
+from rectifier.report.rows import factors
 from rectifier.report.treated import treated_lines
 
 MOST_FINDINGS = 60
@@ -95,6 +96,11 @@ class Part:
     def remarks_open(self) -> bool:
         """Whether the remarks are unfolded: where they are few and all there is."""
         return not self.alarms and len(self.remarks) <= _FEW_REMARKS
+
+    @cached_property
+    def factors(self) -> list[float | None]:
+        """What the gradient does on its way into each row."""
+        return factors(self.process, self.diagnosis)
 
     @property
     def last(self) -> Snapshot | None:

@@ -24,6 +24,7 @@ from rectifier.records import (
     Run,
 )
 from rectifier.report.lines import fit, print_table, say, takes
+from rectifier.report.rows import factors
 from rectifier.report.treated import treated_lines
 from rectifier.report.words import counted, findings_counted
 
@@ -35,6 +36,7 @@ _CHART_WIDTH = 12
 _MOST_INFO = 6
 _MOST_TOLD = 5
 _WIDE = 100
+_ROOMY = 80
 _HANGING = 10
 _WORTH_CUTTING = 80
 
@@ -85,9 +87,11 @@ def _print_process(process: Process, diagnosis: Diagnosis, console: Console) -> 
     print_findings(diagnosis, console)
     if diagnosis.layers:
         console.print()
-        print_table(console, _layer_table(diagnosis.layers, console))
+        print_table(console, layer_table(process, diagnosis, console))
         if any(layer.suspected for layer in diagnosis.layers):
             say(console, "A count with ? is suspected: silent, on too few samples for the definition of dead.")
+        if console.width >= _ROOMY and any(factors(process, diagnosis)):
+            say(console, "factor: how many times ‖δ‖ grows from the next layer down into this one.")
     _print_coverage(process, console)
     _print_remarks(process, console)
 
@@ -157,26 +161,37 @@ def _not_yet_told(advice: str, told: Sequence[str]) -> str:
     return advice
 
 
-def _layer_table(layers: Sequence[LayerSummary], console: Console) -> Table:
+def layer_table(process: Process, diagnosis: Diagnosis, console: Console, rows: Sequence[int] | None = None) -> Table:
+    """The table of layers, with as many columns as the console has room for.
+
+    Args:
+        process: What was observed.
+        diagnosis: Of this process.
+        console: Where to.
+        rows: Which layers; all when None.
+    """
     table = _new_table()
-    wide = console.width >= _WIDE
+    changes = factors(process, diagnosis)
+    wide, roomy = console.width >= _WIDE, console.width >= _ROOMY and any(changes)
+    sources = wide and any(layer.source for layer in diagnosis.layers)
     table.add_column("layer", overflow="fold")
     if wide:
         table.add_column("activation", overflow="fold")
+    if sources:
         table.add_column("source", overflow="fold")
-    for name in ("units", "dead", "rare", "stuck", "fires", fit("‖δ‖", console)):
+    for name in ("units", "dead", "rare", "stuck", "fires", fit("‖δ‖", console), *(["factor"] if roomy else [])):
         # Where there is no room a number is broken over two lines: cut off, it would be another number.
         table.add_column(name, justify="right", overflow="fold")
     if wide:
         table.add_column("silent over time", no_wrap=True, overflow="crop")
-    for layer in layers:
-        cells = [
-            _number(layer.units), _silent(layer), _number(layer.rare), _number(layer.stuck),
-            "?" if layer.firing_fraction is None else f"{layer.firing_fraction:.0%}", _size(layer.delta),
-        ]  # fmt: skip
-        row = [layer.site, layer.activation, layer.source or "?", *cells, _chart(layer, console)]
-        shown = row if wide else [layer.site, *cells]
-        table.add_row(*(Text(fit(cell, console)) for cell in shown))
+    for index in range(len(diagnosis.layers)) if rows is None else rows:
+        layer = diagnosis.layers[index]
+        row = [layer.site, *([layer.activation] if wide else []), *([layer.source or "?"] if sources else [])]
+        row += [_number(layer.units), _silent(layer), _number(layer.rare), _number(layer.stuck)]
+        row += ["?" if layer.firing_fraction is None else f"{layer.firing_fraction:.0%}", _size(layer.delta)]
+        row += ["" if changes[index] is None else f"{changes[index]:.2g}"] if roomy else []
+        row += [_chart(layer, console)] if wide else []
+        table.add_row(*(Text(fit(cell, console)) for cell in row))
     return table
 
 
