@@ -33,7 +33,7 @@ def window(
     )  # fmt: skip
 
 
-def snapshot(windows, step=None, distinct=None, since_new=0, losses=None, interval=1):
+def snapshot(windows, step=None, distinct=None, since_new=0, losses=None, interval=1, input_rms=None):
     windows = tuple(windows)
     step = max((int(w.steps[-1]) for w in windows), default=0) if step is None else step
     series = {}
@@ -45,7 +45,7 @@ def snapshot(windows, step=None, distinct=None, since_new=0, losses=None, interv
     )  # fmt: skip
     return Snapshot(
         step=step, seconds=1.0, windows=windows, series=series, cost=cost, distinct_samples=distinct,
-        visits_since_new=since_new,
+        visits_since_new=since_new, input_rms=input_rms,
     )  # fmt: skip
 
 

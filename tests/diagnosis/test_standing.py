@@ -70,3 +70,25 @@ def test_without_those_numbers_the_cause_is_told_without_them():
         update=updates,
     )  # fmt: skip
     assert dead_in([site("a")], [dying]).cause.endswith("300 times the median of the steps before")
+
+
+@pytest.mark.parametrize(
+    ("scale", "first", "named"), [(10.0, True, False), (10.1, True, True), (10.1, False, False), (None, True, False)]
+)
+def test_a_large_scale_of_the_inputs_is_named_for_the_first_layer_only(scale, first, named):
+    updates = np.full(9, 1e-3)
+    updates[4] = 0.3
+    dying = window(
+        0 if first else 1, steps=STEPS, fired=(0, 0, 0, 0, 5), last=(4, 4, 4, 4, 8), silent=(4000,) * 4 + (0,),
+        distinct=4000, update=updates,
+    )  # fmt: skip
+    sites, windows = ([site("a")], [dying]) if first else ([site("a"), site("b")], [window(0, steps=STEPS), dying])
+    got = dead_in(sites, windows, input_rms=scale)
+    assert (got.evidence["cause"] == "input") == named
+    assert got.cause.startswith(
+        "input scale: the root mean square of the inputs is 10.1; killed by an update: around step 4"
+        if named
+        else "killed by an update: around step 4"
+    )
+    if named:
+        assert got.evidence["input_rms"] == scale

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from rectifier.diagnosis import diagnose
+from rectifier.monitor.samples import DistinctSamples
 
 from ..watching import Watching
 
@@ -110,3 +111,22 @@ def test_a_frozen_backbone_and_a_learning_rate_of_zero_are_labelled():
     (frozen,) = [finding for finding in diagnose(watch.process).findings if finding.name == "frozen"]
     assert frozen.title == "2 layers are frozen: Sequential.1, Sequential.3"
     assert frozen.severity == "info"
+
+
+def test_the_size_of_the_inputs():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 1))
+    optimizer = torch.optim.SGD(model.parameters(), 0.0)
+    inputs = [300 * torch.randn(7, 3) for _ in range(5)]
+    with Watching(model, every=2) as watch:
+        for x in inputs:
+            model(x).sum().backward()
+            optimizer.step()
+    seen = torch.cat(inputs[::2]).double()
+    assert watch.process.snapshots[-1].input_rms == pytest.approx(float(seen.square().mean().sqrt()), rel=1e-5)
+    samples = DistinctSamples()
+    samples.see(
+        [torch.full((7, 3), 60_000.0, dtype=torch.float16), torch.ones(7, 9, dtype=torch.int64)], 0, measured=True
+    )
+    assert samples.rms == pytest.approx(60_000, rel=1e-3)
+    assert DistinctSamples().rms is None

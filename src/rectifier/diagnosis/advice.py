@@ -18,6 +18,7 @@ _SLOPES = (
 
 _FIRST: dict[Kind, str] = {
     "update": "First halve the learning rate, or warm it up: the weights moved too far at once.",
+    "input": "First standardise the inputs (subtract their mean, divide by their standard deviation; pixels by 255).",
     "born": "First look at the initialisation (He gain, biases) and at the width: these units never had a gradient.",
     "upstream": "Mend the layer below first: these units only follow it.",
     "drift": "First try half the learning rate, or normalise what comes into this layer.",

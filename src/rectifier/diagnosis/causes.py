@@ -11,7 +11,7 @@ from rectifier.diagnosis.born import one_input_probability
 from rectifier.diagnosis.history import BoolArray, SiteHistory
 from rectifier.diagnosis.words import longest_gap, none_has_fired, percent, times, update_words
 
-Kind = Literal["upstream", "born", "update", "drift", "unknown"]
+Kind = Literal["upstream", "born", "input", "update", "drift", "unknown"]
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def find_cause(history: SiteHistory, silent: BoolArray, below: Sequence[SiteHist
     return (
         _upstream(history, silent, below)
         or _born(history, silent, below)
-        or _update(history, silent)
+        or _update(history, silent, below)
         or _drift(history, silent)
         or _unknown(history, silent)
     )
@@ -96,8 +96,11 @@ def _born(history: SiteHistory, silent: BoolArray, below: Sequence[SiteHistory])
     return Cause("born", text, evidence)
 
 
-def _update(history: SiteHistory, silent: BoolArray) -> Cause | None:
-    """The update at the time of death was large by itself, or a spike against its running median."""
+def _update(history: SiteHistory, silent: BoolArray, below: Sequence[SiteHistory]) -> Cause | None:
+    """The update at the time of death was large by itself, or a spike against its running median.
+
+    The first layer's gradient is proportional to its input: inputs on a large scale are then what made it so.
+    """
     found = update_at_death(history, silent)
     if found is None:
         return None
@@ -107,7 +110,12 @@ def _update(history: SiteHistory, silent: BoolArray) -> Cause | None:
     when = f"around step {step:,}, when {_gone(history, silent)}"
     driven, evidence = _driven_by(history, step)
     text = f"killed by an update: {when}, one step moved the weights by {words}{driven}"
-    return Cause("update", text, {"update_step": step, "update": size, "update_over_median": factor, **evidence})
+    evidence |= {"update_step": step, "update": size, "update_over_median": factor}
+    scale = history.snapshots[-1].input_rms
+    if not below and scale is not None and scale > limit.LARGE_INPUT:
+        evidence["input_rms"] = scale
+        return Cause("input", f"input scale: the root mean square of the inputs is {scale:.3g}; {text}", evidence)
+    return Cause("update", text, evidence)
 
 
 def _driven_by(history: SiteHistory, step: int) -> tuple[str, dict[str, float | int | str | None]]:

@@ -102,7 +102,9 @@ def _some_units(history: SiteHistory, loss: Series) -> Finding | None:
     if states is None or end.last_gradient is None or len(end.last_gradient) != len(states.stuck):
         return None
     steps = _counted(history)
-    lacking = [steps[steps > last] for last in np.unique(end.last_gradient)]
+    ends = np.unique(end.last_gradient)
+    # In a healthy layer nothing is left to look at.
+    lacking = [steps[steps > last] for last in ends[ends <= steps.max(initial=-1) - limit.STARVED_STEPS]]
     long_ago = [
         int(steps[0]) - 1 for steps in lacking if len(steps) and _long_enough(steps) and _loss_lives(loss, steps)
     ]

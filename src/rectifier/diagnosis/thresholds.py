@@ -60,6 +60,10 @@ UPDATE_SPIKE = 10.0
 FROZEN_UPDATE = 1e-6
 """Relative update per step of the first layer below which it does not learn (a thousandth of the usual 1e-3)."""
 
+LARGE_INPUT = 10.0
+"""Root mean square of the inputs above which their scale is named as what made the updates of the first layer large:
+standardised inputs have 1, pixels from 0 to 1 less (our choice: an order of magnitude)."""
+
 DRIFT_SHARE = 0.5
 """Share of a unit's distance below zero that must have come since the first window to be called drift: less, and the
 unit began near where it is (our choice)."""

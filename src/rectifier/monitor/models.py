@@ -142,7 +142,7 @@ class ModelRecords:
         if model.forward is not place.forward:
             model.forward = place.forward
             model.calls.clear()
-            model.samples.see(place.inputs(), step)
+            model.samples.see(place.inputs(), step, measured=look is Look.COUNT)
         key = id(place.owner)
         call = model.calls.get(key, 0)
         model.calls[key] = call + 1

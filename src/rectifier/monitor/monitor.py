@@ -316,6 +316,7 @@ class Monitor:
             cost=self._schedule.cost(self._step, elapsed),
             distinct_samples=samples.count if samples else None,
             visits_since_new=samples.visits_since_new if samples else 0,
+            input_rms=samples.rms if samples else None,
         )
         if finished:
             self._sink.snapshot(snapshot)

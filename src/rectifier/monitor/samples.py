@@ -29,21 +29,26 @@ class DistinctSamples:
         self._pending: list[tuple[int, Tensor]] = []
         self._last_seen: dict[int, int] = {}
         self._directions: dict[tuple[int, torch.device], Tensor] = {}
+        self._square: Tensor | None = None
+        self._values = 0
         self.visits_since_new = 0
 
-    def see(self, inputs: Iterable[object], step: int) -> None:
+    def see(self, inputs: Iterable[object], step: int, *, measured: bool = False) -> None:
         """Note the batch that a forward was given; does not wait for the device.
 
         Args:
             inputs: The forward's arguments. Of the tensors among them, also inside mappings and sequences, the
                 largest says what a sample is (an entry of its first axis); all that have as many entries count.
             step: The training step.
+            measured: Add the size of the largest floating tensor to `rms`.
         """
         tensors = list(tensors_in(inputs))
         if not tensors:
             return
         samples = max(tensors, key=Tensor.numel).shape[0]
         parts = [tensor.detach() for tensor in tensors if tensor.shape[0] == samples]
+        if measured:
+            self._measure(parts)
         prints = self._fingerprints(parts[0])
         for part in parts[1:]:
             # Odd factors lose nothing; without them, exchanging two inputs would go unnoticed.
@@ -62,6 +67,19 @@ class DistinctSamples:
             vector = torch.randint(-(2**62), 2**62, (bits.shape[1],), generator=own)
             self._directions[key] = (vector * 2 + 1).to(bits.device)
         return (bits * self._directions[key]).sum(1)
+
+    def _measure(self, parts: list[Tensor]) -> None:
+        largest = max((part for part in parts if part.is_floating_point()), key=Tensor.numel, default=None)
+        if largest is not None:
+            # Half precision would overflow at 65,504.
+            square = torch.linalg.vector_norm(largest, dtype=torch.float32).square()
+            self._square = square if self._square is None else self._square + square.to(self._square.device)
+            self._values += largest.numel()
+
+    @property
+    def rms(self) -> float | None:
+        """Root mean square of what was measured; this waits for the device."""
+        return None if self._square is None else float((self._square / self._values).sqrt())
 
     def update(self) -> None:
         """Sort in the batches seen since the last call; this waits for the device."""

@@ -110,6 +110,8 @@ class Snapshot:
         series: What came since the previous snapshot, by name; `loss` is what was back-propagated.
         cost: Since the beginning.
         distinct_samples: Distinct inputs seen so far at observed steps; None where they could not be told apart.
+        input_rms: Root mean square of the model's largest floating input over the counted steps so far; None where
+            there was none, or several models were given one.
         visits_since_new: Samples seen at observed steps since the last one that had never been seen before.
     """
 
@@ -120,3 +122,4 @@ class Snapshot:
     cost: Cost
     distinct_samples: int | None = None
     visits_since_new: int = 0
+    input_rms: float | None = None
