@@ -19,12 +19,14 @@ from torch.optim import Optimizer
 
 from rectifier.catalogue import CATALOGUE
 from rectifier.monitor.counters import UnitCounters
+from rectifier.monitor.parameters import Held, Parameters
 from rectifier.monitor.samples import DistinctSamples
 from rectifier.monitor.schedule import Look
 from rectifier.monitor.sinks import Sink
 from rectifier.records import FloatArray, Site, SiteWindow
-from rectifier.sites import UnitAxis, find_unit_axis, locate
+from rectifier.sites import find_unit_axis, locate
 from rectifier.sites.functions import describe
+from rectifier.sites.modules import user_class
 
 # The relative update of a large layer is measured on its first weights; 65,536 settle a ratio of norms to 0.4 %.
 _MOST_WEIGHTS = 1 << 16
@@ -53,8 +55,8 @@ class _SiteRecord:
     model: "_ModelRecord"
     axis: int | None
     counters: UnitCounters
-    weight: "weakref.ref[Tensor] | None"
-    bias: "weakref.ref[Tensor] | None"
+    weight: Held | None
+    bias: Held | None
     steps: list[int] = field(default_factory=list)
     extremes: list[tuple[int, Tensor, Tensor]] = field(default_factory=list)
     visits: int = 0
@@ -74,6 +76,7 @@ class _ModelRecord:
     paths: dict[int, str]
     trains: bool
     samples: DistinctSamples = field(default_factory=DistinctSamples)
+    parameters: Parameters = field(default_factory=Parameters)
     sites: dict[tuple[int, int], _SiteRecord] = field(default_factory=dict)
     forward: types.FrameType | None = None
     calls: dict[int, int] = field(default_factory=dict)
@@ -161,7 +164,7 @@ class ModelRecords:
         return Token(site, step, look)
 
     def _meet(self, root: nn.Module) -> _ModelRecord:
-        base = type(root).__name__
+        base = user_class(type(root)).__name__
         number = self._names[base] = self._names.get(base, 0) + 1
         record = _ModelRecord(
             name=base if number == 1 else f"{base}#{number}",
@@ -184,6 +187,8 @@ class ModelRecords:
         tensor: Tensor,
     ) -> _SiteRecord:
         found = find_unit_axis(tensor)
+        root = self._root_of(model)
+        weight = model.parameters.find(found.weight, root)
         row = CATALOGUE[activation.partition(":")[0]]
         units = int(tensor.shape[found.axis]) if found.axis is not None else None
         site = _SiteRecord(
@@ -195,8 +200,8 @@ class ModelRecords:
             counters=UnitCounters(
                 units or 1, tensor.device, row.value_at_zero, signed=row.signed, saturation=_SATURATION.get(row.name)
             ),
-            weight=weakref.ref(found.weight) if found.weight is not None else None,
-            bias=weakref.ref(found.bias) if found.bias is not None else None,
+            weight=weight,
+            bias=model.parameters.find(found.bias, root),
         )
         self.sites.append(site)
         self.device = str(tensor.device)
@@ -210,23 +215,20 @@ class ModelRecords:
                 source=source,
                 units=units,
                 unit_axis=found.reason,
-                fed_by=self._name_of(model, found),
+                fed_by=weight.path if weight is not None else None,
             )
         )
         return site
 
+    def _root_of(self, model: _ModelRecord) -> nn.Module | None:
+        return next((root for root, record in self._models.items() if record is model), None)
+
     def _path_of(self, model: _ModelRecord, owner: nn.Module) -> str:
         if id(owner) not in model.paths:
             # Added to the model after its first forward.
-            root = next(root for root, record in self._models.items() if record is model)
-            model.paths = {id(module): path for path, module in root.named_modules()}
+            root = self._root_of(model)
+            model.paths = {id(module): path for path, module in root.named_modules()} if root is not None else {}
         return model.paths.get(id(owner), type(owner).__name__)
-
-    def _name_of(self, model: _ModelRecord, found: UnitAxis) -> str | None:
-        for root, record in self._models.items():
-            if record is model:
-                return next((name for name, weight in root.named_parameters() if weight is found.weight), None)
-        return None
 
     def after(self, token: Token, output: Tensor) -> None:
         """Count what came out."""

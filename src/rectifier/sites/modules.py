@@ -57,6 +57,13 @@ def written_class(cls: type) -> Any:
     return getattr(cls, "__rectifier_base__", cls)
 
 
+def user_class(cls: type) -> type:
+    """The class as its author named it, behind those that `rectifier.sites.scoped` and FSDP2 put in its place."""
+    cls = written_class(cls)
+    behind = cls.__bases__[1:] if cls.__bases__[0].__name__ == "FSDPModule" else ()
+    return behind[0] if behind else cls
+
+
 @functools.lru_cache(maxsize=1)
 def _torch_classes() -> dict[type, str]:
     found: dict[type, str] = {}
