@@ -36,6 +36,7 @@ ELSEWHERE = {
     "rectifier run --swap relu=leaky_relu:0.1 train_opt.py": "tests/test_readme.py",
     "rectifier run --swap relu=leaky_relu:0.3 examples/digits.py --seed 4 --epochs 4": "tests/test_readme.py",
     "rectifier run -- -m torch.distributed.run --nproc-per-node 2 train_ddp.py": "tests/launch/test_processes.py",
+    "rectifier run --rescale --recycle every=1000 train.py": "tests/launch/test_treating.py",
     "rectifier run --out /shared/runs --name resnet train.py": "tests/cli/test_run.py",
 }
 HERE = {

@@ -61,10 +61,14 @@ class _Eyes:
                 self._note(tensor, Reads("the input", 1.0))
 
     def _note(self, tensor: Tensor, reads: Reads) -> None:
+        if tensor.layout is not torch.strided:
+            return
         # The tensor is kept, so that no other can come to lie in its place.
         self._made[tensor.untyped_storage().data_ptr()] = (reads, tensor._version, tensor)
 
     def _at(self, tensor: Tensor) -> Reads:
+        if tensor.layout is not torch.strided:
+            return SOMETHING_ELSE
         reads, version, _ = self._made.get(tensor.untyped_storage().data_ptr(), (SOMETHING_ELSE, -1, None))
         return reads if version == tensor._version else SOMETHING_ELSE
 
