@@ -35,6 +35,7 @@ ELSEWHERE = {
     "rectifier run -m my_package.finetune --output_dir out": "tests/launch/test_other_peoples_scripts.py",
     "rectifier run --swap relu=leaky_relu:0.1 train_opt.py": "tests/test_readme.py",
     "rectifier run --swap relu=leaky_relu:0.3 examples/digits.py --seed 4 --epochs 4": "tests/test_readme.py",
+    "rectifier run --live train.py": "tests/cli/test_live.py",
     "rectifier run -- -m torch.distributed.run --nproc-per-node 2 train_ddp.py": "tests/launch/test_processes.py",
     "rectifier run --rescale --recycle every=1000 train.py": "tests/launch/test_treating.py",
     "rectifier run --out /shared/runs --name resnet train.py": "tests/cli/test_run.py",

@@ -9,6 +9,7 @@ import click
 from rich.console import Console
 
 from rectifier.cli.ending import next_commands, print_observed
+from rectifier.cli.follow import follow
 from rectifier.cli.gate import fail_on_option, gate, silence_option
 from rectifier.diagnosis import diagnose
 from rectifier.errors import UnreadableRun
@@ -30,6 +31,9 @@ def _print_schema(context: click.Context, option: click.Parameter, asked: bool) 
 @click.command("report")
 @click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
 @click.option("--html", "page", type=click.Path(path_type=Path, dir_okay=False), help="Write a self-contained page.")
+@click.option(
+    "--follow", "followed", is_flag=True, help="Write the page again and again until the run ends; it reloads itself."
+)
 @click.option("--json", "machine", is_flag=True, help="Print JSON on standard output.")
 @click.option(
     "--schema",
@@ -41,22 +45,48 @@ def _print_schema(context: click.Context, option: click.Parameter, asked: bool) 
 )
 @fail_on_option()
 @silence_option
-def command(run: Path, page: Path | None, machine: bool, fail_on: Severity | None, silence: dict[str, str]) -> None:
+def command(
+    run: Path,
+    page: Path | None,
+    followed: bool,
+    machine: bool,
+    fail_on: Severity | None,
+    silence: dict[str, str],
+) -> None:
     """Render a run folder, or a comparison's, again.
 
     RUN is a folder that `rectifier run` or `rectifier compare` printed; a run may still be going on. With --fail-on the
     exit code is 10 where a run has a finding of that severity, and 2 where nothing was observed.
     """
+    if followed and page is None:
+        raise click.UsageError("--follow writes a page again and again: name it, --html page.html")
     if is_study(run):
+        if followed:
+            raise click.UsageError(f"--follow is for one run; {run} is a comparison.")
         if fail_on is not None or silence:
             raise click.UsageError(f"--fail-on and --silence are about the findings of one run; {run} is a comparison.")
         _report_comparison(run, page, machine)
     elif is_run_folder(run) or not run.exists():
+        if followed and page is not None:
+            _follow_run(run, page, silence)
         sys.exit(gate(_report_run(run, page, machine, silence), fail_on))
     else:
         raise UnreadableRun(
             f"{run} is neither a run nor a comparison. Name a folder that `rectifier run` or `compare` printed."
         )
+
+
+def _follow_run(path: Path, page: Path, silence: dict[str, str]) -> None:
+    told: list[Path] = []
+
+    def write(run: Run, refresh_seconds: int | None) -> None:
+        diagnoses = [diagnose(process, silence) for process in run.processes]
+        _replace(page, run_page(run, diagnoses, refresh_seconds=refresh_seconds))
+        if not told:
+            told.append(page)
+            click.echo(f"Page: {page}; written again until the run ends, Ctrl-C ends that.", err=True)
+
+    follow(path, write)
 
 
 def _report_run(path: Path, page: Path | None, machine: bool, silence: dict[str, str]) -> list[Diagnosis]:
@@ -117,9 +147,16 @@ def _kept(folder: Path, trial: Trial) -> Run | None:
         return None
 
 
-def _write(page: Path, html: str) -> None:
+def _replace(page: Path, html: str) -> None:
+    """Write a page so that whoever loads it meanwhile gets a whole one."""
+    beside = page.with_name(f".{page.name}.part")
     try:
-        page.write_text(html, encoding="utf-8")
+        beside.write_text(html, encoding="utf-8")
+        beside.replace(page)
     except OSError as error:
         raise click.ClickException(f"{page} cannot be written: {error.strerror or error}") from None
+
+
+def _write(page: Path, html: str) -> None:
+    _replace(page, html)
     click.echo(f"Page: {page}", err=True)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rectifier.cli.gate import UNJUDGED, fail_on_option, gate, silence_option
+from rectifier.cli.live import live
 from rectifier.launch import Launch, start
 from rectifier.store import create_run_folder
 
@@ -59,6 +60,9 @@ _RUNS = Path("rectifier-runs")
     "--out", type=click.Path(path_type=Path), default=_RUNS, show_default=True, help="Folder for run folders."
 )
 @click.option("--name", help="Beginning of the run folder's name.  [default: the script's]")
+@click.option(
+    "--live", "shown_live", is_flag=True, help="A table at the bottom of the terminal while the script trains."
+)
 @fail_on_option()
 @silence_option
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="SCRIPT [ITS OPTIONS]")
@@ -71,6 +75,7 @@ def command(
     every: int | None,
     out: Path,
     name: str | None,
+    shown_live: bool,
     fail_on: "Severity | None",
     silence: dict[str, str],
     command: tuple[str, ...],
@@ -100,7 +105,8 @@ def command(
     launch = Launch(
         command=full, folder=folder, swap=swap, rescale=rescale, recycle=recycle, budget=budget, every=every
     )
-    code = start(launch, started=started)
+    with live(folder, shown_live):
+        code = start(launch, started=started)
     sys.exit(_tell(folder, out, code, time.monotonic() - began, silence, fail_on))
 
 

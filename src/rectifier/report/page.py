@@ -9,6 +9,7 @@ import csv
 import hashlib
 import io
 import shlex
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
@@ -25,12 +26,14 @@ from rectifier.report.verdict import sentence, verdict_of
 from rectifier.report.words import share, signed
 
 
-def run_page(run: Run, diagnoses: Sequence[Diagnosis]) -> str:
+def run_page(run: Run, diagnoses: Sequence[Diagnosis], *, refresh_seconds: int | None = None) -> str:
     """The page of one observed training.
 
     Args:
         run: As read from its folder; it may still be going on.
         diagnoses: One per process of the run, in the same order.
+        refresh_seconds: The page will be written again: let it load itself so often, as long as it has been written
+            lately. Its reader can stop that.
 
     Returns:
         HTML; about 5 MB, nearly all of it plotly's script.
@@ -47,6 +50,8 @@ def run_page(run: Run, diagnoses: Sequence[Diagnosis]) -> str:
         run=run,
         parts=parts_of(run, diagnoses, shlex.join(run.manifest.command)),
         verdict=verdict_of(run, diagnoses),
+        refresh_seconds=refresh_seconds,
+        written=round(time.time()),
     )
 
 

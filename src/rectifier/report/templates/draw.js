@@ -83,6 +83,25 @@
   };
   addEventListener("hashchange", follow);
 
+  // A page of a training that is going on. One that nobody writes any more would load itself for ever.
+  const going = document.querySelector(".refresh");
+  if (going) {
+    const seconds = Number(going.dataset.seconds);
+    const said = going.querySelector("[role=status]");
+    const pause = going.querySelector("button");
+    const old = () => Date.now() / 1000 - Number(going.dataset.written) > 60 + 10 * seconds;
+    const timer = setTimeout(() => {
+      if (old()) said.textContent = "This page has not been written again for a while, and loads itself no more.";
+      else location.reload();
+    }, 1000 * seconds);
+    pause.hidden = false;
+    pause.addEventListener("click", () => {
+      clearTimeout(timer);
+      said.textContent = "Stopped. Load the page again to see how the training has gone on.";
+      pause.hidden = true;
+    });
+  }
+
   const copy = async (button) => {
     const command = button.previousElementSibling;
     try {
