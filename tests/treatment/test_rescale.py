@@ -283,7 +283,10 @@ def test_a_watch_beside_it_counts_no_training():
     model = plain("relu", (5, 7, 3))
     with rectifier.watch(model, every=1) as watch:
         rescale(model, torch.randn(11, 5))
-        assert all(not process.snapshots for process in watch.run.processes)
+        (process,) = watch.run.processes
+        assert (process.sites, process.snapshots) == ((), ())
+        model(torch.randn(11, 5)).sum().backward()
+        assert watch.run.processes[0].sites, "it looks again"
 
 
 def test_a_failing_forward_leaves_no_trace():

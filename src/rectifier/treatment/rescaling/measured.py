@@ -149,12 +149,14 @@ def _effects(outputs: Sequence[Tensor], scales: Sequence[Tensor]) -> list[float 
     own = torch.Generator().manual_seed(0)
     squares: list[float | None] = [None] * len(scales)
     for _ in range(_DIRECTIONS):
-        directions = []
+        # One sum: of several outputs autograd checks the shapes with symbols, and imports a second's worth for that.
+        along: list[Tensor] = []
         for out in meant:
             drawn = torch.randn(out.shape, generator=own).to(device=out.device, dtype=out.dtype)
-            directions.append(drawn / out.detach().norm().clamp_min(torch.finfo(out.dtype).tiny))
+            size = out.detach().norm().clamp_min(torch.finfo(out.dtype).tiny)
+            along.append(((out * drawn).sum() / size).to(meant[0].device))
         try:
-            found = torch.autograd.grad(meant, scales, directions, retain_graph=True, allow_unused=True)
+            found = torch.autograd.grad(sum(along), scales, retain_graph=True, allow_unused=True)  # type: ignore[arg-type]
         except RuntimeError as error:
             raise CannotRescale(f"The backward pass failed on the batch: {error}") from error
         for index, gradient in enumerate(found):
