@@ -54,7 +54,7 @@ def silent(observed: Run | Observed, *, rank: int = 0) -> go.Figure:
         ('heatmap', ('Sequential.1',))
     """
     process, diagnosis = _judged(observed, rank)
-    figure = figures.silent_map(diagnosis, figures.layer_names(process, diagnosis))
+    figure = figures.silent_map(diagnosis, figures.layer_names(process, diagnosis), process.treated)
     return _titled(figure, "Silent units, layer by layer", "no layer whose units are known was observed")
 
 

@@ -87,7 +87,17 @@ def test_gradient_over_depth(process):
     first = process.snapshots[0].windows
     total = first[0].delta[0] / first[4].delta[0]
     assert f"multiplied by {total:.2g} in the first window ({total**0.25:.2g} per layer)." in text
-    assert "1 per layer after He's initialisation, 0.41 after torch's default" in text
+    assert "1 per layer after He's initialisation, 0.41 after torch's default; drawn is the nearer one" in text
+    (theory,) = [trace for trace in figure.data if trace.name.startswith("theory")]
+    per_layer = 1.0 if abs(math.log(total**0.25)) < abs(math.log(total**0.25 / (1 / 6) ** 0.5)) else (1 / 6) ** 0.5
+    assert theory.name == ("theory, He's initialisation" if per_layer == 1 else "theory, torch's default")
+    assert list(theory.x) == [pytest.approx(first[4].delta[0] * per_layer ** (4 - row)) for row in range(5)]
+
+
+def test_no_theory_is_drawn_where_it_does_not_hold(process):
+    leaky = replace(process, sites=tuple(replace(site, activation="leaky_relu:0.1") for site in process.sites))
+    assert not [trace for trace in figures.gradient_flow(leaky).data if trace.name.startswith("theory")]
+    assert "theory" not in figures.gradient_flow(leaky).layout.meta
 
 
 @pytest.mark.parametrize("variance", [2, 1 / 3], ids=["He", "default"])

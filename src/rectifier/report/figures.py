@@ -175,6 +175,14 @@ def gradient_flow(process: Process) -> go.Figure | None:
             x=x, y=y, name=label, mode="lines+markers", line={"color": colour, "dash": dash, "width": 1.6},
             marker={"size": 6}, hovertemplate="‖δ‖ = %{x:.3g}<extra>" + label + "</extra>",
         )  # fmt: skip
+    if (expected := _expected(process, sites, first)) is not None:
+        label, factor = expected
+        depth = {site: len(sites) - 1 - row for row, site in enumerate(sites)}
+        figure.add_scatter(
+            x=[first[sites[-1]] * factor ** depth[site] for site in picked], y=list(range(len(picked))),
+            name=f"theory, {label}", mode="lines", line={"color": GREEN, "dash": "dot", "width": 1.4},
+            hovertemplate="‖δ‖ = %{x:.3g}<extra>theory</extra>",
+        )  # fmt: skip
     zeros = [row for row, site in enumerate(picked) if last[site] == 0]
     if zeros and positive:
         figure.add_scatter(
@@ -275,14 +283,28 @@ def _flow_text(process: Process, sites: Sequence[int], first: dict[int, float], 
     ]
     if told:
         text += f" From the last activation down to the first it is multiplied by {' and by '.join(told)}."
-    if told and all(process.sites[site].activation == "relu" for site in sites):
-        # E[f'(z)²] = 1/2 under ReLU; He et al. 2015 draw weights of variance 2/fan-in, torch of 1/(3 fan-in).
+    if (expected := _expected(process, sites, first)) is not None:
         text += " In theory a plain, wide ReLU network begins with 1 per layer after He's initialisation, "
-        text += f"{(1 / 6) ** 0.5:.2g} after torch's default."
+        text += f"{_THEORY[_DEFAULT]:.2g} after torch's default; drawn is the nearer one ({expected[0]})."
     return text
 
 
-def _factor(values: dict[int, float], sites: Sequence[int]) -> float:
+_DEFAULT = "torch's default"
+# E[f'(z)²] = 1/2 under ReLU; He et al. 2015 draw weights of variance 2/fan-in, torch of 1/(3 fan-in).
+_THEORY = {"He's initialisation": 1.0, _DEFAULT: (1 / 6) ** 0.5}
+
+
+def _expected(process: Process, sites: Sequence[int], first: Mapping[int, float]) -> tuple[str, float] | None:
+    """The factor per layer of a plain ReLU network that is nearest to what was first seen."""
+    if len({process.sites[site].model for site in sites}) > 1 or min(first[sites[0]], first[sites[-1]]) <= 0:
+        return None
+    if any(process.sites[site].activation != "relu" for site in sites):
+        return None
+    seen = np.log(_factor(first, sites))
+    return min(_THEORY.items(), key=lambda one: abs(np.log(one[1]) - seen))
+
+
+def _factor(values: Mapping[int, float], sites: Sequence[int]) -> float:
     return float((values[sites[0]] / values[sites[-1]]) ** (1 / (len(sites) - 1)))
 
 

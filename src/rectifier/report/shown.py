@@ -28,6 +28,7 @@ class Key:
     line: bool
     dotted: bool
     cross: bool
+    circle: bool
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,14 @@ class Shown:
 def _key(trace: go.Scatter) -> Key:
     line = "lines" in trace.mode
     colour = trace.line.color if line else trace.marker.color
-    return Key(trace.name, _VARIABLES[colour], line, trace.line.dash == "dot", trace.marker.symbol == "x")
+    return Key(
+        trace.name,
+        _VARIABLES[colour],
+        line,
+        trace.line.dash == "dot",
+        trace.marker.symbol == "x",
+        "markers" in trace.mode,
+    )
 
 
 @dataclass(frozen=True)
