@@ -327,7 +327,8 @@ def autopsy(
     A row of a weight is what leads into one unit. While a row has no gradient, what the optimizer remembers of it fades
     at a known pace, which is a clock: Adam's momentum tells up to about 700 steps, to some twenty steps; its second
     moment tells longer silences, and so does SGD's momentum or RMSprop's second moment, as long as the row's gradients
-    were not a thousand times unlike those of the rows that still learn. Intervals hold under that assumption.
+    were not a thousand times unlike those of the rows that still learn. Intervals hold under that assumption. "Without
+    gradient" means without one of the usual size: a unit that still gets a hundred-thousandth of it counts as silent.
 
     The trap: a file holds neither activations nor data. A row without gradient is most often a dead unit, but may
     belong to a part that the loss does not reach; unused rows of an embedding are normal and not reported. Of weights

@@ -22,7 +22,8 @@ Examples:
 
 For how long a row has had no gradient is read from the optimizer's memory, so save it beside the weights:
 torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, "checkpoint.pt"). Adam tells most;
-SGD without momentum remembers nothing.
+SGD without momentum remembers nothing. "Without gradient" means without one of the usual size: a hundred-thousandth
+of it counts as none.
 
 Files are never executed. One that can only be opened by running code (a pickled module) is refused, with the line that
 saves it again. Unused rows of an embedding are normal and are not reported.

@@ -1,18 +1,17 @@
 """What the rows of a checkpoint's weights say: which have not learned, for how long, and which cannot fire."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 
 from rectifier.diagnosis import advice
 from rectifier.diagnosis import thresholds as limit
-from rectifier.diagnosis.clocks import Silence, silence_of, since_earlier
+from rectifier.diagnosis.clocks import Silence, silence_of
+from rectifier.diagnosis.rows import Rows, summary
 from rectifier.diagnosis.silence import apply_silences
 from rectifier.diagnosis.words import listed
-from rectifier.records import Autopsy, Checkpoint, Finding, LayerAutopsy, Severity, WeightRows
-from rectifier.records.autopsy import EMBEDDING, BoolArray
+from rectifier.records import Autopsy, Checkpoint, Finding, Severity, WeightRows
+from rectifier.records.autopsy import BoolArray
 
 _ORDER = {"serious": 0, "warning": 1, "info": 2}
 _MOST_UNITS = 1_000
@@ -35,7 +34,7 @@ def judge_checkpoint(checkpoint: Checkpoint, silence: Mapping[str, str] | None =
         >>> judge_checkpoint(Checkpoint(path="empty.pt", layout="state dict", weights=())).findings
         ()
     """
-    layers = [_Layer(weight, checkpoint.step, checkpoint.steps_between) for weight in checkpoint.weights]
+    layers = [Rows(weight, checkpoint.step, checkpoint.steps_between) for weight in checkpoint.weights]
     findings = [
         *_not_finite(layers),
         *_whole_layers(layers),
@@ -50,108 +49,13 @@ def judge_checkpoint(checkpoint: Checkpoint, silence: Mapping[str, str] | None =
         earlier=checkpoint.earlier,
         steps_between=checkpoint.steps_between,
         findings=tuple(findings),
-        layers=tuple(_summary(layer) for layer in layers),
+        layers=tuple(summary(layer) for layer in layers),
         untold=_untold(checkpoint, layers),
     )
     return apply_silences(autopsy, silence or {})
 
 
-@dataclass(frozen=True)
-class _Layer:
-    """One weight, and what each of its rows shows."""
-
-    weight: WeightRows
-    steps: int | None = None
-    steps_between: int | None = None
-
-    @cached_property
-    def silence(self) -> Silence | None:
-        memory, then, between = self.weight.memory, self.weight.earlier_memory, self.steps_between
-        if memory is None:
-            return None
-        silence = silence_of(memory)
-        if then is not None and memory.step is not None and then.step is not None:
-            # A weight that was frozen for a while has taken fewer steps than the others.
-            between = memory.step - then.step
-        if then is not None and between is not None:
-            silence = since_earlier(silence, memory, then, between)
-        if silence.untold:
-            return None
-        if self.weight.unmoved is not None and between is not None:
-            # Momentum goes on moving a row for a while: one that stood still had no gradient all the time.
-            still = self.weight.unmoved & silence.silent & ~silence.never
-            low = np.where(still, np.maximum(silence.low, between), silence.low)
-            silence = replace(silence, low=low, estimate=np.where(silence.estimate < low, np.nan, silence.estimate))
-        return silence
-
-    @cached_property
-    def silent(self) -> BoolArray | None:
-        return None if self.silence is None else self.silence.silent
-
-    @cached_property
-    def idle(self) -> BoolArray | None:
-        """Rows that did not learn, by either evidence."""
-        seen = [rows for rows in (self.silent, self.weight.unmoved) if rows is not None]
-        if not seen:
-            return None
-        idle: BoolArray = np.logical_or.reduce(seen)
-        return idle
-
-    @cached_property
-    def broken(self) -> BoolArray | None:
-        return None if self.weight.norm is None else ~np.isfinite(self.weight.norm)
-
-    @cached_property
-    def blocked(self) -> BoolArray | None:
-        """Rows that give 0 behind a ReLU, whatever non-negative inputs come."""
-        weight = self.weight
-        if not self._speaks or weight.largest is None or weight.bias is None:
-            return None
-        rows: BoolArray = (weight.largest <= 0) & (weight.bias <= 0) & self._weighs & self._unproven
-        return rows
-
-    @cached_property
-    def out_of_reach(self) -> BoolArray | None:
-        """Rows whose bias no input of root mean square 1 can make up for: w·x ≤ ‖w‖·√n·rms(x) (Cauchy, Schwarz)."""
-        weight, blocked = self.weight, self.blocked
-        if blocked is None or weight.bias is None or weight.norm is None:
-            return None
-        reach = weight.norm * np.sqrt(weight.fan_in) * limit.REACHING_RMS
-        rows: BoolArray = (weight.bias < 0) & (reach <= -weight.bias) & ~blocked & self._weighs & self._unproven
-        return rows
-
-    @property
-    def _speaks(self) -> bool:
-        # Without a bias a normalisation is likely to follow, and its shift decides the sign.
-        return not self.weight.embedding and not self.weight.mixed and self.weight.bias is not None
-
-    @property
-    def _weighs(self) -> BoolArray:
-        """A row of zeros is a layer that was initialised so, or pruned."""
-        norm = self.weight.norm
-        assert norm is not None
-        return np.isfinite(norm) & (norm > 0)
-
-    @property
-    def _unproven(self) -> BoolArray:
-        """Rows of which no recent gradient is proven: one that still learns is not dead, whatever its weights."""
-        if self.silence is None:
-            return np.ones(self.weight.rows, bool)
-        return ~(self.silence.high <= limit.SILENT_STEPS)
-
-    @property
-    def whole(self) -> bool:
-        return self.silent is not None and bool(self.silent.all()) and not self.weight.embedding
-
-    @cached_property
-    def inputs_silent(self) -> bool:
-        """No row has a gradient, yet the biases do: what comes in is 0."""
-        memory = self.weight.bias_memory
-        bias = silence_of(memory) if self.whole and memory is not None else None
-        return bias is not None and not bias.untold and bool((bias.high <= limit.SILENT_STEPS).all())
-
-
-def _not_finite(layers: Sequence[_Layer]) -> list[Finding]:
+def _not_finite(layers: Sequence[Rows]) -> list[Finding]:
     hit = [layer for layer in layers if layer.broken is not None and layer.broken.any()]
     if not hit:
         return []
@@ -169,7 +73,7 @@ def _not_finite(layers: Sequence[_Layer]) -> list[Finding]:
     ]
 
 
-def _whole_layers(layers: Sequence[_Layer]) -> list[Finding]:
+def _whole_layers(layers: Sequence[Rows]) -> list[Finding]:
     whole = [layer for layer in layers if layer.whole]
     starved = [layer for layer in whole if layer.inputs_silent]
     own = [layer for layer in whole if not layer.inputs_silent]
@@ -217,7 +121,7 @@ def _whole_layers(layers: Sequence[_Layer]) -> list[Finding]:
     return findings
 
 
-def _partly_idle(layer: _Layer) -> list[Finding]:
+def _partly_idle(layer: Rows) -> list[Finding]:
     weight, idle, silent = layer.weight, layer.idle, layer.silent
     if idle is None or not idle.any() or layer.whole or weight.embedding:
         return []
@@ -255,7 +159,7 @@ def _partly_idle(layer: _Layer) -> list[Finding]:
     ]
 
 
-def _by_weights(layer: _Layer) -> list[Finding]:
+def _by_weights(layer: Rows) -> list[Finding]:
     """Rows that the weights alone condemn, where the optimizer has not done so already."""
     weight, blocked, beyond = layer.weight, layer.blocked, layer.out_of_reach
     if blocked is None or beyond is None:
@@ -293,7 +197,7 @@ def _by_weights(layer: _Layer) -> list[Finding]:
     ]
 
 
-def _reach(layer: _Layer, rows: BoolArray) -> str:
+def _reach(layer: Rows, rows: BoolArray) -> str:
     weight = layer.weight
     assert weight.bias is not None
     assert weight.norm is not None
@@ -306,7 +210,7 @@ def _reach(layer: _Layer, rows: BoolArray) -> str:
     )
 
 
-def _corroborated(layer: _Layer) -> list[str]:
+def _corroborated(layer: Rows) -> list[str]:
     if layer.idle is None or layer.blocked is None or layer.out_of_reach is None:
         return []
     blocked, beyond = int((layer.blocked & layer.idle).sum()), layer.out_of_reach & layer.idle
@@ -321,7 +225,7 @@ def _corroborated(layer: _Layer) -> list[str]:
     return said
 
 
-def _for_steps(layer: _Layer) -> str:
+def _for_steps(layer: Rows) -> str:
     """`3 rows never had a gradient, 2 had none for about 500 steps (478 to 531)`."""
     silence, silent = layer.silence, layer.silent
     assert silence is not None
@@ -346,60 +250,15 @@ def _span(silence: Silence, rows: BoolArray) -> str:
     return f"{about} (at least {low:,})" if np.isinf(high) else f"{about} ({low:,} to {int(np.ceil(high)):,})"
 
 
-def _evidence(layer: _Layer) -> dict[str, float | int | str | None]:
-    row = _summary(layer)
+def _evidence(layer: Rows) -> dict[str, float | int | str | None]:
+    row = summary(layer)
     return {
         "rows": row.rows, "silent": row.silent, "never": row.never, "steps": row.steps, "steps_low": row.steps_low,
         "steps_high": row.steps_high, "unmoved": row.unmoved, "blocked": row.blocked, "out_of_reach": row.out_of_reach,
     }  # fmt: skip
 
 
-def _summary(layer: _Layer) -> LayerAutopsy:
-    weight, silence, silent = layer.weight, layer.silence, layer.silent
-    steps = low = high = None
-    if silence is not None and silent is not None and silent.any():
-        # Rows that never had a gradient are counted apart, unless there are no others.
-        told = silent & ~silence.never if (silent & ~silence.never).any() else silent
-        middle = silence.estimate[told]
-        steps = None if np.isnan(middle).all() else float(np.nanmedian(middle))
-        least, most = silence.low[told], float(silence.high[told].max())
-        low = None if np.isnan(least).all() else float(np.nanmin(least))
-        high = most if np.isfinite(most) else None
-    return LayerAutopsy(
-        name=weight.name,
-        shape=weight.shape,
-        rows=weight.rows,
-        silent=_total(silent),
-        never=None if silence is None else int(silence.never.sum()),
-        steps=steps,
-        steps_low=low,
-        steps_high=high,
-        unmoved=_total(weight.unmoved),
-        blocked=_total(layer.blocked),
-        out_of_reach=_total(layer.out_of_reach),
-        remark=_remark(layer),
-    )
-
-
-def _remark(layer: _Layer) -> str:
-    weight = layer.weight
-    if weight.embedding:
-        return EMBEDDING
-    if weight.state in ("frozen", "not in the optimizer"):
-        return weight.state
-    taken = weight.memory.step if weight.memory is not None else None
-    if taken is not None and layer.steps is not None and taken < layer.steps:
-        return f"took {taken:,} of {layer.steps:,} steps, frozen in the others"
-    if weight.unmoved is not None and weight.unmoved.all() and not layer.whole:
-        return "did not move: frozen?"
-    return ""
-
-
-def _total(rows: BoolArray | None) -> int | None:
-    return None if rows is None else int(rows.sum())
-
-
-def _untold(checkpoint: Checkpoint, layers: Sequence[_Layer]) -> tuple[str, ...]:
+def _untold(checkpoint: Checkpoint, layers: Sequence[Rows]) -> tuple[str, ...]:
     """What cannot be said and why, each reason once."""
     told = list(checkpoint.notes)
     without = [layer for layer in layers if layer.weight.memory is None and not layer.weight.state]
@@ -424,7 +283,7 @@ def _untold(checkpoint: Checkpoint, layers: Sequence[_Layer]) -> tuple[str, ...]
     return tuple(told)
 
 
-def _cut_short(layer: _Layer) -> str | None:
+def _cut_short(layer: Rows) -> str | None:
     """Why longer silences, or any, do not show in this weight."""
     memory, silence = layer.weight.memory, layer.silence
     if memory is None or silence is None:
