@@ -27,6 +27,7 @@ from rectifier.records import FloatArray, Site, SiteWindow
 from rectifier.sites import find_unit_axis, locate
 from rectifier.sites.functions import describe
 from rectifier.sites.modules import user_class
+from rectifier.sites.ranks import is_replica
 
 # The relative update of a large layer is measured on its first weights; 65,536 settle a ratio of norms to 0.4 %.
 _MOST_WEIGHTS = 1 << 16
@@ -75,6 +76,7 @@ class _ModelRecord:
     name: str
     paths: dict[int, str]
     trains: bool
+    replica: bool = False
     samples: DistinctSamples = field(default_factory=DistinctSamples)
     parameters: Parameters = field(default_factory=Parameters)
     sites: dict[tuple[int, int], _SiteRecord] = field(default_factory=dict)
@@ -139,7 +141,7 @@ class ModelRecords:
         place = locate(only)
         if place is None or not place.root.training:
             return None
-        model = self._models.get(place.root) or self._meet(place.root)
+        model = self._models.get(place.root) or self._meet(place.root, place.wrapper)
         if not model.trains:
             return None
         if model.forward is not place.forward:
@@ -163,7 +165,7 @@ class ModelRecords:
             site.counters.observe_input(tensor, site.axis)
         return Token(site, step, look)
 
-    def _meet(self, root: nn.Module) -> _ModelRecord:
+    def _meet(self, root: nn.Module, wrapper: nn.Module | None) -> _ModelRecord:
         base = user_class(type(root)).__name__
         number = self._names[base] = self._names.get(base, 0) + 1
         record = _ModelRecord(
@@ -171,6 +173,7 @@ class ModelRecords:
             paths={id(module): path for path, module in root.named_modules()},
             # A module without parameters (a loss, a metric) is not a model, even when it applies an activation.
             trains=any(True for _ in root.parameters()),
+            replica=is_replica(root, wrapper),
         )
         self._models[root] = record
         self._records.append(record)
@@ -327,6 +330,11 @@ class ModelRecords:
         self.sites.clear()
 
     # Reading ----------------------------------------------------------------------------------------------------
+
+    @property
+    def are_replicas(self) -> bool:
+        """Whether every rank trains all of these models."""
+        return bool(self.sites) and all(record.replica for record in self._records if record.sites)
 
     @property
     def only_samples(self) -> DistinctSamples | None:

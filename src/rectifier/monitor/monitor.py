@@ -22,6 +22,7 @@ from rectifier.monitor.schedule import Look, Schedule
 from rectifier.monitor.sinks import Sink
 from rectifier.records import FloatArray, Series, Snapshot, Unseen, Writer
 from rectifier.sites import functions, training, unobserved_activations
+from rectifier.sites.ranks import rank_and_world_size
 
 _SECONDS_BETWEEN_WRITES = 1.0
 # Where steps are rarely observed, a killed run must still not be far behind.
@@ -270,13 +271,15 @@ class Monitor:
 
     def _open(self) -> None:
         self._opened = True
+        rank, world_size = rank_and_world_size()
         self._sink.open(
             Writer(
                 pid=os.getpid(),
-                rank=int(os.environ.get("RANK", "0")),
-                world_size=int(os.environ.get("WORLD_SIZE", "1")),
+                rank=rank,
+                world_size=world_size,
                 torch=str(torch.__version__),
                 device=self._models.device,
+                replica=world_size > 1 and self._models.are_replicas,
             )
         )
         for unseen in self._unseen:

@@ -31,6 +31,7 @@ from rectifier.records.preflight import LayerCheck as LayerCheck
 from rectifier.records.preflight import Preflight as Preflight
 from rectifier.records.preflight import Probe as Probe
 from rectifier.records.preflight import SiteProbe as SiteProbe
+from rectifier.records.ranks import merge_ranks as merge_ranks
 from rectifier.records.run import Manifest as Manifest
 from rectifier.records.run import Outcome as Outcome
 from rectifier.records.run import Process as Process

@@ -46,13 +46,20 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Writer:
-    """A process that trained: the first line of its file."""
+    """A process that trained: the first line of its file.
+
+    Attributes:
+        replica: Whether every rank trains this model, each on a share of the data.
+        ranks: How many of them are counted together in what this belongs to.
+    """
 
     pid: int
     rank: int
     world_size: int
     torch: str
     device: str
+    replica: bool = False
+    ranks: int = 1
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

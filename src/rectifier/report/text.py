@@ -97,6 +97,11 @@ def _print_process(process: Process, diagnosis: Diagnosis, console: Console) -> 
 
 
 def _print_remarks(process: Process, console: Console) -> None:
+    if process.writer.ranks > 1:
+        say(
+            console,
+            f"{process.writer.ranks} ranks trained this model on shares of the data; they are counted together.",
+        )
     for unseen in process.unseen:
         say(console, f"Not seen: {unseen.what} ({unseen.reason}).")
     for change in process.changes:

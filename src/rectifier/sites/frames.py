@@ -29,6 +29,7 @@ class Location:
         owner: The innermost module whose forward is running.
         root: The outermost one that is not a parallel or compiled wrapper.
         source: `file.py:31` of the innermost line outside of torch, inside of the root's forward.
+        wrapper: The wrapper around the root, None without one.
         forward: The frame of the root's call. Alive and the same for all calls of one forward; do not keep it
             longer than the backward pass, because it holds the forward's inputs and output.
     """
@@ -37,6 +38,7 @@ class Location:
     root: nn.Module
     source: str | None
     forward: types.FrameType
+    wrapper: nn.Module | None = None
 
     def inputs(self) -> tuple[Any, ...]:
         """Arguments of the root's forward, positional ones first."""
@@ -53,6 +55,7 @@ def locate(within: nn.Module | None = None) -> Location | None:
     owner: nn.Module | None = None
     root: nn.Module | None = None
     forward: types.FrameType | None = None
+    wrapper: nn.Module | None = None
     source = candidate = None
     frame: types.FrameType | None = sys._getframe(1)
     while frame is not None:
@@ -62,7 +65,9 @@ def locate(within: nn.Module | None = None) -> Location | None:
             if owner is None:
                 owner = module
             if forward is None or type(module).__name__ not in _WRAPPERS:
-                root, forward, source = module, frame, candidate
+                root, forward, source, wrapper = module, frame, candidate, None
+            else:
+                wrapper = module
             if module is within:
                 break
         elif candidate is None and not code.co_filename.startswith((_TORCH_FOLDER, _OUR_FOLDER, "<rectifier")):
@@ -70,7 +75,7 @@ def locate(within: nn.Module | None = None) -> Location | None:
         frame = frame.f_back
     if owner is None or root is None or forward is None or (within is not None and root is not within):
         return None
-    return Location(owner, root, source, forward)
+    return Location(owner, root, source, forward, wrapper)
 
 
 def inside_a_model() -> bool:

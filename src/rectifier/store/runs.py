@@ -31,6 +31,7 @@ from rectifier.records import (
     Writer,
     decode,
     encode,
+    merge_ranks,
 )
 
 _MANIFEST, _OUTCOME, _NOTES = "run.json", "outcome.json", "notes.jsonl"
@@ -213,7 +214,7 @@ def read_run(folder: Path) -> Run:
     written = [path for path in folder.glob("process-*.jsonl") if b"\n" in _read(path)]
     processes = [_read_process(path) for path in sorted(written, key=_age)]
     processes.sort(key=lambda process: process.writer.rank)
-    return Run(manifest=manifest, processes=tuple(processes), outcome=outcome, notes=_read_notes(folder / _NOTES))
+    return Run(manifest=manifest, processes=merge_ranks(processes), outcome=outcome, notes=_read_notes(folder / _NOTES))
 
 
 def _age(path: Path) -> tuple[int, str]:
