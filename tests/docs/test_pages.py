@@ -111,12 +111,14 @@ def test_a_line_that_no_command_takes_is_noticed():
 @pytest.mark.parametrize("page", sorted({name for name, language, _ in BLOCKS if language in ("python", "pycon")}))
 def test_python_blocks_print_what_they_say(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    names = {}
+    names, missing = {}, []
     runner = doctest.DocTestRunner(verbose=False, optionflags=doctest.ELLIPSIS)
     for name, language, text in BLOCKS:
         if name != page:
             continue
-        if language == "python":
+        if language == "python" and "import transformers\n" in text and not importlib.util.find_spec("transformers"):
+            missing.append("transformers")
+        elif language == "python":
             exec(compile(text, f"{page}.md", "exec"), names)
         elif language == "pycon":
             test = doctest.DocTestParser().get_doctest(text, names, page, f"{page}.md", 0)
@@ -124,6 +126,8 @@ def test_python_blocks_print_what_they_say(page, tmp_path, monkeypatch):
             runner.run(test, out=said.append, clear_globs=False)
             assert runner.failures == 0, "".join(said)
             names.update(test.globs)
+    if missing:
+        pytest.skip(f"NOT INSTALLED, so its block was not executed: {', '.join(missing)}")
 
 
 def masked(text):
