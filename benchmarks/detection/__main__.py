@@ -1,0 +1,202 @@
+"""Who finds the failures, who accuses the controls, how soon, and with the right cause: one table.
+
+    python benchmarks/detection --seeds 10
+
+A failure is there, for one seed, when its remedy, with the same seed, gains at least 0.05 in accuracy or R² on the
+training data, or does not collapse where this one did (standard deviation of the output < 1e-3), or when the training
+is no longer finite. A seed that survives is neither a hit nor a control. A named cause is right when removing that
+cause alone, with the same seed, prevents the failure in that sense.
+"""
+
+import argparse
+import json
+import math
+import re
+import statistics
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import torch
+from cases import CONTROLS, FAILURES, without
+from rules import RULES
+
+import rectifier
+
+GAIN = 0.05
+OURS = "Rectifier"
+LOOKS = frozenset({1, 2, 5, 10, 20, 50, 100, 150, 200, 250, 300, 350, 400})
+COLLAPSED = 1e-3
+
+
+def watch_one(training, steps):
+    """First alarm of each rule by step, our diagnosis (the last one with an alarm, if any), and how it ended."""
+    alarms, accuracies, alarmed = {}, [], None
+    with rectifier.watch(every=4) as watch:
+        for step in range(1, steps + 1):
+            training.looking = step in LOOKS or step == steps
+            training.outputs.clear()
+            loss, accuracy = training.step()
+            accuracies.append(accuracy)
+            if not training.looking:
+                continue
+            known = [value for value in accuracies[-20:] if value is not None]
+            recent = statistics.fmean(known) if known else None
+            for name, rule in RULES.items():
+                if name not in alarms and rule(training, recent):
+                    alarms[name] = step
+            found = watch.diagnose()
+            if found.reaches("warning"):
+                alarms.setdefault(OURS, step)
+                alarmed = found
+            if not math.isfinite(loss):
+                break
+    return alarms, alarmed or found, training.score()
+
+
+def blamed(found):
+    """The cause that our most serious finding names; "unknown" where it names none."""
+    top = found.findings[0]
+    if top.name == "constant-network":
+        sites = [one for one in found.findings if one.name == "dead-units" and one.site == top.evidence["silent_site"]]
+        return str(sites[0].evidence["cause"]) if sites else "unknown"
+    if top.name == "dead-units":
+        return str(top.evidence["cause"])
+    if top.name in ("vanishing-gradient", "exploding-gradient"):
+        return "initialisation" if top.cause.startswith("initialisation") else "unknown"
+    if top.name == "non-finite":
+        return "update" if top.cause.startswith("the weights moved too far") else "unknown"
+    return "unknown"
+
+
+def score_of(setting, seed):
+    training = setting.start(seed)
+    for _ in range(setting.steps):
+        training.step()
+    return training.score()
+
+
+def is_worse(ended, remedied):
+    (score, spread), (better, wider) = ended, remedied
+    return not math.isfinite(score) or better - score >= GAIN or (spread < COLLAPSED <= wider)
+
+
+def is_same(one, other):
+    """Whether two settings train alike; tensors are compared by identity."""
+    return all(getattr(one, name) is value or getattr(one, name) == value for name, value in vars(other).items()
+               if not isinstance(value, torch.Tensor)) and one.inputs is other.inputs  # fmt: skip
+
+
+def run_failure(failure, seed):
+    alarms, found, score = watch_one(failure.setting.start(seed), failure.setting.steps)
+    remedied = score_of(failure.remedy, seed)
+    failed = is_worse(score, remedied)
+    cause = right = None
+    if failed and OURS in alarms and found.reaches("warning"):
+        cause = blamed(found)
+        changed = without(cause, failure.setting)
+        if changed is not None:
+            right = True if is_same(changed, failure.remedy) else is_worse(score, score_of(changed, seed))
+    return {"case": failure.name, "seed": seed, "failed": failed, "score": score, "remedied": remedied,
+            "alarms": alarms, "cause": cause, "right": right,
+            "top": found.findings[0].name if found.findings else None}  # fmt: skip
+
+
+def run_control(control, seed):
+    alarms, found, score = watch_one(control.start(seed), control.steps)
+    return {"case": control.name, "seed": seed, "score": score, "control": score[0] >= control.floor, "alarms": alarms,
+            "top": [one.title for one in found.findings if one.severity != "info"]}  # fmt: skip
+
+
+def show(rows, title, count):
+    names = [OURS, *RULES]
+    print(f"\n{title}\n")
+    print("| case | " + " | ".join(names) + " |")
+    print("|" + "---|" * (len(names) + 1))
+    by_case = defaultdict(list)
+    for row in rows:
+        by_case[row["case"]].append(row)
+    for case, own in by_case.items():
+        print(f"| {case} | " + " | ".join(count(own, name) for name in names) + " |")
+    print("| **all** | " + " | ".join(f"**{count(rows, name)}**" for name in names) + " |")
+
+
+def hits(rows, name):
+    failed = [row for row in rows if row["failed"]]
+    steps = [row["alarms"][name] for row in failed if name in row["alarms"]]
+    return f"{len(steps)} of {len(failed)}" + (f" (step {statistics.median_low(steps)})" if steps else "")
+
+
+def on_survivors(rows, name):
+    alive = [row for row in rows if not row["failed"]]
+    return f"{sum(name in row['alarms'] for row in alive)} of {len(alive)}"
+
+
+def false_alarms(rows, name):
+    controls = [row for row in rows if row["control"]]
+    return f"{sum(name in row['alarms'] for row in controls)} of {len(controls)}"
+
+
+def show_causes(rows):
+    print("\nCauses that Rectifier names, of the failures that it found\n")
+    print("| case | named | right | wrong | none named |\n|---|---|---|---|---|")
+    by_case = defaultdict(list)
+    for row in rows:
+        if row["cause"] is not None:
+            by_case[row["case"]].append(row)
+    everything = [row for own in by_case.values() for row in own]
+    for case, own in [*by_case.items(), ("**all**", everything)]:
+        named = ", ".join(sorted({row["cause"] for row in own}))
+        tally = [sum(row["right"] is answer for row in own) for answer in (True, False, None)]
+        print(f"| {case} | {named} | {tally[0]} | {tally[1]} | {tally[2]} |")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--first", type=int, default=0, help="The first seed.")
+    parser.add_argument("--only", default="", help="Cases whose name has this pattern.")
+    parser.add_argument(
+        "--out", type=Path, help="Keep every run here, a line of JSON each; those of earlier calls are reported, too."
+    )
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    began, failures, controls = time.monotonic(), [], []
+    jobs = [(run_failure, case, failures) for case in FAILURES] + [(run_control, case, controls) for case in CONTROLS]
+    jobs = [job for job in jobs if re.search(options.only, job[1].name)]
+    done = set()
+    if options.out and options.out.exists():
+        done = {(row["case"], row["seed"]) for row in map(json.loads, options.out.read_text().splitlines())}
+    # Seed by seed, so that what was cut short has every case.
+    for seed in range(options.first, options.first + options.seeds):
+        for run, case, rows in jobs:
+            if (case.name, seed) in done:
+                continue
+            start = time.monotonic()
+            row = {**run(case, seed), "seconds": time.monotonic() - start}
+            rows.append(row)
+            if options.out:
+                with options.out.open("a") as file:
+                    file.write(json.dumps(row) + "\n")
+    if options.out:
+        kept = [json.loads(line) for line in options.out.read_text().splitlines()]
+        failures, controls = ([row for row in kept if ("control" in row) == of_control] for of_control in (False, True))
+    report(failures, controls)
+    seeds = len({row["seed"] for row in failures + controls})
+    print(f"\n{seeds} seeds a case, {time.monotonic() - began:.0f} s, torch {torch.__version__}.")
+
+
+def report(failures, controls):
+    """Print the tables."""
+    if failures:
+        show(failures, "Failures found (median step of the first alarm)", hits)
+        show(failures, "Alarms on seeds that survived the same setting", on_survivors)
+        show_causes(failures)
+    if controls:
+        show(controls, "Controls accused", false_alarms)
+        left = sum(not row["control"] for row in controls)
+        print(f"\n{left} of {len(controls)} control runs missed their floor and are left out.")
+
+
+if __name__ == "__main__":
+    main()
