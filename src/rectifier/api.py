@@ -14,10 +14,11 @@ import rectifier
 from rectifier import monitor, treatment
 from rectifier.checkpoints import read_checkpoint
 from rectifier.diagnosis import diagnose, judge_census, judge_checkpoint, judge_probe
+from rectifier.errors import NothingToCompare
 from rectifier.monitor import MemorySink, Monitor, module_to_watch
 from rectifier.records import Autopsy, Census, Comparison, Diagnosis, Manifest, Preflight, Run, Trial, shown_by
 from rectifier.store import read_run
-from rectifier.study.question import DEFAULT_ARMS, Question, arms_from
+from rectifier.study.question import DEFAULT_ARMS, LOSS, Question, arms_from
 from rectifier.study.question import higher_is_better as direction_of
 
 log = monitor.log
@@ -239,9 +240,9 @@ def check_batch(
 def compare(
     train: Callable[[int], Any],
     *,
-    arms: Iterable[str] = DEFAULT_ARMS,
+    arms: str | Iterable[str] = DEFAULT_ARMS,
     seeds: int = 12,
-    metric: str = "loss",
+    metric: str | None = None,
     higher_is_better: bool | None = None,
     margin: float | None = None,
     on_trial: Callable[[Trial], None] = lambda trial: None,
@@ -250,20 +251,22 @@ def compare(
 
     The function is called once for each arm and seed, in this process, with every random stream seeded before; it
     must build its model itself, because the activation is exchanged as the model is built. Afterwards the random
-    streams are as they were. Unlike `rectifier compare` on a script nothing is kept on disk, and nothing keeps the
-    trainings apart: what one leaves in a global variable or a file, the next one finds.
+    streams of the processor are as they were, and that of a GPU if it was in use before. Unlike `rectifier compare` on
+    a script nothing is kept on disk, and nothing keeps the trainings apart: what one leaves in a global variable or a
+    file, the next one finds.
 
     Args:
         train: Trains from the seed that it is given, and returns the metric, or None for the loss.
         arms: What to put in the place of ReLU; `half-lr` and `restart` leave it (`rescale` is for scripts).
         seeds: Trainings per arm.
-        metric: Name of what is returned: `loss`, `test_accuracy`.
+        metric: Name of what is returned: `test_accuracy`. None compares the loss that is back-propagated, and then
+            nothing is to be returned.
         higher_is_better: Its direction; None tells it from the name.
         margin: Smallest difference that matters; without one, "no difference" is never claimed.
         on_trial: Called after each training, for a progress bar.
 
     Raises:
-        NothingToCompare: The function gives no number, or the direction cannot be told.
+        NothingToCompare: The function gives no number, or one without a name; or the direction cannot be told.
         UnknownActivation: An arm is not in the catalogue.
 
     Example:
@@ -277,7 +280,6 @@ def compare(
         ...         optimizer.zero_grad()
         ...         loss.backward()
         ...         optimizer.step()
-        ...     return loss.item()
         >>> found = rectifier.compare(train, arms=["elu"], seeds=3)
         >>> [(arm.arm, arm.n) for arm in found.arms], found.smallest_n
         ([('as is', 3), ('elu:1.0', 3), ('placebo', 3)], 7)
@@ -285,17 +287,23 @@ def compare(
     # A script that only logs must not pay for the statistics.
     from rectifier.study.in_process import compare_function  # noqa: PLC0415
 
+    if seeds < 1:
+        raise NothingToCompare(
+            f"seeds={seeds}: a comparison takes at least one seed, and 7 before one arm can be judged."
+        )
     name = getattr(train, "__qualname__", type(train).__name__)
+    metric = metric or LOSS
     question = Question(
         command=(name,),
         script=None,
-        arms=arms_from(",".join(arms)),
+        arms=arms_from(arms if isinstance(arms, str) else ",".join(arms)),
         seeds=seeds,
         metric=metric,
         summary="last-tenth",
         higher_is_better=direction_of(metric) if higher_is_better is None else higher_is_better,
         margin=margin,
         threads=get_num_threads(),
+        function=True,
     )
     return compare_function(train, question, on_trial)
 

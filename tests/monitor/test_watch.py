@@ -170,3 +170,18 @@ def test_what_is_no_activation_of_a_model_was_not_overlooked_either():
             optimizer.step()
     assert unseen(watch) == {}
     assert seen(watch) == {"act": 14, "Net": 14}
+
+
+def test_a_step_of_several_backward_passes_has_nothing_unseen():
+    """An actor and a critic that share a trunk: what the first pass met is not unseen in the second."""
+    model = nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 2))
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    with rectifier.watch(model, every=1) as watch:
+        for _ in range(3):
+            optimizer.zero_grad()
+            actor, critic = model(torch.randn(7, 3)).unbind(1)
+            actor.square().mean().backward(retain_graph=True)
+            critic.square().mean().backward()
+            optimizer.step()
+    assert unseen(watch) == {}
+    assert watch.run.processes[0].sites[0].units == 5

@@ -80,6 +80,8 @@ record_files(here / "run", since=time.time() - 60, own=[str(here / "own")])
 (here / "own" / "x").write_text("own")
 (here / "text").write_text("1"); (here / "text").read_text()
 with (here / "log").open("a") as log: log.write("2")
+with (here / "archive").open("w+b") as archive: archive.write(b"3")
+with (here / "archive").open("w+b") as archive: archive.write(b"3")
 torch.save({}, here / "saved.pt"); torch.load(here / "saved.pt")
 torch.save({}, here / "ä.pt")
 (here / "part").write_text("3"); os.replace(here / "part", here / "renamed")
@@ -106,7 +108,8 @@ def test_what_is_seen_of_a_process(tmp_path):
         for path, touched in found.items()
     }
     assert kinds == {
-        "text": "rw", "log": "w", "saved.pt": "rw", "ä.pt": "w", "part": "w", "renamed": "w", "copied": "w",
+        "text": "rw", "log": "w", "archive": "w",
+        "saved.pt": "rw", "ä.pt": "w", "part": "w", "renamed": "w", "copied": "w",
         "db.sqlite": "w", "relative": "rw", "forked": "w",
     }  # fmt: skip
 

@@ -47,3 +47,32 @@ def test_nothing_is_said_of_two_pairs_or_of_pairs_that_differ_alike():
     assert detectable([0.3, 0.4], 0.05) is seeds_needed([0.3, 0.4], 0.05) is None
     assert detectable([0.0] * 7, 0.05) is seeds_needed([0.0] * 7, 0.05) is None
     assert seeds_needed([1.0, -1.0] * 5, 0.05) is None, f"more than {MOST_SEEDS}"
+
+
+def test_nothing_is_promised_where_no_exact_test_could_reject():
+    """With a value in three of twelve pairs, or with nine pairs that do not differ, sign flips can show nothing."""
+    from rectifier.records import Trial
+    from rectifier.study.statistics import compare_trials
+
+    def compared(metric_of):
+        trials = [
+            Trial(arm=arm, seed=seed, metric=metric_of(arm, seed), failed=None if metric_of(arm, seed) else "crashed")
+            for arm in ("as is", "elu:1.0")
+            for seed in range(12)
+        ]
+        found = compare_trials(
+            trials, baseline="as is", placebo=None, arms=["elu:1.0"], metric="accuracy", higher_is_better=True,
+            title="t",
+        )  # fmt: skip
+        return found.arms[1], found.smallest_n
+
+    few, smallest = compared(lambda arm, seed: None if seed >= 3 else 0.5 + 0.01 * seed * (arm == "elu:1.0"))
+    assert (few.detectable, few.seeds_needed, smallest) == (None, None, 7)
+    assert "4 times in 5" not in few.sentence
+    alike, _ = compared(lambda arm, seed: 0.5 + 0.01 * (seed < 3) * (seed + 1) * (arm == "elu:1.0"))
+    assert (alike.detectable, alike.seeds_needed) == (None, None)
+    # Ten pairs with a value of twelve seeds: what is told is seeds.
+    some, _ = compared(lambda arm, seed: None if seed >= 10 else 0.5 + 0.01 * (-1.4) ** seed * (arm == "elu:1.0"))
+    assert f"a difference in accuracy of about {some.detectable:.3g} would have shown 4 times in 5" in some.sentence
+    assert some.seeds_needed % 1 == 0
+    assert some.seeds_needed >= 12 * 7 / 10

@@ -79,3 +79,25 @@ def test_a_step_that_raises_leaves_the_rate_as_it_was_at_the_next(halved):
 def test_a_factor_that_is_none(factor):
     with pytest.raises(ValueError, match="must be above 0"):
         scale_learning_rates(factor)
+
+
+class Around(torch.optim.Optimizer):
+    """As SAM and Lookahead are made: the groups are those of the optimizer inside."""
+
+    def __init__(self, params, inner):
+        super().__init__(params, {"lr": 0.4})
+        self.inner = inner(self.param_groups)
+        self.param_groups = self.inner.param_groups
+
+    def step(self, closure=None):
+        self.inner.step(closure)
+
+
+def test_an_optimizer_around_another_is_halved_once(halved):
+    weight = nn.Parameter(torch.ones(3))
+    optimizer = Around([weight], lambda groups: torch.optim.SGD(groups, lr=0.4))
+    for count in (1, 2):
+        weight.grad = torch.ones(3)
+        optimizer.step()
+        assert weight.tolist() == pytest.approx([1 - 0.2 * count] * 3)
+        assert [group["lr"] for group in optimizer.param_groups] == [0.4]

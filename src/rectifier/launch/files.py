@@ -58,7 +58,8 @@ class _Recorder:
                 path, _, flags = args
                 if flags & _WRITING:
                     self.wrote(path)
-                if not flags & os.O_WRONLY:
+                # What is emptied as it is opened holds nothing of another's.
+                if not flags & (os.O_WRONLY | os.O_TRUNC):
                     self._read(path)
             elif event == "os.rename":
                 self.wrote(args[1])

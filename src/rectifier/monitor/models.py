@@ -108,8 +108,8 @@ class ModelRecords:
         self._names: dict[str, int] = {}
         self.sites: list[_SiteRecord] = []
         self._records: list[_ModelRecord] = []
-        self.nodes: list[Any] | None = []
-        """`grad_fn` of every output met since the last backward pass; None once nobody asks any more."""
+        self.nodes: set[int] | None = set()
+        """Sequence number of the `grad_fn` of every output met in this step; None once nobody asks any more."""
         self._weights: dict[int, tuple[Tensor, Tensor]] = {}
         self.device = "cpu"
 
@@ -238,7 +238,7 @@ class ModelRecords:
         site, step = token.site, token.step
         node = output.grad_fn
         if self.nodes is not None and node is not None and token.look is Look.COUNT:
-            self.nodes.append(node)
+            self.nodes.add(node._sequence_nr())
         if site is None:
             return
         values = output.detach()
@@ -268,8 +268,6 @@ class ModelRecords:
         """Let go of the running forwards; nothing of them is needed from here on."""
         for record in self._records:
             record.forward = None
-        if self.nodes is not None:
-            self.nodes.clear()
 
     def remember_weights(self) -> None:
         """Before an optimizer's step: copy the beginning of each weight that feeds a site."""
@@ -307,7 +305,13 @@ class ModelRecords:
 
     def end_step(self, step: int) -> None:
         """An observed step has ended."""
+        self._end_step()
+
+    def _end_step(self) -> None:
+        # Not at a backward pass: a step may have several, and each asks what was met since the step began.
         self.end_forwards()
+        if self.nodes is not None:
+            self.nodes.clear()
 
     def take_hook_seconds(self) -> float:
         """Seconds that went into gradient hooks since the last call."""
@@ -318,7 +322,7 @@ class ModelRecords:
 
     def forget_step(self) -> None:
         """Keep nothing of a step that is going on."""
-        self.end_forwards()
+        self._end_step()
         self._weights.clear()
 
     def begin_again(self) -> None:

@@ -24,17 +24,17 @@ _HAND_WRITTEN = "may be a hand-written activation; its input cannot be told from
 _CUSTOM = "a custom autograd.Function; whether it is an activation cannot be told"
 
 
-def unobserved_activations(loss: Tensor, observed: Collection[Any]) -> tuple[Unseen, ...]:
+def unobserved_activations(loss: Tensor, observed: Collection[int]) -> tuple[Unseen, ...]:
     """What looks like an activation in the graph of `loss` and is not among the `observed` nodes.
 
     Args:
         loss: What is about to be back-propagated.
-        observed: `grad_fn` of every output of this step that was met, in a model or outside of one.
+        observed: Sequence number of the `grad_fn` of every output of this step that was met, in a model or outside of
+            one. Numbers, because a node would keep the tensors of its graph alive.
     """
-    seen = set(observed)
     counts: dict[tuple[str, str], int] = {}
     for node in _nodes(loss.grad_fn):
-        if node in seen:
+        if node._sequence_nr() in observed:
             continue
         what = _describe(node)
         if what is not None:

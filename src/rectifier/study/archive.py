@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from rectifier.errors import NothingToCompare, UnreadableRun
 from rectifier.records import FORMAT_VERSION, Comparison, Trial, decode, encode
-from rectifier.study.question import BASELINE, COMPETITORS, PLACEBO, Question
+from rectifier.study.question import BASELINE, COMPETITORS, LOSS, PLACEBO, Question
 from rectifier.study.statistics import compare_trials
 
 FILE_NAME = "study.sqlite"
@@ -186,14 +186,21 @@ def weigh(question: Question, recorded: Mapping[str, Trial], seconds: float) -> 
     if not any(trial.arm == BASELINE for trial in trials):
         raise UnreadableRun("no training of the script as it is has finished, so there is nothing to compare with.")
     notes: list[str] = []
+    if question.metric == LOSS:
+        notes.append(
+            "The metric is the loss that the function back-propagates, measured on its own training batches. To "
+            "compare what the network is for, return that, and name it: metric='test_accuracy'."
+        )
     notes.extend(text for arm, text in COMPETITORS.items() if arm in question.arms)
     if len(trials) < len(plan):
         notes.append(f"Unfinished: {len(trials)} of {len(plan)} trainings are done.")
-    if question.metric == "loss" and question.pattern is None:
+    if question.metric == "loss" and question.pattern is None and not question.function:
         notes.append(
             "The metric is the loss that the script back-propagates, measured on its own training batches. To compare "
             'what the network is for, log it: rectifier.log("val_accuracy", value) and --metric val_accuracy.'
         )
+    returned = question.function and question.metric != LOSS
+    ending = "raised" if question.function else "crashed, was stopped by --timeout"
     return compare_trials(
         question.with_restarts(trials),
         baseline=BASELINE,
@@ -205,16 +212,19 @@ def weigh(question: Question, recorded: Mapping[str, Trial], seconds: float) -> 
         margin=question.margin,
         notes=notes,
         seconds=seconds,
+        seeds_hint=_USE_THE_SEED if question.function else None,
         settings={
             "command": " ".join(question.command),
-            "metric": f"{question.metric}, {_SUMMARIES[question.summary]}"
+            "metric": f"{question.metric}, {'as returned' if returned else _SUMMARIES[question.summary]}"
             + (f", printed as {question.pattern}" if question.pattern else ""),
-            "failure": "a training that crashed, was stopped by --timeout, ended with a number that is not finite, or "
-            "whose loss made no progress: it ended within 5 % of where it began, or above",
+            "failure": f"a training that {ending}, ended with a number that is not finite, or whose loss made no "
+            "progress: it ended within 5 % of where it began, or above",
             "threads per training": str(question.threads),
         },
     )
 
+
+_USE_THE_SEED = "The function sets a seed of its own, or draws nothing at random: let it use the seed that it is given."
 
 _SUMMARIES = {
     "final": "its last value",

@@ -18,7 +18,7 @@ from rectifier.errors import NothingToCompare
 from rectifier.records import Comparison, Trial
 from rectifier.study.archive import Archive, open_archive, weigh
 from rectifier.study.isolation import passed_files
-from rectifier.study.question import BASELINE, PLACEBO, TREATED, Question, TrialSpec
+from rectifier.study.question import BASELINE, COMPETITORS, TREATED, Question, TrialSpec
 from rectifier.study.trial import CONSTANT, OUTPUT, activations_seen, last_lines, logged_names
 
 Launcher = Callable[[TrialSpec, Question, Path], Trial]
@@ -131,6 +131,7 @@ class _Study:
         self._done = {spec.key: recorded[spec.key] for spec in self._plan if spec.key in recorded}
 
     def run(self) -> None:
+        self._refuse_a_metric_that_nothing_has()
         self._refuse_identical()
         self._tell(None)
         if not self._done:
@@ -139,6 +140,13 @@ class _Study:
         # The second seed of the script as it is comes early: it shows whether seeds change anything at all.
         todo.sort(key=lambda spec: not (spec.arm == BASELINE and spec.seed == 1))
         self._run_all(todo)
+
+    def _refuse_a_metric_that_nothing_has(self) -> None:
+        """End a continued study that asks for what its finished trainings do not have."""
+        done = [self._done[spec.key] for spec in self._plan if spec.key in self._done]
+        for trial in done:
+            if trial.arm == BASELINE and trial.metric is None and trial.failed is None:
+                raise NothingToCompare(self._no_metric(trial))
 
     def close(self) -> None:
         self._archive.add_seconds(time.perf_counter() - self._began)
@@ -219,9 +227,11 @@ class _Study:
 
     def _refuse_arms_that_do_nothing(self) -> None:
         """End a study in which every arm's first training equals that of the script as it is, to the bit."""
-        if not self._question.trained_arms:
+        arms = [arm for arm in self._question.arms if arm not in COMPETITORS]
+        if not arms:
             return
-        first = {spec.arm: self._done.get(spec.key) for spec in self._plan if spec.seed == 0 and spec.arm != PLACEBO}
+        seed = [spec for spec in self._plan if spec.seed == 0 and spec.arm in (BASELINE, *arms)]
+        first = {spec.arm: self._done.get(spec.key) for spec in seed}
         prints = {None if trial is None else trial.fingerprint for trial in first.values()}
         (only,) = prints if len(prints) == 1 else (None,)
         if only is None or only.startswith(CONSTANT):
@@ -230,7 +240,7 @@ class _Study:
         seen = [] if baseline is None else activations_seen(self._folder / (baseline.run or ""))
         used = f"the activations seen in it are {', '.join(seen)}" if seen else "no activation was seen in it"
         raise NothingToCompare(
-            f"no arm changes anything: with {', '.join(self._question.trained_arms)} in the place of {TREATED} the "
+            f"no arm changes anything: with {', '.join(arms)} in the place of {TREATED} the "
             f"training is the same to the bit. The script seems to apply no {TREATED}: {used}."
         )
 

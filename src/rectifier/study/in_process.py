@@ -15,7 +15,7 @@ from rectifier.errors import NothingToCompare
 from rectifier.monitor import MemorySink, Monitor
 from rectifier.records import Comparison, Process, Trial
 from rectifier.study.archive import weigh
-from rectifier.study.question import BASELINE, RESCALE, Question, TrialSpec, summarise
+from rectifier.study.question import BASELINE, LOSS, RESCALE, Question, TrialSpec, summarise
 from rectifier.study.trial import STALLED, dead_fraction, fingerprint
 from rectifier.treatment import scale_learning_rates, swap_everywhere
 
@@ -85,7 +85,17 @@ def _train_once(train: Train, spec: TrialSpec, question: Question) -> Trial:
     )
 
 
+_MISNAMED = {
+    True: "the function returned nothing, so there is no {metric}: return it, or leave metric out, and the loss that "
+    "the function back-propagates is compared.",
+    False: "the function returned {value!r}; say what that is, for example metric='test_accuracy'. Without a name the "
+    "loss that it back-propagates is compared, and then it returns nothing.",
+}
+
+
 def _metric(value: Any, process: Process, question: Question) -> float:
+    if (value is None) != (question.metric == LOSS):
+        raise NothingToCompare(_MISNAMED[value is None].format(value=value, metric=question.metric))
     if value is not None:
         try:
             return float(value.item() if isinstance(value, torch.Tensor) else value)
@@ -97,8 +107,8 @@ def _metric(value: Any, process: Process, question: Question) -> float:
     losses = process.series("loss").values
     if not len(losses):
         raise NothingToCompare(
-            "the function returned nothing, and no loss was seen: return the metric. (A loss is seen when backward() "
-            "is called on it and a torch optimizer steps.)"
+            "the function returned nothing, and no loss was seen: return a metric, and name it with metric=. (A loss "
+            "is seen when backward() is called on it and a torch optimizer steps.)"
         )
     return summarise(losses, question.summary, higher=question.higher_is_better)
 

@@ -21,6 +21,9 @@ Summary = Literal["final", "best", "last-tenth"]
 BASELINE = "as is"
 PLACEBO = "placebo"
 DEFAULT_ARMS = ("leaky_relu:0.01", "leaky_relu:0.1", "leaky_relu:0.3", "prelu:0.25", "elu:1.0", "gelu")
+LOSS = "training loss"
+"""The metric of a function that returns none: what it back-propagates. (A script's is called `loss`.)"""
+
 HALF_RATE = "half-lr"
 RESCALE = "rescale"
 RESTART = "restart"
@@ -29,7 +32,7 @@ COMPETITORS = {
     RESCALE: "rescale is the script as it is, its initial weights scaled to the gains of its activations before the "
     "first step.",
     RESTART: "restart is the script as it is, and where that failed the placebo's training of the same seed: what one "
-    "gets who starts a failed training again, for the price of two.",
+    "gets who starts a failed training again, for the price of two. It can only lose where that one failed, too.",
 }
 """Arms that leave the activation alone: what one would try anyway."""
 
@@ -148,6 +151,7 @@ class Question:
         margin: Smallest difference that matters, None when the reader has not said.
         threads: Threads per trial.
         pattern: A regular expression with one group, which is the metric wherever it matches the script's output.
+        function: Whether a Python function is compared, and not a script.
     """
 
     command: tuple[str, ...]
@@ -160,6 +164,7 @@ class Question:
     margin: float | None
     threads: int
     pattern: str | None = None
+    function: bool = False
 
     def plan(self) -> Iterator[TrialSpec]:
         """All trials, seed by seed, so that what is finished early is paired."""

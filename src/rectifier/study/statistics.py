@@ -91,6 +91,7 @@ def compare_trials(
     notes: Sequence[str] = (),
     seconds: float = 0.0,
     settings: dict[str, str] | None = None,
+    seeds_hint: str | None = None,
 ) -> Comparison:
     """Weigh every arm against the baseline, seed by seed.
 
@@ -122,6 +123,7 @@ def compare_trials(
         notes: What the reader must know; a warning about seeds that change nothing is added here.
         seconds: What the whole study took.
         settings: What was run, by name, for the report.
+        seeds_hint: What to do when different seeds give identical results; None for the advice to a script.
 
     Raises:
         ValueError: Two trials share an arm and a seed, or the baseline has no trial.
@@ -193,7 +195,7 @@ def compare_trials(
         alpha=alpha,
         headline=wording.headline(verdicts[1:], placebo),
         margin=margin,
-        notes=(*notes, *([wording.seeds_note(copies)] if copies else [])),
+        notes=(*notes, *([wording.seeds_note(copies, seeds_hint)] if copies else [])),
         seconds=seconds,
         settings=settings or {},
     )
@@ -287,6 +289,9 @@ def _judge(
     on_metric = 0 if is_placebo else _direction(metric, alpha) * (1 if higher_is_better else -1)
     arm_lost, baseline_lost = pairs.only_missing()
     differences, level = pairs.differences(), alpha / wording.tests
+    # What the t-test can see of fewer pairs that differ, exact sign flips cannot.
+    if sum(difference != 0 for difference in differences) < wording.smallest_n:
+        differences = []
     needed = seeds_needed(differences, level)
     silenced = (on_metric > 0 and arm_lost > baseline_lost) or (on_metric < 0 and baseline_lost > arm_lost)
     verdict: Verdict = "undecided"
@@ -308,7 +313,10 @@ def _judge(
         sentence="",
         dead_fraction=_mean_dead(pairs.arm),
         detectable=detectable(differences, level),
-        seeds_needed=None if needed is None else max(needed, wording.smallest_n),
+        # Counted in seeds: a pair without a value is a seed, too.
+        seeds_needed=None
+        if needed is None
+        else math.ceil(max(needed, wording.smallest_n) * pairs.n / len(differences)),
     )
     sentence = wording.sentence(
         row,

@@ -79,13 +79,11 @@ class Wording:
                 parts.append(f"{_listed(names)} {words}")
         return f"Against {self.baseline}: {'; '.join(parts)}."
 
-    def seeds_note(self, arms: Sequence[str]) -> str:
+    def seeds_note(self, arms: Sequence[str], hint: str | None) -> str:
         """What to say when the seeds changed nothing."""
         return (
             f"Different seeds gave identical results ({_listed(arms)} and {self.baseline}), so there is one "
-            "observation however many seeds ran, and no verdict. The script sets its own seed or draws "
-            "nothing at random: let it take the seed as an option and write {seed} in its place, for example "
-            "`train.py --seed {seed}`."
+            f"observation however many seeds ran, and no verdict. {hint or _SEED_OPTION}"
         )
 
     @property
@@ -141,10 +139,16 @@ class Wording:
     def _could_have_seen(self, row: ArmVerdict) -> str:
         if row.detectable is None:
             return ""
-        text = f"; a {self.metric} difference of {_number(row.detectable)} would have shown 4 times in 5"
+        text = f"; a difference in {self.metric} of about {_number(row.detectable)} would have shown 4 times in 5"
         if row.seeds_needed is None or row.seeds_needed <= row.n:
             return text
         return f"{text}, and one as large as measured needs about {row.seeds_needed} seeds"
+
+
+_SEED_OPTION = (
+    "The script sets its own seed or draws nothing at random: let it take the seed as an option and write {seed} in "
+    "its place, for example `train.py --seed {seed}`."
+)
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -31,20 +31,21 @@ def scale_learning_rates(factor: float) -> Callable[[], None]:
     """
     if not factor > 0:
         raise ValueError(f"the learning rate cannot be multiplied by {factor}: the factor must be above 0")
-    asked: dict[int, list[Any]] = {}
+    asked: dict[int, list[tuple[dict[str, Any], Any]]] = {}
 
     def before(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         # A step that raised never came to its end; its rate is put back before the next.
         after(optimizer, args, kwargs)
-        asked[id(optimizer)] = [group.get("lr") for group in optimizer.param_groups]
-        for group in optimizer.param_groups:
-            if group.get("lr") is not None:
-                group["lr"] = group["lr"] * factor
+        # One optimizer around another (SAM, Lookahead) steps the same groups within its own step.
+        scaled = {id(group) for groups in asked.values() for group, _ in groups}
+        own = [group for group in optimizer.param_groups if group.get("lr") is not None and id(group) not in scaled]
+        asked[id(optimizer)] = [(group, group["lr"]) for group in own]
+        for group in own:
+            group["lr"] = group["lr"] * factor
 
     def after(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        for group, rate in zip(optimizer.param_groups, asked.pop(id(optimizer), ()), strict=False):
-            if rate is not None:
-                group["lr"] = rate
+        for group, rate in asked.pop(id(optimizer), ()):
+            group["lr"] = rate
 
     handles = (register_optimizer_step_pre_hook(before), register_optimizer_step_post_hook(after))
 
