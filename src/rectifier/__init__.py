@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rectifier.api import census as census
     from rectifier.api import check as check
     from rectifier.api import compare as compare
+    from rectifier.api import compare_models as compare_models
     from rectifier.api import log as log
     from rectifier.api import prescribe as prescribe
     from rectifier.api import read as read
@@ -37,13 +38,14 @@ _HOMES = {
     "census": "rectifier.api",
     "check": "rectifier.api",
     "compare": "rectifier.api",
+    "compare_models": "rectifier.api",
     "read": "rectifier.api",
 }
 _MODULES = ("nn", "functional", "plot")
 
 __all__ = [
-    "Watch", "__version__", "autopsy", "census", "check", "compare", "functional", "log", "nn", "plot", "prescribe",
-    "read", "recycle", "rescale", "swap", "watch",
+    "Watch", "__version__", "autopsy", "census", "check", "compare", "compare_models", "functional", "log", "nn",
+    "plot", "prescribe", "read", "recycle", "rescale", "swap", "watch",
 ]  # fmt: skip
 
 

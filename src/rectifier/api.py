@@ -4,11 +4,14 @@ import platform
 import random
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from torch import Tensor, get_num_threads, nn
+from torch.nn.functional import cross_entropy
+from torch.optim import Adam, Optimizer
 
 import rectifier
 from rectifier import monitor, treatment
@@ -306,6 +309,91 @@ def compare(
         function=True,
     )
     return compare_function(train, question, on_trial)
+
+
+def compare_models(
+    build: Callable[[], nn.Module],
+    data: tuple[Tensor, Tensor, Tensor, Tensor],
+    *,
+    arms: Iterable[str] = ("leaky_relu:0.01", "leaky_relu:0.1", "leaky_relu:0.3", "elu:1.0", "gelu"),
+    seeds: int = 16,
+    epochs: int = 25,
+    batch_size: int = 64,
+    optimizer: Callable[[Iterable[Tensor]], Optimizer] | None = None,
+    loss: Callable[[Tensor, Tensor], Tensor] = cross_entropy,
+    score: Callable[[Tensor, Tensor], Any] | None = None,
+    metric: str = "accuracy",
+    higher_is_better: bool | None = None,
+    margin: float | None = None,
+    seed: int = 0,
+    together: bool | None = None,
+    on_arm: Callable[[str], None] = lambda arm: None,
+) -> Comparison:
+    """Ask whether another activation helps a network that is small enough to train all seeds of an arm at once.
+
+    The trap: the training is ours, not yours: shuffled batches, one optimizer, no schedule. A short measurement decides
+    for each arm between one batched ensemble and one training after another, and takes the latter also where a model
+    cannot be batched (dropout) or where the first steps would not be the same; `settings` of the result says which.
+
+    Args:
+        build: Makes an untrained model with ReLU; whatever it draws comes from torch's random stream, seeded before.
+        data: Inputs (n, ...) and targets (n, ...) to train on, the same to test on.
+        arms: What to put in the place of ReLU.
+        seeds: Trainings per arm.
+        epochs: Passes over the training inputs.
+        batch_size: Samples a step; the last batch of an epoch may be smaller.
+        optimizer: Makes one for parameters; Adam with rate 0.001 when None.
+        loss: Mean loss of outputs and targets.
+        score: The metric of the outputs and targets of the test; the share of right classes when None.
+        metric: Its name.
+        higher_is_better: Its direction; None tells it from the name.
+        margin: Smallest difference that matters; without one, "no difference" is never claimed.
+        seed: Other seed, other draws.
+        together: True or False instead of the measurement.
+        on_arm: Called after each arm, for a progress bar.
+
+    Raises:
+        NothingToCompare: There are no data, the direction cannot be told, or no arm is left.
+        UnknownActivation: An arm is not in the catalogue.
+        CannotSwap: The model has no ReLU.
+
+    Example:
+        >>> import torch, rectifier
+        >>> def build():
+        ...     return torch.nn.Sequential(torch.nn.Linear(2, 5), torch.nn.ReLU(), torch.nn.Linear(5, 2))
+        >>> inputs = torch.randn(64, 2, generator=torch.Generator().manual_seed(0))
+        >>> labels = (inputs.prod(1) > 0).long()
+        >>> data = inputs[:44], labels[:44], inputs[44:], labels[44:]
+        >>> found = rectifier.compare_models(build, data, arms=["elu"], seeds=3, epochs=2, batch_size=11)
+        >>> [(arm.arm, arm.n) for arm in found.arms], found.smallest_n
+        ([('as is', 3), ('elu:1.0', 3), ('placebo', 3)], 7)
+    """
+    # A script that only logs must not pay for the statistics.
+    from rectifier.study import models  # noqa: PLC0415
+    from rectifier.study.ensemble import Recipe  # noqa: PLC0415
+
+    task = models.Task(
+        build=build,
+        inputs=data[0],
+        targets=data[1],
+        test_inputs=data[2],
+        test_targets=data[3],
+        recipe=Recipe(epochs=epochs, batch_size=batch_size),
+        optimizer=optimizer or partial(Adam, lr=1e-3, fused=True),
+        loss=loss,
+        score=score or models.accuracy,
+    )
+    return models.compare_trained(
+        task,
+        models.activations(arms),
+        seeds,
+        seed=seed,
+        metric=metric,
+        higher_is_better=direction_of(metric) if higher_is_better is None else higher_is_better,
+        margin=margin,
+        way=None if together is None else "together" if together else "one by one",
+        on_arm=on_arm,
+    )
 
 
 def read(path: str | Path) -> Run:

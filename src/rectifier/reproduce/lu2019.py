@@ -12,8 +12,8 @@ from rectifier.catalogue import parse
 from rectifier.reproduce.born_dead import GAUSSIAN, TABLE_ERROR
 from rectifier.reproduce.result import Progress, Result
 from rectifier.reproduce.row import Known, Measured, Rate, exactly
-from rectifier.reproduce.training import outputs, train
 from rectifier.study.ensemble import Members, Network, Recipe, batches, draws_for
+from rectifier.study.together import outputs, train
 
 POINTS, BATCH, LEARNING_RATE = 3_000, 128, 1e-3
 REACH = math.sqrt(3)
@@ -116,15 +116,16 @@ def run_cell(
     targets = cell.target(inputs).float().view(POINTS, -1)
     draws = draws_for(seed, networks)
     members = Members(cell.network, parse(arm), draws)
-    dead = outputs(members, inputs).std(1).amax(1) == 0
+    dead = outputs(members.outputs, inputs, networks).std(1).amax(1) == 0
     recipe = Recipe(epochs=-(-steps * BATCH // POINTS), batch_size=BATCH)
     shown = itertools.islice((chosen for _, chosen in batches(POINTS, recipe, draws)), steps)
 
     def loss(predicted: Tensor, chosen: Tensor) -> Tensor:
         return (predicted - targets[chosen]).square().mean((1, 2))
 
-    train(members, inputs, shown, loss, learning_rate=LEARNING_RATE, on_step=lambda step: progress(step / steps))
-    predicted = outputs(members, inputs)
+    optimizer = torch.optim.Adam(members.parameters, lr=LEARNING_RATE, fused=True)
+    train(members.outputs, optimizer, inputs, shown, loss, on_step=lambda step: progress(step / steps))
+    predicted = outputs(members.outputs, inputs, networks)
     collapsed = predicted.std(1).amax(1) < COLLAPSED
     error = (predicted - targets).square().mean((1, 2)) / (targets - targets.mean(0)).square().mean()
     return Counts(networks, int(dead.sum()), int(collapsed.sum()), int((error < USEFUL).sum()))

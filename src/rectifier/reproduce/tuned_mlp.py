@@ -11,8 +11,8 @@ from rectifier.datasets import Split, fashion_mnist
 from rectifier.records import FloatArray
 from rectifier.reproduce.result import Progress, Result
 from rectifier.reproduce.row import Known, Measured, mean_of
-from rectifier.reproduce.training import outputs, train
 from rectifier.study.ensemble import Members, Network, Recipe, batches, draws_for
+from rectifier.study.together import outputs, train
 
 NETWORK = Network(784, 3, 128, 10)
 RECIPE = Recipe(epochs=3, batch_size=128, learning_rate=1e-3)
@@ -34,15 +34,10 @@ def accuracies(
         return each.view(seeds, -1).mean(1)
 
     shown = (chosen for _, chosen in batches(len(inputs), RECIPE, draws))
-    train(
-        members,
-        inputs,
-        shown,
-        loss,
-        learning_rate=RECIPE.learning_rate,
-        on_step=lambda step: progress(step / steps),
-    )
-    right = outputs(members, torch.from_numpy(data.test_inputs)).argmax(2) == torch.from_numpy(data.test_labels)
+    optimizer = torch.optim.Adam(members.parameters, lr=RECIPE.learning_rate, fused=True)
+    train(members.outputs, optimizer, inputs, shown, loss, on_step=lambda step: progress(step / steps))
+    guessed = outputs(members.outputs, torch.from_numpy(data.test_inputs), seeds).argmax(2)
+    right = guessed == torch.from_numpy(data.test_labels)
     return right.double().mean(1).numpy()
 
 

@@ -132,6 +132,10 @@ class Members:
             layers.after.append(hidden)
         return torch.baddbmm(self.biases[-1], hidden, self.weights[-1]), layers
 
+    def outputs(self, inputs: Tensor) -> Tensor:
+        """(S, B, d) to the (S, B, classes) outputs alone."""
+        return self.forward(inputs)[0]
+
     def _activate(self, z: Tensor, layer: int) -> Tensor:
         if self.slopes:
             # One learned slope per layer and member: torch's prelu has no batched form.
@@ -263,7 +267,7 @@ def train_ensemble(
         draws=tuple(draws),
         loss=history,
         accuracy=torch.stack(accuracies).numpy(),
-        failed=_failures(outputs, history),
+        failed=failures(outputs, history),
         observer=observer,
         seconds=time.perf_counter() - started,
     )
@@ -273,7 +277,7 @@ def _for_all(inputs: Tensor, draws: Sequence[Draws]) -> Tensor:
     return inputs.expand(len(draws), -1, -1)
 
 
-def _failures(outputs: Tensor, losses: FloatArray) -> tuple[str | None, ...]:
+def failures(outputs: Tensor, losses: FloatArray) -> tuple[str | None, ...]:
     """Name the members that ended as a constant, or with numbers that are none.
 
     Args:

@@ -1,0 +1,150 @@
+"""What a comparison promises, shown by simulation: few false alarms, power, and intervals that cover.
+
+The small versions run with every test; the full ones, 2,000 studies each, are proofs.
+"""
+
+import functools
+
+import numpy as np
+import pytest
+from scipy.stats import beta, binom, ttest_1samp
+
+from rectifier.records import Trial
+from rectifier.study.exact import sign_flip
+from rectifier.study.statistics import compare_trials
+
+ALARMS, POWER, COVERAGE = 0.06, 0.90, 0.94
+"""The targets: upper bound of the false-alarm rate, share of the t-test's power, coverage of the 95 % interval."""
+
+SMALL, FULL = 200, 2_000
+PAIRS, SMALL_PAIRS = 12, 10
+ARMS = ("a", "b", "c")
+
+
+def normal(draws, n):
+    return draws.normal(0.8, 0.05, n), np.zeros(n, bool)
+
+
+def bimodal(draws, n):
+    return np.where(draws.random(n) < 0.5, 0.5, 0.9) + draws.normal(0, 0.02, n), np.zeros(n, bool)
+
+
+def collapsing(draws, n, rate):
+    failed = draws.random(n) < rate
+    return np.where(failed, 0.08, draws.normal(0.8, 0.05, n)), failed
+
+
+def heavy_tailed(draws, n):
+    return 0.8 + 0.05 * draws.standard_t(2, n), np.zeros(n, bool)
+
+
+KINDS = {
+    "normal": normal,
+    "bimodal": bimodal,
+    "5 % collapse": functools.partial(collapsing, rate=0.05),
+    "10 % collapse": functools.partial(collapsing, rate=0.10),
+    "heavy-tailed": heavy_tailed,
+}
+
+
+def alarms(kind, studies, pairs=PAIRS, better=0.0):
+    """Studies of equal arms (unless one is better) in which any arm is said to help or to hurt."""
+    draws, count = np.random.default_rng(7), 0
+    for _ in range(studies):
+        trials = []
+        for arm in ("as is", *ARMS):
+            values, failed = KINDS[kind](draws, pairs)
+            values = values + (better if arm == "a" else 0)
+            trials += [
+                Trial(arm=arm, seed=seed, metric=float(value), failed="collapsed" if lost else None)
+                for seed, (value, lost) in enumerate(zip(values, failed, strict=True))
+            ]
+        study = compare_trials(
+            trials, baseline="as is", placebo=None, arms=ARMS, metric="m", higher_is_better=True, title="simulated"
+        )
+        count += any(row.verdict in ("helped", "hurt") for row in study.arms)
+    return count
+
+
+def upper_bound(count, n):
+    """Of a rate, with 95 % confidence (Clopper and Pearson)."""
+    return 1.0 if count == n else float(beta.ppf(0.95, count + 1, n - count))
+
+
+def rejections(kind, studies, pairs, shift):
+    """(studies, 2) whether the sign-flip test and Student's t-test reject at 5 %, on the same paired differences."""
+    draws = np.random.default_rng(11)
+    found = []
+    for _ in range(studies):
+        difference = KINDS[kind](draws, pairs)[0] - KINDS[kind](draws, pairs)[0] + shift
+        found.append((sign_flip(difference).p <= 0.05, ttest_1samp(difference, 0).pvalue <= 0.05))
+    return np.array(found)
+
+
+def covered(kind, studies, pairs):
+    """Studies whose 95 % interval holds the true mean difference, 0.1."""
+    draws, count = np.random.default_rng(13), 0
+    for _ in range(studies):
+        difference = KINDS[kind](draws, pairs)[0] - KINDS[kind](draws, pairs)[0] + 0.1
+        found = sign_flip(difference)
+        count += found.low <= 0.1 <= found.high
+    return count
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_equal_arms_raise_few_alarms(kind):
+    # More alarms than this come with a chance of 1 in 1,000 when the rate is the nominal 5 %.
+    assert alarms(kind, SMALL, SMALL_PAIRS) <= binom.ppf(0.999, SMALL, 0.05)
+
+
+def test_the_alarm_can_be_raised():
+    assert alarms("normal", 20, SMALL_PAIRS, better=0.15) >= 18
+
+
+def test_the_sign_flip_test_is_hardly_less_powerful_than_t():
+    found = rejections("normal", SMALL, PAIRS, 0.06)
+    ours, theirs = found.sum(0)
+    assert theirs > SMALL / 2
+    # Of the studies in which only one rejects, .9 of t's power lets t be the one in so many at most.
+    assert ours >= POWER * theirs - 4 * np.sqrt(max(1, (found[:, 0] != found[:, 1]).sum()))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_intervals_cover_the_truth(kind):
+    assert covered(kind, SMALL, SMALL_PAIRS) >= binom.ppf(0.001, SMALL, 0.95)
+    # A narrower interval is noticed.
+    assert binom.ppf(0.001, SMALL, 0.95) > binom.ppf(0.999, SMALL, 0.80)
+
+
+@pytest.mark.proof
+@pytest.mark.timeout(1_500)
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_upper_bound_of_the_false_alarm_rate_is_6_percent(kind, capsys):
+    count = alarms(kind, FULL)
+    with capsys.disabled():
+        print(f"\nfalse alarms, {kind}: {count} of {FULL}, upper bound {upper_bound(count, FULL):.4f}")
+    assert upper_bound(count, FULL) <= ALARMS
+
+
+@pytest.mark.proof
+@pytest.mark.timeout(1_500)
+@pytest.mark.parametrize("pairs", [8, 12, 16])
+@pytest.mark.parametrize("kind", KINDS)
+def test_power_is_at_least_nine_tenths_of_the_t_tests(kind, pairs, capsys):
+    # A difference that the t-test finds in about half to nine tenths of normal studies.
+    shift = {"bimodal": 0.2, "10 % collapse": 0.15, "5 % collapse": 0.12, "heavy-tailed": 0.12}.get(kind, 0.06)
+    ours, theirs = rejections(kind, FULL, pairs, shift).mean(0)
+    with capsys.disabled():
+        print(f"\npower, {kind}, n = {pairs}: sign flips {ours:.3f}, t {theirs:.3f}, ratio {ours / theirs:.3f}")
+    assert ours >= POWER * theirs
+
+
+@pytest.mark.proof
+@pytest.mark.timeout(1_500)
+@pytest.mark.parametrize("pairs", [8, 12, 16])
+@pytest.mark.parametrize("kind", KINDS)
+def test_coverage_is_at_least_94_percent(kind, pairs, capsys):
+    count = covered(kind, FULL, pairs)
+    with capsys.disabled():
+        print(f"\ncoverage, {kind}, n = {pairs}: {count / FULL:.4f}")
+    assert count / FULL >= COVERAGE
