@@ -38,7 +38,8 @@ def rescale(model: nn.Module, batch: Any, *, mode: Mode = "auto", optimizer: Opt
     Args:
         model: Any module; inside of `torch.compile`'s and `DataParallel`'s wrapper, their module is meant.
         batch: What its forward takes, without targets: one tensor, a tuple of arguments, a mapping of named ones; of
-            the training's data, and as large as a training batch. The model runs on it four times, in training mode.
+            the training's data, and as large as a training batch. The model runs on it
+            three to five times, in training mode.
         mode: `auto`, `gain` or `lsuv`.
         optimizer: Asked whether training has begun.
 
