@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 import rectifier
+from rectifier.checkpoints.opening import open_checkpoint
 from rectifier.errors import UnreadableCheckpoint
 from rectifier.report.machine import autopsy_json
 
@@ -65,7 +66,7 @@ def test_a_pickled_module_is_refused_with_the_line_that_saves_its_weights(tmp_pa
     torch.save(nn.Sequential(nn.Linear(3, 5), nn.ReLU()), path)
     text = refusal(path)
     assert "a whole pickled module that only running code can rebuild" in text
-    assert "`torch.nn.modules.linear.Linear`" in text
+    assert "'torch.nn.modules.linear.Linear'" in text
     assert 'torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, "weights.pt")' in text
 
 
@@ -220,3 +221,51 @@ def test_reading_leaves_the_file_alone(tmp_path, weights):
     path.chmod(0o444)
     rectifier.autopsy(path, path)
     assert (path.read_bytes(), path.stat().st_mtime_ns) == before
+
+
+def test_a_dtype_that_a_file_has_bent_is_no_dtype(tmp_path):
+    """Flags that make numpy take bytes for pointers; here they are dropped, and so is every array."""
+
+    class Bent:
+        def __reduce__(self):
+            flags = 0x3F
+            return np.dtype, ("f8", False, True), (3, "<", None, None, None, -1, -1, flags)
+
+    class Scalar:
+        def __reduce__(self):
+            return np.float64(0).__reduce__()[0], (Bent(), b"\x41" * 8)
+
+    torch.save({"model": {"w": torch.ones(2, 3)}, "best": Scalar(), "history": np.arange(4.0)}, tmp_path / "bent.pt")
+    content, _ = open_checkpoint(tmp_path / "bent.pt")
+    assert content["best"] == np.frombuffer(b"\x41" * 8, "<f8")[0]
+    assert not isinstance(content["history"], np.ndarray)
+
+
+@pytest.mark.parametrize("data", [b"", b"\x00" * 7, "text", 3])
+def test_a_number_of_the_wrong_length_is_refused(data, tmp_path):
+    class Scalar:
+        def __reduce__(self):
+            return np.float64(0).__reduce__()[0], (np.dtype("f8"), data)
+
+    torch.save({"model": {"w": torch.ones(2, 3)}, "best": Scalar()}, tmp_path / "short.pt")
+    with pytest.raises(UnreadableCheckpoint):
+        open_checkpoint(tmp_path / "short.pt")
+
+
+@pytest.mark.parametrize("code", ["f2", "<f4", ">f8", "i1", ">i2", "<i8", "u1", ">u4", "?"])
+def test_every_number_is_numpys(code, tmp_path):
+    number = np.array([3], code)[0]
+    torch.save({"model": {"w": torch.ones(2, 3)}, "best": number}, tmp_path / "numbers.pt")
+    assert open_checkpoint(tmp_path / "numbers.pt")[0]["best"] == number.item()
+
+
+def test_a_path_that_no_file_can_have_is_told(tmp_path):
+    with pytest.raises(UnreadableCheckpoint, match="cannot be read"):
+        open_checkpoint(tmp_path / ("x" * 300))
+
+
+def test_a_name_that_would_move_the_cursor_is_written_out(tmp_path):
+    (tmp_path / "hostile.pt").write_bytes(b"\x80\x02c\x1b]0;pwned\x07\nname\n)R.")
+    with pytest.raises(UnreadableCheckpoint) as refused:
+        open_checkpoint(tmp_path / "hostile.pt")
+    assert "\x1b" not in str(refused.value)

@@ -13,9 +13,9 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import torch
 
+from rectifier.checkpoints import numbers
 from rectifier.errors import UnreadableCheckpoint
 
 RESAVE = (
@@ -30,15 +30,9 @@ _OPTIMIZER_FILES = ("optimizer.pt", "optimizer.bin")
 _LARGEST_HEADER_BYTES = 100_000_000  # the limit of the safetensors library itself
 _MOST_NAMED = 5
 
-# What torch.load refuses by default though building it runs nobody's code: numbers of numpy, arguments, paths.
-_HARMLESS: list[Any] = [
-    np.dtype, np.ndarray, argparse.Namespace, pathlib.PosixPath, pathlib.PurePosixPath,
-    *{type(np.dtype(name)) for name in ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?")},
-]  # fmt: skip
-for _home in ("numpy._core.multiarray", "numpy.core.multiarray"):
-    # A checkpoint names the numpy that wrote it; both names stand for this function.
-    _HARMLESS.append((np.float64(0).__reduce__()[0], f"{_home}.scalar"))
-    _HARMLESS.append((np.zeros(1).__reduce__()[0], f"{_home}._reconstruct"))
+# What torch.load refuses by default though building it runs nobody's code: arguments and paths; and numpy's numbers,
+# by `numbers` instead of numpy itself, whose types a file could bend until numpy reads memory that is not its own.
+_HARMLESS: list[Any] = [argparse.Namespace, pathlib.PosixPath, pathlib.PurePosixPath, *numbers.STAND_INS]
 
 
 def open_checkpoint(path: Path) -> tuple[Any, bool]:
@@ -47,10 +41,14 @@ def open_checkpoint(path: Path) -> tuple[Any, bool]:
     Raises:
         UnreadableCheckpoint: It is missing, damaged, of another format, or needs code to open.
     """
-    if path.is_dir():
-        return _open_folder(path)
-    if not path.exists():
-        raise UnreadableCheckpoint(f"there is no {path}.")
+    try:
+        if path.is_dir():
+            return _open_folder(path)
+        if not path.exists():
+            raise UnreadableCheckpoint(f"there is no {path}.")
+    except OSError as error:
+        # A name that is too long, a folder that may not be entered.
+        raise UnreadableCheckpoint(f"{path} cannot be read: {error.strerror or error}.") from None
     return _open_file(path)
 
 
@@ -123,7 +121,8 @@ def _needs_code(path: Path, error: Exception) -> str:
     if not unsafe:
         reason = str(error).split("WeightsUnpickler error:")[-1].strip().split("\n")[0]
         return f"{path} is not opened: it is damaged, or holds more than weights ({reason}). {RESAVE}"
-    named = ", ".join(f"`{name}`" for name in unsafe[:_MOST_NAMED])
+    # As Python writes it: what a stranger's file holds may be made to move a terminal's cursor.
+    named = ", ".join(repr(name) for name in unsafe[:_MOST_NAMED])
     more = f" and {len(unsafe) - _MOST_NAMED} more" if len(unsafe) > _MOST_NAMED else ""
     whole = "a whole pickled module" if any(name.startswith("torch.nn.modules.") for name in unsafe) else "objects"
     return f"{path} is not opened: it holds {whole} that only running code can rebuild ({named}{more}). {RESAVE}"
