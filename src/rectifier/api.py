@@ -18,7 +18,7 @@ from rectifier import monitor, treatment
 from rectifier.checkpoints import read_checkpoint
 from rectifier.diagnosis import diagnose, judge_census, judge_checkpoint, judge_probe
 from rectifier.errors import NothingToCompare
-from rectifier.monitor import MemorySink, Monitor, module_to_watch
+from rectifier.monitor import MemorySink, Monitor, check_units, module_to_watch
 from rectifier.records import Autopsy, Census, Comparison, Diagnosis, Manifest, Preflight, Run, Trial, shown_by
 from rectifier.store import read_run
 from rectifier.study.question import DEFAULT_ARMS, LOSS, Question, arms_from
@@ -59,10 +59,14 @@ class Watch:
         model: The module being watched, None for every model of the process.
     """
 
-    def __init__(self, model: nn.Module | None, *, budget: float, every: int | None) -> None:
+    def __init__(
+        self, model: nn.Module | None, *, budget: float, every: int | None, units: Mapping[str, int] | None
+    ) -> None:
         self.model = None if model is None else module_to_watch(model)
         self._sink = MemorySink()
-        self._monitor = Monitor(self._sink, budget=budget, every=every, model=self.model)
+        self._monitor = Monitor(
+            self._sink, budget=budget, every=every, model=self.model, units=check_units(units, self.model)
+        )
         self._started = datetime.now().astimezone()
         self._monitor.start()
 
@@ -120,7 +124,13 @@ class Watch:
         return _as_html("run_html")(run, [diagnose(process) for process in run.processes])
 
 
-def watch(model: nn.Module | None = None, *, budget: float = 0.01, every: int | None = None) -> Watch:
+def watch(
+    model: nn.Module | None = None,
+    *,
+    budget: float = 0.01,
+    every: int | None = None,
+    units: Mapping[str, int] | None = None,
+) -> Watch:
     """Observe the activations of a model from now on, without touching it.
 
     The training is followed by its optimizer steps: at least one must come before there is anything to diagnose.
@@ -130,12 +140,15 @@ def watch(model: nn.Module | None = None, *, budget: float = 0.01, every: int | 
         model: The module whose forwards are observed; None observes every model of the process.
         budget: Largest share of the training time that watching may take.
         every: Observe every so many steps instead, whatever it costs.
+        units: Where a site's units are if that is `unknown` or wrong: path of the module that applies the activation
+            (`*` allowed) -> axis, 1 or -1: `{"mixer.*.act": -1}`.
 
     Returns:
         A context manager that can be asked at any time; as the last line of a notebook's cell it shows the diagnosis.
 
     Raises:
-        CannotWatch: `model` is compiled, or no module; the text has the line to write instead.
+        CannotWatch: `model` is compiled, or no module, or `units` names none of its modules; the text has
+            the line to write instead.
 
     Example:
         >>> import torch, rectifier
@@ -149,7 +162,7 @@ def watch(model: nn.Module | None = None, *, budget: float = 0.01, every: int | 
         >>> [(site.path, site.units) for site in watch.run.processes[0].sites]
         [('1', 5)]
     """
-    return Watch(model, budget=budget, every=every)
+    return Watch(model, budget=budget, every=every, units=units)
 
 
 def census(

@@ -65,7 +65,7 @@ def test_a_compiled_model_is_refused_with_the_line_to_write_instead(compiled, ca
         train(model)
     with pytest.raises(CannotWatch, match="Net is compiled") as refused:
         rectifier.watch(model)
-    line = str(refused.value).splitlines()[-1].strip()
+    line = str(refused.value).splitlines()[-1].strip().replace("watch(model)", "watch(model, every=1)")
     scope = {"torch": torch, "rectifier": rectifier, "model": model, "train": train}
     exec(f"{line}\n    losses = train(model, 3)", scope)
     assert seen(scope["watch"]) == {"act": 33, "Net": 33}
@@ -76,7 +76,7 @@ def test_a_compiled_model_is_refused_with_the_line_to_write_instead(compiled, ca
 def test_what_runs_compiled_after_all_is_listed_although_nothing_else_was_seen():
     torch._dynamo.reset()
     model = Net()
-    with rectifier.watch() as watch:
+    with rectifier.watch(every=1) as watch:
         train(compiled_wrapper(model), 3)
     assert seen(watch) == {}
     assert "TORCH_COMPILE_DISABLE=1" in unseen(watch)["a compiled region"]
@@ -150,7 +150,7 @@ def test_whatever_was_not_seen_is_listed_with_its_reason(kind, alone):
         def forward(self, x):
             return self.out(function(self.before(x)))
 
-    with rectifier.watch() as watch:
+    with rectifier.watch(every=1) as watch:
         train(Model(), 3)
     (what,) = unseen(watch)
     assert kind.startswith(what)
@@ -162,7 +162,7 @@ def test_what_is_no_activation_of_a_model_was_not_overlooked_either():
     """A hinge loss, a metric, an empty batch."""
     model = Net()
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
-    with rectifier.watch() as watch:
+    with rectifier.watch(every=1) as watch:
         for rows in (0, 7, 7):
             optimizer.zero_grad()
             score = model(torch.ones(rows, 3))
@@ -185,3 +185,120 @@ def test_a_step_of_several_backward_passes_has_nothing_unseen():
             optimizer.step()
     assert unseen(watch) == {}
     assert watch.run.processes[0].sites[0].units == 5
+
+
+# On and off -------------------------------------------------------------------------------------------------------
+
+
+def test_it_is_attached_and_detached_at_any_time():
+    model = Net()
+    train(model, 2)
+    watch = rectifier.watch(model, every=1)
+    train(model, 3)
+    assert seen(watch) == {"act": 33, "Net": 33}, "asked between steps"
+    train(model, 1)
+    watch.detach()
+    watch.detach()
+    train(model, 5)
+    assert seen(watch) == {"act": 44, "Net": 44}
+    with rectifier.watch(model, every=1) as again:
+        train(model, 2)
+    assert seen(again) == {"act": 22, "Net": 22}
+
+
+def test_detached_between_forward_and_backward_the_training_goes_on():
+    losses = []
+    for watched in (False, True):
+        torch.manual_seed(3)
+        model = Net()
+        optimizer = torch.optim.SGD(model.parameters(), 0.1)
+        watch = rectifier.watch(model, every=1) if watched else None
+        loss = model(torch.ones(11, 3)).square().mean()
+        if watch is not None:
+            watch.detach()
+        loss.backward()
+        optimizer.step()
+        losses.append([loss.item(), *train(model, 2)])
+    assert losses[0] == losses[1]
+
+
+def test_watches_within_one_another_count_each_for_itself():
+    model = nn.Sequential(Net(), nn.Tanh(), nn.Linear(2, 1))
+    with rectifier.watch(model, every=1) as outer:
+        train(model, 2)
+        with rectifier.watch(model[0], every=1) as inner:
+            train(model, 3)
+        train(model, 1)
+    assert seen(outer) == {"0.act": 66, "Sequential.0": 66, "Sequential.1": 66}
+    assert seen(inner) == {"act": 33, "Net": 33}
+
+
+def test_it_shows_itself_as_a_table_and_draws_nothing():
+    import random
+
+    model = Net()
+    with rectifier.watch(model, every=1) as watch:
+        train(model, 3)
+        before = random.getstate(), torch.get_rng_state()
+        text = repr(watch)
+        assert (random.getstate(), torch.get_rng_state().tolist()) == (before[0], before[1].tolist())
+    header = next(line for line in text.splitlines() if line.startswith("layer"))
+    assert {"units", "dead"} < set(header.split())
+    rows = {line.split()[0]: line.split() for line in text.splitlines() if line.startswith(("act ", "Net "))}
+    assert ("5" in rows["act"], "7" in rows["Net"]) == (True, True)
+
+
+def test_numbers_that_are_not_finite_are_told_and_the_training_goes_on():
+    model = Net()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    with rectifier.watch(model, every=1) as watch:
+        for value in (1.0, float("nan"), 1.0):
+            optimizer.zero_grad()
+            model(torch.full((7, 3), value)).square().mean().backward()
+            optimizer.step()
+    assert watch.run.processes[0].warnings == ()
+    assert watch.diagnose().findings[0].title == "the output of act held NaN or an infinity at step 1"
+
+
+# Units ------------------------------------------------------------------------------------------------------------
+
+
+class Mixer(nn.Module):
+    """Applies an activation to something that has been turned around."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.act = nn.Linear(3, 5), nn.ReLU()
+
+    def forward(self, x):
+        return self.act(self.layer(x).transpose(1, 2).unflatten(1, (5, 1)).squeeze(2))
+
+
+def mixed(units, model=None):
+    model = model or Mixer()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    with rectifier.watch(model, units=units) as watch:
+        model(torch.ones(7, 11, 3)).square().mean().backward()
+        optimizer.step()
+    (site,) = watch.run.processes[0].sites
+    return site.units, site.unit_axis
+
+
+def test_units_are_what_the_user_says_where_it_cannot_be_told():
+    assert mixed(None)[0] is None
+    assert mixed(None)[1].startswith("unknown: ")
+    assert mixed({"act": 1}) == (5, "axis 1 of 3, as said by units=")
+    assert mixed({"a*": -1}) == (11, "last of 3 axes, as said by units=")
+
+
+@pytest.mark.parametrize(
+    ("units", "told"),
+    [
+        ({"act": 2}, "units are on axis 1"),
+        ({"act": True}, "units are on axis 1"),
+        ({"akt": 1}, "Mixer has no module of that path. Similar ones: act"),
+    ],
+)
+def test_a_mistake_in_units_is_told_with_what_to_write(units, told):
+    with pytest.raises(CannotWatch, match=told):
+        mixed(units)

@@ -6,4 +6,5 @@ from rectifier.monitor.monitor import log as log
 from rectifier.monitor.preflight import probe as probe
 from rectifier.monitor.sinks import MemorySink as MemorySink
 from rectifier.monitor.sinks import Sink as Sink
+from rectifier.monitor.watching import check_units as check_units
 from rectifier.monitor.watching import module_to_watch as module_to_watch

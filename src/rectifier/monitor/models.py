@@ -8,7 +8,7 @@ import math
 import time
 import types
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,7 @@ from rectifier.monitor.parameters import Held, Parameters
 from rectifier.monitor.samples import DistinctSamples
 from rectifier.monitor.schedule import Look
 from rectifier.monitor.sinks import Sink
+from rectifier.monitor.watching import said_axis
 from rectifier.records import FloatArray, Site, SiteWindow
 from rectifier.sites import find_unit_axis, locate
 from rectifier.sites.functions import describe
@@ -99,9 +100,11 @@ class ModelRecords:
     Args:
         sink: Told of each new site.
         only: Count this module's forwards only.
+        units: Where the user says that units are, by the path of the module that applies the activation.
     """
 
-    def __init__(self, sink: Sink, only: nn.Module | None) -> None:
+    def __init__(self, sink: Sink, only: nn.Module | None, units: Mapping[str, int] | None = None) -> None:
+        self._units = units or {}
         self._sink = sink
         self._only = weakref.ref(only) if only is not None else None
         self._models: weakref.WeakKeyDictionary[nn.Module, _ModelRecord] = weakref.WeakKeyDictionary()
@@ -189,7 +192,11 @@ class ModelRecords:
         source: str | None,
         tensor: Tensor,
     ) -> _SiteRecord:
+        path = self._path_of(model, owner)
         found = find_unit_axis(tensor)
+        said = said_axis(self._units, path or type(owner).__name__, tensor) if self._units else None
+        if said is not None and said.axis != found.axis:
+            found = said
         root = self._root_of(model)
         weight = model.parameters.find(found.weight, root)
         row = CATALOGUE[activation.partition(":")[0]]
@@ -211,7 +218,7 @@ class ModelRecords:
         self._sink.site(
             Site(
                 model=model.name,
-                path=self._path_of(model, owner),
+                path=path,
                 call=call,
                 activation=activation,
                 kind=kind,

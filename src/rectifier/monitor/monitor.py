@@ -8,7 +8,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -59,16 +59,23 @@ class Monitor:
         budget: Largest share of training time that watching may take; steps are thinned out to keep it.
         every: Observe every so many steps instead, whatever it costs.
         model: Watch this module only; its forwards are the ones counted, and paths are relative to it.
+        units: Where the user says that units are: path of the module that applies the activation -> axis, 1 or -1.
     """
 
     def __init__(
-        self, sink: Sink, *, budget: float = 0.01, every: int | None = None, model: nn.Module | None = None
+        self,
+        sink: Sink,
+        *,
+        budget: float = 0.01,
+        every: int | None = None,
+        model: nn.Module | None = None,
+        units: Mapping[str, int] | None = None,
     ) -> None:
         self.armed = False
         self._look = Look.AWAY
         self._sink = sink
         self._schedule = Schedule(budget, every)
-        self._models = ModelRecords(sink, model)
+        self._models = ModelRecords(sink, model, units)
         self._series: dict[str, tuple[list[int], list[float]]] = {}
         self._losses: list[tuple[int, Tensor]] = []
         self._step = 0

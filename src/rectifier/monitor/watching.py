@@ -1,11 +1,18 @@
-"""Which module a watch is about: the user's own one, behind the wrappers of parallel training and compilation."""
+"""What a user asks of a watch: which module, and where its units are; each mistake is told with what to write.
 
+The module is the user's own one, behind the wrappers of parallel training and compilation.
+"""
+
+import difflib
 import sys
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from rectifier.errors import CannotWatch
+from rectifier.sites import UnitAxis
 from rectifier.sites.modules import unwrapped
 
 
@@ -29,6 +36,44 @@ def module_to_watch(model: object) -> nn.Module:
             '    with torch.compiler.set_stance("force_eager"), rectifier.watch(model) as watch:'
         )
     return inner
+
+
+def check_units(units: Mapping[str, int] | None, model: nn.Module | None) -> dict[str, int]:
+    """Where the user says that units are: path of the module that applies the activation -> axis.
+
+    Args:
+        units: As given; a path may hold `*`.
+        model: Whose paths they are; None for models that nobody has met yet.
+
+    Raises:
+        CannotWatch: No module has such a path, or the axis is none that units can be on.
+    """
+    said = dict(units or {})
+    for pattern, axis in said.items():
+        if axis not in (1, -1) or isinstance(axis, bool):
+            raise CannotWatch(
+                f"units={{{pattern!r}: {axis!r}}}: units are on axis 1 (as after a convolution: N, C, H, W) or on "
+                f"the last one, -1 (N, T, C). Write units={{{pattern!r}: 1}} or units={{{pattern!r}: -1}}."
+            )
+        if model is None:
+            continue
+        names = [path or type(model).__name__ for path, _ in model.named_modules()]
+        if not any(fnmatchcase(name, pattern) for name in names):
+            near = difflib.get_close_matches(pattern, names, n=3, cutoff=0.0)
+            raise CannotWatch(
+                f"units={{{pattern!r}: {axis}}}: {type(model).__name__} has no module of that path. "
+                f"Similar ones: {', '.join(near)}. Name the module whose forward applies the activation."
+            )
+    return said
+
+
+def said_axis(units: Mapping[str, int], name: str, tensor: Tensor) -> UnitAxis | None:
+    """The axis that the user named for a site, None where nothing was said of it or the tensor has no such axis."""
+    axis = next((axis for pattern, axis in units.items() if fnmatchcase(name, pattern)), None)
+    if axis is None or tensor.ndim < (2 if axis == 1 else 1):
+        return None
+    shown = f"axis 1 of {tensor.ndim}" if axis == 1 else f"last of {tensor.ndim} axes"
+    return UnitAxis(axis, f"{shown}, as said by units=")
 
 
 def _compiler_stands_aside() -> bool:
