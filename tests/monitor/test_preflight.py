@@ -248,3 +248,15 @@ def test_assert_alive_says_what_why_and_what_to_do():
     assert "Why: Sequential.3 is the last operation. What to do: Leave the output linear" in second
     assert_alive(model, batch, fail_on="serious")
     assert_alive(model, batch, silence={"output-activation": "targets are counts"})
+
+
+def test_a_batch_of_equal_samples_is_one_sample():
+    """Ones are the usual smoke test: they say nothing of what tells samples apart, and bound nothing."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 2))
+    found = rectifier.check(model, torch.ones(4_000, 3))
+    assert found.samples == 1
+    assert {layer.samples for layer in found.layers} == {1}
+    assert [finding.name for finding in found.findings if finding.severity != "info"] == []
+    twice = rectifier.check(model, torch.randn(7, 3).repeat(2, 1))
+    assert (twice.samples, {layer.samples for layer in twice.layers}) == (7, {7})

@@ -1,6 +1,7 @@
 """One forward and one backward pass over one batch, and what every activation does in it; nothing is trained."""
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from rectifier.catalogue import CATALOGUE
 from rectifier.errors import CannotProbe
 from rectifier.monitor.counters import UnitCounters
-from rectifier.monitor.samples import tensors_in
+from rectifier.monitor.samples import DistinctSamples, tensors_in
 from rectifier.monitor.visit import Forward, checked, first_input, gradients_asked, run, site_of, undisturbed
 from rectifier.records import Probe, Site, SiteProbe
 from rectifier.sites import functions, locate
@@ -131,10 +132,12 @@ def probe(model: object, batch: Any, forward: Forward | None = None, loss: Loss 
     given = [tensor for tensor in tensors_in([first_input(batch)]) if tensor.is_floating_point()]
     largest = max(given, key=Tensor.numel, default=None)
     rms, spread = (None, None) if largest is None else _sizes(largest)
+    entries = output.shape[0] if output.ndim else 1
+    distinct = min(entries, _distinct(batch) or entries)
     return Probe(
         model=type(inner).__name__,
-        samples=output.shape[0] if output.ndim else 1,
-        sites=tuple(seen.probe() for seen in observer.seen),
+        samples=distinct,
+        sites=tuple(_of_distinct(seen.probe(), distinct, entries) for seen in observer.seen),
         input_rms=rms,
         input_spread=spread,
         input_offset=None if largest is None else _offset(largest),
@@ -144,6 +147,20 @@ def probe(model: object, batch: Any, forward: Forward | None = None, loss: Loss 
         loss="the loss given" if loss is not None else "the output times fixed random signs",
         **facts,
     )
+
+
+def _distinct(batch: Any) -> int | None:
+    """How many entries of the batch differ: a batch of ones is one sample, however long it is."""
+    samples = DistinctSamples()
+    samples.see([first_input(batch)], 0)
+    samples.update()
+    return samples.count
+
+
+def _of_distinct(site: SiteProbe, distinct: int, entries: int) -> SiteProbe:
+    """What a site shows of the distinct entries alone: every row or token of an entry that is there twice is, too."""
+    counted = max(1, site.samples * distinct // entries)
+    return replace(site, samples=counted, similarity=site.similarity if distinct > 1 else None)
 
 
 def _backward(output: Tensor, result: Any, batch: Any, loss: Loss | None, weights: list[nn.Parameter]) -> int:

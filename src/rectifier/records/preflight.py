@@ -11,7 +11,7 @@ class SiteProbe:
     """One site on one batch; numbers only, nothing judged.
 
     Attributes:
-        samples: Rows, images or tokens counted.
+        samples: Distinct rows, images or tokens.
         silent: Units that fired on none of them, by index; empty where the unit axis is unknown.
         rms: Root mean square of the output, over all units, positions and samples.
         spread: Root mean square of the output's distance from the batch's mean: what tells samples apart.
@@ -36,7 +36,7 @@ class Probe:
 
     Attributes:
         model: Class name.
-        samples: Entries of the batch.
+        samples: Distinct entries of the batch.
         sites: In the order of their calls.
         input_rms: Of the largest floating tensor of the input; None where there is none.
         input_spread: Root mean square of its distance from the batch's mean.
@@ -75,7 +75,7 @@ class LayerCheck:
 
     Attributes:
         units: None where the unit axis is unknown.
-        samples: Rows, images or tokens counted.
+        samples: Distinct rows, images or tokens.
         silent: Units that fired on none of them, None where the unit axis is unknown.
         gain: Root mean square of the output over that of the layer's input site (the network's input for the first):
             √(σ_w²(1+a²)/2) for weights of variance σ_w²/fan_in without biases.
@@ -105,7 +105,7 @@ class Preflight(Judged):
 
     Attributes:
         model: Class name.
-        samples: Entries of the batch that it was run on.
+        samples: Distinct entries of the batch that it was run on.
         layers: One row per activation.
         input_offset: γ = ‖μ‖/‖σ‖ of the input's features; None where the input is no measurement (random numbers of
             ours, indices).
