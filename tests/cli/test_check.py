@@ -32,6 +32,12 @@ def dead():
 
 linear = nn.Linear(6, 3)
 batches = [(torch.randn(11, 6) + 3, torch.zeros(11))]
+
+class Torn:
+    def __iter__(self):
+        raise OSError("the disk is gone")
+
+torn = Torn()
 """
 
 
@@ -115,7 +121,7 @@ def test_options_that_do_not_go_together(project, options, told):
     ("data", "told"),
     [
         ("linear", "the data must be a batch or an iterable of batches; got a Linear."),
-        ("nothing", "check_project has no nothing. It has good, ends_in_relu, dead, linear, batches."),
+        ("nothing", "check_project has no nothing. It has good, ends_in_relu, dead, linear, batches, Torn, torn."),
     ],
 )
 def test_data_that_are_none(project, data, told):
@@ -130,3 +136,15 @@ def test_from_a_shell(project, tmp_path):
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("rectifier: Sequential could not be run on float32 7 × 9: RuntimeError: ")
     assert len(done.stderr.splitlines()) == 2
+
+
+@pytest.mark.parametrize("shape", ["99999999999999999999", "4000000000,4000000000", "1000000,1000000,1000000"])
+def test_a_batch_that_no_machine_holds_is_told(project, shape):
+    result = run(f"{project}:linear", "--input", shape)
+    assert result.exit_code == 2
+    assert "does not fit into this machine's memory" in " ".join(result.output.split())
+
+
+def test_data_that_fail_are_told_as_theirs(project):
+    with pytest.raises(CannotProbe, match=r"first batch at check_project\.py:\d+: OSError: the disk is gone"):
+        run(f"{project}:linear", "--data", f"{project}:torn")

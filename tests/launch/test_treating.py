@@ -83,7 +83,7 @@ def test_initial_weights_are_rescaled_before_the_first_step(tmp_path):
     before = [parameter.detach().clone() for parameter in model.parameters()]
     losses, process, _ = trained(model, tmp_path, steps=1, kill=False, rescale=True)
     (treated,) = process.treated
-    assert (treated.step, treated.name, treated.units) == (0, "rescale", {})
+    assert (treated.step, treated.name, treated.units) == (-1, "rescale", {})
     assert re.fullmatch(
         r"3 layers of Named rescaled \(gain\), by factors from \d.\d+ to \d.\d+; the first step's gradients, which "
         r"were of the old weights, were set to 0",
@@ -188,9 +188,9 @@ def test_the_command_line_treats_tells_and_draws(tmp_path):
     done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     told = " ".join(done.stderr.split())
-    assert "After step 0: 2 layers of Sequential rescaled (gain), by factors from" in told
+    assert "Before the first step: 2 layers of Sequential rescaled (gain), by factors from" in told
     assert "After step 3: 3 dead units recycled: 3 of Sequential.1. Of the 3 recycled units, 3 fired since." in told
-    assert re.search(r"The mean loss was [\d.]+ over the 3 steps before and [\d.]+ over the 5 steps after; what", told)
+    assert re.search(r"The mean loss was [\d.]+ over the 4 steps before and [\d.]+ over the 5 steps after; what", told)
     assert "Looked for units to recycle and found none that is confirmed dead: 1 time, last after step 7." in told
     assert "rectifier compare" not in told, "it has just been treated"
     (folder,) = (tmp_path / "rectifier-runs").iterdir()
@@ -198,4 +198,4 @@ def test_the_command_line_treats_tells_and_draws(tmp_path):
     subprocess.run([RECTIFIER, "report", folder, "--html", page], check=True, capture_output=True)
     html = page.read_text()
     assert "Changed while it trained" in html
-    assert "Dashed: changed while it trained, after step 0 (rescale), 3 (recycle)." in html
+    assert "Dashed: changed while it trained, before the first step (rescale), after step 3 (recycle)." in html

@@ -363,3 +363,12 @@ def test_the_first_use_of_any_public_name_draws_no_random_number():
         "assert random.getstate() == state\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_data_that_fail_half_way_are_told_as_theirs():
+    def torn():
+        yield torch.ones(7, 3)
+        raise OSError("the disk is gone")
+
+    with pytest.raises(CannotProbe, match="the data could not be read to their end: OSError: the disk is gone"):
+        rectifier.census(nn.Sequential(nn.Linear(3, 5), nn.ReLU()), torn())

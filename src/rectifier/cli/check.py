@@ -9,7 +9,7 @@ import click
 from rich.console import Console
 
 from rectifier.cli.gate import fail_on_option, gate, silence_option
-from rectifier.cli.named import made_by
+from rectifier.cli.named import made_by, told
 from rectifier.errors import CannotProbe
 from rectifier.records import Severity
 from rectifier.report.machine import check_json
@@ -59,7 +59,10 @@ def _random(shape: str) -> Any:
         sizes = []
     if not sizes or min(sizes) < 1:
         raise click.BadParameter(f"{shape!r} is no shape; write the sizes of a batch, for instance 7,1,28,28")
-    return torch.randn(sizes, generator=torch.Generator().manual_seed(0))
+    try:
+        return torch.randn(sizes, generator=torch.Generator().manual_seed(0))
+    except (RuntimeError, TypeError, OverflowError, MemoryError):
+        raise click.BadParameter(f"a batch of {shape} does not fit into this machine's memory") from None
 
 
 def _first_batch(data: Any) -> Any:
@@ -73,3 +76,5 @@ def _first_batch(data: Any) -> Any:
         return next(iter(data))
     except StopIteration:
         raise CannotProbe("the data hold no batch.") from None
+    except Exception as error:
+        raise CannotProbe(told("the data failed at their first batch", error)) from error

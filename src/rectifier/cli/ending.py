@@ -93,7 +93,8 @@ def print_observed(run: Run, silence: Mapping[str, str], console: Console) -> li
         elif not told:
             _plain(console, f"Asked for: {swap}. The run ended before it could say where.")
     treated = {one.name for process in run.processes for one in process.treated}
-    if run.manifest.rescale and "rescale" not in treated:
+    refused = any(warning.startswith("not treated") for process in run.processes for warning in process.warnings)
+    if run.manifest.rescale and "rescale" not in treated and not refused:
         _plain(console, "Nothing was rescaled: no first step of a model whose forward was seen came.")
     if looked := run.notes.get("recycle"):
         _plain(console, f"Looked for units to recycle and found none that is confirmed dead: {looked}.")

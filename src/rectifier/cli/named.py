@@ -33,9 +33,9 @@ def made_by(text: str, what: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name is not None and module_name.startswith(error.name):
             raise CannotProbe(f"there is no module {module_name} to import from {Path.cwd()}.") from None
-        raise CannotProbe(_told(f"importing {module_name} failed", error)) from error
+        raise CannotProbe(told(f"importing {module_name} failed", error)) from error
     except Exception as error:
-        raise CannotProbe(_told(f"importing {module_name} failed", error)) from error
+        raise CannotProbe(told(f"importing {module_name} failed", error)) from error
     for name in path.split("."):
         if not hasattr(found, name):
             own = vars(found) if hasattr(found, "__dict__") else {}
@@ -48,7 +48,7 @@ def made_by(text: str, what: str) -> Any:
     try:
         return found()
     except Exception as error:
-        raise CannotProbe(_told(f"{text} failed", error)) from error
+        raise CannotProbe(told(f"{text} failed", error)) from error
 
 
 def _is_factory(thing: Any) -> bool:
@@ -58,7 +58,8 @@ def _is_factory(thing: Any) -> bool:
     return isinstance(thing, type) or (callable(thing) and not isinstance(thing, nn.Module))
 
 
-def _told(what: str, error: BaseException) -> str:
+def told(what: str, error: BaseException) -> str:
+    """Say in one line what the user's own code raised, and where."""
     frames = traceback.extract_tb(error.__traceback__)
     # The last line of the user's own: below it lie libraries.
     here = str(Path.cwd())

@@ -197,7 +197,7 @@ class Treating:
         left = f", {len(change.left)} left alone" if change.left else ""
         self._sink.treated(
             Treated(
-                step=max(self._monitor.step, 0),
+                step=self._monitor.step - 1,
                 name="rescale",
                 text=f"{len(gains)} layer{'s' if len(gains) > 1 else ''} of {type(model).__name__} rescaled "
                 f"({change.mode}), by factors from {min(gains):.3g} to {max(gains):.3g}{left}; the first step's "

@@ -166,7 +166,15 @@ def _batches(loader: Iterable[Any]) -> Iterator[Any]:
         raise CannotProbe(
             f"the data must be an iterable of batches, such as a DataLoader; got {visit.describe(loader)}."
         )
-    return iter(loader)
+    return _told_of(loader)
+
+
+def _told_of(loader: Iterable[Any]) -> Iterator[Any]:
+    """The batches; what the data raise is told as theirs."""
+    try:
+        yield from loader
+    except Exception as error:
+        raise CannotProbe(f"the data could not be read to their end: {type(error).__name__}: {error}") from error
 
 
 def _samples(batch: Any) -> int:

@@ -8,7 +8,7 @@ class Treated:
     """One change to a model between two steps of its training.
 
     Attributes:
-        step: The last optimizer step before it, counted from 0.
+        step: The last optimizer step before it, counted from 0; −1 where none came before.
         name: Which treatment: `rescale` or `recycle`.
         text: What was changed, in words.
         units: Label of a site -> the units that were revived there; empty for other treatments.

@@ -128,16 +128,19 @@ def _deaths_told(silenced: Sequence[tuple[str, int]]) -> str:
 
 
 def _draw_treatments(figure: go.Figure, treated: Sequence[Treated]) -> None:
-    for at in sorted({one.step for one in treated})[:_MOST_DEATHS]:
+    for at in sorted({max(one.step, 0) for one in treated})[:_MOST_DEATHS]:
         figure.add_vline(x=at + 0.5, line_width=1.5, line_dash="dash", line_color=GREEN)
 
 
 def _treatments_told(treated: Sequence[Treated]) -> str:
     if not treated:
         return ""
-    steps = ", ".join(f"{one.step:,} ({one.name})" for one in treated[:_FEW])
+    steps = ", ".join(
+        f"after step {one.step:,} ({one.name})" if one.step >= 0 else f"before the first step ({one.name})"
+        for one in treated[:_FEW]
+    )
     more = f" and {len(treated) - _FEW} later times" if len(treated) > _FEW else ""
-    return f" Dashed: changed while it trained, after step {steps}{more}."
+    return f" Dashed: changed while it trained, {steps}{more}."
 
 
 def _told(value: float) -> str:

@@ -24,7 +24,7 @@ def _each(process: Process) -> list[tuple[int, Treated]]:
 
 
 def _when(treated: Treated) -> str:
-    return f"After step {treated.step:,}"
+    return f"After step {treated.step:,}" if treated.step >= 0 else "Before the first step"
 
 
 def _firing(process: Process, treated: Treated) -> str:
