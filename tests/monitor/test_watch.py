@@ -1,5 +1,7 @@
 """`watch` in a notebook: on and off at any time, within one another, on a part, and honest about what it cannot see."""
 
+import time
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -7,6 +9,8 @@ from torch import nn
 
 import rectifier
 from rectifier.errors import CannotWatch
+
+from ..watching import Watching
 
 
 class Net(nn.Module):
@@ -258,6 +262,40 @@ def test_numbers_that_are_not_finite_are_told_and_the_training_goes_on():
             optimizer.step()
     assert watch.run.processes[0].warnings == ()
     assert watch.diagnose().findings[0].title == "the output of act held NaN or an infinity at step 1"
+
+
+@pytest.mark.proof
+@pytest.mark.timeout(900)
+def test_a_model_of_ten_thousand_modules_trains_the_same_and_is_seen():
+    losses = []
+    for watched in (False, True):
+        torch.manual_seed(1)
+        pairs = [module for _ in range(4999) for module in (nn.Linear(3, 3), nn.ReLU())]
+        model = nn.Sequential(*pairs, nn.Linear(3, 3), nn.Linear(3, 1))
+        watch = rectifier.watch(model) if watched else None
+        losses.append(train(model, 2))
+    watch.detach()
+    process = watch.run.processes[0]
+    assert losses[0] == losses[1]
+    assert (len(process.sites), process.warnings) == (4999, ())
+
+
+def test_what_takes_long_to_write_is_written_rarely():
+    model = Net()
+    with Watching(model, every=1) as watching:
+        train(model, 3)
+        assert watching.monitor._patience() == 1.0
+        read = watching.monitor._models.read
+
+        def slow(**options):
+            until = time.thread_time() + 0.2
+            while time.thread_time() < until:
+                pass
+            return read(**options)
+
+        watching.monitor._models.read = slow
+        watching.monitor.flush()
+        assert watching.monitor._patience() >= 20 * 0.2
 
 
 # Units ------------------------------------------------------------------------------------------------------------

@@ -27,6 +27,8 @@ from rectifier.sites.ranks import rank_and_world_size
 _SECONDS_BETWEEN_WRITES = 1.0
 # Where steps are rarely observed, a killed run must still not be far behind.
 _MOST_SECONDS_BETWEEN_WRITES = 4.0
+# A model of thousands of layers takes a second to read: it is read so rarely that this stays a twentieth of the time.
+_TIMES_A_WRITE = 20
 _WINDOW_GROWTH = 1.1
 _FIRST_WINDOWS = 4
 # Looking through the autograd graph for what was missed is done at the first backward passes only.
@@ -83,7 +85,7 @@ class Monitor:
         self._strangers = 0
         self._steps_taken = False
         self._began: float | None = None
-        self._last_write = 0.0
+        self._last_write = self._write_seconds = 0.0
         self._window_end = 0
         self._opened = False
         self._failed = False
@@ -257,14 +259,18 @@ class Monitor:
             self._schedule.spent(self._look, self._step, now - self._began)
         look = self._schedule.look(self._step)
         if self._models.sites:
-            patience = _SECONDS_BETWEEN_WRITES if self.armed else _MOST_SECONDS_BETWEEN_WRITES
             # A window begins with a step at which everything is counted, so that none holds glances alone.
             if look is Look.COUNT and step >= self._window_end:
                 self._write(finished=True)
                 self._window_end = max(step + _FIRST_WINDOWS, int(step * _WINDOW_GROWTH))
-            elif now - self._last_write > patience:
+            elif now - self._last_write > self._patience():
                 self._write(finished=False)
         self._arm(look)
+
+    def _patience(self) -> float:
+        """Seconds after the last write until the unfinished window is written again."""
+        usual = _SECONDS_BETWEEN_WRITES if self.armed else _MOST_SECONDS_BETWEEN_WRITES
+        return max(usual, _TIMES_A_WRITE * self._write_seconds)
 
     def _begin_in_fork(self) -> None:
         """A forked child that trains by itself writes for itself, from its own first forward on."""
@@ -315,6 +321,8 @@ class Monitor:
         if not self._opened:
             self._open()
         now = time.perf_counter()
+        # What other programs take of the processor is not what a write costs.
+        began = time.thread_time()
         elapsed = now - self._began if self._began is not None else 0.0
         windows = self._models.read(finished=finished)
         samples: DistinctSamples | None = self._models.only_samples
@@ -334,6 +342,7 @@ class Monitor:
         else:
             self._sink.latest(snapshot)
         self._last_write = now
+        self._write_seconds = time.thread_time() - began
 
 
 def _to_host(numbers: list[Tensor]) -> FloatArray:
