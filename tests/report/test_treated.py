@@ -53,5 +53,7 @@ def test_the_figures_mark_it_on_the_axis_of_steps():
     for figure in figures:
         marks = [shape.x0 for shape in figure.layout.shapes if shape.line.color == GREEN]
         assert marks == [30.5, 90.5]
-        assert "Dashed: changed while it trained, after step 30 (recycle), after step 90 (recycle)." in figure.layout.meta
+        assert (
+            "Dashed: changed while it trained, after step 30 (recycle), after step 90 (recycle)." in figure.layout.meta
+        )
     assert "Dashed" not in silent_map(diagnosis, names).layout.meta
