@@ -340,3 +340,57 @@ def test_units_are_what_the_user_says_where_it_cannot_be_told():
 def test_a_mistake_in_units_is_told_with_what_to_write(units, told):
     with pytest.raises(CannotWatch, match=told):
         mixed(units)
+
+
+# Changes ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_change_that_python_makes_is_kept_with_its_step_and_told():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 7), nn.ReLU(), nn.Linear(7, 2))
+    other = nn.Sequential(nn.Linear(3, 7), nn.ReLU(), nn.Linear(7, 2))
+    inputs = torch.randn(4_000, 3)
+    rectifier.rescale(model, inputs)  # nobody watches yet
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+
+    def step():
+        optimizer.zero_grad()
+        model(inputs).square().mean().backward()
+        optimizer.step()
+
+    with rectifier.watch(model, every=1) as watch:
+        rectifier.rescale(model, inputs)
+        rectifier.rescale(other, inputs)  # not the one that is watched
+        with torch.no_grad():
+            model[0].bias[:2] = -100
+        step()
+        step()
+        rectifier.recycle(model, optimizer, watch, batch=inputs)
+        step()
+        change = rectifier.swap(model, "relu", "leaky_relu:0.1")
+        step()
+        change.undo()
+        step()
+        assert [(one.step, one.name) for one in watch.run.processes[0].treated] == [
+            (-1, "rescale"), (1, "recycle"), (2, "swap"), (3, "undo"),
+        ]  # fmt: skip
+    rectifier.swap(model, "relu", "elu")  # and nobody any more
+    rescaled, recycled, swapped, undone = watch.run.processes[0].treated
+    assert rescaled.text.startswith("2 layers of Sequential rescaled (gain), by factors from ")
+    assert recycled.text == "2 dead units recycled: 2 of Sequential.1"
+    assert recycled.units == {"Sequential.1": (0, 1)}
+    assert swapped.text == "relu became leaky_relu:0.1 (1)"
+    assert undone.text == "relu is back"
+    told = " ".join(repr(watch).split())
+    assert "Before the first step: 2 layers of Sequential rescaled" in told
+    assert "After step 1: 2 dead units recycled: 2 of Sequential.1. Of the 2 recycled units, 2 fired since." in told
+
+
+def test_who_listens_and_fails_does_not_fail_the_change(monkeypatch):
+    model = nn.Sequential(nn.Linear(3, 7), nn.ReLU())
+    with rectifier.watch(model) as watch:
+        monkeypatch.setattr(watch._sink, "treated", lambda treated: 1 / 0)
+        train(model, 3)
+        rectifier.swap(model, "relu", "elu")
+        train(model, 3)
+    assert any("ZeroDivisionError" in warning for warning in watch.run.processes[0].warnings)

@@ -18,12 +18,10 @@ from rectifier.diagnosis import diagnose
 from rectifier.errors import RectifierError
 from rectifier.monitor import MemorySink, Monitor
 from rectifier.records import Process, Site, Snapshot, Treated, Unseen, Writer
-from rectifier.sites import functions, locate, training
+from rectifier.sites import announce, functions, locate, training
 from rectifier.store import RunWriter
 from rectifier.treatment import recycle, rescale
 from rectifier.treatment.aside import Arguments
-
-_MOST_SITES = 6
 
 
 class Kept:
@@ -184,7 +182,8 @@ class Treating:
         assert self._batch is not None
         model, batch = self._batch[0](), self._batch[1]
         assert model is not None
-        change = rescale(model, batch, optimizer=optimizer)
+        with announce.quietly():
+            change = rescale(model, batch, optimizer=optimizer)
         if not change.gains:
             raise RectifierError(f"no layer of {type(model).__name__} was to be rescaled: {change.left}")
         for group in optimizer.param_groups:
@@ -193,15 +192,12 @@ class Treating:
                     parameter.grad.zero_()
         # It had noted the weights as they were, and would take this for a step of the optimizer's.
         self._monitor.on_step_start(optimizer)
-        gains = [gain.gain_after / gain.gain_before for gain in change.gains]
-        left = f", {len(change.left)} left alone" if change.left else ""
         self._sink.treated(
             Treated(
                 step=self._monitor.step - 1,
                 name="rescale",
-                text=f"{len(gains)} layer{'s' if len(gains) > 1 else ''} of {type(model).__name__} rescaled "
-                f"({change.mode}), by factors from {min(gains):.3g} to {max(gains):.3g}{left}; the first step's "
-                "gradients, which were of the old weights, were set to 0",
+                text=f"{change.told(type(model).__name__)}; the first step's gradients, which were of the old weights, "
+                "were set to 0",
             )
         )
 
@@ -217,15 +213,11 @@ class Treating:
         if not dead:
             self.looked.append(step)
             return
-        change = recycle(model, optimizer, dead, batch=self._batch[1])
+        with announce.quietly():
+            change = recycle(model, optimizer, dead, batch=self._batch[1])
         if not change.units:
             self.looked.append(step)
             return
-        count = sum(len(units) for units in change.units.values())
-        places = ", ".join(f"{len(units)} of {site}" for site, units in list(change.units.items())[:_MOST_SITES])
-        if len(change.units) > _MOST_SITES:
-            places += f" and of {len(change.units) - _MOST_SITES} more"
-        text = f"{count} dead unit{'s' if count > 1 else ''} recycled: {places}"
-        self._sink.treated(Treated(step=step, name="recycle", text=text, units=dict(change.units)))
+        self._sink.treated(Treated(step=step, name="recycle", text=change.told, units=dict(change.units)))
         if change.refused:
             raise RectifierError(f"left as it was: {'. '.join(change.refused)}")

@@ -116,6 +116,13 @@ class ModelRecords:
         self._weights: dict[int, tuple[Tensor, Tensor]] = {}
         self.device = "cpu"
 
+    def watches(self, model: nn.Module) -> bool:
+        """Whether this model, a part of it, or one that it is a part of is observed."""
+        if self._only is None:
+            return True
+        only = self._only()
+        return only is not None and (only in set(model.modules()) or model in set(only.modules()))
+
     # During a forward -------------------------------------------------------------------------------------------
 
     def before(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], step: int, look: Look) -> Token | None:

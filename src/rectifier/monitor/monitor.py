@@ -20,8 +20,8 @@ from rectifier.monitor.models import ModelRecords, Token
 from rectifier.monitor.samples import DistinctSamples
 from rectifier.monitor.schedule import Look, Schedule
 from rectifier.monitor.sinks import Sink
-from rectifier.records import FloatArray, Series, Snapshot, Unseen, Writer
-from rectifier.sites import functions, training, unobserved_activations
+from rectifier.records import FloatArray, Series, Snapshot, Treated, Unseen, Writer
+from rectifier.sites import announce, functions, training, unobserved_activations
 from rectifier.sites.ranks import rank_and_world_size
 
 _SECONDS_BETWEEN_WRITES = 1.0
@@ -88,6 +88,7 @@ class Monitor:
         self._last_write = self._write_seconds = 0.0
         self._window_end = 0
         self._opened = False
+        self._treated_early: list[Treated] = []
         self._failed = False
         self._graphs_searched = 0
         self._unseen: set[Unseen] = set()
@@ -113,7 +114,7 @@ class Monitor:
     def start(self) -> None:
         """Begin to observe; the step that comes next is step 0."""
         _live.append(self)
-        self._undo = [functions.observe(self), training.listen(self)]
+        self._undo = [functions.observe(self), training.listen(self), announce.listen(self.on_treated)]
         self._arm(self._schedule.look(self._step))
 
     def stop(self) -> None:
@@ -124,6 +125,17 @@ class Monitor:
         if os.getpid() == self._pid and (self._steps_taken or self._series):
             self._guarded(self._finish)
         self._sink.close()
+
+    def on_treated(self, model: nn.Module, name: str, text: str, units: Mapping[str, tuple[int, ...]]) -> None:
+        """Hear that somebody has changed a model; of one that is not watched there is nothing to tell."""
+        if self._models.watches(model):
+            self._guarded(self._keep_treated, Treated(step=self._step - 1, name=name, text=text, units=dict(units)))
+
+    def _keep_treated(self, treated: Treated) -> None:
+        if self._opened:
+            self._sink.treated(treated)
+        else:
+            self._treated_early.append(treated)
 
     def flush(self) -> None:
         """Hand the sink the unfinished window as it stands."""
@@ -297,6 +309,9 @@ class Monitor:
         )
         for unseen in self._unseen:
             self._sink.unseen(unseen)
+        for treated in self._treated_early:
+            self._sink.treated(treated)
+        self._treated_early.clear()
 
     def _collect_series(self) -> dict[str, Series]:
         """What came since the last finished window; the losses of one step are averaged, an unfinished step waits."""

@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 
 from rectifier.activations import module_for
 from rectifier.catalogue import Choice, parse
-from rectifier.sites import modules, scoped
+from rectifier.sites import announce, modules, scoped
 from rectifier.sites.modules import Place
 from rectifier.sites.replacement import Replacement, Stand
 from rectifier.treatment import notes, optimizers, refusals, steps
@@ -19,6 +19,8 @@ from rectifier.treatment.where import Selection, Where
 
 NEEDS_A_MODULE = ("prelu", "rrelu")
 """A function has no place for a learned slope, nor for a training mode."""
+
+_MOST_PLACES = 6
 
 # What nn.TransformerEncoderLayer notes about its activation, to take a kernel that computes only these two.
 FAST_PATH = {"relu": 1, "gelu": 2, "leaky_grad": 1}
@@ -139,6 +141,10 @@ class _Plan:
             change.undo()
             raise
         change.record(notes=notes.parameters(self._new, self.slopes, optimizer))
+        places = change.replaced[:_MOST_PLACES]
+        more = f" and {len(change.replaced) - len(places)} more" if len(change.replaced) > len(places) else ""
+        announce.treated(self._model, "swap", f"{change.old} became {change.new} ({', '.join(places)}{more})")
+        change.did(steps.Withdrawn(partial(announce.treated, self._model, "undo", f"{change.old} is back")))
         return change
 
     def _child(self, place: Place) -> None:

@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 
 from rectifier.errors import CannotRecycle
 from rectifier.records import Diagnosis, Finding
+from rectifier.sites import announce
 from rectifier.treatment.recycling import exact, named, published, state
 from rectifier.treatment.recycling.laboratory import Key, Laboratory, Watching
 from rectifier.treatment.recycling.slots import Wiring
@@ -110,6 +111,8 @@ def recycle(
     except BaseException:
         work.ledger.back_to(0)
         raise
+    if change.units:
+        announce.treated(inner, "recycle", change.told, change.units)
     return change
 
 

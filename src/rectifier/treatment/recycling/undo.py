@@ -46,6 +46,9 @@ class Ledger:
             self.steps.pop().revert()
 
 
+_MOST_SITES = 6
+
+
 class Recycled(Change):
     """What `recycle` did to a model and its optimizer.
 
@@ -58,6 +61,14 @@ class Recycled(Change):
         super().__init__("dead units", f"recycled ({method})")
         self.refused: tuple[str, ...] = ()
         self.units: dict[str, tuple[int, ...]] = {}
+
+    @property
+    def told(self) -> str:
+        """What was revived, in one line."""
+        count = sum(len(units) for units in self.units.values())
+        places = ", ".join(f"{len(units)} of {site}" for site, units in list(self.units.items())[:_MOST_SITES])
+        more = f" and of {len(self.units) - _MOST_SITES} more" if len(self.units) > _MOST_SITES else ""
+        return f"{count} dead unit{'s' if count > 1 else ''} recycled: {places}{more}"
 
     def undo(self) -> None:
         """Put parameters, buffers and optimizer state back, bit for bit.

@@ -53,6 +53,15 @@ class Rescaled(Change):
         self.gains: tuple[LayerGain, ...] = ()
         self.left: tuple[tuple[str, str], ...] = ()
 
+    def told(self, model: str) -> str:
+        """What was rescaled, in one line."""
+        factors = [gain.gain_after / gain.gain_before for gain in self.gains]
+        left = f", {len(self.left)} left alone" if self.left else ""
+        return (
+            f"{len(factors)} layer{'s' if len(factors) > 1 else ''} of {model} rescaled ({self.mode}), by factors from "
+            f"{min(factors):.3g} to {max(factors):.3g}{left}"
+        )
+
     def undo(self) -> None:
         """Put the weights back, bit for bit.
 

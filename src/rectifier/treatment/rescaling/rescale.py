@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from rectifier.errors import CannotRescale
+from rectifier.sites import announce
 from rectifier.treatment import refusals
 from rectifier.treatment.aside import tensors_in
 from rectifier.treatment.rescaling import chain
@@ -101,6 +102,8 @@ def rescale(model: nn.Module, batch: Any, *, mode: Mode = "auto", optimizer: Opt
     change.gains = tuple(_gain(step.layer, gains, before, after) for step in done)
     change.record([gain.layer for gain in change.gains], notes=_notes(inner, batch, change))
     change.left = (*left, *((layer.path, more[layer.path]) for layer in found if layer.path in more))
+    if change.gains:
+        announce.treated(inner, "rescale", change.told(type(inner).__name__))
     return change
 
 
