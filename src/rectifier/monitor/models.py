@@ -1,97 +1,32 @@
-"""What is remembered of the user's models: their sites, and each site's counters and gradients.
-
-Models are held weakly. Within an observed step the frame of the running forward is held, to tell the calls of one
-forward from those of the next; it is let go before the backward pass ends.
-"""
+"""The user's models and the sites met in them: which call is which site, and when it is looked at."""
 
 import math
-import time
-import types
 import weakref
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from rectifier.catalogue import CATALOGUE
 from rectifier.monitor.counters import UnitCounters
-from rectifier.monitor.parameters import Held, Parameters
+from rectifier.monitor.counting import count_input, count_output
+from rectifier.monitor.met import ModelRecord, SiteRecord, Token
+from rectifier.monitor.reading import begin_window, read_site
 from rectifier.monitor.samples import DistinctSamples
 from rectifier.monitor.schedule import Look
 from rectifier.monitor.sinks import Sink
+from rectifier.monitor.updates import Updates
 from rectifier.monitor.watching import said_axis
-from rectifier.records import FloatArray, Site, SiteWindow
+from rectifier.records import Site, SiteWindow
 from rectifier.sites import find_unit_axis, locate
 from rectifier.sites.functions import describe
 from rectifier.sites.modules import user_class
 from rectifier.sites.ranks import is_replica
 
-# The relative update of a large layer is measured on its first weights; 65,536 settle a ratio of norms to 0.4 %.
-_MOST_WEIGHTS = 1 << 16
-# Gradients with a norm above this have no element that matters whose square float32 would lose.
-_SAFE_IN_FLOAT32 = 1e-9
 # Outputs (middle, half) between which |f′| is at least 1 % of its maximum: tanh |z| ≥ 3.0, sigmoid |z| ≥ 6.0.
 _SATURATION = {"tanh": (0.0, math.tanh(3.0)), "sigmoid": (0.5, 0.5 * math.tanh(3.0))}
 _PLAIN_TENSORS = (Tensor, nn.Parameter)
-
-
-@dataclass(slots=True)
-class _Gradient:
-    """‖∂L/∂z‖ of one site in one step, kept on the device until it is read."""
-
-    step: int
-    squares: list[Tensor] = field(default_factory=list)
-    samples: int = 0
-
-
-@dataclass(slots=True, eq=False)
-class _SiteRecord:
-    """A site and everything counted at it."""
-
-    index: int
-    owner: "weakref.ref[nn.Module]"
-    model: "_ModelRecord"
-    axis: int | None
-    counters: UnitCounters
-    weight: Held | None
-    bias: Held | None
-    steps: list[int] = field(default_factory=list)
-    extremes: list[tuple[int, Tensor, Tensor]] = field(default_factory=list)
-    visits: int = 0
-    gradients: dict[int, _Gradient] = field(default_factory=dict)
-    wide: bool = True
-    hook_seconds: float = 0.0
-    updates: dict[int, Tensor] = field(default_factory=dict)
-    rates: dict[int, float] = field(default_factory=dict)
-    last_gradient: Tensor | None = None
-
-
-@dataclass(slots=True, eq=False)
-class _ModelRecord:
-    """A root module: its name in reports, its paths, and the distinct inputs it was given."""
-
-    name: str
-    paths: dict[int, str]
-    trains: bool
-    replica: bool = False
-    samples: DistinctSamples = field(default_factory=DistinctSamples)
-    parameters: Parameters = field(default_factory=Parameters)
-    sites: dict[tuple[int, int], _SiteRecord] = field(default_factory=dict)
-    forward: types.FrameType | None = None
-    calls: dict[int, int] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class Token:
-    """Carries one call from before the activation to after it; without a site it is only known to have been met."""
-
-    site: _SiteRecord | None
-    step: int
-    look: Look
 
 
 class ModelRecords:
@@ -107,13 +42,13 @@ class ModelRecords:
         self._units = units or {}
         self._sink = sink
         self._only = weakref.ref(only) if only is not None else None
-        self._models: weakref.WeakKeyDictionary[nn.Module, _ModelRecord] = weakref.WeakKeyDictionary()
+        self._models: weakref.WeakKeyDictionary[nn.Module, ModelRecord] = weakref.WeakKeyDictionary()
         self._names: dict[str, int] = {}
-        self.sites: list[_SiteRecord] = []
-        self._records: list[_ModelRecord] = []
+        self.sites: list[SiteRecord] = []
+        self.updates = Updates(self.sites)
+        self._records: list[ModelRecord] = []
         self.nodes: set[int] | None = set()
         """Sequence number of the `grad_fn` of every output met in this step; None once nobody asks any more."""
-        self._weights: dict[int, tuple[Tensor, Tensor]] = {}
         self.device = "cpu"
 
     def watches(self, model: nn.Module) -> bool:
@@ -171,14 +106,13 @@ class ModelRecords:
             look = Look.COUNT
         if look is Look.GLANCE:
             return Token(site, step, look)
-        if site.axis is not None and tensor.ndim and tensor.shape[site.axis] == site.counters.units:
-            site.counters.observe_input(tensor, site.axis)
+        count_input(site, tensor)
         return Token(site, step, look)
 
-    def _meet(self, root: nn.Module, wrapper: nn.Module | None) -> _ModelRecord:
+    def _meet(self, root: nn.Module, wrapper: nn.Module | None) -> ModelRecord:
         base = user_class(type(root)).__name__
         number = self._names[base] = self._names.get(base, 0) + 1
-        record = _ModelRecord(
+        record = ModelRecord(
             name=base if number == 1 else f"{base}#{number}",
             paths={id(module): path for path, module in root.named_modules()},
             # A module without parameters (a loss, a metric) is not a model, even when it applies an activation.
@@ -191,14 +125,14 @@ class ModelRecords:
 
     def _add_site(
         self,
-        model: _ModelRecord,
+        model: ModelRecord,
         owner: nn.Module,
         call: int,
         activation: str,
         kind: str,
         source: str | None,
         tensor: Tensor,
-    ) -> _SiteRecord:
+    ) -> SiteRecord:
         path = self._path_of(model, owner)
         found = find_unit_axis(tensor)
         said = said_axis(self._units, path or type(owner).__name__, tensor) if self._units else None
@@ -208,7 +142,7 @@ class ModelRecords:
         weight = model.parameters.find(found.weight, root)
         row = CATALOGUE[activation.partition(":")[0]]
         units = int(tensor.shape[found.axis]) if found.axis is not None else None
-        site = _SiteRecord(
+        site = SiteRecord(
             index=len(self.sites),
             owner=weakref.ref(owner),
             model=model,
@@ -237,10 +171,10 @@ class ModelRecords:
         )
         return site
 
-    def _root_of(self, model: _ModelRecord) -> nn.Module | None:
+    def _root_of(self, model: ModelRecord) -> nn.Module | None:
         return next((root for root, record in self._models.items() if record is model), None)
 
-    def _path_of(self, model: _ModelRecord, owner: nn.Module) -> str:
+    def _path_of(self, model: ModelRecord, owner: nn.Module) -> str:
         if id(owner) not in model.paths:
             # Added to the model after its first forward.
             root = self._root_of(model)
@@ -249,32 +183,10 @@ class ModelRecords:
 
     def after(self, token: Token, output: Tensor) -> None:
         """Count what came out."""
-        site, step = token.site, token.step
         node = output.grad_fn
         if self.nodes is not None and node is not None and token.look is Look.COUNT:
             self.nodes.add(node._sequence_nr())
-        if site is None:
-            return
-        values = output.detach()
-        if token.look is Look.GLANCE:
-            _glance(site, values, step)
-            return
-        samples = values.shape[0] if values.ndim else 1
-        if site.axis is None:
-            high, low, counted = site.counters.observe(values.reshape(-1, 1), -1, step)
-        elif values.ndim and values.shape[site.axis] == site.counters.units:
-            high, low, counted = site.counters.observe(values, site.axis, step)
-            samples = counted
-        else:
-            return
-        if counted == 0:
-            return
-        if not site.steps or site.steps[-1] != step:
-            site.steps.append(step)
-        site.visits += samples
-        site.extremes.append((step, high, low))
-        if node is not None:
-            node.register_hook(_gradient_hook(site, step, samples))
+        count_output(token, output)
 
     # Around backward and step -----------------------------------------------------------------------------------
 
@@ -283,45 +195,8 @@ class ModelRecords:
         for record in self._records:
             record.forward = None
 
-    def remember_weights(self) -> None:
-        """Before an optimizer's step: copy the beginning of each weight that feeds a site."""
-        self._weights.clear()
-        for site in self.sites:
-            weight = site.weight() if site.weight is not None else None
-            if weight is not None and id(weight) not in self._weights and weight.layout == torch.strided:
-                self._weights[id(weight)] = (weight, _head(weight).clone())
-
-    def compare_weights(self, step: int, optimizer: Optimizer) -> None:
-        """After an optimizer's step: the relative size of each update that moved something, and what drove it."""
-        ratios = {key: (_head(new) - old).norm() / old.norm() for key, (new, old) in self._weights.items()}
-        for site in self.sites:
-            weight = site.weight() if site.weight is not None else None
-            if weight is not None and id(weight) in ratios:
-                earlier = site.updates.get(step)
-                now = ratios[id(weight)]
-                # Of several optimizers in one step only one moves this weight; the others change it by 0.
-                site.updates[step] = now if earlier is None else torch.maximum(earlier, now)
-            _note_bias_gradient(site, step)
-        self._note_rates(step, optimizer)
-        self._weights.clear()
-
-    def _note_rates(self, step: int, optimizer: Optimizer) -> None:
-        rates: dict[int, float] = {}
-        for group in optimizer.param_groups:
-            rate = group.get("lr")
-            # A tensor may live on the device, and is not waited for.
-            if isinstance(rate, int | float):
-                rates.update((id(weight), float(rate)) for weight in group["params"] if id(weight) in self._weights)
-        for site in self.sites:
-            weight = site.weight() if site.weight is not None else None
-            if id(weight) in rates:
-                site.rates[step] = rates[id(weight)]
-
-    def end_step(self, step: int) -> None:
+    def end_step(self) -> None:
         """An observed step has ended."""
-        self._end_step()
-
-    def _end_step(self) -> None:
         # Not at a backward pass: a step may have several, and each asks what was met since the step began.
         self.end_forwards()
         if self.nodes is not None:
@@ -336,8 +211,8 @@ class ModelRecords:
 
     def forget_step(self) -> None:
         """Keep nothing of a step that is going on."""
-        self._end_step()
-        self._weights.clear()
+        self.end_step()
+        self.updates.forget()
 
     def begin_again(self) -> None:
         """Forget all models and counts (in a forked child)."""
@@ -368,147 +243,14 @@ class ModelRecords:
         """
         for record in self._records:
             record.samples.update()
-        windows = tuple(_read_site(site) for site in self.sites if site.steps)
+        windows = tuple(read_site(site) for site in self.sites if site.steps)
         if finished:
             for site in self.sites:
                 if site.steps:
-                    site.counters.begin_window()
-                    site.steps.clear()
-                    site.visits = 0
-                    site.extremes.clear()
-                    site.gradients.clear()
-                    site.updates.clear()
-                    site.rates.clear()
+                    begin_window(site)
         return windows
 
 
 def is_activation(module: nn.Module) -> bool:
     """Whether a module is itself an activation, torch's or ours."""
     return type(module).__module__ == "torch.nn.modules.activation" or type(module).__module__.startswith("rectifier.")
-
-
-def _gradient_hook(site: _SiteRecord, step: int, samples: int) -> Any:
-    """A hook for the activation's node of the graph: it is given ∂L/∂z exactly, and goes with the graph."""
-
-    def hook(grad_inputs: tuple[Tensor | None, ...], grad_outputs: tuple[Tensor | None, ...]) -> None:
-        began = time.perf_counter()
-        if grad_inputs[0] is not None:
-            record = site.gradients.setdefault(step, _Gradient(step))
-            record.squares.append(_square(grad_inputs[0].detach().reshape(-1), wide=site.wide))
-            record.samples += samples
-        site.hook_seconds += time.perf_counter() - began
-
-    return hook
-
-
-def _square(gradient: Tensor, *, wide: bool) -> Tensor:
-    """The squared norm. A product in float32 is an order of magnitude faster; below 1e-19 its squares are 0."""
-    if wide and gradient.device.type != "mps":
-        norm: Tensor = torch.linalg.vector_norm(gradient, dtype=torch.float64)
-        return norm.square()
-    values = gradient.float()
-    return torch.dot(values, values)
-
-
-def _head(weight: Tensor) -> Tensor:
-    # A sharded weight: this rank's part of it; reading the whole would be a collective in the user's run.
-    to_local: Callable[[], Tensor] = getattr(weight, "to_local", weight.detach)
-    local: Tensor = to_local().detach().reshape(-1)[:_MOST_WEIGHTS].float()
-    return local
-
-
-def _numbers(by_step: dict[int, Tensor], steps: list[int]) -> FloatArray:
-    """One number per step, NaN where there is none, brought to the host in one copy."""
-    values = np.full(len(steps), np.nan)
-    known = [index for index, step in enumerate(steps) if step in by_step]
-    if known:
-        together = torch.stack([by_step[steps[index]].reshape(()) for index in known])
-        values[known] = together.double().cpu().numpy() if together.device.type != "mps" else together.cpu().numpy()
-    return values
-
-
-def _glance(site: _SiteRecord, values: Tensor, step: int) -> None:
-    """See whether units fire, and nothing else."""
-    if site.axis is None:
-        site.counters.glance(values.reshape(-1, 1), -1, step)
-    elif values.ndim and values.shape[site.axis] == site.counters.units:
-        site.counters.glance(values, site.axis, step)
-    else:
-        return
-    if values.numel() and (not site.steps or site.steps[-1] != step):
-        site.steps.append(step)
-
-
-def _first_bad(site: _SiteRecord, glanced: int | None) -> int | None:
-    """The first observed step at which the output held NaN or an infinity."""
-    if not site.extremes:
-        return glanced
-    extremes = torch.stack([torch.stack([high, low]).float() for _, high, low in site.extremes]).cpu().numpy()
-    bad = np.flatnonzero(~np.isfinite(extremes).all(axis=1))
-    found = [] if glanced is None else [glanced]
-    return min([*found, *(site.extremes[index][0] for index in bad[:1])], default=None)
-
-
-def _note_bias_gradient(site: _SiteRecord, step: int) -> None:
-    """Where the gradient of a unit's bias is not exactly 0 at this step."""
-    bias = site.bias() if site.bias is not None else None
-    if (
-        site.axis is None
-        or bias is None
-        or bias.grad is None
-        or hasattr(bias, "to_local")
-        or bias.numel() != site.counters.units
-    ):
-        return
-    if site.last_gradient is None:
-        site.last_gradient = torch.full((bias.numel(),), -1, dtype=torch.int64, device=bias.device)
-    # NaN is not 0, either.
-    site.last_gradient.masked_fill_(bias.grad.detach() != 0, step)
-
-
-def _bias_of(site: _SiteRecord) -> FloatArray | None:
-    bias = site.bias() if site.bias is not None else None
-    # A sharded bias has no whole to read without a collective.
-    if bias is None or hasattr(bias, "to_local") or bias.numel() != site.counters.units:
-        return None
-    values: FloatArray = bias.detach().float().cpu().numpy().astype(np.float64)
-    return values
-
-
-def _read_site(site: _SiteRecord) -> SiteWindow:
-    counts = site.counters.read()
-    steps = list(site.steps)
-    norms = {
-        step: torch.stack([square.double() for square in gradient.squares]).sum().div(gradient.samples).sqrt()
-        for step, gradient in site.gradients.items()
-    }
-    delta = _numbers(norms, steps)
-    site.wide = not (np.nan_to_num(delta, nan=0.0) > _SAFE_IN_FLOAT32).all()
-    known = site.axis is not None
-    since = site.model.samples.since(counts.last_fired) if known else None
-
-    def per_unit(values: Any) -> Any:
-        return values if known else values[:0]
-
-    return SiteWindow(
-        site=site.index,
-        steps=np.array(steps, np.int64),
-        visits=site.visits,
-        seen=counts.seen if known else site.visits,
-        fired=per_unit(counts.fired),
-        mean=per_unit(counts.mean),
-        mean_abs=per_unit(counts.mean_abs),
-        highest=per_unit(counts.highest),
-        lowest=per_unit(counts.lowest),
-        last_fired=per_unit(counts.last_fired),
-        silent_visits=per_unit(counts.silent_visits),
-        silent_distinct=since,
-        delta=delta,
-        update=_numbers(site.updates, steps),
-        pre_mean=counts.pre_mean if known else None,
-        bias=_bias_of(site),
-        saturated=None if counts.saturated is None else per_unit(counts.saturated),
-        last_gradient=None if site.last_gradient is None else site.last_gradient.cpu().numpy().copy(),
-        learning_rate=np.array([site.rates.get(step, np.nan) for step in steps]),
-        nonfinite_step=_first_bad(site, counts.bad_glance),
-    )

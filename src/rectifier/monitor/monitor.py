@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from rectifier.monitor.models import ModelRecords, Token
+from rectifier.monitor.met import Token
+from rectifier.monitor.models import ModelRecords
 from rectifier.monitor.samples import DistinctSamples
 from rectifier.monitor.schedule import Look, Schedule
 from rectifier.monitor.sinks import Sink
@@ -179,7 +180,7 @@ class Monitor:
         """An optimizer is about to change the weights."""
         if self._look is Look.COUNT:
             began = time.perf_counter()
-            self._guarded(self._models.remember_weights)
+            self._guarded(self._models.updates.remember)
             self._schedule.watching_seconds += time.perf_counter() - began
 
     def on_step_end(self, optimizer: Optimizer) -> None:
@@ -257,7 +258,7 @@ class Monitor:
             self._begin_in_fork()
         self._steps_taken = True
         if self._look is Look.COUNT:
-            self._models.compare_weights(self._step, optimizer)
+            self._models.updates.compare(self._step, optimizer)
         if not self._is_clock(optimizer):
             return
         step = self._step
@@ -266,7 +267,7 @@ class Monitor:
         if self._began is None:
             self._began = now
         if self.armed:
-            self._models.end_step(step)
+            self._models.end_step()
             self._schedule.watching_seconds += self._models.take_hook_seconds()
             self._schedule.spent(self._look, self._step, now - self._began)
         look = self._schedule.look(self._step)

@@ -1,0 +1,71 @@
+"""What is remembered of the user's models: each of them, and each of its sites.
+
+Models are held weakly. Within an observed step the frame of the running forward is held, to tell the calls of one
+forward from those of the next; it is let go before the backward pass ends.
+"""
+
+import types
+import weakref
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+
+from rectifier.monitor.counters import UnitCounters
+from rectifier.monitor.parameters import Held, Parameters
+from rectifier.monitor.samples import DistinctSamples
+from rectifier.monitor.schedule import Look
+
+
+@dataclass(slots=True)
+class Gradient:
+    """‖∂L/∂z‖ of one site in one step, kept on the device until it is read."""
+
+    step: int
+    squares: list[Tensor] = field(default_factory=list)
+    samples: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class SiteRecord:
+    """A site and everything counted at it."""
+
+    index: int
+    owner: "weakref.ref[nn.Module]"
+    model: "ModelRecord"
+    axis: int | None
+    counters: UnitCounters
+    weight: Held | None
+    bias: Held | None
+    steps: list[int] = field(default_factory=list)
+    extremes: list[tuple[int, Tensor, Tensor]] = field(default_factory=list)
+    visits: int = 0
+    gradients: dict[int, Gradient] = field(default_factory=dict)
+    wide: bool = True
+    hook_seconds: float = 0.0
+    updates: dict[int, Tensor] = field(default_factory=dict)
+    rates: dict[int, float] = field(default_factory=dict)
+    last_gradient: Tensor | None = None
+
+
+@dataclass(slots=True, eq=False)
+class ModelRecord:
+    """A root module: its name in reports, its paths, and the distinct inputs it was given."""
+
+    name: str
+    paths: dict[int, str]
+    trains: bool
+    replica: bool = False
+    samples: DistinctSamples = field(default_factory=DistinctSamples)
+    parameters: Parameters = field(default_factory=Parameters)
+    sites: dict[tuple[int, int], SiteRecord] = field(default_factory=dict)
+    forward: types.FrameType | None = None
+    calls: dict[int, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Token:
+    """Carries one call from before the activation to after it; without a site it is only known to have been met."""
+
+    site: SiteRecord | None
+    step: int
+    look: Look
