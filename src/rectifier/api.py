@@ -176,7 +176,9 @@ def census(
 
     Args:
         model: Any module.
-        loader: Its batches, once. Of a tuple or list the first entry is the input, a mapping becomes keyword arguments.
+        loader: Its batches, once, targets and all. The model gets what its forward takes: of a tuple or list as many
+            of the first entries as it requires, mostly one; of a mapping the entries that it names; anything else as
+            the one argument.
         forward: How to call the model otherwise: `lambda model, batch: model(batch["x"], batch["mask"])`.
 
     Raises:
@@ -216,8 +218,9 @@ def check(
 
     Args:
         model: Any module; each of its parts runs in the mode that it is in.
-        batch: As a loader yields it, of the user's data. Of a tuple or list the first entry is the input, a mapping
-            becomes keyword arguments.
+        batch: As a loader yields it, of the user's data. The model gets what its forward takes: of a tuple or list as
+            many of the first entries as it requires, mostly one; of a mapping the entries that it names; anything else
+            as the one argument.
         silence: Known findings and why they are no alarm: `{"output-activation": "targets are counts"}`.
         forward: How to call the model otherwise: `lambda model, batch: model(batch["x"], batch["mask"])`.
         loss: `loss(output, batch)` to back-propagate; without one, the output times fixed random signs.

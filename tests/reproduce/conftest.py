@@ -1,16 +1,3 @@
-"""Trainings of tiny networks: a second thread only waits for the first."""
+"""See `tests.one_thread`."""
 
-import pytest
-
-
-@pytest.fixture(autouse=True)
-def one_thread(request):
-    if "torch" not in request.module.__dict__:
-        yield
-        return
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+from tests.one_thread import one_thread as one_thread

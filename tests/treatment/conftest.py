@@ -1,12 +1,3 @@
-"""Tiny models are faster on one thread, the more so on a busy machine."""
+"""See `tests.one_thread`."""
 
-import pytest
-import torch
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+from tests.one_thread import one_thread as one_thread

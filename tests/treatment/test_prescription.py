@@ -141,7 +141,7 @@ def test_the_line_does_what_the_rung_does(died, name):
     model, optimizer, x, watch = died
     diagnosis = judged(watch)
     rung = prescribe(diagnosis)[name]
-    names = {"rectifier": rectifier, "model": model, "optimizer": optimizer, "inputs": x, "watch": diagnosis}
+    names = {"rectifier": rectifier, "model": model, "optimizer": optimizer, "batch": x, "watch": diagnosis}
     with eval(rung.code, names) as written:
         shown, line = repr(model), repr(written)
     with rung.apply(model, optimizer, x) as applied:
@@ -156,7 +156,7 @@ def test_rescale_is_for_a_model_that_has_not_been_trained(died):
     fresh = nn.Sequential(nn.Linear(5, 7), nn.ReLU(), nn.Linear(7, 3))
     before = {name: value.clone() for name, value in fresh.state_dict().items()}
     optimizer = torch.optim.Adam(fresh.parameters())
-    names = {"rectifier": rectifier, "model": fresh, "optimizer": optimizer, "inputs": x}
+    names = {"rectifier": rectifier, "model": fresh, "optimizer": optimizer, "batch": x}
     with rung.apply(fresh, optimizer, x) as change:
         gains = change.gains
     assert same(dict(fresh.state_dict()), before)
@@ -166,7 +166,7 @@ def test_rescale_is_for_a_model_that_has_not_been_trained(died):
 def test_what_it_refuses():
     with pytest.raises(CannotPrescribe, match="takes what a watch found"):
         prescribe("dead-units")
-    with pytest.raises(CannotPrescribe, match=r"recycle needs optimizer and inputs: write rung.apply"):
+    with pytest.raises(CannotPrescribe, match=r"recycle needs optimizer and batch: write rung.apply"):
         prescribe(finding())["recycle"].apply(nn.Linear(5, 7))
 
 

@@ -384,11 +384,11 @@ def test_no_random_stream_moves_and_the_same_call_draws_the_same():
         torch.manual_seed(user_seed)
         random.seed(user_seed)
         np.random.seed(user_seed)
-        states = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].copy()
+        states = torch.get_rng_state(), random.getstate(), np.random.get_state()
         recycle(model, optimizer, finding, batch=batch)
         assert torch.equal(torch.get_rng_state(), states[0])
         assert random.getstate() == states[1]
-        assert (np.random.get_state()[1] == states[2]).all()
+        assert str(np.random.get_state()) == str(states[2])
         drawn.append({name: value.clone() for name, value in model.state_dict().items()})
     assert same(*drawn)
 
@@ -407,8 +407,8 @@ def test_after_training_undo_puts_nothing_back_and_says_so():
 def test_a_batch_that_the_model_does_not_take_is_explained():
     model, optimizer, batch, finding = prepared(POSSIBLE["convolutions"])
     before = picture(model, optimizer)
-    with pytest.raises(CannotRecycle, match="without the targets"):
-        recycle(model, optimizer, finding, batch=(batch, torch.zeros(7)))
+    with pytest.raises(CannotRecycle, match=r"(?s)could not be run on .*If it is to be called in another way"):
+        recycle(model, optimizer, finding, batch=torch.zeros(7, 1, 1, 1, 1, 1))
     with pytest.raises(CannotRecycle, match="not known; there are 'exact'"):
         recycle(model, optimizer, finding, batch=batch, method="magic")
     assert same(picture(model, optimizer), before)

@@ -254,13 +254,13 @@ def test_nothing_else_is_touched(train):
     hooks = {name: (len(m._forward_hooks), len(m._forward_pre_hooks)) for name, m in model.named_modules()}
     x, before = torch.randn(7, 3, 9, 9), everything(model)
     kept = x.clone()
-    streams = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].copy()
+    streams = torch.get_rng_state(), random.getstate(), np.random.get_state()
     modes = {name: m.training for name, m in model.named_modules()}
     identities = {name: id(p) for name, p in [*model.named_parameters(), *model.named_buffers()]}
     change = rescale(model, x, optimizer=optimizer)
     assert torch.equal(torch.get_rng_state(), streams[0])
     assert random.getstate() == streams[1]
-    assert np.array_equal(np.random.get_state()[1], streams[2])
+    assert str(np.random.get_state()) == str(streams[2])
     assert {name: m.training for name, m in model.named_modules()} == modes
     assert {n: id(p) for n, p in [*model.named_parameters(), *model.named_buffers()]} == identities
     assert hooks == {n: (len(m._forward_hooks), len(m._forward_pre_hooks)) for n, m in model.named_modules()}
@@ -292,7 +292,7 @@ def test_a_watch_beside_it_counts_no_training():
 def test_a_failing_forward_leaves_no_trace():
     model = plain("relu", (5, 7, 3))
     before = everything(model)
-    with pytest.raises(CannotRescale, match=r"Sequential failed on the batch: RuntimeError: .*without the targets"):
+    with pytest.raises(CannotRescale, match=r"Sequential could not be run on float32 11 × 6: RuntimeError: "):
         rescale(model, torch.randn(11, 6))
     assert equal(everything(model), before)
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
@@ -543,7 +543,7 @@ def test_divided_models(one_process):
 
 def test_what_has_no_values_to_scale():
     x = torch.randn(11, 5)
-    assert "run one forward first" in refusal(nn.Sequential(nn.LazyLinear(7)), x)
+    assert "Run it on a batch first" in refusal(nn.Sequential(nn.LazyLinear(7)), x)
     with torch.device("meta"):
         assert "is on the meta device" in refusal(plain("relu", (5, 7)), x)
     with pytest.warns(DeprecationWarning, match="jit.script"):
@@ -557,7 +557,7 @@ def test_what_has_no_values_to_scale():
 
 def test_wrong_arguments():
     model, x = plain("relu", (5, 7)), torch.randn(11, 5)
-    assert "this is a list" in refusal([model], x)
+    assert "and got a list" in refusal([model], x)
     assert refusal(model, x, mode="he") == 'mode=\'he\' is none of "auto", "gain", "lsuv".'
     assert "optimizer= takes a torch.optim.Optimizer; this is a float" in refusal(model, x, optimizer=0.1)
 

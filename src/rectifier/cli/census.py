@@ -20,7 +20,8 @@ def command(model: str, loader: str, machine: bool) -> None:
     """Count over a data set which units of a trained network are dead, rare or always on.
 
     MODEL and LOADER are objects, or functions without arguments that make them; the model's weights are those that it
-    comes with. It runs in eval mode, without gradients. Of a batch that is a tuple the first entry is the input.
+    comes with. It runs in eval mode, without gradients. Of a batch that is a tuple the model gets as many of the first
+    entries as its forward requires, mostly one.
     """
     import rectifier  # noqa: PLC0415 - `--help` never pays for torch
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from rectifier.aside import Arguments
 from rectifier.diagnosis import diagnose
 from rectifier.errors import RectifierError
 from rectifier.monitor import MemorySink, Monitor
@@ -21,7 +22,6 @@ from rectifier.records import Process, Site, Snapshot, Treated, Unseen, Writer
 from rectifier.sites import announce, functions, locate, training
 from rectifier.store import RunWriter
 from rectifier.treatment import recycle, rescale
-from rectifier.treatment.aside import Arguments
 
 
 class Kept:

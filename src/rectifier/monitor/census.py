@@ -8,12 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rectifier.aside import Forward, Pass, gradients_asked, own_module, tensors_in, undisturbed
+from rectifier.aside import describe as described
 from rectifier.catalogue import CATALOGUE
 from rectifier.errors import CannotProbe
-from rectifier.monitor import visit
 from rectifier.monitor.counters import UnitCounters
-from rectifier.monitor.samples import DistinctSamples, tensors_in
-from rectifier.monitor.visit import Forward, checked, first_input, gradients_asked, run, site_of, undisturbed
+from rectifier.monitor.placed import site_of
+from rectifier.monitor.samples import DistinctSamples, tells_samples_apart
 from rectifier.records import Site, SiteCount
 from rectifier.sites import functions, locate
 from rectifier.sites.functions import describe
@@ -55,20 +56,20 @@ class UnitCensus:
         self._calls: dict[int, int] = {}
         self._exploring = False
 
-    def see(self, batch: Any, forward: Forward | None) -> None:
+    def see(self, given: Pass) -> None:
         """Count one batch."""
         self._unknown.clear()
-        self._pass(batch, forward, exploring=False)
+        self._pass(given, exploring=False)
         if self._unknown:
-            self._pass(batch, forward, exploring=True)
+            self._pass(given, exploring=True)
 
-    def _pass(self, batch: Any, forward: Forward | None, *, exploring: bool) -> None:
+    def _pass(self, given: Pass, *, exploring: bool) -> None:
         self._exploring = exploring
         self.armed = True
         functions.refresh()
         try:
             with torch.set_grad_enabled(exploring), gradients_asked(self._model) if exploring else nullcontext():
-                run(self._model, batch, forward)
+                given.run()
         finally:
             self.armed = False
             self._forward = None
@@ -134,7 +135,7 @@ def count_units(
     Args:
         model: A trained module; afterwards it is as it was.
         loader: Its batches, once.
-        forward: How to call the model on a batch, see `visit.run`.
+        forward: How to call the model on a batch otherwise, see `rectifier.aside`.
 
     Returns:
         The model's name, the numbers of batches, of inputs and of distinct inputs (None where there was no tensor to
@@ -143,17 +144,18 @@ def count_units(
     Raises:
         CannotProbe: The model cannot be run on a batch, or there is no batch.
     """
-    inner = checked(model)
+    inner = own_module(model, CannotProbe)
     census, samples, batches, inputs = UnitCensus(inner), DistinctSamples(), 0, 0
     with undisturbed(inner, loader, training=False):
         forget = functions.observe_alone(census)
         try:
             for batch in _batches(loader):
-                census.see(batch, forward)
-                samples.see([first_input(batch)], 0)
+                given = Pass(inner, batch, forward, CannotProbe)
+                census.see(given)
+                samples.see(given.inputs, 0)
                 samples.update()
                 batches += 1
-                inputs += _samples(batch)
+                inputs += _samples(given)
         finally:
             forget()
     if not batches:
@@ -163,9 +165,7 @@ def count_units(
 
 def _batches(loader: Iterable[Any]) -> Iterator[Any]:
     if isinstance(loader, Tensor | nn.Module) or not isinstance(loader, Iterable):
-        raise CannotProbe(
-            f"the data must be an iterable of batches, such as a DataLoader; got {visit.describe(loader)}."
-        )
+        raise CannotProbe(f"the data must be an iterable of batches, such as a DataLoader; got {described(loader)}.")
     return _told_of(loader)
 
 
@@ -177,6 +177,6 @@ def _told_of(loader: Iterable[Any]) -> Iterator[Any]:
         raise CannotProbe(f"the data could not be read to their end: {type(error).__name__}: {error}") from error
 
 
-def _samples(batch: Any) -> int:
-    tensors = list(tensors_in([first_input(batch)]))
+def _samples(given: Pass) -> int:
+    tensors = [tensor for tensor in tensors_in(given.inputs) if tells_samples_apart(tensor)]
     return max(tensors, key=Tensor.numel).shape[0] if tensors else 0

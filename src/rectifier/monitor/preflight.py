@@ -1,17 +1,18 @@
 """One forward and one backward pass over one batch, and what every activation does in it; nothing is trained."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from rectifier.aside import Forward, Pass, gradients_asked, own_module, tensors_in, undisturbed
 from rectifier.catalogue import CATALOGUE
 from rectifier.errors import CannotProbe
 from rectifier.monitor.counters import UnitCounters
-from rectifier.monitor.samples import DistinctSamples, tensors_in
-from rectifier.monitor.visit import Forward, checked, first_input, gradients_asked, run, site_of, undisturbed
+from rectifier.monitor.placed import site_of
+from rectifier.monitor.samples import DistinctSamples, tells_samples_apart
 from rectifier.records import Probe, Site, SiteProbe
 from rectifier.sites import functions, locate
 from rectifier.sites.functions import describe
@@ -107,33 +108,34 @@ def probe(model: object, batch: Any, forward: Forward | None = None, loss: Loss 
     Args:
         model: An untrained module; each of its parts is run in the mode that it is in.
         batch: As a loader yields it.
-        forward: How to call the model on it, see `visit.run`.
+        forward: How to call the model on it otherwise, see `rectifier.aside`.
         loss: `loss(output, batch)` to back-propagate; without one it is the output times fixed random signs, which
             says how gradients pass without knowing the task.
 
     Raises:
         CannotProbe: The model or the loss cannot be run on the batch, or nothing in the output has a gradient.
     """
-    inner = checked(model)
-    with undisturbed(inner, training=None), gradients_asked(inner):
+    inner = own_module(model, CannotProbe)
+    given = Pass(inner, batch, forward, CannotProbe)
+    with undisturbed(inner), gradients_asked(inner):
         observer = _Observer(inner)
         forget = functions.observe_alone(observer)
         try:
             with torch.enable_grad():
-                result = run(inner, batch, forward)
+                result = given.run()
         finally:
             forget()
-        output = next(_outputs(result), None)
+        output = next((tensor for tensor in tensors_in(result) if tensor.is_floating_point()), None)
         if output is None or not output.numel():
             raise CannotProbe(f"{type(inner).__name__} returned no floating tensor to look at.")
         facts = _output_facts(output, observer.seen)
         weights = [parameter for parameter in inner.parameters() if parameter.requires_grad]
-        reached = _backward(output, result, batch, loss, weights)
-    given = [tensor for tensor in tensors_in([first_input(batch)]) if tensor.is_floating_point()]
-    largest = max(given, key=Tensor.numel, default=None)
+        reached = _backward(output, result, given.batch, loss, weights)
+    floating = [t for t in tensors_in(given.inputs) if tells_samples_apart(t) and t.is_floating_point()]
+    largest = max(floating, key=Tensor.numel, default=None)
     rms, spread = (None, None) if largest is None else _sizes(largest)
     entries = output.shape[0] if output.ndim else 1
-    distinct = min(entries, _distinct(batch) or entries)
+    distinct = min(entries, _distinct(given) or entries)
     return Probe(
         model=type(inner).__name__,
         samples=distinct,
@@ -141,7 +143,7 @@ def probe(model: object, batch: Any, forward: Forward | None = None, loss: Loss 
         input_rms=rms,
         input_spread=spread,
         input_offset=None if largest is None else _offset(largest),
-        input_finite=all(bool(tensor.isfinite().all()) for tensor in given),
+        input_finite=all(bool(tensor.isfinite().all()) for tensor in floating),
         weights=len(weights),
         weights_reached=reached,
         loss="the loss given" if loss is not None else "the output times fixed random signs",
@@ -149,10 +151,10 @@ def probe(model: object, batch: Any, forward: Forward | None = None, loss: Loss 
     )
 
 
-def _distinct(batch: Any) -> int | None:
+def _distinct(given: Pass) -> int | None:
     """How many entries of the batch differ: a batch of ones is one sample, however long it is."""
     samples = DistinctSamples()
-    samples.see([first_input(batch)], 0)
+    samples.see(given.inputs, 0)
     samples.update()
     return samples.count
 
@@ -180,18 +182,6 @@ def _backward(output: Tensor, result: Any, batch: Any, loss: Loss | None, weight
         raise CannotProbe("nothing in the output depends on a parameter, so there is no gradient to follow.")
     gradients = torch.autograd.grad(scalar, weights, allow_unused=True)
     return sum(gradient is not None and bool((gradient != 0).any()) for gradient in gradients)
-
-
-def _outputs(result: Any) -> Iterator[Tensor]:
-    if isinstance(result, Tensor):
-        if result.is_floating_point():
-            yield result
-    elif isinstance(result, Mapping):
-        for value in result.values():
-            yield from _outputs(value)
-    elif isinstance(result, tuple | list):
-        for value in result:
-            yield from _outputs(value)
 
 
 def _output_facts(output: Tensor, seen: list[_Seen]) -> dict[str, Any]:

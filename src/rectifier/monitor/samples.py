@@ -5,12 +5,11 @@ add up the same in any order, so a sample has the same fingerprint in every batc
 probability 2⁻⁶⁴. A sample that is augmented anew at every visit counts as a new one, which it is.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-
 import numpy as np
 import torch
 from torch import Tensor
 
+from rectifier.aside import tensors_in
 from rectifier.records import IntArray
 
 _MOST_SAMPLES = 100_000
@@ -33,7 +32,7 @@ class DistinctSamples:
         self._values = 0
         self.visits_since_new = 0
 
-    def see(self, inputs: Iterable[object], step: int, *, measured: bool = False) -> None:
+    def see(self, inputs: object, step: int, *, measured: bool = False) -> None:
         """Note the batch that a forward was given; does not wait for the device.
 
         Args:
@@ -42,7 +41,7 @@ class DistinctSamples:
             step: The training step.
             measured: Add the size of the largest floating tensor to `rms`.
         """
-        tensors = list(tensors_in(inputs))
+        tensors = [tensor for tensor in tensors_in(inputs) if tells_samples_apart(tensor)]
         if not tensors:
             return
         samples = max(tensors, key=Tensor.numel).shape[0]
@@ -105,13 +104,6 @@ class DistinctSamples:
         return (len(ordered) - np.searchsorted(ordered, steps, side="right")).astype(np.int64)
 
 
-def tensors_in(inputs: Iterable[object]) -> Iterator[Tensor]:
-    """The tensors that can tell samples apart, also inside of mappings and sequences."""
-    for value in inputs:
-        if isinstance(value, Tensor):
-            if value.ndim and value.numel() and value.layout == torch.strided and not value.is_complex():
-                yield value
-        elif isinstance(value, Mapping):
-            yield from tensors_in(value.values())
-        elif isinstance(value, list | tuple):
-            yield from tensors_in(value)
+def tells_samples_apart(tensor: Tensor) -> bool:
+    """Whether a tensor among a forward's arguments holds one entry for each sample, in numbers that can be compared."""
+    return bool(tensor.ndim and tensor.numel()) and tensor.layout == torch.strided and not tensor.is_complex()

@@ -4,12 +4,13 @@ import contextlib
 import math
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 
+from rectifier.aside import streams_kept
 from rectifier.diagnosis.progress import judge_progress
 from rectifier.errors import NothingToCompare
 from rectifier.monitor import MemorySink, Monitor
@@ -41,7 +42,7 @@ def compare_function(train: Train, question: Question, on_trial: Callable[[Trial
             "rectifier.rescale(model, batch) before the first step, and compare the two functions' results."
         )
     began, trials = time.perf_counter(), {}
-    with _random_streams_kept():
+    with streams_kept():
         for spec in question.plan():
             trials[spec.key] = trial = _train_once(train, spec, question)
             on_trial(trial)
@@ -117,17 +118,3 @@ def _seed(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
-
-
-@contextlib.contextmanager
-def _random_streams_kept() -> Iterator[None]:
-    """Draw as one likes within; afterwards the process draws as if nothing had been."""
-    streams = random.getstate(), np.random.get_state()
-    # Asking an unused GPU for its stream would start it.
-    used = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
-    with torch.random.fork_rng(devices=[torch.cuda.current_device()] if used else []):
-        try:
-            yield
-        finally:
-            random.setstate(streams[0])
-            np.random.set_state(streams[1])

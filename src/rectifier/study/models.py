@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 from torch.optim import Optimizer
 
+from rectifier.aside import streams_kept
 from rectifier.catalogue import CATALOGUE, parse
 from rectifier.errors import NothingToCompare
 from rectifier.records import Comparison, Trial
@@ -282,7 +283,7 @@ def compare_trained(
     began = time.perf_counter()
     trials: list[Trial] = []
     ways: dict[str, str] = {}
-    with torch.random.fork_rng():
+    with streams_kept():
         for arm in (BASELINE, *arms, PLACEBO):
             draws = draws_for(seed, seeds, placebo=arm == PLACEBO)
             chosen, why = (way, "as asked") if way is not None else choose(task, arm, draws)

@@ -8,6 +8,7 @@ from typing import Any, overload
 from torch import nn
 from torch.optim import Optimizer
 
+from rectifier.aside import Forward
 from rectifier.catalogue import parse
 from rectifier.errors import CannotPrescribe
 from rectifier.records import Diagnosis, Finding
@@ -38,7 +39,7 @@ _NOT_FOR_SCALE = (
 )
 _INFORMATION = "the silent units are information only: alone they do no harm"
 
-Do = Callable[[nn.Module, Optimizer | None, Any], Change]
+Do = Callable[[nn.Module, Optimizer | None, Any, Forward | None], Change]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ class Rung:
         loses: What does not stay as it was.
         cost: What it takes, once and at every step.
         expect: What the evidence lets one expect.
-        code: The line of Python that does it, with `model`, `optimizer`, `watch` and `inputs` as you call them.
+        code: The line of Python that does it, with `model`, `optimizer`, `watch` and `batch` as you call them.
     """
 
     name: str
@@ -63,13 +64,21 @@ class Rung:
     _do: Do = field(repr=False)
     _needs: tuple[str, ...] = ("model",)
 
-    def apply(self, model: nn.Module, optimizer: Optimizer | None = None, batch: Any = None) -> Change:
+    def apply(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer | None = None,
+        batch: Any = None,
+        *,
+        forward: Forward | None = None,
+    ) -> Change:
         """Do it.
 
         Args:
             model: The module that was diagnosed.
             optimizer: What trains it.
-            batch: What its forward takes, without the targets.
+            batch: As a loader yields it, targets and all; see `rescale`.
+            forward: How to call the model on it otherwise.
 
         Returns:
             What was done, with `undo()`; for `advice`, which is yours to follow, a change of nothing.
@@ -78,14 +87,14 @@ class Rung:
             CannotPrescribe: The rung needs an optimizer or a batch.
             CannotSwap: Or CannotRescale, CannotRecycle: the model does not allow it; nothing has been changed.
         """
-        given = {"model": model, "optimizer": optimizer, "inputs": batch}
+        given = {"model": model, "optimizer": optimizer, "batch": batch}
         missing = [name for name in self._needs if given[name] is None]
         if missing:
             raise CannotPrescribe(
-                f"{self.name} needs {' and '.join(missing)}: write rung.apply(model, optimizer, inputs), with what "
-                "the model's forward takes as inputs."
+                f"{self.name} needs {' and '.join(missing)}: write rung.apply(model, optimizer, batch), with a batch "
+                "as your loader yields it."
             )
-        return self._do(model, optimizer, batch)
+        return self._do(model, optimizer, batch, forward)
 
     def __str__(self) -> str:
         lines = [f"{self.name}: {self.changes}", f"loses: {self.loses}", f"cost: {self.cost}"]
@@ -223,7 +232,7 @@ class _Ladder:
             cost="none here",
             expect=" ".join(texts),
             code=f"# {commands[0]}" if commands else "# nothing to type",
-            _do=lambda model, optimizer, batch: _nothing(texts),
+            _do=lambda model, optimizer, batch, forward: _nothing(texts),
         )
 
     def _slopes(self) -> Iterator[Rung]:
@@ -261,7 +270,7 @@ class _Ladder:
             expect="Every dead unit gets a gradient at the next step, and may come back or not: a step against it need "
             "not lower the loss.",
             code=self._line("relu", new, sites),
-            _do=lambda model, optimizer, batch: swap(model, "relu", new, where=self._meant("relu")),
+            _do=lambda model, optimizer, batch, forward: swap(model, "relu", new, where=self._meant("relu")),
         )
 
     def _swap(self, old: str, sites: list[str]) -> Rung:
@@ -274,7 +283,7 @@ class _Ladder:
             cost="none: keys of the state dict stay, and a Leaky ReLU costs what a ReLU does",
             expect=_WHERE_IT_HELPS,
             code=self._line(old, new, sites),
-            _do=lambda model, optimizer, batch: swap(model, old, new, where=self._meant(old)),
+            _do=lambda model, optimizer, batch, forward: swap(model, old, new, where=self._meant(old)),
         )
 
     def _rescale(self) -> Iterator[Rung]:
@@ -295,9 +304,9 @@ class _Ladder:
             cost="a few forwards and backwards on the batch, and a copy of the weights until the change is let go",
             expect="The mean square of the signal stays what it is from layer to layer (He et al. 2015; measured where "
             f"branches meet: Mishkin & Matas 2016).{limits}",
-            code="rectifier.rescale(model, inputs, optimizer=optimizer)  # before the first step",
-            _do=lambda model, optimizer, batch: rescale(model, batch, optimizer=optimizer),
-            _needs=("model", "inputs"),
+            code="rectifier.rescale(model, batch, optimizer=optimizer)  # before the first step",
+            _do=lambda model, optimizer, batch, forward: rescale(model, batch, optimizer=optimizer, forward=forward),
+            _needs=("model", "batch"),
         )
 
     def _recycle(self) -> Iterator[Rung]:
@@ -316,9 +325,11 @@ class _Ladder:
             loses="the old weights of these units; outputs on the batch stay to 1e-5",
             cost="several forwards on the batch for each layer, and nothing at later steps",
             expect="They learn from the next step on. Without its cause taken away first they die again.",
-            code="rectifier.recycle(model, optimizer, watch, batch=inputs)",
-            _do=lambda model, optimizer, batch: recycle(model, _known(optimizer), confirmed, batch=batch),
-            _needs=("model", "optimizer", "inputs"),
+            code="rectifier.recycle(model, optimizer, watch, batch=batch)",
+            _do=lambda model, optimizer, batch, forward: recycle(
+                model, _known(optimizer), confirmed, batch=batch, forward=forward
+            ),
+            _needs=("model", "optimizer", "batch"),
         )
 
     def _activation_of(self, finding: Finding) -> str:

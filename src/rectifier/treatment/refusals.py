@@ -26,17 +26,6 @@ def wrong_arguments(model: object, optimizer: object) -> None:
         raise CannotSwap(f"optimizer= takes a torch.optim.Optimizer; this is a {type(optimizer).__name__}.")
 
 
-def unwrapped(model: nn.Module) -> nn.Module:
-    """The user's module inside of wrappers of torch's."""
-    while True:
-        if isinstance(model, nn.parallel.DistributedDataParallel | nn.DataParallel):
-            model = model.module
-        elif "_orig_mod" in model._modules and type(model).__name__ == "OptimizedModule":
-            model = model._modules["_orig_mod"]  # type: ignore[assignment]
-        else:
-            return model
-
-
 def sealed(meant: Survey, old: Old) -> None:
     """Refuse what is compiled or traced for good."""
     for path, what in meant.sealed:

@@ -69,7 +69,7 @@ def swap(
     """
     refusals.wrong_arguments(model, optimizer)
     wanted, put = Old(parse(old), ":" in old), parse(new)
-    inner = refusals.unwrapped(model)
+    inner = modules.unwrapped(model)
     found = survey(inner, wanted)
     if wanted.is_(inner):
         found = Survey(itself=inner)

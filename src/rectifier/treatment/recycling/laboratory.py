@@ -6,12 +6,11 @@ from contextlib import ExitStack
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from rectifier.aside import Pass, tensors_in, undisturbed
 from rectifier.errors import CannotRecycle
 from rectifier.sites import functions, locate
-from rectifier.treatment import aside
-from rectifier.treatment.aside import tensors_in
 from rectifier.treatment.recycling.trace import Recorder
 
 Key = tuple[str, int]
@@ -25,13 +24,12 @@ class Laboratory:
     """A model and a batch.
 
     Args:
-        model: The user's module.
-        batch: What its forward takes: one tensor, a tuple of arguments, or a mapping of named ones.
+        given: Both.
     """
 
-    def __init__(self, model: nn.Module, batch: Any) -> None:
-        self.model = model
-        self._batch = batch
+    def __init__(self, given: Pass) -> None:
+        self.model = model = given.model
+        self._given = given
         self.paths = {id(module): path for path, module in model.named_modules()}
         self.modes: tuple[str, ...] = ("training", "evaluation")
         self.before = {mode: self.outputs(mode) for mode in self.modes}
@@ -72,15 +70,8 @@ class Laboratory:
         return max([TOLERANCE, *(4 * torch.finfo(out.dtype).eps for out in self.before["training"])])
 
     def _run(self, mode: str, watching: "Watching | None", recorder: Recorder | None) -> Any:
-        model = self.model
         with ExitStack() as stack:
-            stack.enter_context(aside.kept(model))
-            stack.enter_context(aside.random_kept())
-            stack.enter_context(aside.eager(model))
-            if mode == "evaluation":
-                model.eval()
-            elif not model.training:
-                model.train()
+            stack.enter_context(undisturbed(self.model, training=mode == "training", seed=0))
             # Without gradients neither a `watch` nor the autograd graph takes part.
             stack.enter_context(torch.no_grad())
             if watching is not None:
@@ -88,7 +79,7 @@ class Laboratory:
                 stack.callback(functions.observe(watching))
             if recorder is not None:
                 stack.enter_context(recorder)
-            return aside.call(model, self._batch, CannotRecycle)
+            return self._given.run()
 
 
 class Watching:

@@ -9,8 +9,8 @@ from torch import nn
 
 from rectifier.errors import CannotRecycle
 from rectifier.records import Diagnosis, Finding
+from rectifier.sites.modules import unwrapped
 from rectifier.treatment.recycling.laboratory import Key
-from rectifier.treatment.refusals import unwrapped
 
 _LABEL = re.compile(r"^(?P<where>.*?)(?: \(call (?P<call>\d+)\))?$")
 

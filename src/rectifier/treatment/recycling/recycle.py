@@ -8,17 +8,17 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from rectifier.aside import Forward, Pass, own_module
 from rectifier.errors import CannotRecycle
 from rectifier.records import Diagnosis, Finding
 from rectifier.sites import announce
+from rectifier.treatment import refusals
 from rectifier.treatment.recycling import exact, named, published, state
 from rectifier.treatment.recycling.laboratory import Key, Laboratory, Watching
 from rectifier.treatment.recycling.slots import Wiring
 from rectifier.treatment.recycling.undo import Ledger, Recycled
 from rectifier.treatment.recycling.wiring import find_wiring
-from rectifier.treatment.refusals import unwrapped
 
-_PARALLEL = ("DistributedDataParallel", "FullyShardedDataParallel", "FSDPModule")
 _SHOWN = 8
 
 
@@ -29,6 +29,7 @@ def recycle(
     *,
     batch: Any,
     method: str = "exact",
+    forward: Forward | None = None,
 ) -> Recycled:
     """Revive confirmed dead units so that the network's function stays and the units learn from the next step on.
 
@@ -59,9 +60,11 @@ def recycle(
         optimizer: What trains it.
         findings: A watch of the model, its diagnosis, or findings of it. Units that are only suspected dead, or put
             out anything on the batch, stay as they are.
-        batch: What the forward takes: a tensor, a tuple of arguments, or a mapping of named ones; of the training
-            data, and large enough to show what units do (a training batch is).
+        batch: As a loader yields it, targets and all. The model gets what its forward takes: of a tuple or list as many
+            of the first entries as it requires, mostly one; of a mapping the entries that it names; anything else as
+            the one argument. Of the training data, and large enough to show what units do (a training batch is).
         method: `exact`, `redo` or `continual`.
+        forward: How to call the model otherwise: `lambda model, batch: model(batch["x"], batch["mask"])`.
 
     Returns:
         What was done: `units` by site, `refused` with the reasons, `notes`, and `undo()`, which is bit for bit until
@@ -94,18 +97,16 @@ def recycle(
     """
     if method not in ("exact", *published.METHODS):
         raise CannotRecycle(f"method={method!r} is not known; there are 'exact', 'redo' and 'continual'.")
-    if not isinstance(model, nn.Module):
-        raise CannotRecycle(f"recycle takes a torch.nn.Module first; this is a {type(model).__name__}.")
+    inner = own_module(model, CannotRecycle)
     _refuse_ranks(model)
     optimizer = state.plain(optimizer)
-    inner = unwrapped(model)
     wanted = named.read(findings, inner)
     change = Recycled(method)
     change.record(notes=wanted.notes)
     if not wanted.units:
         change.record(notes=["There is no confirmed dead unit among the findings; nothing was changed."])
         return change
-    work = _Work(inner, optimizer, batch, method)
+    work = _Work(Pass(inner, batch, forward, CannotRecycle), optimizer, method)
     try:
         work.do(wanted.units, change)
     except BaseException:
@@ -117,26 +118,26 @@ def recycle(
 
 
 def _refuse_ranks(model: nn.Module) -> None:
-    for module in model.modules():
-        for cls in type(module).__mro__:
-            if cls.__name__ in _PARALLEL and cls.__module__.startswith("torch."):
-                line = "fully_shard(model)" if cls.__name__ != "DistributedDataParallel" else "model.module"
-                how = (
-                    f"Write recycle({line}, …) on every rank, with the same findings and the same batch"
-                    if line == "model.module"
-                    else f"Recycle before {line}"
-                )
-                raise CannotRecycle(f"{cls.__name__}: ranks would draw and place differently. {how}.")
+    line = refusals.parallel_line(model)
+    if line is None:
+        return
+    wrapper = line.split("(")[0]
+    how = (
+        "Write recycle(model.module, …) on every rank, with the same findings and the same batch"
+        if wrapper == "DistributedDataParallel"
+        else f"Recycle before {line}"
+    )
+    raise CannotRecycle(f"{wrapper}: ranks would draw and place differently. {how}.")
 
 
 class _Work:
     """One call of `recycle`."""
 
-    def __init__(self, model: nn.Module, optimizer: Optimizer, batch: Any, method: str) -> None:
+    def __init__(self, given: Pass, optimizer: Optimizer, method: str) -> None:
         self.ledger = Ledger()
-        self._model, self._optimizer, self._method = model, optimizer, method
-        self._lab = Laboratory(model, batch)
-        self._generator = torch.Generator().manual_seed(_fingerprint(model))
+        self._model, self._optimizer, self._method = given.model, optimizer, method
+        self._lab = Laboratory(given)
+        self._generator = torch.Generator().manual_seed(_fingerprint(given.model))
         self._done: list[tuple[Key, Wiring, list[int]]] = []
 
     def do(self, units: dict[Key, tuple[str, tuple[int, ...]]], change: Recycled) -> None:

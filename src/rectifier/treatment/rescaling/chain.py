@@ -7,11 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rectifier.aside import Pass, tensors_in, undisturbed
 from rectifier.catalogue import parse
-from rectifier.errors import CannotRescale
 from rectifier.sites import functions
-from rectifier.treatment import aside
-from rectifier.treatment.aside import tensors_in
 from rectifier.treatment.rescaling.layers import Layer, deviation, root_mean_square
 
 
@@ -53,10 +51,10 @@ class _Eyes:
 
     armed = True
 
-    def __init__(self, batch: Any) -> None:
+    def __init__(self, inputs: Any) -> None:
         self.calls: dict[str, Call] = {}
         self._made: dict[int, tuple[Reads, int, Tensor]] = {}
-        for tensor in tensors_in(batch):
+        for tensor in tensors_in(inputs):
             if tensor.is_floating_point():
                 self._note(tensor, Reads("the input", 1.0))
 
@@ -98,13 +96,13 @@ class _Eyes:
 
 
 @torch.no_grad()
-def look(model: nn.Module, batch: Any, layers: Sequence[Layer]) -> dict[str, Call]:
+def look(given: Pass, layers: Sequence[Layer]) -> dict[str, Call]:
     """The first call of each layer, in their order; the model runs once, without gradients.
 
     Raises:
         CannotRescale: The model does not take the batch.
     """
-    eyes = _Eyes(batch)
+    eyes = _Eyes(given.inputs)
 
     def before(layer: Layer) -> Any:
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -118,8 +116,8 @@ def look(model: nn.Module, batch: Any, layers: Sequence[Layer]) -> dict[str, Cal
     handles = [register(layer) for layer in layers for register in (before, after)]
     forget = functions.observe(eyes)
     try:
-        with aside.in_training(model):
-            aside.call(model, batch, CannotRescale)
+        with undisturbed(given.model, training=True, seed=0):
+            given.run()
     finally:
         forget()
         for handle in handles:

@@ -7,10 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rectifier.aside import Pass, tensors_in, undisturbed
 from rectifier.errors import CannotRescale
 from rectifier.sites import functions
-from rectifier.treatment import aside
-from rectifier.treatment.aside import tensors_in
 from rectifier.treatment.rescaling.change import Scaled
 from rectifier.treatment.rescaling.layers import deviation
 
@@ -26,14 +25,13 @@ _UNHEARD = "nothing of it reaches the outputs on this batch: its branch begins a
 
 
 @torch.no_grad()
-def equalise(model: nn.Module, batch: Any, steps: Sequence[Scaled]) -> dict[str, str]:
+def equalise(given: Pass, steps: Sequence[Scaled]) -> dict[str, str]:
     """Scale each weight until its layer's output has variance 1, one layer after the other, in one forward.
 
     The paper also redraws the weights as orthonormal matrices first; here their directions stay as they were drawn.
 
     Args:
-        model: The module.
-        batch: What it takes.
+        given: The module and a batch.
         steps: The weights that are meant.
 
     Returns:
@@ -71,8 +69,8 @@ def equalise(model: nn.Module, batch: Any, steps: Sequence[Scaled]) -> dict[str,
 
     handles = [watching(step) for step in steps]
     try:
-        with aside.in_training(model):
-            aside.call(model, batch, CannotRescale)
+        with undisturbed(given.model, training=True, seed=0):
+            given.run()
     finally:
         for handle in handles:
             handle.remove()
@@ -91,7 +89,7 @@ def _problem(before: float, after: float, factor: float) -> str | None:
     return None
 
 
-def without_effect(model: nn.Module, batch: Any, steps: Sequence[Scaled]) -> dict[str, str]:
+def without_effect(given: Pass, steps: Sequence[Scaled]) -> dict[str, str]:
     """By path, the layers whose scale does not matter to what the model returns, with the reason.
 
     Each layer's output is multiplied by a scalar that is 1, and the derivative of the model's outputs by it is taken in
@@ -99,8 +97,7 @@ def without_effect(model: nn.Module, batch: Any, steps: Sequence[Scaled]) -> dic
     out again, in whatever way that is written.
 
     Args:
-        model: The module, already rescaled: where signals vanish everything seems to be without effect.
-        batch: What it takes.
+        given: The module, already rescaled: where signals vanish everything seems to be without effect; and a batch.
         steps: The layers that are asked about.
 
     Raises:
@@ -118,11 +115,13 @@ def without_effect(model: nn.Module, batch: Any, steps: Sequence[Scaled]) -> dic
             entered.append(args[0])
 
     handles = [multiplying(step, scale.requires_grad_()) for step, scale in zip(steps, scales, strict=True)]
-    handles += [module.register_forward_pre_hook(begins_at_zero) for module in model.modules() if not module._modules]
+    handles += [
+        module.register_forward_pre_hook(begins_at_zero) for module in given.model.modules() if not module._modules
+    ]
     try:
         # A watch would take this forward for one of the training's.
-        with aside.in_training(model), torch.enable_grad(), functions.unobserved():
-            returned = list(tensors_in(aside.call(model, batch, CannotRescale)))
+        with undisturbed(given.model, training=True, seed=0), torch.enable_grad(), functions.unobserved():
+            returned = list(tensors_in(given.run()))
             effects = _effects(returned, scales)
             if entered and not any(effects):
                 # A head that begins at 0 hides everything from the outputs: then what it reads is the output.

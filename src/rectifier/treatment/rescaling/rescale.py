@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from rectifier.aside import Forward, Pass, own_module, tensors_in
 from rectifier.errors import CannotRescale
 from rectifier.sites import announce
 from rectifier.treatment import refusals
-from rectifier.treatment.aside import tensors_in
 from rectifier.treatment.rescaling import chain
 from rectifier.treatment.rescaling.chain import Call
 from rectifier.treatment.rescaling.change import LayerGain, Rescaled, Scaled
@@ -20,7 +20,14 @@ from rectifier.treatment.rescaling.measured import equalise, without_effect
 Mode = Literal["auto", "gain", "lsuv"]
 
 
-def rescale(model: nn.Module, batch: Any, *, mode: Mode = "auto", optimizer: Optimizer | None = None) -> Rescaled:
+def rescale(
+    model: nn.Module,
+    batch: Any,
+    *,
+    mode: Mode = "auto",
+    optimizer: Optimizer | None = None,
+    forward: Forward | None = None,
+) -> Rescaled:
     """Scale a model's initial weights in place, so that the signal keeps its size through the activations in place.
 
     In a plain network every layer reads the input or one activation: there its weight gets `√(fan_in·E[w²]) = g`, the
@@ -38,11 +45,13 @@ def rescale(model: nn.Module, batch: Any, *, mode: Mode = "auto", optimizer: Opt
 
     Args:
         model: Any module; inside of `torch.compile`'s and `DataParallel`'s wrapper, their module is meant.
-        batch: What its forward takes, without targets: one tensor, a tuple of arguments, a mapping of named ones; of
-            the training's data, and as large as a training batch. The model runs on it
-            three to five times, in training mode.
+        batch: As a loader yields it, targets and all. The model gets what its forward takes: of a tuple or list as many
+            of the first entries as it requires, mostly one; of a mapping the entries that it names; anything else as
+            the one argument. Of the training's data, and as large as a training batch: the model runs on it three
+            to five times, in training mode.
         mode: `auto`, `gain` or `lsuv`.
         optimizer: Asked whether training has begun.
+        forward: How to call the model otherwise: `lambda model, batch: model(batch["x"], batch["mask"])`.
 
     Returns:
         What was done: `gains` of each layer before and after, `left`, `notes`, and `undo()`.
@@ -64,13 +73,14 @@ def rescale(model: nn.Module, batch: Any, *, mode: Mode = "auto", optimizer: Opt
 
     Source: He et al. 2015, arXiv:1502.01852, section 2.2; Mishkin & Matas 2016, arXiv:1511.06422, algorithm 1.
     """
+    inner = own_module(model, CannotRescale)
     _refuse(model, mode, optimizer)
-    inner = refusals.unwrapped(model)
+    given = Pass(inner, batch, forward, CannotRescale)
     found, left = layers(inner)
     if not found:
         reason = f" ({'; '.join(f'{path}: {why}' for path, why in left)})" if left else ""
         raise CannotRescale(f"{type(inner).__name__} has no linear layer or convolution to rescale{reason}.")
-    before = chain.look(inner, batch, found)
+    before = chain.look(given, found)
     meant, more = _meant(found, before)
     unknown = [layer.path for layer in meant if before[layer.path].reads.gain is None]
     if mode == "gain" and unknown:
@@ -82,17 +92,17 @@ def rescale(model: nn.Module, batch: Any, *, mode: Mode = "auto", optimizer: Opt
     gains = {layer.path: layer.gain for layer in meant}
     steps = [Scaled(layer) for layer in meant]
     try:
-        more |= _scale(inner, batch, steps, change.mode, before)
+        more |= _scale(given, steps, change.mode, before)
         scaled = [step for step in steps if step.layer.path not in more]
-        more |= without_effect(inner, batch, scaled) if scaled else {}
+        more |= without_effect(given, scaled) if scaled else {}
         done = [step for step in scaled if step.layer.path not in more]
         for step in steps:
             step.set(step.factor if step in done else 1.0)
         if change.mode == "lsuv" and len(done) < len(steps):
             # What was left alone after all may put out something else: its bias had not grown with its weight.
-            more |= equalise(inner, batch, done)
+            more |= equalise(given, done)
             done = [step for step in done if step.layer.path not in more]
-        after = chain.look(inner, batch, [step.layer for step in done])
+        after = chain.look(given, [step.layer for step in done])
     except BaseException:
         for step in steps:
             step.revert()
@@ -100,7 +110,7 @@ def rescale(model: nn.Module, batch: Any, *, mode: Mode = "auto", optimizer: Opt
     for step in done:
         change.did(step)
     change.gains = tuple(_gain(step.layer, gains, before, after) for step in done)
-    change.record([gain.layer for gain in change.gains], notes=_notes(inner, batch, change))
+    change.record([gain.layer for gain in change.gains], notes=_notes(given, change))
     change.left = (*left, *((layer.path, more[layer.path]) for layer in found if layer.path in more))
     if change.gains:
         announce.treated(inner, "rescale", change.told(type(inner).__name__))
@@ -127,10 +137,10 @@ def _meant(found: list[Layer], calls: dict[str, Call]) -> tuple[list[Layer], dic
     return meant, left
 
 
-def _scale(model: nn.Module, batch: Any, steps: list[Scaled], mode: str, calls: dict[str, Call]) -> dict[str, str]:
+def _scale(given: Pass, steps: list[Scaled], mode: str, calls: dict[str, Call]) -> dict[str, str]:
     """Scale the weights; returns where that could not be done, and why."""
     if mode == "lsuv":
-        return equalise(model, batch, steps)
+        return equalise(given, steps)
     for step in steps:
         gain = calls[step.layer.path].reads.gain
         assert gain is not None
@@ -149,22 +159,20 @@ def _gain(layer: Layer, gains: dict[str, float], before: dict[str, Call], after:
     )
 
 
-def _notes(model: nn.Module, batch: Any, change: Rescaled) -> list[str]:
+def _notes(given: Pass, change: Rescaled) -> list[str]:
     notes = []
-    inputs = [tensor for tensor in tensors_in(batch) if tensor.is_floating_point() and tensor.numel()]
+    inputs = [tensor for tensor in tensors_in(given.inputs) if tensor.is_floating_point() and tensor.numel()]
     if change.mode == "gain" and len(inputs) == 1:
         size = root_mean_square(inputs[0]) ** 2
         notes.append(f"The mean square of the input is {size:.3g} on this batch; the gains keep it through the layers.")
     if not change.gains:
         notes.append("Nothing was changed.")
-    if kinds := list(others(model)):
+    if kinds := list(others(given.model)):
         notes.append(f"Not looked at: {', '.join(kinds)}.")
     return notes
 
 
-def _refuse(model: Any, mode: str, optimizer: Any) -> None:
-    if not isinstance(model, nn.Module):
-        raise CannotRescale(f"rescale takes a torch.nn.Module first; this is a {type(model).__name__}.")
+def _refuse(model: nn.Module, mode: str, optimizer: Any) -> None:
     if mode not in ("auto", "gain", "lsuv"):
         raise CannotRescale(f'mode={mode!r} is none of "auto", "gain", "lsuv".')
     if optimizer is not None and not isinstance(optimizer, Optimizer):
@@ -177,8 +185,6 @@ def _refuse(model: Any, mode: str, optimizer: Any) -> None:
     if any(isinstance(module, torch.jit.ScriptModule) for module in model.modules()):
         raise CannotRescale("A TorchScript module cannot be looked into. Rescale before torch.jit.script(model).")
     for name, parameter in model.named_parameters():
-        if isinstance(parameter, nn.parameter.UninitializedParameter):
-            raise CannotRescale(f"{name} has no shape yet: run one forward first, model(batch).")
         if parameter.is_meta:
             raise CannotRescale(f"{name} is on the meta device and has no values yet: initialise the model first.")
     if optimizer is not None and (steps := _steps(optimizer)):
