@@ -15,7 +15,6 @@ RANDOM = torch.randn(2, 3)
 def _path(request, monkeypatch):
     if request.param == "own":
         monkeypatch.setattr(functional, "OUTPUT_FROM", 0)
-        monkeypatch.setattr(functional, "COPY_UP_TO", 0)
         monkeypatch.setattr(functional, "PRELU_FROM", 0)
 
 

@@ -51,6 +51,7 @@ def test_a_compiler_that_does_not_work_is_no_error(program, anew, monkeypatch, t
     monkeypatch.setattr(kernel, "_SECONDS", 0.5)
     assert kernel.compiled() is None
     delta, z, slopes = tensors(300, 7)
+    assert kernel.values(z, slopes, channel=1) is None
     d_z, _ = slope.gradients(delta, z, slopes)
     assert torch.equal(d_z, torch.where(z > 0, delta, slopes * delta))
 
@@ -63,14 +64,31 @@ def test_it_can_be_forbidden_and_missing(name, value, anew, monkeypatch):
 
 
 @needs_a_compiler
-@pytest.mark.parametrize("flag", ["-DSAME(x)=(2*(x))", "-Drows_float32=another_name"])
-def test_a_miscompiled_kernel_is_not_used(flag, anew, monkeypatch, tmp_path):
-    source = "sed -i '/^#define SAME/d' kernel.c 2>/dev/null" if "SAME" in flag else ":"
-    monkeypatch.setenv("CC", compiler(tmp_path, f"{source}; exec cc '{flag}' \"$@\""))
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "s/h\\[i\\] = CHOOSE(at > 0/h[i] = CHOOSE(at < 0/",
+        "s/dz\\[i\\] = CHOOSE(at > 0/dz[i] = CHOOSE(at < 0/",
+        "s/which += at > 0/which += at < 0/",
+        "s/\\[r % channels\\]/[0]/",
+        "s/scratch\\[c\\] = READ(slopes\\[c\\])/scratch[c] = READ(slopes[0])/",
+        "s/r += channels) total/r += channels + 1) total/",
+        "s/>> 16 : 0x7fc0u/>> 15 : 0x7fc0u/",
+        "s/block : rows;/block : rows - 1;/",
+    ],
+)
+def test_a_miscompiled_kernel_is_not_used(fault, anew, monkeypatch, tmp_path):
+    monkeypatch.setenv("CC", compiler(tmp_path, f"sed -i '{fault}' kernel.c; exec cc \"$@\""))
     assert kernel.compiled() is None
-    monkeypatch.setattr(kernel, "_right", lambda library: True)
+    monkeypatch.setattr(kernel, "_right", lambda functions: True)
     kernel.compiled.cache_clear()
     assert kernel.compiled() is not None, "it is the check that keeps it out"
+
+
+@needs_a_compiler
+def test_a_kernel_that_lacks_a_function_is_not_used(anew, monkeypatch, tmp_path):
+    monkeypatch.setenv("CC", compiler(tmp_path, 'exec cc -Dcolumn_values_bfloat16=another_name "$@"'))
+    assert kernel.compiled() is None
 
 
 @needs_a_compiler
@@ -78,13 +96,15 @@ def test_a_miscompiled_kernel_is_not_used(flag, anew, monkeypatch, tmp_path):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_the_same_bits_with_any_number_of_threads(shape, count, dtype):
     given, before = [], torch.get_num_threads()
+    delta, z, slopes = tensors(*shape, count=count, dtype=dtype)
+    channel = 1 if count > 1 else 0
     for threads in (1, 2, 3):
         torch.set_num_threads(threads)
-        given.append(kernel.gradients(*tensors(*shape, count=count, dtype=dtype), channel=1 if count > 1 else 0))
+        given.append((kernel.values(z, slopes, channel), *kernel.gradients(delta, z, slopes, channel)))
     torch.set_num_threads(before)
-    for d_z, sums in given[1:]:
-        assert torch.equal(d_z, given[0][0])
-        assert torch.equal(sums, given[0][1])
+    assert torch.equal(given[0][0], torch.prelu(z, slopes))
+    for others in given[1:]:
+        assert all(map(torch.equal, others, given[0]))
 
 
 @needs_a_compiler
@@ -95,6 +115,10 @@ def test_every_bfloat16_is_rounded_as_torch_rounds():
         slopes = torch.tensor([number], dtype=torch.bfloat16)
         d_z, _ = kernel.gradients(delta, z, slopes, channel=0)
         torch.testing.assert_close(d_z, delta * slopes, rtol=0, atol=0, equal_nan=True)
+        # As an input, too: both signs, infinities and NaN.
+        h, expected = kernel.values(delta, slopes, channel=0), torch.prelu(delta, slopes)
+        torch.testing.assert_close(h, expected, rtol=0, atol=0, equal_nan=True)
+        assert torch.equal(h.signbit()[~h.isnan()], expected.signbit()[~h.isnan()])
 
 
 @needs_a_compiler

@@ -28,7 +28,6 @@ NAMES = [name for name in vars(rn) if not name.startswith("_") and hasattr(nn, n
 @pytest.fixture
 def ours_at_every_size(monkeypatch):
     monkeypatch.setattr(functional, "OUTPUT_FROM", 0)
-    monkeypatch.setattr(functional, "COPY_UP_TO", 0)
     monkeypatch.setattr(functional, "PRELU_FROM", 0)
 
 

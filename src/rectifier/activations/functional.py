@@ -44,13 +44,11 @@ from rectifier.activations.relatives import sqrt_softplus as sqrt_softplus
 
 celu_, selu_, threshold_ = F.celu_, F.selu_, torch.threshold_
 
-# Numbers of elements from which ours are used, measured on two cores with benchmarks/activations.py. An
-# autograd.Function costs about 10 µs forward and backward: 64 K elements are where the memory starts to matter, and
-# ELU has won the time back by then because its backward no longer computes an exponential. PReLU's dozen calls cost
-# about 100 µs, which torch's needs for 64 K elements.
+# Numbers of elements from which ours are used, measured on two cores with benchmarks/activations.py. 64 K are where
+# the memory starts to matter. Exchanging what Leaky ReLU's backward keeps costs about 8 µs; an autograd.Function costs
+# 15 µs, which ELU has won back by then because its backward no longer computes an exponential. PReLU's calls cost
+# 20 µs more than torch's, and without its kernel about 100 µs, which torch's needs for 64 K elements.
 OUTPUT_FROM = 1 << 16
-# Up to here a copy that torch overwrites, all in its own operators, costs Leaky ReLU less than a Function does.
-COPY_UP_TO = 3 << 16
 PRELU_FROM = 1 << 17
 """From this many elements on, PReLU's own backward is used."""
 
@@ -205,7 +203,7 @@ def _leaky_relu(z: Tensor, slope: float, inplace: bool) -> Tensor:
             and z.dtype in paths.FLOATING
             and paths.plain(z)
         ):
-            return torch._C._nn.leaky_relu_(z.clone(), slope) if z.numel() < COPY_UP_TO else output.leaky_relu(z, slope)
+            return output.leaky_relu(z, slope)
         return F.leaky_relu(z, slope, inplace)
     except (TypeError, RuntimeError) as error:
         raise paths.explained(error, "leaky_relu", z) from None

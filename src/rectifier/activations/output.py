@@ -2,6 +2,9 @@
 
 The layer that follows keeps this output anyway, so nothing is stored twice. It is enough: f(z) and z are positive
 together when the slope is above 0, and the exponential side has f′(z) = input_scale·(f(z) + alpha·scale).
+
+Leaky ReLU's is torch's own backward, whose saved tensor is exchanged: half of what a Function costs. Where the user
+has hooks on saved tensors, these have already got the input, and a Function it is.
 """
 
 from collections.abc import Callable
@@ -44,8 +47,29 @@ class _ELU(Function):
         return _elu_backward(delta, *ctx.constants, True, h), None, None, None
 
 
+def leaky_relu(z: Tensor, slope: float) -> Tensor:
+    """Apply Leaky ReLU of a slope above 0 to what `paths.plain` lets through."""
+    if torch._C._autograd._top_saved_tensors_default_hooks(True) is not None:
+        return _leaky_relu_function(z, slope)
+    h: Tensor = torch._C._nn.leaky_relu(z, slope)
+    # Detached, or the graph would hold itself; it shares the memory and the count of changes in place.
+    kept = h.detach()
+    h.grad_fn._raw_saved_self.register_hooks(lambda _: kept, _unchanged)  # type: ignore[union-attr]
+    return h
+
+
+def _unchanged(kept: Tensor) -> Tensor:
+    if kept._version:
+        raise RuntimeError(
+            "one of the variables needed for gradient computation has been modified by an inplace operation: the "
+            f"{tuple(kept.shape)} output of leaky_relu is at version {kept._version}; expected version 0 instead. "
+            "Hint: change a copy (h = h + skip in the place of h += skip), or call torch.nn.functional.leaky_relu, "
+            "which keeps its input."
+        )
+    return kept
+
+
 # Function.apply first asks whether torch.func is active, which `paths.plain` has already denied: 4 µs saved.
-leaky_relu: Callable[[Tensor, float], Tensor] = super(Function, _LeakyReLU).apply
-"""`(z, slope) -> h` for a slope above 0, of what `paths.plain` lets through."""
+_leaky_relu_function: Callable[[Tensor, float], Tensor] = super(Function, _LeakyReLU).apply
 elu: Callable[[Tensor, float, float, float], Tensor] = super(Function, _ELU).apply
 """`(z, alpha, scale, input_scale) -> h` for an alpha above 0, in float32 or float64, likewise."""

@@ -31,14 +31,15 @@ class _PReLU(Function):
     @staticmethod
     def forward(ctx: Any, z: Tensor, slopes: Tensor) -> Tensor:
         ctx.save_for_backward(z, slopes)
-        return torch.prelu(z, slopes)
+        h = kernel.values(z, slopes, _channel(z)) if z.is_contiguous() else None
+        return torch.prelu(z, slopes) if h is None else h
 
     @staticmethod
     def backward(ctx: Any, delta: Tensor) -> tuple[Tensor, Tensor]:
         z, slopes = ctx.saved_tensors
         # Where a graph of this backward is wanted, or it is itself transformed, torch's operator has all that.
         if torch.is_grad_enabled() or not paths.ordinary(delta, z, slopes):
-            return _torchs(delta, z, slopes)
+            return _torchs(delta, z, slopes, _channel(z))
         return gradients(delta, z, slopes)
 
 
@@ -61,21 +62,31 @@ def gradients(delta: Tensor, z: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]
     Returns:
         The gradient of z, in z's memory format where z is dense, and that of the slopes, in their shape.
     """
+    if z.is_contiguous():
+        return _of_contiguous(delta.contiguous(), z, slopes, _channel(z))
     order = _as_in_memory(z)
-    channel = order.index(1) if z.dim() > 1 else 0
     moved, delta_moved = z.permute(order).contiguous(), delta.permute(order).contiguous()
-    found = kernel.gradients(delta_moved, moved, slopes, channel)
-    d_z, total = found or _in_pieces(delta_moved, moved, slopes, channel)
-    if not found and not torch.isfinite(total + slopes.view(-1)).all():
-        return _torchs(delta, z, slopes)
-    return d_z.permute([order.index(dim) for dim in range(z.dim())]), total.view(slopes.shape).to(slopes.dtype)
+    d_z, d_slopes = _of_contiguous(delta_moved, moved, slopes, order.index(_channel(z)))
+    return d_z.permute([order.index(dim) for dim in range(z.dim())]), d_slopes
+
+
+def _channel(z: Tensor) -> int:
+    return 1 if z.dim() > 1 else 0
+
+
+def _of_contiguous(delta: Tensor, z: Tensor, slopes: Tensor, channel: int) -> tuple[Tensor, Tensor]:
+    found = kernel.gradients(delta, z, slopes, channel)
+    if found is not None:
+        return found
+    d_z, total = _in_pieces(delta, z, slopes, channel)
+    if not torch.isfinite(total + slopes.view(-1)).all():
+        return _torchs(delta, z, slopes, channel)
+    return d_z, total.view(slopes.shape).to(slopes.dtype)
 
 
 def _as_in_memory(z: Tensor) -> list[int]:
     """The order of dimensions in which z is contiguous (channels-last, transposed), or its own if there is none."""
     own = list(range(z.dim()))
-    if z.is_contiguous():
-        return own
     strides = z.stride()
     order = sorted(own, key=lambda dim: strides[dim], reverse=True)
     return order if z.permute(order).is_contiguous() else own
@@ -117,9 +128,9 @@ def _wide(z: Tensor) -> torch.dtype:
     return torch.float64 if z.dtype == torch.float64 else torch.float32
 
 
-def _torchs(delta: Tensor, z: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
+def _torchs(delta: Tensor, z: Tensor, slopes: Tensor, channel: int) -> tuple[Tensor, Tensor]:
     shape = [1] * z.dim()
     if slopes.numel() != 1:
-        shape[1] = slopes.numel()
+        shape[channel] = slopes.numel()
     d_z, each = torch.ops.aten._prelu_kernel_backward(delta, z, slopes.view(shape))
     return d_z, each.sum_to_size(shape).view(slopes.shape)
