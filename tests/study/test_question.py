@@ -72,8 +72,9 @@ def test_a_key_changes_with_everything_that_could_change_the_outcome_and_with_no
         replace(spec, threads=2),
         replace(spec, learning_rate=0.5),
         replace(spec, rescale=True),
+        replace(spec, max_steps=3),
     ]
-    assert len({spec.key, *(other.key for other in changed)}) == 10
+    assert len({spec.key, *(other.key for other in changed)}) == 11
     same = replace(QUESTION, seeds=9, arms=("gelu", "elu:1.0"), metric="accuracy", margin=0.1)
     assert next(same.plan()).key == spec.key
 

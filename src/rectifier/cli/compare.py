@@ -52,6 +52,7 @@ _SHOWN_FAILURES = 3
 @click.option("--jobs", default=min(2, os.cpu_count() or 1), show_default=True, type=click.IntRange(1, 256))
 @click.option("--threads", type=click.IntRange(1, 1024), help="Threads per training [cores ÷ jobs].")
 @click.option("--timeout", type=click.FloatRange(0, min_open=True), help="Seconds after which a training is stopped.")
+@click.option("--max-steps", type=click.IntRange(1), help="End each training after so many optimizer steps.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder of the study.")
 @click.argument("command_line", metavar="[-m MODULE | SCRIPT] [ITS OPTIONS]", nargs=-1, type=click.UNPROCESSED)
 def command(
@@ -65,6 +66,7 @@ def command(
     jobs: int,
     threads: int | None,
     timeout: float | None,
+    max_steps: int | None,
     out: Path | None,
     command_line: tuple[str, ...],
 ) -> None:
@@ -87,6 +89,7 @@ def command(
         margin=margin,
         threads=threads or _kept_threads(folder) or max(1, (os.cpu_count() or 1) // jobs),
         pattern=pattern,
+        max_steps=max_steps,
     )
     comparison = _run(question, folder, jobs, timeout)
     _print(comparison, folder)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from rectifier.launch.parent import STOPPED
 from rectifier.monitor import Monitor
 from rectifier.store import RunWriter, write_note
 
@@ -42,6 +43,8 @@ def begin() -> None:
         scale_learning_rates(settings["learning_rate"])
     process.ends_with_us()
     multiprocessing.util.register_after_fork(process, _Observed.ends_with_us)
+    if settings["max_steps"] is not None:
+        process.ends_after(settings["max_steps"])
 
 
 class _Observed:
@@ -77,6 +80,17 @@ class _Observed:
         # A child that multiprocessing made runs its finalizers, and leaves without the interpreter's exit handlers.
         multiprocessing.util.Finalize(None, self._end, args=(pid,), exitpriority=0)
         atexit.register(self._end, pid)
+
+    def ends_after(self, steps: int) -> None:
+        """Finish after so many steps, and leave the script; the driver of a comparison reads the note."""
+        from rectifier.launch.limit import end_after  # noqa: PLC0415 - trials of a comparison only
+
+        def end() -> None:
+            if self._ended_in != os.getpid():
+                _note(self._folder, STOPPED, f"after {steps} steps")
+            self._end(os.getpid())
+
+        end_after(steps, lambda: self._monitor.step, end)
 
     def _end(self, pid: int) -> None:
         # A forked child inherits the exit handlers, which are not meant for it.

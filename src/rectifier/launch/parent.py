@@ -23,6 +23,9 @@ _FORWARDED = ("SIGTERM", "SIGHUP")
 TIMED_OUT = 124
 """What `start` returns for a script that ran past its timeout, as `timeout(1)` does."""
 
+STOPPED = "stopped"
+"""The note of a run that was ended after the number of steps asked for, whatever its exit code."""
+
 _Stream = int | IO[bytes] | IO[str] | None
 
 
@@ -40,6 +43,7 @@ class Launch:
         every: Observe every so many steps instead.
         seed: Seed torch, random and numpy as soon as torch is imported; for comparisons only.
         learning_rate: Factor of every optimizer's learning rate; for comparisons only.
+        max_steps: End the script after so many optimizer steps; for comparisons only.
         threads: Threads of the script's numerical libraries; None leaves them alone.
         own_group: Put the script into a process group of its own, which a timeout ends as a whole.
         files_since: Note which files the script opens, for reading only those changed since (seconds since 1970); for
@@ -57,6 +61,7 @@ class Launch:
     every: int | None = None
     seed: int | None = None
     learning_rate: float = 1.0
+    max_steps: int | None = None
     threads: int | None = None
     own_group: bool = False
     files_since: float | None = None
@@ -129,6 +134,7 @@ def _environment(launch: Launch) -> dict[str, str]:
         "every": launch.every,
         "seed": launch.seed,
         "learning_rate": launch.learning_rate,
+        "max_steps": launch.max_steps,
         "package": str(_PACKAGE),
         "files_since": launch.files_since,
         "own_folders": list(launch.own_folders),

@@ -219,6 +219,7 @@ def weigh(question: Question, recorded: Mapping[str, Trial], seconds: float) -> 
             + (f", printed as {question.pattern}" if question.pattern else ""),
             "failure": f"a training that {ending}, ended with a number that is not finite, or whose loss made no "
             "progress: it ended within 5 % of where it began, or above",
+            **({} if question.max_steps is None else {"training": f"ended after {question.max_steps} optimizer steps"}),
             "threads per training": str(question.threads),
         },
     )

@@ -289,6 +289,9 @@ class _Study:
         names = [name for name in logged_names(folder) if name != self._question.metric]
         if self._question.pattern is not None:
             found = f"--pattern {self._question.pattern!r} finds no number in what it printed"
+        elif self._question.max_steps is not None and self._question.metric != "loss":
+            seen = f", but {', '.join(names)}" if names else ""
+            found = f"none was logged in its first {self._question.max_steps} steps{seen}; take more --max-steps"
         elif self._question.metric == "loss":
             found = (
                 "no loss was seen: a training is observed when it uses torch, calls backward() on a loss and steps a "

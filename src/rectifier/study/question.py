@@ -100,6 +100,7 @@ class TrialSpec:
         drawn: The seed that it is given; another one for the placebo.
         learning_rate: Factor of the script's own.
         rescale: Whether initial weights are rescaled before the first step.
+        max_steps: Optimizer steps after which it is ended, None for the script's own end.
         threads: Threads that it may use; sums round differently on other numbers of threads.
     """
 
@@ -112,13 +113,14 @@ class TrialSpec:
     threads: int
     learning_rate: float = 1.0
     rescale: bool = False
+    max_steps: int | None = None
 
     @property
     def key(self) -> str:
         """SHA-256 of the canonical form; the same on every machine."""
         facts = asdict(self)
         # Newer than the first studies, whose keys shall stay.
-        for name, usual in (("learning_rate", 1.0), ("rescale", False)):
+        for name, usual in (("learning_rate", 1.0), ("rescale", False), ("max_steps", None)):
             if facts[name] == usual:
                 del facts[name]
         text = json.dumps(facts, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
@@ -152,6 +154,7 @@ class Question:
         threads: Threads per trial.
         pattern: A regular expression with one group, which is the metric wherever it matches the script's output.
         function: Whether a Python function is compared, and not a script.
+        max_steps: Optimizer steps after which each training is ended, None for the script's own end.
     """
 
     command: tuple[str, ...]
@@ -165,6 +168,7 @@ class Question:
     threads: int
     pattern: str | None = None
     function: bool = False
+    max_steps: int | None = None
 
     def plan(self) -> Iterator[TrialSpec]:
         """All trials, seed by seed, so that what is finished early is paired."""
@@ -180,6 +184,7 @@ class Question:
                     threads=self.threads,
                     learning_rate=0.5 if arm == HALF_RATE else 1.0,
                     rescale=arm == RESCALE,
+                    max_steps=self.max_steps,
                 )
 
     @property

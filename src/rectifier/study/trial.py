@@ -21,7 +21,7 @@ import numpy as np
 from rectifier.diagnosis import diagnose
 from rectifier.diagnosis.progress import judge_progress
 from rectifier.errors import UnreadableRun
-from rectifier.launch import TIMED_OUT, Launch, start
+from rectifier.launch import STOPPED, TIMED_OUT, Launch, start
 from rectifier.records import FloatArray, Manifest, Outcome, Process, Run, Trial
 from rectifier.store.runs import read_run, write_manifest, write_outcome
 from rectifier.study.question import Question, TrialSpec, printed_values, summarise
@@ -80,6 +80,7 @@ class ScriptLauncher:
             seed=None if spec.takes_seed else spec.drawn,
             learning_rate=spec.learning_rate,
             rescale=spec.rescale,
+            max_steps=spec.max_steps,
             threads=spec.threads,
             # A group of its own: a timeout ends its workers, too, and Ctrl-C reaches them through `stop` only.
             own_group=True,
@@ -169,6 +170,9 @@ def _trial(
         run: Run | None = read_run(folder)
     except UnreadableRun as error:
         run, failed = None, failed or f"its record cannot be read: {error}"
+    if run is not None and STOPPED in run.notes:
+        # It has taken all steps that were asked for; how the script took to being left is not its failure.
+        failed = None
     process = None if run is None else _main_process(run, question.metric)
     metric = None
     if process is not None and failed is None:
