@@ -37,9 +37,10 @@ class Effect:
 
     Attributes:
         difference: Of failure rates, or the mean of the paired metric differences.
-        low: Lower end of the 95 % interval, None where there are too few pairs for one.
+        low: Lower end of the 95 % interval, None where there are too few pairs for one. Where there are several looks,
+            the intervals of all of them hold together with that confidence.
         high: Upper end.
-        p: Exact two-sided p-value of this one comparison.
+        p: Exact two-sided p-value of this one comparison, over all its looks so far.
         p_adjusted: Holm-corrected over all arms and both endpoints.
         n: Pairs that it rests on.
     """
@@ -65,6 +66,7 @@ class ArmVerdict:
         seeds_needed: Seeds that would show a difference as large as the measured one with a chance of 80 %, about;
             None where more than 10,000 would be needed, or where nothing can be said.
         sentence: The verdict in plain English, with its numbers.
+        stopped_at: Seeds of the look before the last one that settled this arm; None for one that went on to the end.
     """
 
     arm: str
@@ -81,6 +83,7 @@ class ArmVerdict:
     dead_fraction: float | None = None
     detectable: float | None = None
     seeds_needed: int | None = None
+    stopped_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +95,9 @@ class Comparison(InNotebook):
         placebo: Name of the arm that differs from the baseline in its random draws only; it is outside of the
             family of tests and shows the noise. None when there was none.
         higher_is_better: Direction of the metric.
-        smallest_n: Pairs needed before the corrected exact test could reject at all.
+        smallest_n: Pairs needed before the corrected exact test could reject at all; with several looks, the seeds of
+            the first one.
+        looks: Numbers of seeds at which verdicts may be given; empty where whatever had ended was judged.
         notes: What the reader must know before believing it, e.g. that different seeds gave identical results.
     """
 
@@ -111,3 +116,4 @@ class Comparison(InNotebook):
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
     settings: dict[str, str] = field(default_factory=dict)
+    looks: tuple[int, ...] = ()

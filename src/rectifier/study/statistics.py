@@ -4,77 +4,28 @@ Two endpoints are never mixed. *Failures* (collapsed, diverged, crashed, constan
 tested with McNemar's exact test. The *metric* is the mean paired difference over all pairs in which both
 trials gave a value, tested by exact sign flips. Holm's correction runs over all arms × both endpoints; the
 placebo is outside of it.
+
+With several looks, each tests at its share of the error rate (`looks`), so a p-value counts divided by that share, and
+the least of those so far is a p-value at whatever look one stops. Holm's correction takes these: what it has rejected
+at one look it would reject at every later one, so an arm may stop (Maurer & Bretz 2013, Statistics in Biopharmaceutical
+Research 5, 311–320).
 """
 
 import math
 import statistics
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from rectifier.records import ArmVerdict, Comparison, Effect, Trial
 from rectifier.records.comparison import Verdict
-from rectifier.study.exact import (
-    clopper_pearson,
-    holm,
-    mcnemar,
-    paired_rate_interval,
-    sign_flip,
-    smallest_pairs,
-)
+from rectifier.study.exact import clopper_pearson, holm, smallest_pairs
+from rectifier.study.looks import ENDPOINTS, shares, smallest_look
+from rectifier.study.pairs import Pairs, by_arm_and_seed, failure_effect, metric_effect, paired
 from rectifier.study.power import detectable, seeds_needed
 from rectifier.study.wording import Wording
 
-ENDPOINTS = 2
-
-
-@dataclass(frozen=True, slots=True)
-class _Pairs:
-    """One arm beside the baseline, seed by seed; only seeds that both have finished."""
-
-    arm: tuple[Trial, ...]
-    baseline: tuple[Trial, ...]
-
-    @property
-    def n(self) -> int:
-        return len(self.arm)
-
-    def only_failed(self) -> tuple[int, int]:
-        """Pairs in which only the arm failed, and in which only the baseline did."""
-        both = list(zip(self.arm, self.baseline, strict=True))
-        return (
-            sum(a.failed is not None and b.failed is None for a, b in both),
-            sum(a.failed is None and b.failed is not None for a, b in both),
-        )
-
-    def only_missing(self) -> tuple[int, int]:
-        """Pairs in which only the arm gave no value, and in which only the baseline did not."""
-        both = list(zip(self.arm, self.baseline, strict=True))
-        return (
-            sum(a.metric is None and b.metric is not None for a, b in both),
-            sum(a.metric is not None and b.metric is None for a, b in both),
-        )
-
-    def differences(self, *, survivors: bool = False) -> list[float]:
-        return [
-            a.metric - b.metric
-            for a, b in zip(self.arm, self.baseline, strict=True)
-            if a.metric is not None
-            and b.metric is not None
-            and not (survivors and (a.failed is not None or b.failed is not None))
-        ]
-
-    def identical(self) -> bool:
-        """Whether every pair is equal to the bit, so that the treatment did nothing at all."""
-        return self.n > 0 and all(_outcome(a) == _outcome(b) for a, b in zip(self.arm, self.baseline, strict=True))
-
-    def seeds_do_nothing(self) -> bool:
-        """Whether all pairs are copies of one pair: then there is one observation, however many seeds."""
-        outcomes = {(a.fingerprint, b.fingerprint) for a, b in zip(self.arm, self.baseline, strict=True)}
-        return self.n > 1 and len(outcomes) == 1 and None not in next(iter(outcomes))
-
-
-def _outcome(trial: Trial) -> tuple[str | None, float | None, str | None]:
-    return trial.fingerprint, trial.metric, trial.failed
+_Effects = tuple[Effect | None, Effect | None]
+"""Of one arm: on failures, on the metric."""
 
 
 def compare_trials(
@@ -92,6 +43,7 @@ def compare_trials(
     seconds: float = 0.0,
     settings: dict[str, str] | None = None,
     seeds_hint: str | None = None,
+    looks: Sequence[int] | None = None,
 ) -> Comparison:
     """Weigh every arm against the baseline, seed by seed.
 
@@ -110,6 +62,9 @@ def compare_trials(
 
     The placebo gets the last two only: it differs from the baseline in nothing, so no test may speak for it.
 
+    With `looks` an arm is judged when all trainings of a look have ended, and at the first look that settles it for
+    good: what it has beyond is left out. Between looks every arm that is not settled is undecided.
+
     Args:
         trials: In any order; a metric that is not finite counts as missing and its trial as failed.
         baseline: The arm that the others are compared with; it gets the first row.
@@ -124,6 +79,8 @@ def compare_trials(
         seconds: What the whole study took.
         settings: What was run, by name, for the report.
         seeds_hint: What to do when different seeds give identical results; None for the advice to a script.
+        looks: Numbers of seeds, rising, at which verdicts may be given; seeds then count from 0. None for one look at
+            whatever has ended.
 
     Raises:
         ValueError: Two trials share an arm and a seed, or the baseline has no trial.
@@ -138,107 +95,123 @@ def compare_trials(
         >>> study.arms[1].verdict, study.smallest_n
         ('helped', 7)
     """
-    finished = _by_arm_and_seed(trials)
+    finished = by_arm_and_seed(trials)
     reference = finished.get(baseline, {})
     if not reference:
         raise ValueError(f"no trial of the baseline {baseline!r} among the arms {sorted(finished)}")
     names = [name for name in dict.fromkeys(arms) if name not in (baseline, placebo)]
-    pairs = {name: _pairs(finished.get(name, {}), reference) for name in names}
-    if placebo is not None:
-        pairs[placebo] = _pairs(finished.get(placebo, {}), reference)
-
-    effects = {name: (_failure_effect(found, alpha), _metric_effect(found, alpha)) for name, found in pairs.items()}
-    family = [effect for name in names for effect in effects[name]]
-    # An endpoint that could not be measured stays in the family: its size is fixed before the data is seen.
-    adjusted = iter(holm([effect.p if effect is not None else 1.0 for effect in family]))
-    for name in names:
-        effects[name] = tuple(  # type: ignore[assignment]
-            replace(effect, p_adjusted=value) if effect is not None else None
-            for effect, value in zip(effects[name], [next(adjusted), next(adjusted)], strict=True)
-        )
-
-    smallest_n = smallest_pairs(ENDPOINTS * max(len(names), 1), alpha)
+    tests = ENDPOINTS * max(len(names), 1)
     wording = Wording(
         baseline=baseline,
         metric=metric,
         higher_is_better=higher_is_better,
         margin=margin,
         alpha=alpha,
-        smallest_n=smallest_n,
-        tests=ENDPOINTS * max(len(names), 1),
+        level=alpha,
+        final_level=alpha * (1.0 if looks is None else shares(looks)[-1]),
+        tests=tests,
+        looks=tuple(looks or ()),
+        smallest_n=smallest_pairs(tests, alpha),
     )
-    verdicts = [_baseline_row(baseline, tuple(reference.values()), alpha, wording)]
-    for name, found in pairs.items():
-        verdicts.append(
-            _judge(
-                name,
-                found,
-                *effects[name],
-                is_placebo=name == placebo,
-                higher_is_better=higher_is_better,
-                margin=margin,
-                alpha=alpha,
-                wording=wording,
-            )
-        )
-    copies = [name for name, found in pairs.items() if found.seeds_do_nothing()]
+    course = _follow(finished, reference, names, placebo, wording)
+    below = course.below
+    if wording.looks[1:]:
+        first = smallest_look(wording.looks[-1], tests, alpha=alpha)
+        wording = replace(wording, smallest_n=max(wording.looks[0], first))
+    ordered = [course.rows[name] for name in (*names, *([] if placebo is None else [placebo]))]
+    copies = [name for name, pairs in course.pairs.items() if pairs.seeds_do_nothing()]
+    judged = tuple(trial for trial in trials if trial.seed < below.get(trial.arm, math.inf))
     return Comparison(
         title=title,
         metric=metric,
         higher_is_better=higher_is_better,
         baseline=baseline,
         placebo=placebo,
-        seeds=tuple(sorted({trial.seed for trial in trials})),
-        arms=tuple(verdicts),
-        trials=tuple(trials),
-        smallest_n=smallest_n,
+        seeds=tuple(sorted({trial.seed for trial in judged})),
+        arms=(course.rows[baseline], *ordered),
+        trials=judged,
+        smallest_n=wording.smallest_n,
         alpha=alpha,
-        headline=wording.headline(verdicts[1:], placebo),
+        headline=wording.headline(ordered, placebo),
         margin=margin,
         notes=(*notes, *([wording.seeds_note(copies, seeds_hint)] if copies else [])),
         seconds=seconds,
         settings=settings or {},
+        looks=wording.looks,
     )
 
 
-def _by_arm_and_seed(trials: Sequence[Trial]) -> dict[str, dict[int, Trial]]:
-    found: dict[str, dict[int, Trial]] = {}
-    for trial in sorted(trials, key=lambda t: t.seed):
-        arm = found.setdefault(trial.arm, {})
-        if trial.seed in arm:
-            raise ValueError(f"two trials of arm {trial.arm!r} with seed {trial.seed}")
-        arm[trial.seed] = _without_infinities(trial)
+@dataclass(slots=True)
+class _Course:
+    """What has been judged so far, by arm: its row, the pairs and effects that this rests on, and below which seed."""
+
+    rows: dict[str, ArmVerdict] = field(default_factory=dict)
+    pairs: dict[str, Pairs] = field(default_factory=dict)
+    effects: dict[str, _Effects] = field(default_factory=dict)
+    below: dict[str, float] = field(default_factory=dict)
+
+
+def _follow(
+    finished: Mapping[str, dict[int, Trial]],
+    reference: dict[int, Trial],
+    names: Sequence[str],
+    placebo: str | None,
+    wording: Wording,
+) -> _Course:
+    """Go from look to look, until every arm is settled or trainings are missing."""
+    course, undecided = _Course(), list(names)
+    looks: Sequence[float] = wording.looks or (math.inf,)
+    for seeds, part in zip(looks, shares(looks) if wording.looks else (1.0,), strict=True):
+        watched = [*undecided, *([] if placebo is None else [placebo])]
+        found = {name: paired(finished.get(name, {}), reference, seeds) for name in watched}
+        level = wording.alpha * part
+        look = replace(
+            wording,
+            look=int(seeds) if wording.looks else None,
+            reached=not wording.looks or all(pairs.n == seeds for pairs in found.values()),
+            level=level,
+            smallest_n=smallest_pairs(wording.tests, level),
+        )
+        course.pairs |= found
+        for name, pairs in found.items():
+            now, before = _effects(pairs, level), course.effects.get(name, (None, None))
+            course.effects[name] = _over_looks(now[0], before[0], part), _over_looks(now[1], before[1], part)
+        adjusted = course.effects | _corrected({name: course.effects[name] for name in names})
+        for name, pairs in found.items():
+            course.rows[name] = _judge(name, pairs, *adjusted[name], is_placebo=name == placebo, wording=look)
+        own = paired(reference, reference, seeds).arm
+        course.rows[wording.baseline] = _baseline_row(wording.baseline, own, look)
+        course.below |= dict.fromkeys((wording.baseline, *watched), seeds)
+        undecided = [name for name in undecided if course.rows[name].verdict == "undecided"]
+        if not look.reached or (names and not undecided):
+            break
+    return course
+
+
+def _effects(pairs: Pairs, level: float) -> _Effects:
+    return failure_effect(pairs, level), metric_effect(pairs, level)
+
+
+def _over_looks(effect: Effect | None, earlier: Effect | None, part: float) -> Effect | None:
+    """An effect with its p-value over all looks so far; one that pointed the other way does not speak for it."""
+    if effect is None:
+        return None
+    p = min(1.0, effect.p / part)
+    if earlier is not None and earlier.difference * effect.difference > 0:
+        p = min(p, earlier.p)
+    return replace(effect, p=p, p_adjusted=p)
+
+
+def _corrected(effects: Mapping[str, _Effects]) -> dict[str, _Effects]:
+    # An endpoint that could not be measured stays in the family: its size is fixed before the data is seen.
+    family = [1.0 if effect is None else effect.p for both in effects.values() for effect in both]
+    adjusted = iter(holm(family))
+    found = {}
+    for name, both in effects.items():
+        values = [(effect, next(adjusted)) for effect in both]
+        failure, value = (None if effect is None else replace(effect, p_adjusted=p) for effect, p in values)
+        found[name] = failure, value
     return found
-
-
-def _without_infinities(trial: Trial) -> Trial:
-    if trial.metric is None or math.isfinite(trial.metric):
-        return trial
-    return replace(trial, metric=None, failed=trial.failed or f"the metric is {trial.metric}")
-
-
-def _pairs(arm: dict[int, Trial], baseline: dict[int, Trial]) -> _Pairs:
-    seeds = [seed for seed in arm if seed in baseline]
-    return _Pairs(tuple(arm[seed] for seed in seeds), tuple(baseline[seed] for seed in seeds))
-
-
-def _failure_effect(pairs: _Pairs, alpha: float) -> Effect | None:
-    if not pairs.n:
-        return None
-    arm_only, baseline_only = pairs.only_failed()
-    low, high = paired_rate_interval(arm_only, baseline_only, pairs.n, 1 - alpha)
-    p = mcnemar(arm_only, baseline_only)
-    return Effect(difference=(arm_only - baseline_only) / pairs.n, low=low, high=high, p=p, p_adjusted=p, n=pairs.n)
-
-
-def _metric_effect(pairs: _Pairs, alpha: float, *, survivors: bool = False) -> Effect | None:
-    differences = pairs.differences(survivors=survivors)
-    if not differences:
-        return None
-    test = sign_flip(differences, 1 - alpha)
-    # fsum: the mean must not depend on the order of the seeds.
-    mean = math.fsum(differences) / len(differences)
-    return Effect(difference=mean, low=test.low, high=test.high, p=test.p, p_adjusted=test.p, n=len(differences))
 
 
 def _median(trials: Sequence[Trial]) -> float | None:
@@ -251,9 +224,9 @@ def _mean_dead(trials: Sequence[Trial]) -> float | None:
     return math.fsum(values) / len(values) if values else None
 
 
-def _baseline_row(name: str, trials: Sequence[Trial], alpha: float, wording: Wording) -> ArmVerdict:
+def _baseline_row(name: str, trials: Sequence[Trial], wording: Wording) -> ArmVerdict:
     failures = sum(trial.failed is not None for trial in trials)
-    low, high = clopper_pearson(failures, len(trials), 1 - alpha)
+    low, high = clopper_pearson(failures, len(trials), 1 - wording.level)
     row = ArmVerdict(
         arm=name,
         n=len(trials),
@@ -272,33 +245,26 @@ def _baseline_row(name: str, trials: Sequence[Trial], alpha: float, wording: Wor
 
 
 def _judge(
-    name: str,
-    pairs: _Pairs,
-    failure: Effect | None,
-    metric: Effect | None,
-    *,
-    is_placebo: bool,
-    higher_is_better: bool,
-    margin: float | None,
-    alpha: float,
-    wording: Wording,
+    name: str, pairs: Pairs, failure: Effect | None, metric: Effect | None, *, is_placebo: bool, wording: Wording
 ) -> ArmVerdict:
     failures = sum(trial.failed is not None for trial in pairs.arm)
-    low, high = clopper_pearson(failures, pairs.n, 1 - alpha) if pairs.n else (0.0, 1.0)
-    on_failures = 0 if is_placebo else -_direction(failure, alpha)
-    on_metric = 0 if is_placebo else _direction(metric, alpha) * (1 if higher_is_better else -1)
+    low, high = clopper_pearson(failures, pairs.n, 1 - wording.level) if pairs.n else (0.0, 1.0)
+    on_failures = 0 if is_placebo else -_direction(failure, wording.alpha)
+    on_metric = 0 if is_placebo else _direction(metric, wording.alpha) * (1 if wording.higher_is_better else -1)
     arm_lost, baseline_lost = pairs.only_missing()
-    differences, level = pairs.differences(), alpha / wording.tests
+    differences = pairs.differences()
     # What the t-test can see of fewer pairs that differ, exact sign flips cannot.
     if sum(difference != 0 for difference in differences) < wording.smallest_n:
         differences = []
-    needed = seeds_needed(differences, level)
+    needed = seeds_needed(differences, wording.final_level / wording.tests)
     silenced = (on_metric > 0 and arm_lost > baseline_lost) or (on_metric < 0 and baseline_lost > arm_lost)
     verdict: Verdict = "undecided"
-    if pairs.identical():
+    if not wording.reached:
+        verdict = "undecided"
+    elif pairs.identical():
         verdict = "identical"
     elif pairs.n and not pairs.seeds_do_nothing():
-        verdict = _verdict(on_failures, 0 if silenced else on_metric, failure, metric, margin)
+        verdict = _verdict(on_failures, 0 if silenced else on_metric, failure, metric, wording.margin)
     row = ArmVerdict(
         arm=name,
         n=pairs.n,
@@ -308,15 +274,16 @@ def _judge(
         median=_median(pairs.arm),
         failure=failure,
         metric=metric,
-        survivors=_metric_effect(pairs, alpha, survivors=True),
+        survivors=metric_effect(pairs, wording.level, survivors=True),
         verdict=verdict,
         sentence="",
         dead_fraction=_mean_dead(pairs.arm),
-        detectable=detectable(differences, level),
+        detectable=detectable(differences, wording.level / wording.tests),
         # Counted in seeds: a pair without a value is a seed, too.
         seeds_needed=None
         if needed is None
         else math.ceil(max(needed, wording.smallest_n) * pairs.n / len(differences)),
+        stopped_at=wording.look if verdict != "undecided" and wording.look not in (None, *wording.looks[-1:]) else None,
     )
     sentence = wording.sentence(
         row,

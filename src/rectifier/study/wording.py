@@ -10,15 +10,31 @@ from rectifier.study.exact import clopper_pearson
 
 @dataclass(frozen=True, slots=True)
 class Wording:
-    """What every sentence of one comparison has in common."""
+    """What the sentences of one comparison have in common, at one of its looks.
+
+    Attributes:
+        alpha: Error rate of the whole comparison.
+        level: The part of it that this look may spend.
+        final_level: The part of the last look.
+        tests: In the family.
+        smallest_n: Pairs with which one of them could reject at this look.
+        looks: All of them, in seeds; empty where whatever has ended is judged.
+        look: This one, None where there are none.
+        reached: Whether all its trainings have ended.
+    """
 
     baseline: str
     metric: str
     higher_is_better: bool
     margin: float | None
     alpha: float
+    level: float
+    final_level: float
     smallest_n: int
     tests: int
+    looks: tuple[int, ...] = ()
+    look: int | None = None
+    reached: bool = True
 
     def baseline_sentence(self, row: ArmVerdict) -> str:
         """The baseline's own numbers; there is nothing to judge."""
@@ -41,6 +57,17 @@ class Wording:
         """The verdict on an arm with the numbers that carry it, and why it is not a stronger one."""
         if not row.n:
             return f"{row.arm}: undecided, because no seed has finished in both this arm and {self.baseline}."
+        return self._verdict(row, baseline, is_placebo, opposed, silenced, copies) + self._stopped(row)
+
+    def _verdict(
+        self,
+        row: ArmVerdict,
+        baseline: Sequence[Trial],
+        is_placebo: bool,
+        opposed: bool,
+        silenced: bool,
+        copies: bool,
+    ) -> str:
         numbers = f"{self._failures(row, baseline)}; {self._metric(row)}"
         name = f"{row.arm} (the baseline with other random draws)" if is_placebo else row.arm
         match row.verdict:
@@ -86,6 +113,13 @@ class Wording:
             f"observation however many seeds ran, and no verdict. {hint or _SEED_OPTION}"
         )
 
+    def _stopped(self, row: ArmVerdict) -> str:
+        if row.stopped_at is None:
+            return ""
+        return (
+            f" That was settled at the look at {row.stopped_at} of {self.looks[-1]} seeds, so it was trained no more."
+        )
+
     @property
     def _exact(self) -> str:
         return f"exact {_number(100 * (1 - self.alpha))} % interval"
@@ -94,7 +128,7 @@ class Wording:
         # The baseline is counted over the same seeds, so that both numbers speak about the same pairs.
         other = sum(trial.failed is not None for trial in baseline)
         interval = _percent(row.failure_low, row.failure_high)
-        other_interval = _percent(*clopper_pearson(other, row.n, 1 - self.alpha))
+        other_interval = _percent(*clopper_pearson(other, row.n, 1 - self.level))
         text = f"failures {row.failures} of {row.n} ({self._exact} {interval})"
         return f"{text} instead of {other} of {row.n} ({other_interval})"
 
@@ -119,6 +153,8 @@ class Wording:
     def _why_undecided(self, row: ArmVerdict, opposed: bool, silenced: bool, copies: bool) -> str:
         if copies:
             return "all seeds gave the same numbers, which is one observation"
+        if not self.reached:
+            return f"it is judged at {self.look} seeds, and not all of these trainings have ended"
         if opposed:
             return (
                 f"its failures and its {self.metric} differ in opposite directions, and which of them "
@@ -142,13 +178,24 @@ class Wording:
         text = f"; a difference in {self.metric} of about {_number(row.detectable)} would have shown 4 times in 5"
         if row.seeds_needed is None or row.seeds_needed <= row.n:
             return text
-        return f"{text}, and one as large as measured needs about {row.seeds_needed} seeds"
+        return f"{text}, and one as large as measured needs about {_about(row.seeds_needed)} seeds"
 
 
 _SEED_OPTION = (
     "The script sets its own seed or draws nothing at random: let it take the seed as an option and write {seed} in "
     "its place, for example `train.py --seed {seed}`."
 )
+
+
+def _about(seeds: int) -> str:
+    """Two digits, rounded up: what is estimated from a few pairs has no third.
+
+    Example:
+        >>> _about(57), _about(1287)
+        ('57', '1,300')
+    """
+    unit = 10 ** max(0, len(str(seeds)) - 2)
+    return f"{-(-seeds // unit) * unit:,}"
 
 
 def _listed(names: Sequence[str]) -> str:
