@@ -19,13 +19,14 @@ from rectifier.monitor import Monitor
 from rectifier.store import RunWriter, write_note
 
 if TYPE_CHECKING:
+    from rectifier.launch.logged import AfterImport
     from rectifier.launch.treating import Treating
     from rectifier.treatment import Change
 
 _MOST_PLACES = 6
 
 
-def begin() -> None:
+def begin(after_import: "AfterImport") -> None:
     """Start to observe this process as `RECTIFIER_LAUNCH` says; the caller turns an exception into one warning."""
     settings: dict[str, Any] = json.loads(os.environ["RECTIFIER_LAUNCH"])
     folder = Path(settings["folder"])
@@ -36,6 +37,10 @@ def begin() -> None:
         from rectifier.launch.files import record_files  # noqa: PLC0415 - trials of a comparison only
 
         record_files(folder, since=settings["files_since"], own=settings["own_folders"])
+    if settings["frameworks"]:
+        from rectifier.launch.logged import hear_frameworks  # noqa: PLC0415 - trials of a comparison only
+
+        hear_frameworks(after_import)
     process = _Observed(folder, settings)
     if settings["learning_rate"] != 1:
         from rectifier.treatment import scale_learning_rates  # noqa: PLC0415

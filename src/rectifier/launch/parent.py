@@ -50,6 +50,9 @@ class Launch:
             comparisons only.
         own_folders: Folders whose files are not noted, because they are this script's alone.
         temporary: Its folder for temporary files; None for the usual one.
+        frameworks: Keep the numbers that Lightning, Hugging Face's Trainer and TensorBoard log, too; for comparisons
+            only.
+        directory: Where it is started; None for where this process is.
     """
 
     command: tuple[str, ...]
@@ -67,6 +70,8 @@ class Launch:
     files_since: float | None = None
     own_folders: tuple[str, ...] = ()
     temporary: Path | None = None
+    frameworks: bool = False
+    directory: Path | None = None
 
 
 def start(
@@ -104,6 +109,7 @@ def start(
             stdout=stdout,
             stderr=stderr,
             start_new_session=launch.own_group,
+            cwd=launch.directory,
         )
         forward_to.append(process)
         try:
@@ -138,12 +144,15 @@ def _environment(launch: Launch) -> dict[str, str]:
         "package": str(_PACKAGE),
         "files_since": launch.files_since,
         "own_folders": list(launch.own_folders),
+        "frameworks": launch.frameworks,
     }
     environment["RECTIFIER_LAUNCH"] = json.dumps(settings)
     if launch.temporary is not None:
         environment["TMPDIR"] = str(launch.temporary)
     if launch.threads is not None:
-        environment.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(launch.threads)))
+        environment.update(
+            dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(launch.threads))
+        )
     return environment
 
 

@@ -34,6 +34,7 @@ _WINDOW_GROWTH = 1.1
 _FIRST_WINDOWS = 4
 # Looking through the autograd graph for what was missed is done at the first backward passes only.
 _GRAPHS_SEARCHED = 2
+_LOSS, _LOGGED_LOSS = "loss", "logged loss"
 
 _live: list["Monitor"] = []
 
@@ -44,7 +45,8 @@ def log(name: str, value: float | Tensor) -> None:
     Without a monitor it does nothing, so a script may keep the call.
 
     Args:
-        name: What reports and comparisons call it.
+        name: What reports and comparisons call it. `loss` is what is back-propagated, so a number that is logged under
+            that name is called `logged loss`.
         value: A finite number or a tensor with one element.
 
     Example:
@@ -145,6 +147,7 @@ class Monitor:
 
     def log(self, name: str, value: float) -> None:
         """Keep one number of the user's under a name, at the current step."""
+        name = _LOGGED_LOSS if name == _LOSS else name
         steps, values = self._series.setdefault(name, ([], []))
         # What is logged after a step belongs to that step.
         steps.append(max(self._step - 1, 0))
@@ -321,7 +324,7 @@ class Monitor:
         if ready:
             values = _to_host([value for _, value in ready])
             steps, inverse = np.unique([step for step, _ in ready], return_inverse=True)
-            kept_steps, kept_values = self._series.setdefault("loss", ([], []))
+            kept_steps, kept_values = self._series.setdefault(_LOSS, ([], []))
             kept_steps.extend(int(step) for step in steps)
             kept_values.extend((np.bincount(inverse, values) / np.bincount(inverse)).tolist())
         return {

@@ -300,7 +300,10 @@ class _Study:
         elif names:
             found = f"it gave {', '.join(names)}; name one of these with --metric"
         else:
-            found = f"log it in the script: import rectifier; rectifier.log({self._question.metric!r}, value)"
+            found = (
+                f"log it in the script: import rectifier; rectifier.log({self._question.metric!r}, value). What "
+                "Lightning, Hugging Face's Trainer or TensorBoard's SummaryWriter log is found by its name, too"
+            )
         return f"the script ended without a value of {self._question.metric!r}: {found}. {self._told(folder)}"
 
     def _crash(self, trial: Trial) -> str:

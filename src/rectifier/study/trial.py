@@ -43,10 +43,16 @@ class ScriptLauncher:
 
     Args:
         timeout: Seconds after which a training is killed, with every process it has started.
+        directory: Where the script is started; None for where this process is.
+        since: When the study began, in seconds since 1970; None for when its first training in the same folder did.
     """
 
-    def __init__(self, timeout: float | None = None) -> None:
+    def __init__(
+        self, timeout: float | None = None, *, directory: Path | None = None, since: float | None = None
+    ) -> None:
         self._timeout = timeout
+        self._directory = directory
+        self._since = since
         self._running: set[subprocess.Popen[bytes]] = set()
         self._lock = threading.Lock()
         self._stopped = False
@@ -60,11 +66,10 @@ class ScriptLauncher:
             folder: A new, empty folder. The run goes to `run`, what the script prints to `output.txt`, and `files`
                 is what `{trial_dir}` stands for.
         """
-        run_folder, files = folder / "run", folder / "files"
-        run_folder.mkdir()
+        files = folder / "files"
         files.mkdir()
         command = spec.arguments(files.resolve())
-        write_manifest(run_folder, _manifest(spec, command, run_folder))
+        begin_record(spec, command, folder)
         # Not inside of the study: the paths of sockets, which lie there as well, may not be long.
         with tempfile.TemporaryDirectory(prefix="rectifier-", ignore_cleanup_errors=True) as temporary:
             return self._run(spec, question, folder, command, Path(temporary))
@@ -84,11 +89,13 @@ class ScriptLauncher:
             threads=spec.threads,
             # A group of its own: a timeout ends its workers, too, and Ctrl-C reaches them through `stop` only.
             own_group=True,
-            files_since=_began(folder.parent),
+            files_since=began(folder.parent) if self._since is None else self._since,
             own_folders=(str(folder), str(temporary)),
             temporary=temporary,
+            frameworks=True,
+            directory=self._directory,
         )
-        began = time.perf_counter()
+        start_of_trial = time.perf_counter()
         own: list[subprocess.Popen[bytes]] = []
 
         def started(process: subprocess.Popen[bytes]) -> None:
@@ -107,7 +114,7 @@ class ScriptLauncher:
                 )
         finally:
             self._leave(own)
-        seconds = time.perf_counter() - began
+        seconds = time.perf_counter() - start_of_trial
         write_outcome(run_folder, Outcome(exit_code=code, seconds=seconds))
         return _trial(spec.arm, spec.seed, question, run_folder, code, seconds, self._timeout)
 
@@ -136,8 +143,12 @@ class ScriptLauncher:
             self._running.difference_update(processes)
 
 
-def _began(trials: Path) -> float:
-    """When the study's first training began: the youngest file that can be no training's result is older."""
+def began(trials: Path) -> float:
+    """When the study's first training began, in seconds since 1970: an older file can be no training's result.
+
+    Args:
+        trials: The folder that has a folder per training.
+    """
     return min(manifest.stat().st_mtime for manifest in trials.glob("*/run/run.json"))
 
 
@@ -146,16 +157,20 @@ def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:
         os.killpg(process.pid, number)
 
 
-def _manifest(spec: TrialSpec, command: tuple[str, ...], folder: Path) -> Manifest:
-    return Manifest(
-        name=folder.parent.name,
+def begin_record(spec: TrialSpec, command: tuple[str, ...], folder: Path) -> None:
+    """Create a training's run folder and write what is started, which also tells later when that was."""
+    run_folder = folder / "run"
+    run_folder.mkdir()
+    manifest = Manifest(
+        name=folder.name,
         command=command,
-        folder=str(folder.resolve()),
+        folder=str(run_folder.resolve()),
         started=datetime.now().astimezone().isoformat(timespec="seconds"),
         rectifier=version("rectifier"),
         python=sys.version.split()[0],
         swap=spec.swap,
     )
+    write_manifest(run_folder, manifest)
 
 
 def _trial(

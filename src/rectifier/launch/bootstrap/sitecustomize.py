@@ -42,14 +42,18 @@ def _found_by_others(finder, name, path=None, target=None):
     return None
 
 
-class _WaitForTorch(object):
-    """Lets torch be imported as always, and begins to observe right after.
+class _After(object):
+    """Lets a module be imported as always, and calls back right after.
 
-    It stays until torch has been imported: a script may well look for torch first (`importlib.util.find_spec`).
+    It stays until then: a script may well look for the module first (`importlib.util.find_spec`).
     """
 
+    def __init__(self, name, then):
+        self._name = name
+        self._then = then
+
     def find_spec(self, name, path=None, target=None):
-        if name != "torch":
+        if name != self._name:
             return None
         spec = _found_by_others(self, name, path, target)
         loader = getattr(spec, "loader", None)
@@ -57,19 +61,24 @@ class _WaitForTorch(object):
             return spec
         execute = loader.exec_module
 
-        def execute_and_begin(module):
+        def execute_and_tell(module):
             del loader.exec_module
             execute(module)
             if self in sys.meta_path:
                 sys.meta_path.remove(self)
-                _begin()
+                self._then(module)
 
         try:
-            loader.exec_module = execute_and_begin
+            loader.exec_module = execute_and_tell
         except AttributeError:
             # A loader that cannot be changed belongs to somebody else's tool; then there is nothing to observe.
             pass
         return spec
+
+
+def _after_import(name, then):
+    """Call `then(module)` right after the module of that name has been imported, if it ever is."""
+    sys.meta_path.insert(0, _After(name, then))
 
 
 class _FindOurs(object):
@@ -82,7 +91,7 @@ class _FindOurs(object):
         return self._spec if name == "rectifier" else None
 
 
-def _begin():
+def _begin(torch):
     try:
         _begin_with_ours()
     except Exception as error:
@@ -102,12 +111,12 @@ def _begin_with_ours():
     origin = getattr(theirs, "origin", None) or ""
     nobodys = loaded is None and theirs is None
     if nobodys or os.path.realpath(origin) == os.path.realpath(ours.origin):
-        _import_from(ours).begin()
+        _import_from(ours).begin(_after_import)
     else:
         # The script has a module of its own of this name. It is neither run nor hidden: ours leaves the table again.
         aside = _take_out()
         try:
-            _import_from(ours).begin()
+            _import_from(ours).begin(_after_import)
         finally:
             _take_out()
             sys.modules.update(aside)
@@ -131,7 +140,7 @@ def _take_out():
 def _start():
     _step_out_of_the_path()
     if "RECTIFIER_LAUNCH" in os.environ and sys.version_info >= (3, 9):
-        sys.meta_path.insert(0, _WaitForTorch())
+        _after_import("torch", _begin)
     _load_the_environments_own()
 
 
