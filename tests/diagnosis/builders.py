@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rectifier.records import Cost, Process, Series, Site, SiteWindow, Snapshot, Writer
+from rectifier.records import NORM_BEFORE_CLIPPING, Cost, Process, Series, Site, SiteWindow, Snapshot, Writer
 
 NAN = float("nan")
 
@@ -33,19 +33,24 @@ def window(
     )  # fmt: skip
 
 
-def snapshot(windows, step=None, distinct=None, since_new=0, losses=None, interval=1, input_rms=None):
+def snapshot(
+    windows, step=None, distinct=None, since_new=0, losses=None, interval=1, input_rms=None, input_offset=None,
+    norms=None,
+):  # fmt: skip
     windows = tuple(windows)
     step = max((int(w.steps[-1]) for w in windows), default=0) if step is None else step
     series = {}
     if losses is not None:
         series["loss"] = Series(steps=np.arange(len(losses)), values=np.array(losses, float))
+    if norms is not None:
+        series[NORM_BEFORE_CLIPPING] = Series(steps=np.arange(len(norms)), values=np.array(norms, float))
     cost = Cost(
         watching_seconds=0.1, training_seconds=10.0, observed_steps=9, counted_steps=9, steps=step + 1,
         interval=interval, count_interval=interval,
     )  # fmt: skip
     return Snapshot(
         step=step, seconds=1.0, windows=windows, series=series, cost=cost, distinct_samples=distinct,
-        visits_since_new=since_new, input_rms=input_rms,
+        visits_since_new=since_new, input_rms=input_rms, input_offset=input_offset,
     )  # fmt: skip
 
 

@@ -24,7 +24,7 @@ def test_the_first_place_that_is_not_finite_is_named_and_comes_first():
         "are judged by what came before. The last finite loss before it was 2."
     )
     assert finding.cause == "cause unknown: the first place names the layer, not the reason"
-    assert finding.evidence == {"step": 5, "sites_affected": 2, "losses": 20}
+    assert finding.evidence == {"step": 5, "sites_affected": 2, "losses": 20, "cause": "unknown"}
 
 
 @pytest.mark.parametrize(("loss_step", "site_name"), [(4, None), (5, "a"), (6, "a")])

@@ -120,7 +120,9 @@ def test_raw_pixels_and_a_large_step_end_in_nan_and_nothing_after_it_is_called_d
         model, torch.optim.SGD(model.parameters(), 0.1), F.cross_entropy, images * 255, labels, epochs=3
     )
     assert found.findings[0].name == "non-finite"
-    assert found.findings[0].cause.startswith("the weights moved too far")
+    assert found.findings[0].cause.startswith(
+        "input scale: the root mean square of the inputs is 123; the weights moved"
+    )
     assert all(layer.dead < layer.units for layer in found.layers)
 
 

@@ -11,12 +11,15 @@ from rectifier.diagnosis.flat import judge_sides
 from rectifier.diagnosis.gradients import judge_gradients
 from rectifier.diagnosis.history import read_histories
 from rectifier.diagnosis.layers import summarise
+from rectifier.diagnosis.predictor import judge_predictor
 from rectifier.diagnosis.preflight import judge_probe
 from rectifier.diagnosis.progress import progress_of
 from rectifier.diagnosis.rules import RULES
 from rectifier.diagnosis.silence import apply_silences, check_silences
+from rectifier.diagnosis.spikes import judge_spikes
+from rectifier.diagnosis.start import judge_start
 from rectifier.diagnosis.starved import judge_frozen, judge_starvation
-from rectifier.records import Diagnosis, Finding, Process
+from rectifier.records import NORM_BEFORE_CLIPPING, Diagnosis, Finding, Process
 
 _ORDER = {"serious": 0, "warning": 1, "info": 2}
 
@@ -52,8 +55,12 @@ def diagnose(process: Process, silence: Mapping[str, str] | None = None) -> Diag
         own = [history for history in histories if history.site.model == model]
         progress = progress_of(model, histories, loss)
         of_network = judge_constancy(own, progress) + judge_gradients(own, progress)
-        explained = next((finding.name for finding in of_network if finding.severity != "info"), None)
-        findings += of_network
+        explained = _alarm(of_network)
+        if explained is None:
+            of_network += judge_predictor(own, progress)
+        of_network += judge_spikes(own, process.series(NORM_BEFORE_CLIPPING), loss, progress)
+        explained = _alarm(of_network)
+        findings += of_network + judge_start(own, progress, explained=explained is not None)
         findings += judge_starvation(own, progress, loss) + judge_frozen(own)
         for position, history in enumerate(own):
             findings += judge_silence(history, own[:position], progress, explained=explained)
@@ -61,6 +68,10 @@ def diagnose(process: Process, silence: Mapping[str, str] | None = None) -> Diag
     findings.sort(key=lambda finding: _ORDER[finding.severity])
     layers = tuple(summarise(history) for history in histories)
     return apply_silences(Diagnosis(findings=tuple(findings), layers=layers), silence or {})
+
+
+def _alarm(findings: list[Finding]) -> str | None:
+    return next((finding.name for finding in findings if finding.severity != "info"), None)
 
 
 __all__ = ["RULES", "check_silences", "diagnose", "judge_census", "judge_checkpoint", "judge_probe"]

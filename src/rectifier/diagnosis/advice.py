@@ -36,6 +36,22 @@ EXPLODING = (
     "(torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)) or lower the learning rate."
 )
 
+SPIKE = (
+    "First clip the gradient's norm at about its running median (torch.nn.utils.clip_grad_norm_), or warm the learning "
+    "rate up; then look at the batch of that step."
+)
+
+CONSTANT_PREDICTOR: dict[str, str] = {
+    "input": "First subtract the inputs' mean and divide by their standard deviation, or put normalisation first.",
+    "initialisation": (
+        "First initialise with the activation's gain (torch.nn.init.kaiming_normal_ for ReLU, xavier_normal_ with "
+        "torch.nn.init.calculate_gain('tanh') for tanh), or put normalisation or skip connections in; fewer layers do, "
+        "too."
+    ),
+    "update": "First halve the learning rate, or warm it up: the weights moved too far at once.",
+    "unknown": "First try half the learning rate, or normalisation before the last layer.",
+}
+
 CONSTANT = (
     "First look at the silent layer: its own finding says why it fell silent. Restarting with another seed or half the "
     f"learning rate is the plain remedy. {_SLOPES}"

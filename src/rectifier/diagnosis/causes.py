@@ -1,5 +1,6 @@
 """Why units died: each candidate with its numbers, and "cause unknown" when the evidence does not carry one."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -89,11 +90,23 @@ def _born(history: SiteHistory, silent: BoolArray, below: Sequence[SiteHistory])
         chance = one_input_probability(widths)
         evidence["born_dead_probability_one_input"] = chance
         share = percent(chance) if chance >= limit.RARE_CHANCE else f"fewer than {percent(limit.RARE_CHANCE)}"
+        text += _gains(history, below, evidence)
         text += (
             f"; for a single input {share} of plain networks of these widths, with symmetric weights and zero biases, "
             "have a silent layer up to here, for many inputs fewer"
         )
     return Cause("born", text, evidence)
+
+
+def _gains(history: SiteHistory, below: Sequence[SiteHistory], evidence: dict[str, float | int | str | None]) -> str:
+    """Each layer's gain at the first counted step: the output's root mean square over that of the layer before."""
+    sizes = [history.snapshots[-1].input_rms]
+    sizes += [None if (square := site.square_at_start) is None else square**0.5 for site in (*below, history)]
+    gains = [after / before for before, after in itertools.pairwise(sizes) if before and after]
+    if not gains:
+        return ""
+    evidence |= {"smallest_gain": min(gains), "largest_gain": max(gains)}
+    return f"; gain per layer {min(gains):.2g}" + (f" to {max(gains):.2g}" if len(gains) > 1 else "")
 
 
 def _update(history: SiteHistory, silent: BoolArray, below: Sequence[SiteHistory]) -> Cause | None:
@@ -114,7 +127,12 @@ def _update(history: SiteHistory, silent: BoolArray, below: Sequence[SiteHistory
     scale = history.snapshots[-1].input_rms
     if not below and scale is not None and scale > limit.LARGE_INPUT:
         evidence["input_rms"] = scale
-        return Cause("input", f"input scale: the root mean square of the inputs is {scale:.3g}; {text}", evidence)
+        offset = history.snapshots[-1].input_offset
+        told = ""
+        if offset is not None and offset > 1:
+            evidence["input_offset"] = offset
+            told = f", most of it their mean (γ = {offset:.2g} times what differs between samples)"
+        return Cause("input", f"input scale: the root mean square of the inputs is {scale:.3g}{told}; {text}", evidence)
     return Cause("update", text, evidence)
 
 
@@ -133,7 +151,24 @@ def _driven_by(history: SiteHistory, step: int) -> tuple[str, dict[str, float | 
         factor = float(around.max() / np.median(before))
         parts.append(f"‖∂L/∂z‖ {times(factor)} its median until then")
         evidence["gradient_over_median"] = factor
+        if factor < limit.GRADIENT_SPIKE and (spike := _spike_before(history, step)) is not None:
+            parts.append(f"it had spiked at step {spike:,}, and momentum carries that on")
+            evidence["gradient_spike_step"] = spike
     return (f"; {', '.join(parts)}" if parts else ""), {**evidence}
+
+
+def _spike_before(history: SiteHistory, step: int) -> int | None:
+    """The last step, not long before this one, at which ‖∂L/∂z‖ was far above its median until then."""
+    steps, deltas = history.steps(), history.delta()
+    known = np.isfinite(deltas) & (steps < step)
+    steps, deltas = steps[known], deltas[known]
+    for at in range(len(deltas) - 1, limit.LEAST_OBSERVATIONS - 1, -1):
+        if step - steps[at] > limit.CARRIED_STEPS:
+            return None
+        median = float(np.median(deltas[:at]))
+        if median > 0 and deltas[at] > limit.GRADIENT_SPIKE * median:
+            return int(steps[at])
+    return None
 
 
 def update_at_death(history: SiteHistory, silent: BoolArray) -> tuple[int, float, float, str] | None:

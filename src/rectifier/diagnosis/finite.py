@@ -33,6 +33,7 @@ def judge_finiteness(histories: Sequence[SiteHistory], loss: Series) -> list[Fin
     finite = loss.values[np.isfinite(loss.values) & (loss.steps < step)]
     before = f" The last finite loss before it was {finite[-1]:.4g}." if len(finite) else ""
     cause, evidence = _cause(histories, step)
+    cause, evidence = _with_inputs(histories, cause, evidence)
     return [
         Finding(
             name="non-finite",
@@ -62,6 +63,17 @@ def _how_first(histories: Sequence[SiteHistory], history: SiteHistory | None, st
     return f"The activations of that step were not observed. {rest}"
 
 
+def _with_inputs(
+    histories: Sequence[SiteHistory], cause: str, evidence: dict[str, float | int | str | None]
+) -> tuple[str, dict[str, float | int | str | None]]:
+    """Inputs on a large scale are what makes the first layer's gradients, and so its updates, large."""
+    scale = histories[0].snapshots[-1].input_rms if histories else None
+    if scale is None or not np.isfinite(scale) or scale <= limit.LARGE_INPUT:
+        return cause, evidence
+    text = f"input scale: the root mean square of the inputs is {scale:.3g}; {cause}"
+    return text, {**evidence, "cause": "input", "input_rms": scale}
+
+
 def _cause(histories: Sequence[SiteHistory], step: int) -> tuple[str, dict[str, float | int | str | None]]:
     """The largest relative update before it, where that was large by itself or a spike."""
     worst: tuple[float, float, int, str, int] | None = None
@@ -78,10 +90,10 @@ def _cause(histories: Sequence[SiteHistory], step: int) -> tuple[str, dict[str, 
         if worst is None or size > worst[0]:
             worst = (size, size / median if median > 0 else 1.0, at, history.site.label, len(updates))
     if worst is None or (worst[0] < limit.LARGE_UPDATE and worst[1] < limit.UPDATE_SPIKE):
-        return "cause unknown: the first place names the layer, not the reason", {}
+        return "cause unknown: the first place names the layer, not the reason", {"cause": "unknown"}
     size, factor, at, label, count = worst
     text = (
         f"the weights moved too far: at step {at:,} an update moved those that feed {label} by "
         f"{update_words(size, factor, count)}"
     )
-    return text, {"update_step": at, "update": size, "update_over_median": factor}
+    return text, {"cause": "update", "update_step": at, "update": size, "update_over_median": factor}

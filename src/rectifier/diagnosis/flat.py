@@ -5,8 +5,9 @@ import numpy as np
 from rectifier.catalogue import parse
 from rectifier.diagnosis import advice
 from rectifier.diagnosis import thresholds as limit
-from rectifier.diagnosis.history import SiteHistory
+from rectifier.diagnosis.history import BoolArray, SiteHistory
 from rectifier.diagnosis.progress import Progress
+from rectifier.diagnosis.words import percent
 from rectifier.records import Finding, IntArray
 
 _LINEAR_ABOVE = frozenset({"relu", "leaky_relu", "prelu", "rrelu", "leaky_grad"})
@@ -41,6 +42,7 @@ def _saturated(history: SiteHistory, progress: Progress) -> list[Finding]:
         return []
     stalled = progress.state == "none"
     then = f" Training does not progress: {progress.words}." if stalled else ""
+    kind, text, numbers = _why_saturated(history, found)
     return [
         Finding(
             name="saturated",
@@ -49,7 +51,7 @@ def _saturated(history: SiteHistory, progress: Progress) -> list[Finding]:
             title=f"{history.site.label}: {int(found.sum())} of {len(found):,} units saturated",
             detail=f"Their slope was below 1 % of its maximum on at least 99 % of the last {visits:,} samples counted."
             f"{then}",
-            cause="cause unknown: large weights, or inputs on a large scale, do this",
+            cause=text,
             advice=advice.SATURATED if stalled else "Nothing to do: the training does not suffer from it.",
             units=tuple(int(unit) for unit in np.flatnonzero(found)),
             evidence={
@@ -57,9 +59,31 @@ def _saturated(history: SiteHistory, progress: Progress) -> list[Finding]:
                 "saturated": int(found.sum()),
                 "saturated_fraction": share,
                 "visits": visits,
+                "cause": kind,
+                **numbers,
             },
         )
     ]
+
+
+def _why_saturated(history: SiteHistory, units: BoolArray) -> tuple[str, str, dict[str, float | int | str | None]]:
+    """Inputs on a large scale, weights that began so large, or an update that made them so."""
+    scale = history.snapshots[-1].input_rms
+    if scale is not None and scale > limit.LARGE_INPUT:
+        return "input", f"input scale: the root mean square of the inputs is {scale:.3g}", {"input_rms": scale}
+    first = history.finite_windows[0]
+    assert first.saturated is not None
+    began = first.saturated[units] >= limit.SATURATED_SAMPLES * first.visits
+    if first.visits and float(began.mean()) > limit.SATURATED_SHARE:
+        share = f"{int(began.sum())} of them were so in the first window already"
+        return "initialisation", f"initialisation: {share}, so their weights began large", {"from_the_start": 1}
+    updates = history.update()
+    known = np.isfinite(updates)
+    if known.any() and updates[known].max() > limit.LARGE_UPDATE:
+        at, size = int(history.steps()[known][updates[known].argmax()]), float(updates[known].max())
+        text = f"the weights moved too far: at step {at:,} an update moved them by {percent(size)} of their norm"
+        return "update", text, {"update": size, "update_step": at}
+    return "unknown", "cause unknown: large weights, or inputs on a large scale, do this", {}
 
 
 def always_on(history: SiteHistory) -> IntArray | None:

@@ -63,7 +63,7 @@ class _Way:
 def judge_gradients(histories: Sequence[SiteHistory], progress: Progress) -> list[Finding]:
     """What is to be said of the gradient's way from the last site of one model to its first.
 
-    The rule on the norm before clipping is not among them: what `clip_grad_norm_` saw is not recorded.
+    The rule on one step's gradient against those before it, clipping included, is `judge_spikes`.
 
     Args:
         histories: Of one model, in the order of their first call.
@@ -122,36 +122,37 @@ def _per_layer(way: _Way) -> str:
     return f"{way.factor:.2g} times its size per layer ({len(way.sites)} activations, {len(way.ratio)} observed steps)"
 
 
-def _cause(way: _Way, *, from_the_start: bool) -> str:
+def _cause(way: _Way, *, from_the_start: bool) -> tuple[str, str]:
     if from_the_start:
-        return f"initialisation and depth: at the first observed steps it was {way.early:.2g} already"
-    return f"cause unknown: at the first observed steps it was {way.early:.2g}, so it came with training"
+        return "initialisation", f"initialisation and depth: at the first observed steps it was {way.early:.2g} already"
+    return "unknown", f"cause unknown: at the first observed steps it was {way.early:.2g}, so it came with training"
 
 
 def _vanishing(way: _Way, still: str) -> Finding:
+    kind, cause = _cause(way, from_the_start=way.early < limit.VANISHED_RATIO)
     return Finding(
         name="vanishing-gradient",
         severity="serious",
         title=f"the gradient vanishes: {way.median:.1e} of it is left {way.words}",
         detail=f"‖∂L/∂z‖ per sample changes to {_per_layer(way)}; and {still}.",
         site=way.sites[0].site.label,
-        cause=f"{_cause(way, from_the_start=way.early < limit.VANISHED_RATIO)} "
-        "(torch.nn.Linear's default initialisation gives 0.41 per ReLU layer)",
+        cause=f"{cause} (torch.nn.Linear's default initialisation gives 0.41 per ReLU layer)",
         advice=advice.VANISHING,
-        evidence=way.evidence,
+        evidence={**way.evidence, "cause": kind},
     )
 
 
 def _exploding(way: _Way) -> Finding:
+    kind, cause = _cause(way, from_the_start=way.early > limit.EXPLODED_RATIO)
     return Finding(
         name="exploding-gradient",
         severity="serious",
         title=f"the gradient explodes: it grows {way.median:,.3g} times {way.words}",
         detail=f"‖∂L/∂z‖ per sample changes to {_per_layer(way)}.",
         site=way.sites[0].site.label,
-        cause=_cause(way, from_the_start=way.early > limit.EXPLODED_RATIO),
+        cause=cause,
         advice=advice.EXPLODING,
-        evidence=way.evidence,
+        evidence={**way.evidence, "cause": kind},
     )
 
 

@@ -196,6 +196,35 @@ class SiteHistory:
         updates = updates[np.isfinite(updates)][-2 * limit.LEAST_OBSERVATIONS :]
         return float(np.median(updates)) if len(updates) >= limit.LEAST_OBSERVATIONS else None
 
+    @cached_property
+    def variation(self) -> tuple[IntArray, FloatArray]:
+        """Steps, and the share of the output's mean square that differs between samples, wherever both are known.
+
+        An output that is 0 everywhere has no such share.
+        """
+        square, spread = self._measured("square"), self._measured("spread")
+        known = np.isfinite(square) & np.isfinite(spread) & (square > 0)
+        return self.steps()[known], spread[known] / square[known]
+
+    @cached_property
+    def square_at_start(self) -> float | None:
+        """Mean square of the output at the first counted step; None where it was not measured."""
+        return next((float(value) for value in self._measured("square") if np.isfinite(value)), None)
+
+    @cached_property
+    def spread_at_start(self) -> float | None:
+        """Mean square of the output's distance from the batch's mean, at the first counted step."""
+        return next((float(value) for value in self._measured("spread") if np.isfinite(value)), None)
+
+    def _measured(self, name: str) -> FloatArray:
+        parts = [getattr(window, name) for window in self.windows]
+        return np.concatenate(
+            [
+                np.full(len(window.steps), np.nan) if part is None else part
+                for window, part in zip(self.windows, parts, strict=True)
+            ]
+        )
+
     def steps(self) -> IntArray:
         """All observed steps of the site."""
         return np.concatenate([window.steps for window in self.windows])
@@ -206,13 +235,7 @@ class SiteHistory:
 
     def learning_rate(self) -> FloatArray:
         """Of that weight, at each of them; NaN where unknown."""
-        known = [window.learning_rate for window in self.windows]
-        return np.concatenate(
-            [
-                np.full(len(window.steps), np.nan) if rate is None else rate
-                for window, rate in zip(self.windows, known, strict=True)
-            ]
-        )
+        return self._measured("learning_rate")
 
     def update(self) -> FloatArray:
         """‖Δw‖/‖w‖ of the weight that feeds the site, at each of them."""

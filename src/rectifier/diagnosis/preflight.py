@@ -11,6 +11,7 @@ from rectifier.diagnosis import advice
 from rectifier.diagnosis import thresholds as limit
 from rectifier.diagnosis.born import line_probability, one_input_probability
 from rectifier.diagnosis.silence import apply_silences
+from rectifier.diagnosis.start import poor_way
 from rectifier.diagnosis.words import percent
 from rectifier.records import Finding, LayerCheck, Preflight, Probe, Severity, SiteProbe
 
@@ -195,10 +196,7 @@ def _is_poor(rows: tuple[LayerCheck, ...]) -> str | None:
     """`small` where differences between samples and the gradient all but vanish both, `large` where both explode."""
     if len(rows) < 2 or rows[-1].sensitivity is None or rows[0].gradient is None:
         return None
-    forward, backward = rows[-1].sensitivity, rows[0].gradient
-    if max(forward, backward) < limit.POOR_SENSITIVITY and backward > 0:
-        return "small"
-    return "large" if min(forward, backward) > 1 / limit.POOR_SENSITIVITY else None
+    return poor_way(rows[-1].sensitivity, rows[0].gradient)
 
 
 def _initialisation(probe: Probe, rows: tuple[LayerCheck, ...]) -> list[Finding]:

@@ -26,12 +26,14 @@ class Progress:
         start: Median over the starting plateau, NaN without enough losses.
         end: Median over the plateau at the end, NaN without enough losses.
         steps: Number of losses.
+        settled: Whether the last third of the losses is one plateau.
     """
 
     state: Literal["some", "none", "unknown"]
     start: float
     end: float
     steps: int
+    settled: bool = False
 
     @property
     def words(self) -> str:
@@ -59,11 +61,12 @@ def judge_progress(loss: Series) -> Progress:
     if start <= 0 or end <= 0:
         return Progress("unknown", start, end, n)
     error = float(np.hypot(_error(begin), _error(finish)))
+    settled = 2 * len(finish) > n // 3
     if end < (1 - limit.PLATEAU_FRACTION) * start:
-        return Progress("some" if start - end > limit.NOISE_ERRORS * error else "unknown", start, end, n)
+        return Progress("some" if start - end > limit.NOISE_ERRORS * error else "unknown", start, end, n, settled)
     above = end - (1 - limit.PLATEAU_FRACTION) * start
     sure = error <= limit.PLATEAU_FRACTION * start or above > limit.NOISE_ERRORS * error
-    return Progress("none" if sure else "unknown", start, end, n)
+    return Progress("none" if sure else "unknown", start, end, n, settled)
 
 
 def progress_of(model: str, histories: Sequence[SiteHistory], loss: Series) -> Progress:

@@ -88,7 +88,12 @@ def _whole(
                 f"steps from {int(steps[0]):,} to {int(steps[-1]):,}, while the loss was not 0.{then}",
                 cause=cause,
                 advice=advice.STARVED if severity == "warning" else advice.STARVED_BY_DESIGN,
-                evidence={"steps": len(steps), "first_step": int(steps[0]), "last_step": int(steps[-1])},
+                evidence={
+                    "cause": "downstream",
+                    "steps": len(steps),
+                    "first_step": int(steps[0]),
+                    "last_step": int(steps[-1]),
+                },
             )
         )
         if everything:
@@ -126,7 +131,13 @@ def _some_units(history: SiteHistory, loss: Series) -> Finding | None:
         cause="masked, pruned or unused by what follows; a loss that does not ask for them does the same",
         advice=advice.STARVED_BY_DESIGN,
         units=tuple(int(unit) for unit in np.flatnonzero(starved)),
-        evidence={"units": units, "starved": number, "starved_fraction": number / units, "steps": len(since)},
+        evidence={
+            "cause": "downstream",
+            "units": units,
+            "starved": number,
+            "starved_fraction": number / units,
+            "steps": len(since),
+        },
     )
 
 

@@ -57,12 +57,23 @@ LARGE_UPDATE = 0.1
 UPDATE_SPIKE = 10.0
 """An update this many times its running median is a spike (the factor that definitions use for gradient norms)."""
 
+GRADIENT_SPIKE = 10.0
+"""A gradient's norm this many times its running median, at a step whose update is large, exploded (definitions)."""
+
+CARRIED_STEPS = 100
+"""Steps after a gradient spike in which momentum may still carry it on: a coefficient of 0.9 forgets in ten of them,
+Adam's 0.999 of the second moment in a thousand (our choice: between the two)."""
+
 FROZEN_UPDATE = 1e-6
 """Relative update per step of the first layer below which it does not learn (a thousandth of the usual 1e-3)."""
 
 LARGE_INPUT = 10.0
 """Root mean square of the inputs above which their scale is named as what made the updates of the first layer large:
 standardised inputs have 1, pixels from 0 to 1 less (our choice: an order of magnitude)."""
+
+LARGE_OFFSET = 10.0
+"""γ = ‖μ‖/‖σ‖ of the inputs above which their mean is named as what makes samples look alike: digits from 0 to 1 have
+1.5, standardised inputs 0 (our choice: an order of magnitude)."""
 
 DRIFT_SHARE = 0.5
 """Share of a unit's distance below zero that must have come since the first window to be called drift: less, and the

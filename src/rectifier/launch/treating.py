@@ -119,6 +119,9 @@ class Treating:
     def on_backward(self, loss: Tensor, unscaled: Tensor) -> None:
         """A loss is about to be back-propagated."""
 
+    def on_clip(self, norm: Tensor) -> None:
+        """Gradients are about to be clipped."""
+
     def on_step_start(self, optimizer: Optimizer) -> None:
         """An optimizer is about to step."""
         if self._rescale and self._ours(optimizer) is not None:

@@ -9,6 +9,9 @@ from torch import Tensor
 from rectifier.monitor.met import Gradient, SiteRecord, Token
 from rectifier.monitor.schedule import Look
 
+# How large an output is, and how much of it differs between samples, is measured on its first samples.
+_MOST_VALUES = 1 << 16
+
 
 def count_input(site: SiteRecord, tensor: Tensor) -> None:
     """Before the activation, which may overwrite what goes into it."""
@@ -39,8 +42,20 @@ def count_output(token: Token, output: Tensor) -> None:
         site.steps.append(step)
     site.visits += samples
     site.extremes.append((step, high, low))
+    if not site.measured or site is site.model.last:
+        _measure(site, values, step)
     if node is not None:
         node.register_hook(_gradient_hook(site, step, samples))
+
+
+def _measure(site: SiteRecord, values: Tensor, step: int) -> None:
+    """How large the output is, and how much of that differs between samples; one sample tells nothing of it."""
+    if not values.ndim or len(values) < 2:
+        return
+    site.measured = True
+    some = values[: max(2, _MOST_VALUES // max(values[0].numel(), 1))].float()
+    site.squares[step] = some.square().mean()
+    site.spreads[step] = (some - some.mean(0)).square().mean()
 
 
 def _glance(site: SiteRecord, values: Tensor, step: int) -> None:

@@ -45,6 +45,9 @@ class SiteRecord:
     updates: dict[int, Tensor] = field(default_factory=dict)
     rates: dict[int, float] = field(default_factory=dict)
     last_gradient: Tensor | None = None
+    measured: bool = False
+    squares: dict[int, Tensor] = field(default_factory=dict)
+    spreads: dict[int, Tensor] = field(default_factory=dict)
 
 
 @dataclass(slots=True, eq=False)
@@ -58,6 +61,7 @@ class ModelRecord:
     samples: DistinctSamples = field(default_factory=DistinctSamples)
     parameters: Parameters = field(default_factory=Parameters)
     sites: dict[tuple[int, int], SiteRecord] = field(default_factory=dict)
+    last: SiteRecord | None = None
     forward: types.FrameType | None = None
     calls: dict[int, int] = field(default_factory=dict)
 

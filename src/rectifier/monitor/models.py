@@ -101,7 +101,7 @@ class ModelRecords:
             activation = describe(name, args, kwargs)
             kind = "module" if is_activation(place.owner) else "function"
             site = self._add_site(model, place.owner, call, activation, kind, place.source, tensor)
-            model.sites[(key, call)] = site
+            model.sites[(key, call)] = model.last = site
             # What is met for the first time is counted, so that no site is known by glances alone.
             look = Look.COUNT
         if look is Look.GLANCE:

@@ -21,7 +21,7 @@ from rectifier.monitor.models import ModelRecords
 from rectifier.monitor.samples import DistinctSamples
 from rectifier.monitor.schedule import Look, Schedule
 from rectifier.monitor.sinks import Sink
-from rectifier.records import FloatArray, Series, Snapshot, Treated, Unseen, Writer
+from rectifier.records import NORM_BEFORE_CLIPPING, FloatArray, Series, Snapshot, Treated, Unseen, Writer
 from rectifier.sites import announce, functions, training, unobserved_activations
 from rectifier.sites.ranks import rank_and_world_size
 
@@ -83,6 +83,7 @@ class Monitor:
         self._models = ModelRecords(sink, model, units)
         self._series: dict[str, tuple[list[int], list[float]]] = {}
         self._losses: list[tuple[int, Tensor]] = []
+        self._norms: list[tuple[int, Tensor]] = []
         self._step = 0
         self._clock: weakref.ref[Optimizer] | None = None
         self._strangers = 0
@@ -178,6 +179,12 @@ class Monitor:
         began = time.perf_counter()
         self._guarded(self._note_loss, loss, unscaled)
         self._schedule.watching_seconds += time.perf_counter() - began
+
+    def on_clip(self, norm: Tensor) -> None:
+        """The gradients are about to be clipped."""
+        if not self._failed:
+            # A copy: the tensor is the user's from here on, and its one number costs less than asking who holds it.
+            self._norms.append((self._step, norm.detach().clone()))
 
     def on_step_start(self, optimizer: Optimizer) -> None:
         """An optimizer is about to change the weights."""
@@ -297,6 +304,7 @@ class Monitor:
         self._models.begin_again()
         self._series.clear()
         self._losses.clear()
+        self._norms.clear()
 
     def _open(self) -> None:
         self._opened = True
@@ -318,20 +326,30 @@ class Monitor:
         self._treated_early.clear()
 
     def _collect_series(self) -> dict[str, Series]:
-        """What came since the last finished window; the losses of one step are averaged, an unfinished step waits."""
-        ready = [(step, value) for step, value in self._losses if step < self._step]
-        self._losses = self._losses[len(ready) :]
-        if ready:
-            values = _to_host([value for _, value in ready])
-            steps, inverse = np.unique([step for step, _ in ready], return_inverse=True)
-            kept_steps, kept_values = self._series.setdefault(_LOSS, ([], []))
-            kept_steps.extend(int(step) for step in steps)
-            kept_values.extend((np.bincount(inverse, values) / np.bincount(inverse)).tolist())
+        """What came since the last finished window; an unfinished step waits.
+
+        The losses of one step are averaged; of norms, which belong to several groups of parameters, the largest counts.
+        """
+        self._losses = self._collect(_LOSS, self._losses, np.mean)
+        self._norms = self._collect(NORM_BEFORE_CLIPPING, self._norms, np.max)
         return {
             name: Series(steps=np.array(steps, np.int64), values=np.array(values, np.float64))
             for name, (steps, values) in self._series.items()
             if steps
         }
+
+    def _collect(
+        self, name: str, pending: list[tuple[int, Tensor]], combine: Callable[[FloatArray], Any]
+    ) -> list[tuple[int, Tensor]]:
+        """Bring the numbers of finished steps to the host, one a step; returns those that wait."""
+        ready = [(step, value) for step, value in pending if step < self._step]
+        if ready:
+            values = _to_host([value for _, value in ready])
+            steps, starts = np.unique([step for step, _ in ready], return_index=True)
+            kept_steps, kept_values = self._series.setdefault(name, ([], []))
+            kept_steps.extend(int(step) for step in steps)
+            kept_values.extend(float(combine(part)) for part in np.split(values, starts[1:]))
+        return pending[len(ready) :]
 
     def _finish(self) -> None:
         self._write(finished=True)
@@ -354,6 +372,7 @@ class Monitor:
             distinct_samples=samples.count if samples else None,
             visits_since_new=samples.visits_since_new if samples else 0,
             input_rms=samples.rms if samples else None,
+            input_offset=samples.offset if samples else None,
         )
         if finished:
             self._sink.snapshot(snapshot)

@@ -50,6 +50,8 @@ def read_site(site: SiteRecord) -> SiteWindow:
         last_gradient=None if site.last_gradient is None else site.last_gradient.cpu().numpy().copy(),
         learning_rate=np.array([site.rates.get(step, np.nan) for step in steps]),
         nonfinite_step=_first_bad(site, counts.bad_glance),
+        square=_numbers(site.squares, steps),
+        spread=_numbers(site.spreads, steps),
     )
 
 
@@ -62,6 +64,8 @@ def begin_window(site: SiteRecord) -> None:
     site.gradients.clear()
     site.updates.clear()
     site.rates.clear()
+    site.squares.clear()
+    site.spreads.clear()
 
 
 def _numbers(by_step: dict[int, Tensor], steps: list[int]) -> FloatArray:

@@ -29,7 +29,8 @@ class DistinctSamples:
         self._last_seen: dict[int, int] = {}
         self._directions: dict[tuple[int, torch.device], Tensor] = {}
         self._square: Tensor | None = None
-        self._values = 0
+        self._total: Tensor | None = None
+        self._values = self._entries = 0
         self.visits_since_new = 0
 
     def see(self, inputs: object, step: int, *, measured: bool = False) -> None:
@@ -69,16 +70,36 @@ class DistinctSamples:
 
     def _measure(self, parts: list[Tensor]) -> None:
         largest = max((part for part in parts if part.is_floating_point()), key=Tensor.numel, default=None)
-        if largest is not None:
-            # Half precision would overflow at 65,504.
-            square = torch.linalg.vector_norm(largest, dtype=torch.float32).square()
-            self._square = square if self._square is None else self._square + square.to(self._square.device)
-            self._values += largest.numel()
+        if largest is None:
+            return
+        # Half precision would overflow at 65,504; and γ² is a small difference of large sums. MPS has no float64.
+        wide = torch.float32 if largest.device.type == "mps" else torch.float64
+        square = torch.linalg.vector_norm(largest, dtype=wide).square()
+        total = largest.sum(0, dtype=wide)
+        first = self._square is None
+        self._square = square if self._square is None else self._square + square.to(self._square.device)
+        if first:
+            self._total = total
+        elif self._total is not None:
+            # Inputs of several shapes have no features whose mean could be told.
+            self._total = self._total + total.to(self._total.device) if self._total.shape == total.shape else None
+        self._values += largest.numel()
+        self._entries += len(largest)
 
     @property
     def rms(self) -> float | None:
         """Root mean square of what was measured; this waits for the device."""
         return None if self._square is None else float((self._square / self._values).sqrt())
+
+    @property
+    def offset(self) -> float | None:
+        """γ = ‖μ‖/‖σ‖ over the features; None where nothing varies, or the shape does; this waits for the device."""
+        if self._square is None or self._total is None or self._entries < 2:
+            return None
+        mean = float((self._total / self._entries).square().sum())
+        variance = float(self._square) / self._entries - mean
+        # Below this it is rounding.
+        return (mean / variance) ** 0.5 if variance > 1e-12 * mean else None
 
     def update(self) -> None:
         """Sort in the batches seen since the last call; this waits for the device."""

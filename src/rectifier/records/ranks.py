@@ -66,6 +66,7 @@ def _snapshot(stretch: Sequence[Sequence[Snapshot]], past: Sequence[Sequence[Sna
     ends = [one[-1] for one in past]
     found = sorted({window.site for snapshot in everything for window in snapshot.windows})
     distinct = [end.distinct_samples for end in ends]
+    offsets = [end.input_offset for end in ends]
     squares = [None if end.input_rms is None else end.input_rms**2 for end in ends]
     # Sampling without a rank's knowledge of the others': the most that one of them has met is met for sure.
     total = max(known for known in distinct if known is not None) if None not in distinct else None
@@ -80,6 +81,7 @@ def _snapshot(stretch: Sequence[Sequence[Snapshot]], past: Sequence[Sequence[Sna
         cost=max((end.cost for end in ends), key=lambda cost: cost.watching_fraction),
         distinct_samples=total,
         visits_since_new=min(end.visits_since_new for end in ends),
+        input_offset=None if None in offsets else float(np.mean([one for one in offsets if one is not None])),
         input_rms=None if None in squares else float(np.sqrt(np.mean([s for s in squares if s is not None]))),
     )
 
@@ -124,6 +126,7 @@ def _window(site: int, stretch: Sequence[Sequence[Snapshot]], past: Sequence[Seq
     gradients = [w.last_gradient for w in windows if w.last_gradient is not None]
     saturated = [w.saturated for w in windows if w.saturated is not None]
     rates = any(w.learning_rate is not None for w in windows)
+    sizes = any(w.square is not None for w in windows)
     return SiteWindow(
         site=site,
         steps=steps,
@@ -145,6 +148,8 @@ def _window(site: int, stretch: Sequence[Sequence[Snapshot]], past: Sequence[Seq
         last_gradient=reduce(np.maximum, gradients) if gradients else None,
         learning_rate=at_steps(lambda w: w.learning_rate, _largest) if rates else None,
         nonfinite_step=min(bad, default=None),
+        square=at_steps(lambda w: w.square, _weighted_mean) if sizes else None,
+        spread=at_steps(lambda w: w.spread, _weighted_mean) if sizes else None,
     )
 
 
@@ -202,6 +207,10 @@ def _mean(values: FloatArray, weights: FloatArray) -> float:
 
 def _largest(values: FloatArray, weights: FloatArray) -> float:
     return float(np.max(values))
+
+
+def _weighted_mean(values: FloatArray, weights: FloatArray) -> float:
+    return float(np.average(values, weights=weights if weights.any() else None))
 
 
 def _root_mean_square(values: FloatArray, weights: FloatArray) -> float:

@@ -4,6 +4,9 @@ from dataclasses import dataclass, field
 
 from rectifier.records.codec import FloatArray, IntArray
 
+NORM_BEFORE_CLIPPING = "gradient_norm_before_clipping"
+"""Name of the series of what `clip_grad_norm_` measured."""
+
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class SiteWindow:
@@ -38,6 +41,10 @@ class SiteWindow:
             the layer has no bias, or its gradient was never seen.
         learning_rate: (K,) of the weight that feeds the site, NaN where unknown, or at a glance.
         nonfinite_step: First observed step of this window at which the output held NaN or an infinity.
+        square: (K,) mean square of the output. Measured at each site's first counted step, and at every counted step
+            of the model's last site; NaN elsewhere.
+        spread: (K,) at the same steps, mean square of the output's distance from the batch's mean: what tells samples
+            apart.
     """
 
     site: int
@@ -60,6 +67,8 @@ class SiteWindow:
     last_gradient: IntArray | None = None
     learning_rate: FloatArray | None = None
     nonfinite_step: int | None = None
+    square: FloatArray | None = None
+    spread: FloatArray | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -112,6 +121,8 @@ class Snapshot:
         distinct_samples: Distinct inputs seen so far at observed steps; None where they could not be told apart.
         input_rms: Root mean square of the model's largest floating input over the counted steps so far; None where
             there was none, or several models were given one.
+        input_offset: γ = ‖μ‖/‖σ‖ of that input's features, over the same steps; None where nothing varies, or the
+            shape does.
         visits_since_new: Samples seen at observed steps since the last one that had never been seen before.
     """
 
@@ -123,3 +134,4 @@ class Snapshot:
     distinct_samples: int | None = None
     visits_since_new: int = 0
     input_rms: float | None = None
+    input_offset: float | None = None

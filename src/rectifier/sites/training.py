@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn.utils import clip_grad
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
@@ -20,6 +21,9 @@ class TrainingListener(Protocol):
 
     def on_backward(self, loss: Tensor, unscaled: Tensor) -> None:
         """`loss` is about to be back-propagated; `unscaled` is its value before a GradScaler."""
+
+    def on_clip(self, norm: Tensor) -> None:
+        """`clip_grad_norm_` is about to shrink gradients whose norm is `norm`, a number on the device."""
 
     def on_step_start(self, optimizer: Optimizer) -> None:
         """`optimizer` is about to step."""
@@ -38,12 +42,42 @@ def listen(listener: TrainingListener) -> Callable[[], None]:
         listener.on_step_end(optimizer)
 
     handles = [register_optimizer_step_pre_hook(before), register_optimizer_step_post_hook(after)]
-    undo_backward = _listen_to_backward(listener)
+    undo_backward, undo_clipping = _listen_to_backward(listener), _listen_to_clipping(listener)
 
     def forget() -> None:
         for handle in handles:
             handle.remove()
         undo_backward()
+        undo_clipping()
+
+    return forget
+
+
+def _listen_to_clipping(listener: TrainingListener) -> Callable[[], None]:
+    """What `clip_grad_norm_` measured, by whatever name or alias the user calls it.
+
+    It looks its second half up in its own module at each call, so the function that users hold stays as it is.
+    """
+    clip = getattr(clip_grad, "_clip_grads_with_norm_", None)
+    if clip is None:
+        # Before torch 2.6 it is all one function.
+        return lambda: None
+    active = True
+
+    @functools.wraps(clip)
+    def heard_clip(parameters: Any, max_norm: Any, total_norm: Any, *args: Any, **kwargs: Any) -> Any:
+        # Of sharded gradients each rank holds a part of the norm: reading it would be a collective.
+        if active and type(total_norm) is Tensor and total_norm.numel() == 1 and not torch.compiler.is_compiling():
+            listener.on_clip(total_norm)
+        return clip(parameters, max_norm, total_norm, *args, **kwargs)
+
+    clip_grad._clip_grads_with_norm_ = heard_clip
+
+    def forget() -> None:
+        nonlocal active
+        active = False
+        if clip_grad._clip_grads_with_norm_ is heard_clip:
+            clip_grad._clip_grads_with_norm_ = clip
 
     return forget
 

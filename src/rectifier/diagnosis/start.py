@@ -1,0 +1,73 @@
+"""The finding about how a network began: what came through it, forward and back, at the first counted step.
+
+The same rule that `rectifier check` applies before training. In a training it is information, unless nothing is learned
+and no other finding says why.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from rectifier.diagnosis import advice
+from rectifier.diagnosis import thresholds as limit
+from rectifier.diagnosis.history import SiteHistory
+from rectifier.diagnosis.progress import Progress
+from rectifier.records import Finding
+
+
+def poor_way(forward: float, backward: float) -> str | None:
+    """`small` where differences between samples and the gradient all but vanish both, `large` where both explode.
+
+    Args:
+        forward: Spread of the last activation between samples over that of the input.
+        backward: ‖∂L/∂z‖ of the first activation over the last. Exactly 0 is a silent layer's doing.
+    """
+    if max(forward, backward) < limit.POOR_SENSITIVITY and backward > 0:
+        return "small"
+    return "large" if min(forward, backward) > 1 / limit.POOR_SENSITIVITY else None
+
+
+def judge_start(histories: Sequence[SiteHistory], progress: Progress, *, explained: bool) -> list[Finding]:
+    """Whether the signal vanished or exploded both ways at the first counted step.
+
+    Args:
+        histories: Of one model, in the order of their first call.
+        progress: Of its training.
+        explained: Whether another finding about the whole network says already why it does not progress.
+    """
+    if len(histories) < 2:
+        return []
+    forward, backward = _sensitivity(histories), _gradient(histories)
+    if forward is None or backward is None or (poor := poor_way(forward, backward)) is None:
+        return []
+    first, last = histories[0], histories[-1]
+    alarm = progress.state == "none" and not explained
+    then = f" Training does not progress: {progress.words}." if alarm else ""
+    return [
+        Finding(
+            name="poor-initialisation",
+            severity="warning" if alarm else "info",
+            title=f"the signal {'vanished' if poor == 'small' else 'exploded'} both ways at the start",
+            detail=f"At step {int(first.steps()[0]):,}, the first counted, {forward:.1e} times the differences between "
+            f"samples arrived at {last.site.label}, and {backward:.1e} of the gradient at {first.site.label}.{then}",
+            cause=f"initialisation and depth: {len(histories)} activations",
+            advice=advice.VANISHING if poor == "small" else advice.EXPLODING,
+            evidence={"sensitivity": forward, "gradient_first_over_last": backward, "sites": len(histories)},
+        )
+    ]
+
+
+def _sensitivity(histories: Sequence[SiteHistory]) -> float | None:
+    end = histories[-1].snapshots[-1]
+    spread = histories[-1].spread_at_start
+    if spread is None or end.input_rms is None or end.input_offset is None:
+        return None
+    # Of γ = ‖μ‖/‖σ‖ and the mean square μ² + σ² follows σ.
+    given = end.input_rms / float(np.sqrt(1 + end.input_offset**2))
+    return float(np.sqrt(spread)) / given if given > 0 else None
+
+
+def _gradient(histories: Sequence[SiteHistory]) -> float | None:
+    first, last = histories[0].delta(), histories[-1].delta()
+    first, last = first[np.isfinite(first)], last[np.isfinite(last)]
+    return float(first[0] / last[0]) if len(first) and len(last) and last[0] > 0 else None

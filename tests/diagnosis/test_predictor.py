@@ -1,0 +1,95 @@
+"""A network whose last activation tells no sample from another: at, just below and just above each threshold."""
+
+import numpy as np
+import pytest
+
+from rectifier.diagnosis import diagnose
+
+from .builders import FALLING, FLAT, process, site, snapshot, window
+
+SETTLED = [*np.geomspace(10, 1, 50), *[1.0] * 250]
+
+
+def predicted(variation, *, losses=FLAT, first_delta=1.0, offset=None, rms=None, distinct=None, update=1e-3, sites=2):
+    variation = np.array(variation, float)
+    steps = range(len(variation))
+    deltas = [first_delta, 1.0][-sites:]
+    windows = [
+        window(i, steps=steps, fired=(9,) * 5, delta=delta, update=update,
+               **({"square": np.full(len(variation), 4.0), "spread": 4.0 * variation} if i == sites - 1 else {}))
+        for i, delta in enumerate(deltas)
+    ]  # fmt: skip
+    shot = snapshot(windows, losses=losses, input_offset=offset, input_rms=rms, distinct=distinct)
+    found = diagnose(process([site(name) for name in "ab"[-sites:]], shot)).findings
+    return [finding for finding in found if finding.name == "constant-predictor"]
+
+
+@pytest.mark.parametrize(("variation", "said"), [(1.01e-6, False), (1e-6, False), (0.99e-6, True), (0.0, True)])
+def test_the_share_that_differs_between_samples(variation, said):
+    assert bool(predicted([variation] * 3)) == said
+
+
+@pytest.mark.parametrize(("variation", "said"), [([0, 0], False), ([0, 0, 0], True), ([0, 0, 0, 1], False)])
+def test_it_must_be_so_at_the_last_three_counted_steps(variation, said):
+    assert bool(predicted(variation)) == said
+
+
+@pytest.mark.parametrize(("distinct", "said"), [(1, False), (2, True), (None, True)])
+def test_one_sample_shown_again_and_again_says_nothing(distinct, said):
+    assert bool(predicted([0.0] * 3, distinct=distinct)) == said
+
+
+@pytest.mark.parametrize("losses", [FALLING, None, FLAT[:19]])
+def test_a_loss_that_falls_or_is_unknown_is_no_alarm(losses):
+    assert not predicted([0.0] * 3, losses=losses)
+
+
+@pytest.mark.parametrize(("delta", "said"), [(1.01e-3, False), (1e-3, False), (0.99e-3, True)])
+def test_of_a_loss_that_fell_and_stopped_the_gradient_must_be_gone_too(delta, said):
+    # The mean is learned by the last bias alone. A gate that is open for every sample is no such thing.
+    assert bool(predicted([0.0] * 4, losses=SETTLED, first_delta=delta)) == said
+
+
+def test_one_activation_alone_cannot_show_a_gradient_that_is_gone():
+    assert not predicted([0.0] * 4, losses=SETTLED, sites=1)
+    assert predicted([0.0] * 4, sites=1)
+
+
+@pytest.mark.parametrize(("offset", "kind"), [(10.0, "initialisation"), (10.1, "input"), (None, "initialisation")])
+def test_a_mean_that_all_inputs_share_is_named(offset, kind):
+    (finding,) = predicted([1e-7] * 3, offset=offset, rms=1.0)
+    assert finding.evidence["cause"] == kind
+
+
+@pytest.mark.parametrize(("update", "kind"), [(0.099, "unknown"), (0.1, "update")])
+def test_what_moved_the_weights_far_before_it_is_named(update, kind):
+    (finding,) = predicted([0.3, 0.3, 0.0, 0.0, 0.0], update=[1e-3, update, 1e-3, 0.9, 0.9])
+    assert finding.evidence["cause"] == kind
+    assert finding.evidence["onset"] == 2
+
+
+def test_the_messages():
+    (finding,) = predicted([2e-9, 3e-9, 1e-9])
+    assert (finding.severity, finding.site) == ("serious", "b")
+    assert finding.title == "b gives every sample almost the same output"
+    assert finding.detail == (
+        "At the last 3 counted steps 3.0e-09 of its output's mean square, at most, differed between samples. Training "
+        "does not progress: the loss went from 2.3 to 2.3 in 200 steps."
+    )
+    assert finding.cause == (
+        "initialisation and depth: at step 0, the first counted, it was 2.0e-09 already, after 2 activations"
+    )
+    (finding,) = predicted([0.0] * 3, offset=58.0, rms=293.0)
+    assert finding.cause == (
+        "input offset: the mean of the inputs is 58 times what differs between them (γ), so all samples look alike "
+        "from the first layer on"
+    )
+    assert finding.advice.startswith("First subtract the inputs' mean")
+    (finding,) = predicted([0.3, 0.0, 0.0, 0.0], update=[0.25, 1e-3, 1e-3, 1e-3])
+    assert finding.cause == (
+        "the weights moved too far: at step 0 an update moved those that feed b by 25 % of their norm; from step 1 on "
+        "samples look alike"
+    )
+    (finding,) = predicted([0.3, 0.0, 0.0, 0.0], losses=SETTLED, first_delta=1e-9)
+    assert ". The loss has stopped falling: the loss went from " in finding.detail
+    assert finding.cause == "cause unknown: it came with training, at step 1"
