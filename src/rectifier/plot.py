@@ -13,7 +13,7 @@ from rectifier.catalogue import parse
 from rectifier.diagnosis import diagnose
 from rectifier.errors import NothingToPlot
 from rectifier.records import Comparison, Diagnosis, Process, Run
-from rectifier.report import activation_figures, comparison_figures, figures
+from rectifier.report import activation_figures, comparison_figures, figures, unit_figures
 from rectifier.report.drawing import plain
 
 _TITLE_ROOM = 44
@@ -85,7 +85,7 @@ def firing(observed: Run | Observed, *, rank: int = 0) -> go.Figure:
         NothingToPlot: No unit was counted.
     """
     process, _ = _judged(observed, rank)
-    return _titled(figures.firing_histogram(process), "How often units fire", "no unit was counted")
+    return _titled(unit_figures.firing_histogram(process), "How often units fire", "no unit was counted")
 
 
 def units(observed: Run | Observed, layer: str, *, rank: int = 0) -> go.Figure:
@@ -101,7 +101,7 @@ def units(observed: Run | Observed, layer: str, *, rank: int = 0) -> go.Figure:
     """
     process, diagnosis = _judged(observed, rank)
     names = figures.layer_names(process, diagnosis)
-    figure = figures.unit_map(process, diagnosis, names.index(layer)) if layer in names else None
+    figure = unit_figures.unit_map(process, diagnosis, names.index(layer)) if layer in names else None
     known = ", ".join(name for name, row in zip(names, diagnosis.layers, strict=True) if row.units is not None)
     return _titled(
         figure, layer, f"no layer {layer!r} whose units are known was observed; there are: {known or 'none'}"

@@ -162,6 +162,49 @@ def test_the_keyboard_reaches_everything_in_order_and_shows_where_it_is(fresh):
     assert {"A", "BUTTON", "SUMMARY", "DIV"} == set(tags)
 
 
+def test_every_chart_is_a_table_too(opened, dying, comparison):
+    """Reached and unfolded by the keyboard alone; the numbers are those of the records."""
+
+    def rows(tab, title, near="main"):
+        summary = (
+            tab.page.locator(near).locator("summary").filter(has_text=re.compile(f"of: {re.escape(title)}$")).first
+        )
+        summary.focus()
+        tab.page.keyboard.press("Enter")
+        table = tab.page.get_by_role("region", name=f"Numbers of: {title}", exact=True).locator("table").first
+        return [[cell.strip() for cell in row.split("\t")] for row in table.inner_text().splitlines() if row.strip()]
+
+    tab = opened("dying")
+    diagnosis = dying[1][0]
+    silent = rows(tab, "Silent units, layer by layer")
+    assert [line[0] for line in silent[-5:]] == [layer.site for layer in diagnosis.layers]
+    assert silent[-4][-3:] == ["100 %"] * 3
+    assert float(silent[-4][3].removesuffix(" %")) == pytest.approx(
+        100 * diagnosis.layers[1].dead_history[2][1], rel=0.01
+    )
+    flow = rows(tab, "Gradient over depth")
+    assert flow[-2][-1] == "0", "what a logarithmic axis has no place for is told as it is"
+    assert any(line == ["never: 43 units"] for line in rows(tab, "How often units fire"))
+    loss = rows(tab, "loss")
+    values = dying[0].processes[0].series("loss").values
+    assert float(loss[-1][1]) == pytest.approx(values[-1], rel=1e-3)
+    unfolded = tab.js("[...document.querySelectorAll('.numbers[open] table')].filter(t => t.rows.length > 2).length")
+    assert unfolded == 4
+    assert tab.complaints == []
+    tab = opened("demo", 400)
+    (arm,) = [arm for arm in comparison.arms if arm.arm == "leaky_relu:0.1"]
+    told = [line[0] for line in rows(tab, "Difference against the baseline")]
+    assert f"leaky_relu:0.1: {arm.metric.difference:+.3g}, 95 % interval {arm.metric.low:+.3g} to" in "\n".join(told)
+    assert len(rows(tab, "Every training")) > 60
+    assert len(rows(tab, "Dead units")) > 60
+    tab.js("document.querySelectorAll('.numbers').forEach(part => { part.open = true; })")
+    tab.settle()
+    assert tab.js("[...document.querySelectorAll('.numbers table')].filter(t => t.rows.length < 2).length") == 0
+    assert tab.js("document.documentElement.scrollWidth") == 400
+    assert [one for one in tab.js(CONTRASTS) if one["ratio"] < 4.5] == []
+    assert tab.complaints == []
+
+
 @pytest.mark.parametrize("key", ["Enter", "Space"])
 def test_evidence_unfolds_from_the_keyboard(opened, key):
     tab = opened("dying")
@@ -183,20 +226,21 @@ def test_the_skip_link_leads_past_the_navigation(opened):
 
 def test_paper_is_white_and_shows_what_was_folded(fresh):
     tab = fresh("dying", dark=True)
-    folded = tab.js("document.querySelectorAll('details:not([open])').length")
+    folded = tab.js("document.querySelectorAll('details:not([open], .numbers)').length")
     assert folded > 0
     tab.page.emulate_media(media="print")
     tab.js("dispatchEvent(new Event('beforeprint'))")
     tab.settle()
     assert tab.js("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
-    assert tab.js("document.querySelectorAll('details:not([open])').length") == 0
+    assert tab.js("document.querySelectorAll('details:not([open], .numbers)').length") == 0
+    assert not any(part.is_visible() for part in tab.page.locator(".numbers").all())
     found = tab.js(CONTRASTS)
     assert [one for one in found if one["ratio"] < 4.5] == []
     assert tab.js("document.getElementById('chart-1-1').data[0].colorscale[1][1]") == "rgba(213,94,0,1)"
     assert tab.js("[...document.querySelectorAll('.scroll')].map(e => getComputedStyle(e).overflowX)") == ["visible"]
     tab.js("dispatchEvent(new Event('afterprint'))")
     tab.page.emulate_media(media="screen")
-    assert tab.js("document.querySelectorAll('details:not([open])').length") == folded
+    assert tab.js("document.querySelectorAll('details:not([open], .numbers)').length") == folded
 
 
 @pytest.mark.parametrize("media", ["screen", "print"])

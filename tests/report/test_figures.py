@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from rectifier.records import Series
-from rectifier.report import comparison_figures, figures
+from rectifier.report import comparison_figures, figures, unit_figures
 from rectifier.report.drawing import COLOURS, averaged
 from rectifier.report.page import comparison_page, run_page
 from tests.report.builders import make_comparison, make_curves, make_huge, make_process
@@ -56,7 +56,7 @@ def last(process):
 
 
 def test_histogram_of_firing_rates(process):
-    figure = figures.firing_histogram(process)
+    figure = unit_figures.firing_histogram(process)
     never, others = figure.data
     rates = [count / window.visits for window in last(process) for count in window.fired]
     assert list(never.y) == [sum(rate == 0 for rate in rates)] == [43]
@@ -143,18 +143,46 @@ def test_numbers_that_are_not_finite_are_gaps_and_told(process, diagnosis, names
 
 
 def test_unit_maps(process, diagnosis, names):
-    maps = dict(figures.unit_maps(process, diagnosis, names))
+    maps = dict(unit_figures.unit_maps(process, diagnosis, names))
     assert list(maps) == names
     for row, name in enumerate(names):
-        (heat,) = maps[name].data
+        heat = maps[name].data[0]
         for unit_label, cells in zip(heat.y, heat.z, strict=True):
             unit = int(unit_label.removeprefix("unit "))
             wanted = [s.windows[row].fired[unit] / s.windows[row].visits for s in process.snapshots]
             assert list(cells) == pytest.approx(wanted, abs=1e-4)
         silent = int((process.snapshots[-1].windows[row].fired == 0).sum())
         assert f"{silent} silent in the last window (490 counted samples)." in maps[name].layout.meta
-    with_revival = next(iter(maps.values())).data[0].z
-    assert sorted(sum(cells) for cells in with_revival) == pytest.approx([sum(cells) for cells in with_revival], abs=5)
+        at_the_end = [cells[-1] for cells in heat.z]
+        assert at_the_end == sorted(at_the_end), "units are ordered by how often they fire at the end"
+
+
+def test_deaths_and_revivals_are_marked_by_shapes_and_told_in_words():
+    process = make_process((5,), windows=4)
+    fires = {0: (1, 1, 1, 1), 1: (1, 1, 0, 0), 2: (0, 0, 0, 0), 3: (1, 0, 1, 0), 4: (0, 0, 1, 1)}
+    windows = []
+    for number, snapshot in enumerate(process.snapshots):
+        fired = np.array([fires[unit][number] for unit in range(5)])
+        windows.append(replace(snapshot.windows[0], fired=100 * fired, last_fired=np.full(5, -1)))
+    figure = unit_figures._unit_map(windows)
+    marked = {trace.name: set(zip(trace.y, trace.x, strict=True)) for trace in figure.data[1:]}
+    middles = [9, 28.5, 48.5, 68.5]
+    assert marked == {
+        "silent from here to the end": {("unit 1", middles[2]), ("unit 2", middles[0]), ("unit 3", middles[3])},
+        "fires again": {("unit 3", middles[2]), ("unit 4", middles[2])},
+    }
+    assert len({trace.marker.symbol for trace in figure.data[1:]}) == 2
+    for words in (
+        "1 fired in no window", "2 fell silent, between steps 39 and 78, and stayed so",
+        "2 fired again after a silent window, the last time between steps 39 and 58",
+    ):  # fmt: skip
+        assert words in figure.layout.meta
+    assert "marks of a kind" not in figure.layout.meta
+    many = [replace(w, fired=np.repeat(w.fired, 60), last_fired=np.full(300, -1)) for w in windows]
+    crowded = unit_figures._unit_map(many)
+    assert [len(trace.x) for trace in crowded.data[1:]] == [40, 40]
+    assert "At most 40 marks of a kind are drawn." in crowded.layout.meta
+    assert "128 of them are drawn." in crowded.layout.meta
 
 
 def test_a_unit_that_fired_once_in_a_million_is_not_drawn_silent():
@@ -163,7 +191,8 @@ def test_a_unit_that_fired_once_in_a_million_is_not_drawn_silent():
     rare = replace(
         window, visits=1_000_000, fired=np.array([1, 0, 500_000, 7, 9]), last_fired=np.array([0, -1, 0, 0, 0])
     )
-    (heat,) = figures._unit_map([rare]).data
+    heat, never = unit_figures._unit_map([rare]).data
+    assert list(never.y) == ["unit 1"]
     drawn = {label: cells[0] for label, cells in zip(heat.y, heat.z, strict=True)}
     border = heat.colorscale[2][0]
     assert drawn["unit 1"] == 0
@@ -176,9 +205,9 @@ def test_a_unit_that_fired_at_a_glance_only_is_not_called_silent():
     window = replace(
         snapshot.windows[0], seen=4_900, fired=np.array([0, 0, 9, 8, 7]), last_fired=np.array([3, -1, 18, 18, 18])
     )
-    never, _ = figures.firing_histogram(replace(process, snapshots=(replace(snapshot, windows=(window,)),))).data
+    never, _ = unit_figures.firing_histogram(replace(process, snapshots=(replace(snapshot, windows=(window,)),))).data
     assert list(never.y) == [1]
-    figure = figures._unit_map([window])
+    figure = unit_figures._unit_map([window])
     drawn = {label: cells[0] for label, cells in zip(figure.data[0].y, figure.data[0].z, strict=True)}
     assert drawn["unit 0"] == pytest.approx(1 / 4_900, abs=1e-4)
     assert drawn["unit 1"] == 0

@@ -131,6 +131,40 @@ def test_in_a_browser_it_reloads_stops_when_asked_and_ends_with_the_run(browser,
 
 @pytest.mark.browser
 @pytest.mark.timeout(120)
+def test_a_page_that_comes_again_leaves_its_reader_where_he_was(browser, tmp_path):
+    run, diagnoses = diagnosed(make_run(make_process((13, 32, 7), dying=(1,))))
+    run = replace(run, outcome=None)
+    path = tmp_path / "page.html"
+    path.write_text(run_page(run, diagnoses, refresh_seconds=10), encoding="utf-8")
+    tab = blank(browser, tmp_path)
+    tab.page.clock.install()
+    tab.page.goto(path.as_uri())
+    tab.page.clock.run_for(2_000)
+    evidence = tab.page.locator(".finding summary").first
+    evidence.click()
+    tab.js("document.getElementById('layers-1').scrollIntoView()")
+    tab.settle()
+    tab.js("scrollBy(0, -150)")
+    place = "document.getElementById('layers-1').getBoundingClientRect().top"
+    before = tab.js(place)
+    # One more paragraph stands above what is being read.
+    text = run_page(run, diagnoses, refresh_seconds=10).replace("<h1>", "<p>News</p><h1>Again: ")
+    path.write_text(text, encoding="utf-8")
+    with tab.page.expect_navigation():
+        tab.page.clock.run_for(9_000)
+    tab.page.wait_for_selector("h1:has-text('Again')")
+    assert tab.page.locator(".finding details").first.get_attribute("open") is not None
+    assert tab.js("document.activeElement.textContent").startswith("Evidence")
+    assert abs(tab.js(place) - before) < 2
+    # Where nothing was kept, everything is folded, as on a first visit.
+    tab.page.goto(path.as_uri() + "?")
+    assert tab.page.locator(".finding details").first.get_attribute("open") is None
+    assert tab.complaints == []
+    tab.close()
+
+
+@pytest.mark.browser
+@pytest.mark.timeout(120)
 def test_a_page_that_nobody_writes_any_more_gives_up(browser, tmp_path):
     run, diagnoses = diagnosed(make_run(make_process((3, 5))))
     path = tmp_path / "page.html"

@@ -78,7 +78,7 @@ def test_the_table_of_layers_holds_the_numbers_of_the_diagnosis(dying):
     wide = printed(print_run, *dying, width=200)
     (row,) = [line for line in lines_of(wide) if line.startswith("hidden.1 ")]
     assert row.split()[1:3] == ["relu", "net.py:21"]
-    assert row.endswith("█") or "█" in row.split()[-1]
+    assert row.endswith("█")
 
 
 def test_the_factor_is_what_the_gradient_does_from_one_layer_down_to_the_next(healthy):

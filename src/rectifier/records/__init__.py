@@ -4,6 +4,7 @@ A fact is made in one room and read in another. Nothing here decides, measures o
 """
 
 from rectifier.records.autopsy import Autopsy as Autopsy
+from rectifier.records.autopsy import BoolArray as BoolArray
 from rectifier.records.autopsy import Checkpoint as Checkpoint
 from rectifier.records.autopsy import LayerAutopsy as LayerAutopsy
 from rectifier.records.autopsy import Memory as Memory

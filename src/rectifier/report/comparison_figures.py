@@ -1,6 +1,7 @@
 """The figures of a comparison: the arms are rows, in the same order in every one of them."""
 
 from collections.abc import Mapping, Sequence
+from statistics import median
 
 import numpy as np
 import plotly.graph_objects as go
@@ -59,7 +60,9 @@ def forest(comparison: Comparison) -> go.Figure | None:
         low = effect.difference if effect.low is None else effect.low
         high = effect.difference if effect.high is None else effect.high
         ends += [low, high]
-        _add_interval(figure, row, effect.difference, (low, high), arm, comparison, signed(effect.difference))
+        said = signed(effect.difference)
+        said += "" if effect.low is None else f", 95 % interval {signed(low)} to {signed(high)}"
+        _add_interval(figure, row, effect.difference, (low, high), arm, comparison, said)
     room = 0.06 * (max(ends) - min(ends)) or 1.0
     figure.update_xaxes(
         title=f"difference of {plain(shorten(comparison.metric))}", range=[min(ends) - room, max(ends) + room], nticks=6
@@ -77,7 +80,9 @@ def failure_rates(comparison: Comparison) -> go.Figure:
     for row, arm in enumerate(comparison.arms):
         if arm.n:
             interval = (100 * arm.failure_low, 100 * arm.failure_high)
-            said = f"{arm.failures} of {arm.n}"
+            said = (
+                f"{arm.failures} of {arm.n} failed, 95 % interval {share(arm.failure_low)} to {share(arm.failure_high)}"
+            )
             _add_interval(figure, row, 100 * arm.failures / arm.n, interval, arm, comparison, said)
     figure.update_xaxes(title="trainings that failed", ticksuffix=" %", range=[-3, 103])
     return figure
@@ -116,7 +121,7 @@ def seeds(comparison: Comparison) -> go.Figure | None:
                 x=[trial.metric for trial in some], y=[rows[trial.arm] for trial in some], mode="markers",
                 name="failed" if failed else "trained",
                 marker={"symbol": symbol, "size": 7, "color": colour, "opacity": 0.75},
-                text=[_trial_words(trial) for trial in some], hovertemplate="%{text}<extra></extra>",
+                hovertext=[_trial_words(trial) for trial in some], hovertemplate="%{hovertext}<extra></extra>",
             )  # fmt: skip
     figure.update_layout(showlegend=any(trial.failed for trial in drawn))
     figure.update_xaxes(title=plain(shorten(comparison.metric)))
@@ -126,36 +131,33 @@ def seeds(comparison: Comparison) -> go.Figure | None:
 def dead_shares(comparison: Comparison) -> go.Figure | None:
     """Share of units that were dead or suspected at the end of each training, per arm."""
     rows = {arm.arm: row for row, arm in enumerate(comparison.arms)}
+    known = [(trial, trial.dead_fraction) for trial in comparison.trials if trial.dead_fraction is not None]
     values = {
-        arm: np.array(
-            [100 * t.dead_fraction for t in comparison.trials if t.arm == arm and t.dead_fraction is not None]
-        )
-        for arm in rows
+        arm: sorted((100 * fraction, trial.seed) for trial, fraction in known if trial.arm == arm) for arm in rows
     }
-    if not any(len(some) for some in values.values()):
+    if not any(values.values()):
         return None
-    told = [f"{arm} {share(float(np.median(some)) / 100)}" for arm, some in values.items() if len(some)]
+    medians = {arm: median(value for value, _ in some) for arm, some in values.items() if some}
+    told = [f"{arm} {share(middle / 100)}" for arm, middle in medians.items()]
     figure = _arms_figure(
         list(rows),
         f"At the end of training; a dot a training, a bar the median: {', '.join(told)}. "
         "Dead is a unit whose slope is exactly 0, so an activation that is nowhere flat has none by definition.",
         each=38,
     )
-    for arm, row in rows.items():
-        some = np.sort(values[arm])
-        if not len(some):
-            continue
-        some = some[thinned(len(some), _MOST_SEEDS)]
+    for arm, middle in medians.items():
+        row = rows[arm]
+        some = [values[arm][index] for index in thinned(len(values[arm]), _MOST_SEEDS)]
         figure.add_scatter(
-            x=some.round(3).tolist(), y=(row + _spread(some)).tolist(), mode="markers",
-            marker={"size": 6, "color": BLUE, "opacity": 0.65}, hovertemplate="%{x:.3g} %<extra></extra>",
+            x=[round(value, 3) for value, _ in some], y=(row + _spread(len(some))).tolist(), mode="markers",
+            marker={"size": 6, "color": BLUE, "opacity": 0.65}, hovertemplate="%{hovertext}<extra></extra>",
+            hovertext=[plain(f"{arm}, seed {seed}: {share(value / 100)}") for value, seed in some],
         )  # fmt: skip
-        middle = float(np.median(values[arm]))
         figure.add_scatter(
             x=[middle, middle], y=[row - 0.32, row + 0.32], mode="lines", line={"color": ORANGE, "width": 3},
             hovertemplate="median %{x:.3g} %<extra></extra>",
         )  # fmt: skip
-    most = max(1.0, *(float(some.max()) for some in values.values() if len(some)))
+    most = max(1.0, *(some[-1][0] for some in values.values() if some))
     title = "dead or suspected units"
     figure.update_xaxes(title=title, ticksuffix=" %", range=[-0.03 * most, 1.08 * most])
     return figure
@@ -174,9 +176,9 @@ def learning_curves(curves: Mapping[str, Sequence[Series]], baseline: str) -> li
     room = 0.06 * (high - low) or 0.5
     last = max(int(run.steps[-1]) for runs in curves.values() for run in runs if len(run.steps))
     drawn = []
-    for arm, (steps, median) in medians.items():
+    for arm, (steps, middle) in medians.items():
         runs = [run for run in curves[arm] if len(run.steps)]
-        text = f"{counted(len(runs), 'training')}; median at the end {median[-1]:.3g}"
+        text = f"{counted(len(runs), 'training')}; median at the end {middle[-1]:.3g}"
         text += f", of {baseline} {medians[baseline][1][-1]:.3g}." if arm != baseline and baseline in medians else "."
         shown = [runs[index] for index in thinned(len(runs), _MOST_RUNS)]
         if len(shown) < len(runs):
@@ -194,11 +196,12 @@ def learning_curves(curves: Mapping[str, Sequence[Series]], baseline: str) -> li
         if arm != baseline and baseline in medians:
             at, values = medians[baseline]
             figure.add_scatter(
-                x=at.tolist(), y=numbers(values), mode="lines", line={"width": 1.8, "color": GREY, "dash": "dot"},
+                x=at.tolist(), y=numbers(values), mode="lines", name=f"median of {plain(baseline)}",
+                line={"width": 1.8, "color": GREY, "dash": "dot"},
                 hovertemplate=f"{plain(baseline)}, median %{{y:.3g}}<extra></extra>",
             )  # fmt: skip
         figure.add_scatter(
-            x=steps.tolist(), y=numbers(median), mode="lines", line={"width": 2.4, "color": BLUE},
+            x=steps.tolist(), y=numbers(middle), mode="lines", name="median", line={"width": 2.4, "color": BLUE},
             hovertemplate="step %{x}: median %{y:.3g}<extra></extra>",
         )  # fmt: skip
         figure.update_xaxes(range=[0, last], nticks=5, title="optimizer step")
@@ -231,7 +234,7 @@ def _add_interval(
     figure.add_scatter(
         x=[value], y=[row], mode="markers",
         marker={"size": 11, "color": colour, "symbol": symbol, "line": {"width": 2, "color": colour}},
-        hovertemplate=f"{plain(arm.arm)}: {said}<extra></extra>",
+        hovertext=[plain(f"{arm.arm}: {said}")], hovertemplate="%{hovertext}<extra></extra>",
     )  # fmt: skip
 
 
@@ -240,10 +243,10 @@ def _trial_words(trial: Trial) -> str:
     return plain(f"{trial.arm}, seed {trial.seed}: {trial.metric:.4g}" + (f" ({trial.failed})" if trial.failed else ""))
 
 
-def _spread(values: FloatArray) -> FloatArray:
+def _spread(count: int) -> FloatArray:
     """Vertical offsets that lay dots of nearly the same value beside each other; the same on every page."""
     golden = 0.618034
-    return np.asarray(0.22 * ((np.arange(len(values)) * golden) % 1 * 2 - 1), dtype=np.float64)
+    return np.asarray(0.22 * ((np.arange(count) * golden) % 1 * 2 - 1), dtype=np.float64)
 
 
 def _median(runs: Sequence[Series]) -> tuple[IntArray, FloatArray] | None:

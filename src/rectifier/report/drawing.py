@@ -15,6 +15,9 @@ BLUE = "#0072B2"
 ORANGE = "#D55E00"
 GREEN = "#009E73"
 GREY = "#77808A"
+# Marks upon other colours, each outlined by the other one; the same on a dark page.
+INK = "#191c20"
+WHITE = "#ffffff"
 COLOURS = (BLUE, "#CC79A7", GREEN, "#E69F00", "#56B4E9", ORANGE, GREY)
 ORANGE_SCALE = ((0.0, "rgba(213,94,0,0.05)"), (1.0, "rgba(213,94,0,1)"))
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from rectifier.records import Diagnosis, FloatArray, IntArray, Process, SiteWindow, Treated
+from rectifier.records import Diagnosis, IntArray, Process, Treated
 from rectifier.report.drawing import (
     BLUE,
     COLOURS,
@@ -25,21 +25,15 @@ from rectifier.report.drawing import (
 )
 from rectifier.report.rows import layer_names as layer_names
 from rectifier.report.rows import sites_of_layers
+from rectifier.report.windows import edges, last_windows, rates
 from rectifier.report.words import counted, share
 
 _MOST_ROWS = 400
 _MOST_WINDOWS = 200
-_MOST_UNITS = 256
-_MOST_UNIT_MAPS = 6
 _MOST_SERIES = 6
 _MOST_DEATHS = 40
 _FEW = 3
 _DECADES = 300  # over less than this, powers of ten alone would be too few marks on an axis
-_LEAST_RATE = 1e-4  # what a unit that fired at all is drawn with at least: silence is exact
-_FIRING_SCALE = (
-    (0.0, "rgba(213,94,0,1)"), (_LEAST_RATE / 2, "rgba(213,94,0,1)"),
-    (_LEAST_RATE / 2, "rgba(0,114,178,0.2)"), (1.0, "rgba(0,114,178,1)"),
-)  # fmt: skip
 
 
 def silent_map(diagnosis: Diagnosis, names: Sequence[str], treated: Sequence[Treated] = ()) -> go.Figure | None:
@@ -59,7 +53,7 @@ def silent_map(diagnosis: Diagnosis, names: Sequence[str], treated: Sequence[Tre
     figure = new_figure(row_height(len(picked), 20, frame=64), text + _treatments_told(treated))
     _draw_treatments(figure, treated)
     figure.add_heatmap(
-        x=_edges(steps), y=list(range(len(picked))),
+        x=edges(steps), y=list(range(len(picked))),
         z=[_carried(diagnosis.layers[row].dead_history, steps) for row in picked],
         zmin=0, zmax=100, colorscale=ORANGE_SCALE, showscale=False, ygap=1 if len(picked) <= 100 else 0,
         hovertemplate="around step %{x:.0f}<br>%{z:.3g} % silent<extra></extra>",
@@ -189,7 +183,7 @@ def gradient_flow(process: Process) -> go.Figure | None:
     zeros = [row for row, site in enumerate(picked) if last[site] == 0]
     if zeros and positive:
         figure.add_scatter(
-            x=[min(positive) / 3] * len(zeros), y=zeros, name="exactly 0 in the last window", mode="markers",
+            x=[min(positive) / 3] * len(zeros), y=zeros, name="exactly 0 in the last window", mode="markers", meta=0,
             marker={"symbol": "x", "size": 7, "color": ORANGE}, hovertemplate="‖δ‖ = 0<extra></extra>",
         )  # fmt: skip
     name_rows(figure, [process.sites[site].label for site in picked])
@@ -197,76 +191,6 @@ def gradient_flow(process: Process) -> go.Figure | None:
     if positive and max(positive) > _DECADES * min(positive):
         figure.update_xaxes(dtick=1)
     figure.update_layout(showlegend=True)
-    return figure
-
-
-def firing_histogram(process: Process) -> go.Figure | None:
-    """How many units fire on which share of the samples, in the last window; never is a bar of its own."""
-    last = [window for window in _last_windows(process).values() if len(window.fired) and window.visits]
-    rates = [_rates(window) for window in last]
-    if not rates:
-        return None
-    every = np.concatenate(rates)
-    silent = int((every == 0).sum())
-    counts, edges = np.histogram(100 * every[every > 0], bins=20, range=(0, 100))
-    text = f"{counted(len(every), 'unit')} in {counted(len(rates), 'layer')}; "
-    text += f"{silent:,} of them fired on no sample" if silent else "every one fired on some sample"
-    text += f" of the last window ({_samples(last)})."
-    figure = new_figure(250, text)
-    figure.add_bar(
-        x=[-5.0], y=[silent], width=3.6, marker_color=ORANGE, hovertemplate="never: %{y} units<extra></extra>"
-    )
-    figure.add_bar(
-        x=((edges[:-1] + edges[1:]) / 2).tolist(), y=counts.tolist(), width=4.6, marker_color=BLUE,
-        hovertemplate="on about %{x:.0f} % of samples: %{y} units<extra></extra>",
-    )  # fmt: skip
-    ticks = {-5: "never", 25: "25 %", 50: "50 %", 75: "75 %", 100: "100 %"}
-    figure.update_xaxes(
-        title="share of samples on which a unit fires", tickvals=list(ticks), ticktext=list(ticks.values()),
-        range=[-8, 104], showgrid=False,
-    )  # fmt: skip
-    figure.update_yaxes(title="units")
-    return figure
-
-
-def unit_maps(process: Process, diagnosis: Diagnosis, names: Sequence[str]) -> list[tuple[str, go.Figure]]:
-    """Unit × step firing rates of the layers with most silent units, units ordered by their rate at the end."""
-    sites = sites_of_layers(process, diagnosis)
-    rows = [row for row, layer in enumerate(diagnosis.layers) if layer.dead_history and sites[row] is not None]
-    rows.sort(key=lambda row: -diagnosis.layers[row].dead_history[-1][1])
-    maps = [(names[row], unit_map(process, diagnosis, row)) for row in sorted(rows[:_MOST_UNIT_MAPS])]
-    return [(name, figure) for name, figure in maps if figure is not None]
-
-
-def unit_map(process: Process, diagnosis: Diagnosis, row: int) -> go.Figure | None:
-    """That of one row of the layer table; None where its units are unknown."""
-    site = sites_of_layers(process, diagnosis)[row]
-    windows = [w for snapshot in process.snapshots for w in snapshot.windows if w.site == site and w.visits]
-    return _unit_map(windows) if windows and len(windows[-1].fired) else None
-
-
-def _unit_map(windows: list[SiteWindow]) -> go.Figure:
-    count = len(windows)
-    windows = [windows[index] for index in thinned(count, _MOST_WINDOWS)]
-    order = np.argsort(_rates(windows[-1]), kind="stable")
-    units = order[thinned(len(order), _MOST_UNITS)]
-    # The units are picked before anything is stacked: a layer may have a million.
-    rates = np.array([_rates(window, units) for window in windows]).T
-    silent = int((_rates(windows[-1]) == 0).sum())
-    text = f"{counted(len(order), 'unit')}, {silent:,} silent in the last window ({_samples(windows[-1:])})."
-    if len(units) < len(order):
-        text += f" {len(units)} of them are drawn."
-    if len(windows) < count:
-        text += f" {len(windows)} of {count:,} windows are drawn."
-    drawn = np.where(rates > 0, np.maximum(rates, _LEAST_RATE).round(4), 0)
-    figure = new_figure(row_height(len(units), 14, frame=64, most=260), text)
-    figure.add_heatmap(
-        x=_edges(np.array([window.steps[-1] for window in windows])), y=[f"unit {unit}" for unit in units],
-        z=drawn.tolist(), zmin=0, zmax=1, colorscale=_FIRING_SCALE, showscale=False, ygap=1 if len(units) <= 40 else 0,
-        hovertemplate="%{y}, around step %{x:.0f}<br>fires on %{z:.2%} of samples<extra></extra>",
-    )  # fmt: skip
-    figure.update_yaxes(type="category", showticklabels=False, showgrid=False, ticks="", autorange="reversed")
-    figure.update_xaxes(title="optimizer step", showgrid=False, nticks=6)
     return figure
 
 
@@ -313,11 +237,11 @@ def _factor(values: Mapping[int, float], sites: Sequence[int]) -> float:
 
 def _silenced(process: Process, diagnosis: Diagnosis, names: Sequence[str]) -> list[tuple[str, int]]:
     """The layers that are wholly silent at the end, with the step at which each last fired; the earliest first."""
-    last = _last_windows(process)
+    last = last_windows(process)
     found = []
     for row, site in enumerate(sites_of_layers(process, diagnosis)):
         history = diagnosis.layers[row].dead_history
-        if site in last and history and history[-1][1] >= 1 and not _rates(last[site]).any():
+        if site in last and history and history[-1][1] >= 1 and not rates(last[site]).any():
             found.append((names[row], int(last[site].last_fired.max())))
     return sorted(found, key=lambda one: one[1])
 
@@ -328,25 +252,3 @@ def _carried(history: Sequence[tuple[int, float]], steps: IntArray) -> list[floa
     shares = [100 * value for _, value in history]
     found = np.searchsorted(known, steps, side="right") - 1
     return [round(shares[index], 2) if index >= 0 else None for index in found]
-
-
-def _edges(ends: IntArray) -> list[float]:
-    """The borders of windows that end at these steps: a cell covers the steps since the window before."""
-    return [-0.5, *(float(end) + 0.5 for end in ends)]
-
-
-def _last_windows(process: Process) -> dict[int, SiteWindow]:
-    """Each site's last window in which anything was counted."""
-    return {window.site: window for snapshot in process.snapshots for window in snapshot.windows if window.visits}
-
-
-def _rates(window: SiteWindow, units: IntArray | slice = slice(None)) -> FloatArray:
-    """The share of counted samples on which each unit fired; one of those seen, where it fired at a glance only."""
-    fired = window.fired[units]
-    glanced = (fired == 0) & (window.last_fired[units] >= window.steps[0])
-    return np.where(glanced, 1 / max(window.seen, 1), fired / window.visits)
-
-
-def _samples(windows: Sequence[SiteWindow]) -> str:
-    low, high = (pick(window.visits for window in windows) for pick in (min, max))
-    return counted(high, "counted sample") if low == high else f"{low:,} to {high:,} counted samples"

@@ -25,6 +25,8 @@ from rectifier.report.shown import MOST_FINDINGS, MOST_LAYERS, Shown, parts_of
 from rectifier.report.verdict import sentence, verdict_of
 from rectifier.report.words import share, signed
 
+_OURS = ("draw.js", "reader.js")
+
 
 def run_page(run: Run, diagnoses: Sequence[Diagnosis], *, refresh_seconds: int | None = None) -> str:
     """The page of one observed training.
@@ -165,18 +167,21 @@ def _environment() -> jinja2.Environment:
 
 
 @cache
-def _script(name: str) -> tuple[Markup, str]:
-    """A script and its hash for the page's policy."""
-    text = get_plotlyjs() if name == "plotly" else (files("rectifier.report") / "templates" / name).read_text("utf-8")
+def _scripts() -> list[tuple[Markup, str]]:
+    """Plotly's script and the page's own, each with its hash for the page's policy."""
+    ours = "".join((files("rectifier.report") / "templates" / name).read_text("utf-8") for name in _OURS)
+    return [_hashed(get_plotlyjs()), _hashed(ours)]
+
+
+def _hashed(text: str) -> tuple[Markup, str]:
     # The hash is taken by the browser after line ends were made one, as every parser of HTML does.
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     return Markup(text), base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def _render(template: str, **values: Any) -> str:
-    scripts = [_script("plotly"), _script("draw.js")]
     style = Markup((files("rectifier.report") / "templates" / "style.css").read_text("utf-8"))
-    return fragment(template, scripts=scripts, style=style, **values)
+    return fragment(template, scripts=_scripts(), style=style, **values)
 
 
 def fragment(template: str, **values: Any) -> str:

@@ -8,15 +8,15 @@ import plotly.graph_objects as go
 from markupsafe import Markup
 
 from rectifier.records import Diagnosis, Finding, LayerSummary, Process, Run, Snapshot
-from rectifier.report import figures
-from rectifier.report.drawing import BLUE, GREEN, GREY, ORANGE
+from rectifier.report import figures, unit_figures
+from rectifier.report.drawing import BLUE, GREEN, GREY, INK, ORANGE, WHITE
 from rectifier.report.rows import factors
 from rectifier.report.treated import treated_lines
 
 MOST_FINDINGS = 60
 MOST_LAYERS = 300
 _FEW_REMARKS = 3
-_VARIABLES = {BLUE: "--fires", ORANGE: "--silent", GREEN: "--good", GREY: "--grey"}
+_VARIABLES = {BLUE: "--fires", ORANGE: "--silent", GREEN: "--good", GREY: "--grey", INK: "--ink", WHITE: "--ink"}
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class Key:
     dotted: bool
     cross: bool
     circle: bool
+    ring: bool
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ def _key(trace: go.Scatter) -> Key:
         trace.line.dash == "dot",
         trace.marker.symbol == "x",
         "markers" in trace.mode,
+        trace.marker.color == WHITE,
     )
 
 
@@ -196,7 +198,7 @@ def _part(number: int, process: Process, diagnosis: Diagnosis, command: str) -> 
     shown = [Shown("Silent units, layer by layer", silent, wide=True, ramp=True)] if silent is not None else []
     charts = [
         ("Gradient over depth", figures.gradient_flow(process)),
-        ("How often units fire", figures.firing_histogram(process)),
+        ("How often units fire", unit_figures.firing_histogram(process)),
     ]
     shown += [Shown(title, figure) for title, figure in charts if figure is not None]
     series = figures.series_curves(process, diagnosis, names)
@@ -208,6 +210,6 @@ def _part(number: int, process: Process, diagnosis: Diagnosis, command: str) -> 
         command=command,
         names=names,
         over_time=shown,
-        units=[Shown(name, figure) for name, figure in figures.unit_maps(process, diagnosis, names)],
+        units=[Shown(name, figure) for name, figure in unit_figures.unit_maps(process, diagnosis, names)],
         series_left=len(process.series_names) - len(series),
     )

@@ -50,22 +50,32 @@
     Plotly.react(source.dataset.chart, figure.data, themed(figure), settings);
   };
   const draw = () => charts.forEach(drawn);
-  // One after the other, so that the page can be read and scrolled from the start.
+  // One after the other, so that the page can be read and scrolled from the start; what is nearest to the reader first.
   const waiting = [...charts];
+  const distance = (source) => {
+    const { top, bottom } = source.previousElementSibling.getBoundingClientRect();
+    return Math.max(top - innerHeight, -bottom, 0);
+  };
   const drawNext = () => {
-    if (waiting.length) drawn(waiting.shift());
+    const near = waiting.map(distance).reduce((best, far, index, all) => (far < all[best] ? index : best), 0);
+    if (waiting.length) drawn(...waiting.splice(near, 1));
     if (waiting.length) setTimeout(drawNext);
     else performance.mark("drawn");
     // Where plotly measures words; nothing to be read.
     document.getElementById("js-plotly-tester")?.setAttribute("aria-hidden", "true");
   };
   setTimeout(drawNext);
+  // Plotly looks at the window only; a frame also changes with what is unfolded beside it.
+  const frames = new ResizeObserver((changed) => changed.forEach(({ target }) => {
+    if (target.firstElementChild.data) Plotly.Plots.resize(target.firstElementChild);
+  }));
+  document.querySelectorAll(".chart").forEach((frame) => frames.observe(frame));
   dark.addEventListener("change", draw);
 
   // Paper is white, and has no part that could be unfolded.
   let unfolded = [];
   addEventListener("beforeprint", () => {
-    unfolded = [...document.querySelectorAll("details:not([open])")];
+    unfolded = [...document.querySelectorAll("details:not([open], .numbers)")];
     unfolded.forEach((part) => { part.open = true; });
     root.classList.add("printing");
     draw();
@@ -74,47 +84,5 @@
     unfolded.forEach((part) => { part.open = false; });
     root.classList.remove("printing");
     draw();
-  });
-
-  // A link to a layer also moves the keyboard there.
-  const follow = () => {
-    const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
-    if (target && target.tabIndex === -1) target.focus();
-  };
-  addEventListener("hashchange", follow);
-
-  // A page of a training that is going on. One that nobody writes any more would load itself for ever.
-  const going = document.querySelector(".refresh");
-  if (going) {
-    const seconds = Number(going.dataset.seconds);
-    const said = going.querySelector("[role=status]");
-    const pause = going.querySelector("button");
-    const old = () => Date.now() / 1000 - Number(going.dataset.written) > 60 + 10 * seconds;
-    const timer = setTimeout(() => {
-      if (old()) said.textContent = "This page has not been written again for a while, and loads itself no more.";
-      else location.reload();
-    }, 1000 * seconds);
-    pause.hidden = false;
-    pause.addEventListener("click", () => {
-      clearTimeout(timer);
-      said.textContent = "Stopped. Load the page again to see how the training has gone on.";
-      pause.hidden = true;
-    });
-  }
-
-  const copy = async (button) => {
-    const command = button.previousElementSibling;
-    try {
-      await navigator.clipboard.writeText(command.textContent);
-      button.textContent = "Copied";
-    } catch {
-      getSelection().selectAllChildren(command);
-      button.textContent = "Selected";
-    }
-    setTimeout(() => { button.textContent = "Copy"; }, 2000);
-  };
-  document.querySelectorAll("button.copy").forEach((button) => {
-    button.hidden = false;
-    button.addEventListener("click", () => copy(button));
   });
 })();

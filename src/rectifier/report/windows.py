@@ -1,0 +1,31 @@
+"""Windows of counters, as figures read them."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from rectifier.records import FloatArray, IntArray, Process, SiteWindow
+from rectifier.report.words import counted
+
+
+def edges(ends: IntArray) -> list[float]:
+    """The borders of windows that end at these steps: a cell covers the steps since the window before."""
+    return [-0.5, *(float(end) + 0.5 for end in ends)]
+
+
+def last_windows(process: Process) -> dict[int, SiteWindow]:
+    """Each site's last window in which anything was counted."""
+    return {window.site: window for snapshot in process.snapshots for window in snapshot.windows if window.visits}
+
+
+def rates(window: SiteWindow, units: IntArray | slice = slice(None)) -> FloatArray:
+    """The share of counted samples on which each unit fired; one of those seen, where it fired at a glance only."""
+    fired = window.fired[units]
+    glanced = (fired == 0) & (window.last_fired[units] >= window.steps[0])
+    return np.where(glanced, 1 / max(window.seen, 1), fired / window.visits)
+
+
+def samples_told(windows: Sequence[SiteWindow]) -> str:
+    """On how many samples windows rest."""
+    low, high = (pick(window.visits for window in windows) for pick in (min, max))
+    return counted(high, "counted sample") if low == high else f"{low:,} to {high:,} counted samples"
