@@ -375,9 +375,10 @@ def test_an_observer_that_raises_never_reaches_the_user():
 
 
 def test_a_compiler_first_met_while_watching_works_afterwards():
-    """In a process of its own: Dynamo looks up torch's functions once."""
+    """In a process of its own: Dynamo looks up torch's functions, and a tensor's methods, once."""
     code = """
 import torch
+import rectifier
 from tests.watching import Watching
 class Net(torch.nn.Module):
     def forward(self, x):
@@ -387,5 +388,11 @@ with Watching():
     first = torch.compile(Net(), backend="eager", fullgraph=True)(x)
 torch._dynamo.reset()
 assert torch.equal(torch.compile(Net(), backend="eager", fullgraph=True)(x), first)
+class InPlace(torch.nn.Module):
+    def forward(self, x):
+        return (x * 2).relu_()
+swapped = InPlace()
+rectifier.swap(swapped, "relu", "leaky_grad:0.1")
+torch.compile(swapped, backend="eager", fullgraph=True)(x)
 """
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])

@@ -1,7 +1,7 @@
 """Keeps torch's compiler from learning our wrappers for torch's own functions.
 
-Dynamo looks up `torch.relu` and thousands of other names once, and remembers the objects that it found. Were a
-wrapper in place at that moment, the builtin behind it would be unknown to it for the life of the process.
+Dynamo looks up `torch.relu`, `Tensor.relu` and thousands of other names once, and remembers the objects that it found.
+Were a wrapper in place at that moment, the builtin behind it would be unknown to it for the life of the process.
 """
 
 import functools
@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Any
 
 _RULES = "torch._dynamo.trace_rules"
-_LOOK_UP = "get_torch_obj_rule_map"
+_LOOK_UPS = ("get_torch_obj_rule_map", "get_tensor_method")
 
 
 def look_up_unwrapped(step_aside: Callable[[Callable[[], Any]], Any]) -> Callable[[], None]:
@@ -38,9 +38,17 @@ def look_up_unwrapped(step_aside: Callable[[Callable[[], Any]], Any]) -> Callabl
 
 
 def _wrap(rules: ModuleType, step_aside: Callable[[Callable[[], Any]], Any]) -> Callable[[], None]:
-    look_up = getattr(rules, _LOOK_UP, None)
-    if look_up is None:
-        return lambda: None
+    undo = [_wrap_one(rules, name, step_aside) for name in _LOOK_UPS if hasattr(rules, name)]
+
+    def undo_all() -> None:
+        while undo:
+            undo.pop()()
+
+    return undo_all
+
+
+def _wrap_one(rules: ModuleType, name: str, step_aside: Callable[[Callable[[], Any]], Any]) -> Callable[[], None]:
+    look_up = getattr(rules, name)
 
     @functools.wraps(look_up)
     def look_up_aside() -> Any:
@@ -48,14 +56,14 @@ def _wrap(rules: ModuleType, step_aside: Callable[[Callable[[], Any]], Any]) -> 
         info = getattr(look_up, "cache_info", None)
         return look_up() if info is not None and info().currsize else step_aside(look_up)
 
-    for name in ("cache_clear", "cache_info"):
-        if hasattr(look_up, name):
-            setattr(look_up_aside, name, getattr(look_up, name))
-    setattr(rules, _LOOK_UP, look_up_aside)
+    for attribute in ("cache_clear", "cache_info"):
+        if hasattr(look_up, attribute):
+            setattr(look_up_aside, attribute, getattr(look_up, attribute))
+    setattr(rules, name, look_up_aside)
 
     def undo() -> None:
-        if getattr(rules, _LOOK_UP) is look_up_aside:
-            setattr(rules, _LOOK_UP, look_up)
+        if getattr(rules, name) is look_up_aside:
+            setattr(rules, name, look_up)
 
     return undo
 
