@@ -35,18 +35,23 @@ class Plain:
 
     def start(self, seed: int) -> Training:
         torch.manual_seed(seed)
-        outputs = 10 if self.classes else 1
-        model = self._model(outputs)
+        model = self.network()
         while self.redraw and _is_constant(model, self.inputs):
-            model = self._model(outputs)
-        kind = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}[self.optimizer]
-        loss = F.cross_entropy if self.classes else F.mse_loss
-        optimizer = kind(model.parameters(), self.lr)
+            model = self.network()
         return supervised(
-            model, optimizer, self.inputs, self.targets, loss=loss, batch=self.batch, classes=self.classes
-        )
+            model, self.optimize(model), self.inputs, self.targets, loss=self.loss, batch=self.batch,
+            classes=self.classes,
+        )  # fmt: skip
 
-    def _model(self, outputs: int) -> nn.Module:
+    @property
+    def loss(self) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+        return F.cross_entropy if self.classes else F.mse_loss
+
+    def optimize(self, model: nn.Module) -> torch.optim.Optimizer:
+        return {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}[self.optimizer](model.parameters(), self.lr)
+
+    def network(self) -> nn.Sequential:
+        outputs = 10 if self.classes else 1
         layers: list[nn.Module] = []
         fan_in = self.inputs.shape[1]
         for _ in range(self.depth):
