@@ -31,6 +31,7 @@ ELSEWHERE = {
     COMPARE.strip(): "tests/test_readme.py",
     "rectifier compare --arms leaky_relu:0.3,half-lr,restart --pattern 'test accuracy ([0-9.]+)' examples/digits.py "
     "--seed {seed}": "tests/cli/test_compare.py",
+    "rectifier compare --scheduler tcp://head:8786 train.py --lr 0.1": "tests/study/test_cluster.py",
     "rectifier compare train.py    # would another activation help it?": "tests/cli/test_compare.py",
     "rectifier run train.py        # your own script, unchanged; then its diagnosis": "tests/cli/test_run.py",
     "rectifier run train_lightning.py --max_epochs 3": "tests/cli/test_run.py",

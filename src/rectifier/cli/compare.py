@@ -5,6 +5,8 @@ import os
 import shlex
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -26,10 +28,13 @@ from rectifier.study.question import (
 )
 
 if TYPE_CHECKING:
+    from rectifier.study.cluster import ClusterLauncher
     from rectifier.study.driver import Progress
+    from rectifier.study.trial import ScriptLauncher
 
 INTERRUPTED = 130
 _SHOWN_FAILURES = 3
+_JOBS = min(2, os.cpu_count() or 1)
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -40,7 +45,11 @@ _SHOWN_FAILURES = 3
     help="What to put in the place of ReLU; half-lr, rescale and restart leave it.",
 )
 @click.option("--seeds", default=12, show_default=True, type=click.IntRange(1, 10_000), help="Trainings per arm.")
-@click.option("--metric", help="A name given to rectifier.log [the loss that is back-propagated].")
+@click.option(
+    "--metric",
+    help="A name that the script logs: by rectifier.log, Lightning, Hugging Face's Trainer or TensorBoard "
+    "[the loss that is back-propagated].",
+)
 @click.option("--pattern", help="Take the metric from what the script prints: 'test accuracy ([0-9.]+)'.")
 @click.option("--maximize/--minimize", "maximize", default=None, help="The metric's direction [from its name].")
 @click.option(
@@ -49,8 +58,13 @@ _SHOWN_FAILURES = 3
     help="One number per training [last-tenth for the loss, final for others].",
 )
 @click.option("--margin", type=click.FloatRange(0, min_open=True), help="Smallest difference that matters.")
-@click.option("--jobs", default=min(2, os.cpu_count() or 1), show_default=True, type=click.IntRange(1, 256))
-@click.option("--threads", type=click.IntRange(1, 1024), help="Threads per training [cores ÷ jobs].")
+@click.option(
+    "--jobs",
+    type=click.IntRange(1, 256),
+    help=f"Trainings at a time [{_JOBS}; on a cluster as many as its workers have threads].",
+)
+@click.option("--threads", type=click.IntRange(1, 1024), help="Threads per training [cores ÷ jobs; 1 on a cluster].")
+@click.option("--scheduler", metavar="ADDRESS", help="Train on the workers of a Dask cluster: tcp://host:port.")
 @click.option("--timeout", type=click.FloatRange(0, min_open=True), help="Seconds after which a training is stopped.")
 @click.option("--max-steps", type=click.IntRange(1), help="End each training after so many optimizer steps.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder of the study.")
@@ -63,8 +77,9 @@ def command(
     maximize: bool | None,
     summary: Summary | None,
     margin: float | None,
-    jobs: int,
+    jobs: int | None,
     threads: int | None,
+    scheduler: str | None,
     timeout: float | None,
     max_steps: int | None,
     out: Path | None,
@@ -87,11 +102,14 @@ def command(
         summary=summary or ("last-tenth" if metric == "loss" and pattern is None else "final"),
         higher_is_better=higher_is_better(metric) if maximize is None else maximize,
         margin=margin,
-        threads=threads or _kept_threads(folder) or max(1, (os.cpu_count() or 1) // jobs),
+        threads=threads
+        or _kept_threads(folder)
+        or (1 if scheduler else max(1, (os.cpu_count() or 1) // (jobs or _JOBS))),
         pattern=pattern,
         max_steps=max_steps,
     )
-    comparison = _run(question, folder, jobs, timeout)
+    with _trainer(scheduler, question, jobs, timeout) as (launcher, at_once):
+        comparison = _run(question, folder, launcher, at_once)
     _print(comparison, folder)
 
 
@@ -110,11 +128,27 @@ def _kept_threads(folder: Path) -> int | None:
     return None if kept is None else kept.threads
 
 
-def _run(question: Question, folder: Path, jobs: int, timeout: float | None) -> Comparison:
-    from rectifier.study.driver import Interrupted, run_study  # noqa: PLC0415 (scipy, which --help does not need)
-    from rectifier.study.trial import ScriptLauncher, read_again  # noqa: PLC0415
+@contextmanager
+def _trainer(
+    scheduler: str | None, question: Question, jobs: int | None, timeout: float | None
+) -> "Iterator[tuple[ScriptLauncher | ClusterLauncher, int]]":
+    """Who trains, and how many trainings at a time."""
+    if scheduler is None:
+        from rectifier.study.trial import ScriptLauncher  # noqa: PLC0415 (scipy, which --help does not need)
 
-    launcher = ScriptLauncher(timeout)
+        yield ScriptLauncher(timeout), jobs or _JOBS
+    else:
+        from rectifier.study.cluster import connect  # noqa: PLC0415
+
+        with connect(scheduler, question, timeout=timeout) as cluster:
+            click.echo(f"{scheduler}: its workers train {cluster.slots} at a time.", err=True)
+            yield cluster, jobs or cluster.slots
+
+
+def _run(question: Question, folder: Path, launcher: "ScriptLauncher | ClusterLauncher", jobs: int) -> Comparison:
+    from rectifier.study.driver import Interrupted, run_study  # noqa: PLC0415 (scipy, which --help does not need)
+    from rectifier.study.trial import read_again  # noqa: PLC0415
+
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         with _Display(question, jobs) as display:

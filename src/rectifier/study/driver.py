@@ -19,7 +19,7 @@ from rectifier.records import Comparison, Trial
 from rectifier.study.archive import Archive, open_archive, weigh
 from rectifier.study.isolation import passed_files
 from rectifier.study.question import BASELINE, COMPETITORS, TREATED, Question, TrialSpec
-from rectifier.study.trial import CONSTANT, OUTPUT, activations_seen, last_lines, logged_names
+from rectifier.study.trial import CONSTANT, KILLED, OUTPUT, activations_seen, last_lines, logged_names
 
 Launcher = Callable[[TrialSpec, Question, Path], Trial]
 """Runs one trial in a new folder of its own and tells how it ended."""
@@ -122,6 +122,7 @@ class _Study:
         self._archive = archive
         self._on_progress = on_progress
         self._stop_running = stop_running
+        self._stopping = False
         self._began = time.perf_counter()
         self._folders: dict[str, Path] = {}
         """Of the trials that are running, by key."""
@@ -187,10 +188,17 @@ class _Study:
                             self._refuse_identical()
             except BaseException:
                 # Leaving the pool waits for its threads, and they wait for their trainings.
+                self._stopping = True
                 self._stop_running()
                 raise
 
     def _launch(self, spec: TrialSpec) -> Trial:
+        trial = self._launch_once(spec)
+        # By somebody from outside, or by the system for want of memory. Only the second happens again.
+        killed = trial.failed == KILLED and not self._stopping
+        return self._launch_once(spec) if killed else trial
+
+    def _launch_once(self, spec: TrialSpec) -> Trial:
         folder = self._folders[spec.key] = self._new_folder(spec)
         trial = self._launcher(spec, self._question, folder)
         return replace(trial, run=str((folder / "run").relative_to(self._folder)))

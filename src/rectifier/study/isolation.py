@@ -23,25 +23,30 @@ class Passed:
     reader: str
 
 
-def passed_files(reader: str, runs: Mapping[str, Path]) -> list[Passed]:
-    """Find the files that one training read after another had written them.
+def passed_files(ended: str, runs: Mapping[str, Path]) -> list[Passed]:
+    """Find the files that went from one training to another, where one of the two has just ended.
 
-    A training that overwrote a file before it read it has read its own, unless the other was still writing then.
+    A training that overwrote a file before it read it has read its own, unless the other was still writing then. What a
+    running training does is known at once on this machine, and when it has ended on another: so the one that has ended
+    is looked at as reader and as writer.
 
     Args:
-        reader: The training that has just ended.
-        runs: Run folders by name of the training, the reader's and those of all others that have begun.
+        ended: The training that has just ended.
+        runs: Run folders by name of the training, that one's and those of all others that have begun.
     """
-    own = {path: touched for path, touched in read_touched(runs[reader]).items() if touched.last_read is not None}
+    own = read_touched(runs[ended])
     if not own:
         return []
-    return [
-        Passed(path, writer, reader)
-        for writer, folder in runs.items()
-        if writer != reader
-        for path, others in read_touched(folder).items()
-        if path in own and _reached(own[path], others)
-    ]
+    found = []
+    for other, folder in runs.items():
+        if other == ended:
+            continue
+        for path, touched in read_touched(folder).items():
+            if path in own and _reached(own[path], touched):
+                found.append(Passed(path, other, ended))
+            elif path in own and _reached(touched, own[path]):
+                found.append(Passed(path, ended, other))
+    return found
 
 
 def _reached(reader: Touched, writer: Touched) -> bool:

@@ -34,6 +34,9 @@ STALLED = "no progress"
 
 _STOPPED = "stopped after"
 
+KILLED = f"exit code {128 + signal.SIGKILL}"
+"""Ended by SIGKILL, which the system sends when memory runs out, and anybody else may send."""
+
 CONSTANT = "constant-"
 """Begins the fingerprint of a training in which nothing ever moved; two of those are no sign of a fixed seed."""
 
