@@ -54,7 +54,7 @@ def silent(observed: Run | Observed, *, rank: int = 0) -> go.Figure:
         ('heatmap', ('Sequential.1',))
     """
     process, diagnosis = _judged(observed, rank)
-    figure = figures.silent_map(diagnosis, figures.layer_names(process, diagnosis), process.treated)
+    figure = figures.silent_map(diagnosis, process.treated)
     return _titled(figure, "Silent units, layer by layer", "no layer whose units are known was observed")
 
 
@@ -100,7 +100,7 @@ def units(observed: Run | Observed, layer: str, *, rank: int = 0) -> go.Figure:
         NothingToPlot: There is no such layer, or its units are unknown.
     """
     process, diagnosis = _judged(observed, rank)
-    names = figures.layer_names(process, diagnosis)
+    names = [row.site for row in diagnosis.layers]
     figure = unit_figures.unit_map(process, diagnosis, names.index(layer)) if layer in names else None
     known = ", ".join(name for name, row in zip(names, diagnosis.layers, strict=True) if row.units is not None)
     return _titled(
@@ -120,7 +120,7 @@ def series(observed: Run | Observed, name: str = "loss", *, rank: int = 0) -> go
         NothingToPlot: Nothing came under that name.
     """
     process, diagnosis = _judged(observed, rank)
-    figure = figures.series_curve(process, diagnosis, figures.layer_names(process, diagnosis), name)
+    figure = figures.series_curve(process, diagnosis, name)
     known = ", ".join(process.series_names)
     return _titled(figure, name, f"nothing was recorded as {name!r}; there are: {known or 'none'}")
 

@@ -34,11 +34,11 @@ def diagnosis(dying):
 
 @pytest.fixture(scope="module")
 def names(process, diagnosis):
-    return figures.layer_names(process, diagnosis)
+    return [layer.site for layer in diagnosis.layers]
 
 
-def test_map_of_silent_units(process, diagnosis, names):
-    figure = figures.silent_map(diagnosis, names)
+def test_map_of_silent_units(process, diagnosis):
+    figure = figures.silent_map(diagnosis)
     (heat,) = figure.data
     assert list(figure.layout.yaxis.ticktext) == [f"hidden.{row}" for row in range(5)]
     # A window of the records ends with step 18, 38, …; a cell reaches from the end before to its own.
@@ -120,8 +120,8 @@ def test_the_theory_of_gradients_holds_in_a_simulation(variance):
     assert per_layer == pytest.approx((variance / 2) ** 0.5, rel=0.08)
 
 
-def test_curve_of_the_loss_with_its_deaths(process, diagnosis, names):
-    ((name, figure),) = figures.series_curves(process, diagnosis, names)
+def test_curve_of_the_loss_with_its_deaths(process, diagnosis):
+    ((name, figure),) = figures.series_curves(process, diagnosis)
     assert name == "loss"
     (line,) = figure.data
     values = [value for snapshot in process.snapshots for value in snapshot.series["loss"].values.tolist()]
@@ -132,18 +132,18 @@ def test_curve_of_the_loss_with_its_deaths(process, diagnosis, names):
     assert f"From {values[0]:.4g} to {values[-1]:.4g} over 180 steps." in figure.layout.meta
 
 
-def test_numbers_that_are_not_finite_are_gaps_and_told(process, diagnosis, names):
+def test_numbers_that_are_not_finite_are_gaps_and_told(process, diagnosis):
     values = np.array([2.0, np.nan, 3.0, np.inf, 5.0])
     series = {"loss": Series(steps=np.arange(5), values=values)}
     broken = replace(process, snapshots=(replace(process.snapshots[0], series=series),))
-    ((_, figure),) = figures.series_curves(broken, diagnosis, names)
+    ((_, figure),) = figures.series_curves(broken, diagnosis)
     assert list(figure.data[0].y) == [2.0, None, 3.0, None, 5.0]
     assert "2 of 5 values are not finite" in figure.layout.meta
     assert "nan" not in figure.to_json().lower()
 
 
 def test_unit_maps(process, diagnosis, names):
-    maps = dict(unit_figures.unit_maps(process, diagnosis, names))
+    maps = dict(unit_figures.unit_maps(process, diagnosis))
     assert list(maps) == names
     for row, name in enumerate(names):
         heat = maps[name].data[0]
@@ -310,7 +310,7 @@ def test_layers_of_one_name_in_two_models_stay_two_rows():
     from rectifier.diagnosis import diagnose
 
     diagnosis = diagnose(process)
-    assert figures.layer_names(process, diagnosis) == ["Gen · act", "Gen · mid", "Disc · act", "Disc · mid"]
+    assert [layer.site for layer in diagnosis.layers] == ["Gen.act", "Gen.mid", "Disc.act", "Disc.mid"]
     flow = figures.gradient_flow(process)
     assert list(traces(flow, "first window")[0].y) == [0, 1, None, 2, 3]
     assert "per layer" not in flow.layout.meta

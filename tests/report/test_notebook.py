@@ -46,14 +46,13 @@ def test_figures_are_those_of_the_page(watch):
     run = watch.run
     (process,) = run.processes
     diagnosis = watch.diagnose()
-    names = figures.layer_names(process, diagnosis)
     pairs = [
-        (plot.silent(watch), figures.silent_map(diagnosis, names)),
+        (plot.silent(watch), figures.silent_map(diagnosis)),
         (plot.gradient(run), figures.gradient_flow(process)),
         (plot.firing(watch), unit_figures.firing_histogram(process)),
         (plot.units(watch, "Sequential.1"), unit_figures.unit_map(process, diagnosis, 0)),
-        (plot.series(watch), figures.series_curve(process, diagnosis, names, "loss")),
-        (plot.series(watch, "accuracy"), figures.series_curve(process, diagnosis, names, "accuracy")),
+        (plot.series(watch), figures.series_curve(process, diagnosis, "loss")),
+        (plot.series(watch, "accuracy"), figures.series_curve(process, diagnosis, "accuracy")),
     ]
     for ours, page in pairs:
         assert isinstance(ours, go.Figure)

@@ -91,8 +91,33 @@ def test_the_factor_is_what_the_gradient_does_from_one_layer_down_to_the_next(he
     for factor, lower, upper in zip(shown[:-1], deltas[:-1], deltas[1:], strict=True):
         assert float(factor) == pytest.approx(lower / upper, rel=0.05)
     assert float(shown[-1]) == pytest.approx(deltas[-1], rel=0.05), "nothing is above the last layer"
-    assert "factor: how many times" in text
+    assert "factor: how many times" in " ".join(text.split())
     assert "factor" not in printed(print_run, *healthy, width=79)
+
+
+def test_of_many_layers_those_that_matter_are_listed():
+    run, (diagnosis,) = with_diagnosis(make_run(make_process((3, 5), dying=(1,))))
+    layers = tuple(replace(diagnosis.layers[0], site=f"deep.{row}", suspected=int(row == 421)) for row in range(503))
+    (alarm,) = [finding for finding in diagnosis.findings if finding.severity == "warning"]
+    findings = (replace(alarm, site="deep.7"),)
+    lines = lines_of(printed(print_run, run, [Diagnosis(findings=findings, layers=layers)], width=200))
+    rows = [line.split()[0] for line in lines if line.startswith("deep.") and ":" not in line.split()[0]]
+    assert len(rows) == 60
+    assert {"deep.7", "deep.421"} < set(rows)
+    assert "60 of 503 layers; --json lists all of them." in lines
+
+
+def test_models_whose_layers_have_one_name_are_told_apart():
+    one, two = (make_process((3, 5), names=("act", "mid"), model=model, dying=(1,)) for model in ("Gen", "Disc"))
+    snapshots = tuple(
+        replace(first, windows=(*first.windows, *(replace(w, site=w.site + 2) for w in second.windows)))
+        for first, second in zip(one.snapshots, two.snapshots, strict=True)
+    )
+    process = replace(one, sites=(*one.sites, *two.sites), snapshots=snapshots)
+    text = printed(print_run, *with_diagnosis(make_run(process)), width=200)
+    for name in ("Gen.mid", "Disc.mid"):
+        assert f"{name}: 2 of 5 units dead, 3 more suspected" in text
+        assert any(line.startswith(f"{name} ") for line in lines_of(text))
 
 
 def test_a_healthy_run_is_called_so(healthy):

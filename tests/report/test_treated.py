@@ -48,12 +48,11 @@ def test_the_loss_is_averaged_on_both_sides_up_to_a_neighbour():
 def test_the_figures_mark_it_on_the_axis_of_steps():
     process = treated(Treated(step=30, name="recycle", text="some"), Treated(step=90, name="recycle", text="more"))
     _, (diagnosis,) = diagnosed(make_run(process))
-    names = [layer.site for layer in diagnosis.layers]
-    figures = [silent_map(diagnosis, names, process.treated), *(f for _, f in series_curves(process, diagnosis, names))]
+    figures = [silent_map(diagnosis, process.treated), *(f for _, f in series_curves(process, diagnosis))]
     for figure in figures:
         marks = [shape.x0 for shape in figure.layout.shapes if shape.line.color == GREEN]
         assert marks == [30.5, 90.5]
         assert (
             "Dashed: changed while it trained, after step 30 (recycle), after step 90 (recycle)." in figure.layout.meta
         )
-    assert "Dashed" not in silent_map(diagnosis, names).layout.meta
+    assert "Dashed" not in silent_map(diagnosis).layout.meta

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from rectifier.catalogue import parse
 from rectifier.diagnosis import thresholds as limit
-from rectifier.records import FloatArray, IntArray, Process, Site, SiteWindow, Snapshot
+from rectifier.records import FloatArray, IntArray, Process, Site, SiteWindow, Snapshot, told_apart
 
 BoolArray = NDArray[np.bool_]
 
@@ -243,9 +243,9 @@ class SiteHistory:
 
 
 def read_histories(process: Process) -> tuple[SiteHistory, ...]:
-    """One history per site that was ever counted, in the order of the sites."""
+    """One history per site that was ever counted, in their order, under labels that tell models apart."""
     histories = []
-    for index, site in enumerate(process.sites):
+    for index, site in enumerate(told_apart(process.sites)):
         pairs = [
             (window, snapshot) for snapshot in process.snapshots for window in snapshot.windows if window.site == index
         ]

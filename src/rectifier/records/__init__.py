@@ -40,6 +40,7 @@ from rectifier.records.run import Run as Run
 from rectifier.records.run import Writer as Writer
 from rectifier.records.site import Site as Site
 from rectifier.records.site import Unseen as Unseen
+from rectifier.records.site import told_apart as told_apart
 from rectifier.records.snapshot import NORM_BEFORE_CLIPPING as NORM_BEFORE_CLIPPING
 from rectifier.records.snapshot import Cost as Cost
 from rectifier.records.snapshot import Series as Series

@@ -1,6 +1,7 @@
 """Where an activation is applied."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +38,23 @@ class Site:
             # `1` alone, in a Sequential, reads like a count.
             where = f"{self.model}.{where}"
         return f"{where} (call {self.call + 1})" if self.call else where
+
+
+def told_apart(sites: Sequence[Site]) -> tuple[Site, ...]:
+    """The sites under labels that tell models apart: where two have one of the same name, the model's comes first.
+
+    Example:
+        >>> net = {"path": "net.1", "call": 0, "activation": "relu", "kind": "module", "source": None, "units": 5}
+        >>> sites = [Site(model=model, unit_axis="last", **net) for model in ("Generator", "Critic")]
+        >>> [site.label for site in told_apart(sites)]
+        ['Generator.net.1', 'Critic.net.1']
+    """
+    models: dict[str, set[str]] = {}
+    for site in sites:
+        models.setdefault(site.label, set()).add(site.model)
+    return tuple(
+        replace(site, path=f"{site.model}.{site.path}") if len(models[site.label]) > 1 else site for site in sites
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

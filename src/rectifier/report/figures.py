@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from rectifier.records import Diagnosis, IntArray, Process, Treated
+from rectifier.records import Diagnosis, IntArray, Process, Treated, told_apart
 from rectifier.report.drawing import (
     BLUE,
     COLOURS,
@@ -23,7 +23,6 @@ from rectifier.report.drawing import (
     row_height,
     thinned,
 )
-from rectifier.report.rows import layer_names as layer_names
 from rectifier.report.rows import sites_of_layers
 from rectifier.report.windows import edges, last_windows, rates
 from rectifier.report.words import counted, share
@@ -36,8 +35,9 @@ _FEW = 3
 _DECADES = 300  # over less than this, powers of ten alone would be too few marks on an axis
 
 
-def silent_map(diagnosis: Diagnosis, names: Sequence[str], treated: Sequence[Treated] = ()) -> go.Figure | None:
+def silent_map(diagnosis: Diagnosis, treated: Sequence[Treated] = ()) -> go.Figure | None:
     """Layer × step: the share of each layer's units that were silent; None when no layer's units are known."""
+    names = [layer.site for layer in diagnosis.layers]
     rows = [row for row, layer in enumerate(diagnosis.layers) if layer.dead_history]
     if not rows:
         return None
@@ -74,18 +74,18 @@ def _most_silent(shares: Mapping[str, float]) -> str:
     )
 
 
-def series_curves(process: Process, diagnosis: Diagnosis, names: Sequence[str]) -> list[tuple[str, go.Figure]]:
+def series_curves(process: Process, diagnosis: Diagnosis) -> list[tuple[str, go.Figure]]:
     """The back-propagated loss over steps, and what else the script logged, each by itself."""
-    curves = [(name, series_curve(process, diagnosis, names, name)) for name in process.series_names[:_MOST_SERIES]]
+    curves = [(name, series_curve(process, diagnosis, name)) for name in process.series_names[:_MOST_SERIES]]
     return [(name, curve) for name, curve in curves if curve is not None]
 
 
-def series_curve(process: Process, diagnosis: Diagnosis, names: Sequence[str], name: str) -> go.Figure | None:
+def series_curve(process: Process, diagnosis: Diagnosis, name: str) -> go.Figure | None:
     """One of them; None when nothing came under that name."""
     if name not in process.series_names or not len(process.series(name).steps):
         return None
     colour = COLOURS[process.series_names.index(name) % len(COLOURS)]
-    return _curve(process, name, colour, _silenced(process, diagnosis, names))
+    return _curve(process, name, colour, _silenced(process, diagnosis))
 
 
 def _curve(process: Process, name: str, colour: str, silenced: Sequence[tuple[str, int]]) -> go.Figure:
@@ -186,7 +186,8 @@ def gradient_flow(process: Process) -> go.Figure | None:
             x=[min(positive) / 3] * len(zeros), y=zeros, name="exactly 0 in the last window", mode="markers", meta=0,
             marker={"symbol": "x", "size": 7, "color": ORANGE}, hovertemplate="‖δ‖ = 0<extra></extra>",
         )  # fmt: skip
-    name_rows(figure, [process.sites[site].label for site in picked])
+    labels = [site.label for site in told_apart(process.sites)]
+    name_rows(figure, [labels[site] for site in picked])
     figure.update_xaxes(type="log", title="‖∂L/∂z‖ per sample", exponentformat="power", nticks=5)
     if positive and max(positive) > _DECADES * min(positive):
         figure.update_xaxes(dtick=1)
@@ -235,14 +236,14 @@ def _factor(values: Mapping[int, float], sites: Sequence[int]) -> float:
     return float((values[sites[0]] / values[sites[-1]]) ** (1 / (len(sites) - 1)))
 
 
-def _silenced(process: Process, diagnosis: Diagnosis, names: Sequence[str]) -> list[tuple[str, int]]:
+def _silenced(process: Process, diagnosis: Diagnosis) -> list[tuple[str, int]]:
     """The layers that are wholly silent at the end, with the step at which each last fired; the earliest first."""
     last = last_windows(process)
     found = []
     for row, site in enumerate(sites_of_layers(process, diagnosis)):
         history = diagnosis.layers[row].dead_history
         if site in last and history and history[-1][1] >= 1 and not rates(last[site]).any():
-            found.append((names[row], int(last[site].last_fired.max())))
+            found.append((diagnosis.layers[row].site, int(last[site].last_fired.max())))
     return sorted(found, key=lambda one: one[1])
 
 

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from rectifier.records import Diagnosis, LayerSummary, Process, Run
+from rectifier.records import Diagnosis, Process, Run
+from rectifier.report.layers_text import layer_table
 from rectifier.report.lines import fit, print_table, takes
-from rectifier.report.text import layer_table
+from rectifier.report.rows import silent_fraction
 from rectifier.report.words import findings_counted
 
 
@@ -65,7 +66,7 @@ def _cut(text: str, console: Console) -> str:
 def _table(process: Process, diagnosis: Diagnosis, console: Console, room: int) -> list[str]:
     """The layers with most silent units, in their order in the network."""
     layers = diagnosis.layers
-    worst = sorted(range(len(layers)), key=lambda row: -_silent(layers[row]))[:room]
+    worst = sorted(range(len(layers)), key=lambda row: -silent_fraction(layers[row]))[:room]
     print_table(console, layer_table(process, diagnosis, console, rows=sorted(worst)))
     console.file.flush()
     assert isinstance(console.file, io.TextIOWrapper)
@@ -73,7 +74,3 @@ def _table(process: Process, diagnosis: Diagnosis, console: Console, room: int) 
     assert isinstance(written, io.BytesIO)
     # A name that takes two lines pushes the last layers out.
     return written.getvalue().decode(console.file.encoding).splitlines()[: room + 1]
-
-
-def _silent(layer: LayerSummary) -> float:
-    return ((layer.dead or 0) + (layer.suspected or 0)) / layer.units if layer.units else 0.0

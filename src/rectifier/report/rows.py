@@ -1,26 +1,36 @@
 """The rows of the table of layers: their names, their sites, and what the gradient does from one to the next."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from itertools import pairwise
 
-from rectifier.records import Diagnosis, Process
+from rectifier.records import Diagnosis, LayerSummary, Process, told_apart
 
 
-def layer_names(process: Process, diagnosis: Diagnosis) -> list[str]:
-    """The rows of the layer table by name; the model's comes first where the process trained several."""
-    models = {site.model for site in process.sites}
-    names = []
-    for layer, index in zip(diagnosis.layers, sites_of_layers(process, diagnosis), strict=True):
-        several = len(models) > 1 and index is not None and not layer.site.startswith(process.sites[index].model)
-        names.append(f"{process.sites[index].model} · {layer.site}" if several and index is not None else layer.site)
-    return names
+def worth_a_row(diagnosis: Diagnosis, told: Container[str | None], most: int) -> list[int]:
+    """The layers that a table lists: all, or those that findings are about and then those with most silent units.
+
+    Args:
+        diagnosis: With the layers.
+        told: The sites of the findings that are shown.
+        most: Where there are more layers than that, some are left out.
+    """
+    layers = diagnosis.layers
+    if len(layers) <= most:
+        return list(range(len(layers)))
+    order = sorted(range(len(layers)), key=lambda row: (layers[row].site not in told, -silent_fraction(layers[row])))
+    return sorted(order[:most])
+
+
+def silent_fraction(layer: LayerSummary) -> float:
+    """The share of its units that are dead or suspected; 0 where they are unknown."""
+    return ((layer.dead or 0) + (layer.suspected or 0)) / layer.units if layer.units else 0.0
 
 
 def sites_of_layers(process: Process, diagnosis: Diagnosis) -> list[int | None]:
-    """Which site each row of the layer table is; the same label may stand in two models."""
+    """Which site each row of the layer table is; a call of one module beside itself has the same label."""
     left: dict[str, list[int]] = {}
-    for index, site in enumerate(process.sites):
+    for index, site in enumerate(told_apart(process.sites)):
         left.setdefault(site.label, []).append(index)
     return [left[layer.site].pop(0) if left.get(layer.site) else None for layer in diagnosis.layers]
 

@@ -7,10 +7,10 @@ from functools import cached_property
 import plotly.graph_objects as go
 from markupsafe import Markup
 
-from rectifier.records import Diagnosis, Finding, LayerSummary, Process, Run, Snapshot
+from rectifier.records import Diagnosis, Finding, Process, Run, Snapshot
 from rectifier.report import figures, unit_figures
 from rectifier.report.drawing import BLUE, GREEN, GREY, INK, ORANGE, WHITE
-from rectifier.report.rows import factors
+from rectifier.report.rows import factors, worth_a_row
 from rectifier.report.treated import treated_lines
 
 MOST_FINDINGS = 60
@@ -87,7 +87,6 @@ class Part:
     process: Process
     diagnosis: Diagnosis
     command: str
-    names: Sequence[str]
     over_time: Sequence[Shown]
     units: Sequence[Shown]
     series_left: int
@@ -120,12 +119,7 @@ class Part:
     @cached_property
     def rows(self) -> list[int]:
         """The layers that the table lists: all, or those that findings are about and those with most silent units."""
-        layers = self.diagnosis.layers
-        if len(layers) <= MOST_LAYERS:
-            return list(range(len(layers)))
-        told = {finding.site for finding in self.told}
-        order = sorted(range(len(layers)), key=lambda row: (layers[row].site not in told, -_silent(layers[row])))
-        return sorted(order[:MOST_LAYERS])
+        return worth_a_row(self.diagnosis, {finding.site for finding in self.told}, MOST_LAYERS)
 
     @property
     def told(self) -> list[Finding]:
@@ -174,10 +168,6 @@ _SCRIPT = "train.py"
 """What a diagnosis, which does not know how its process was started, calls the user's script."""
 
 
-def _silent(layer: LayerSummary) -> float:
-    return ((layer.dead or 0) + (layer.suspected or 0)) / layer.units if layer.units else 0.0
-
-
 def parts_of(run: Run, diagnoses: Sequence[Diagnosis], command: str) -> list[Part]:
     """The parts of a run, one for each of its processes.
 
@@ -193,23 +183,21 @@ def parts_of(run: Run, diagnoses: Sequence[Diagnosis], command: str) -> list[Par
 
 
 def _part(number: int, process: Process, diagnosis: Diagnosis, command: str) -> Part:
-    names = figures.layer_names(process, diagnosis)
-    silent = figures.silent_map(diagnosis, names, process.treated)
+    silent = figures.silent_map(diagnosis, process.treated)
     shown = [Shown("Silent units, layer by layer", silent, wide=True, ramp=True)] if silent is not None else []
     charts = [
         ("Gradient over depth", figures.gradient_flow(process)),
         ("How often units fire", unit_figures.firing_histogram(process)),
     ]
     shown += [Shown(title, figure) for title, figure in charts if figure is not None]
-    series = figures.series_curves(process, diagnosis, names)
+    series = figures.series_curves(process, diagnosis)
     shown += [Shown(name, figure) for name, figure in series]
     return Part(
         number=number,
         process=process,
         diagnosis=diagnosis,
         command=command,
-        names=names,
         over_time=shown,
-        units=[Shown(name, figure) for name, figure in unit_figures.unit_maps(process, diagnosis, names)],
+        units=[Shown(name, figure) for name, figure in unit_figures.unit_maps(process, diagnosis)],
         series_left=len(process.series_names) - len(series),
     )

@@ -19,24 +19,21 @@ from rectifier.records import (
     Effect,
     Finding,
     Judged,
-    LayerSummary,
     Process,
     Run,
 )
-from rectifier.report.lines import fit, print_table, say, takes
-from rectifier.report.rows import factors
+from rectifier.report.layers_text import layer_table, print_legend
+from rectifier.report.lines import fit, print_table, say
+from rectifier.report.rows import worth_a_row
 from rectifier.report.treated import treated_lines
 from rectifier.report.words import counted, findings_counted
 
 _STYLES = {"serious": "bold red", "warning": "bold yellow", "info": "cyan"}
 _ORDER = tuple(_STYLES)
-_BARS = "▁▂▃▄▅▆▇█"
-_PLAIN_BARS = "_.:-=+*#"
-_CHART_WIDTH = 12
 _MOST_INFO = 6
+_MOST_LAYERS = 60
 _MOST_TOLD = 5
 _WIDE = 100
-_ROOMY = 80
 _HANGING = 10
 _WORTH_CUTTING = 80
 
@@ -87,11 +84,11 @@ def _print_process(process: Process, diagnosis: Diagnosis, console: Console) -> 
     print_findings(diagnosis, console)
     if diagnosis.layers:
         console.print()
-        print_table(console, layer_table(process, diagnosis, console))
-        if any(layer.suspected for layer in diagnosis.layers):
-            say(console, "A count with ? is suspected: silent, on too few samples for the definition of dead.")
-        if console.width >= _ROOMY and any(factors(process, diagnosis)):
-            say(console, "factor: how many times ‖δ‖ grows from the next layer down into this one.")
+        rows = worth_a_row(diagnosis, {finding.site for finding in diagnosis.findings}, _MOST_LAYERS)
+        print_table(console, layer_table(process, diagnosis, console, rows))
+        if len(rows) < len(diagnosis.layers):
+            say(console, f"{len(rows)} of {len(diagnosis.layers):,} layers; --json lists all of them.")
+        print_legend(process, diagnosis, console)
     _print_coverage(process, console)
     _print_remarks(process, console)
 
@@ -166,68 +163,8 @@ def _not_yet_told(advice: str, told: Sequence[str]) -> str:
     return advice
 
 
-def layer_table(process: Process, diagnosis: Diagnosis, console: Console, rows: Sequence[int] | None = None) -> Table:
-    """The table of layers, with as many columns as the console has room for.
-
-    Args:
-        process: What was observed.
-        diagnosis: Of this process.
-        console: Where to.
-        rows: Which layers; all when None.
-    """
-    table = _new_table()
-    changes = factors(process, diagnosis)
-    wide, roomy = console.width >= _WIDE, console.width >= _ROOMY and any(changes)
-    sources = wide and any(layer.source for layer in diagnosis.layers)
-    table.add_column("layer", overflow="fold")
-    if wide:
-        table.add_column("activation", overflow="fold")
-    if sources:
-        table.add_column("source", overflow="fold")
-    for name in ("units", "dead", "rare", "stuck", "fires", fit("‖δ‖", console), *(["factor"] if roomy else [])):
-        # Where there is no room a number is broken over two lines: cut off, it would be another number.
-        table.add_column(name, justify="right", overflow="fold")
-    if wide:
-        table.add_column("silent over time", no_wrap=True, overflow="crop")
-    for index in range(len(diagnosis.layers)) if rows is None else rows:
-        layer = diagnosis.layers[index]
-        row = [layer.site, *([layer.activation] if wide else []), *([layer.source or "?"] if sources else [])]
-        row += [_number(layer.units), _silent(layer), _number(layer.rare), _number(layer.stuck)]
-        row += ["?" if layer.firing_fraction is None else f"{layer.firing_fraction:.0%}", _size(layer.delta)]
-        row += ["" if changes[index] is None else f"{changes[index]:.2g}"] if roomy else []
-        row += [_chart(layer, console)] if wide else []
-        table.add_row(*(Text(fit(cell, console)) for cell in row))
-    return table
-
-
 def _new_table() -> Table:
     return Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold")
-
-
-def _number(value: int | None) -> str:
-    return "?" if value is None else f"{value}"
-
-
-def _silent(layer: LayerSummary) -> str:
-    """`3`, `20?` for what is suspected only, `3+20?` for both."""
-    if not layer.suspected:
-        return _number(layer.dead)
-    return f"{layer.dead}+{layer.suspected}?" if layer.dead else f"{layer.suspected}?"
-
-
-def _size(value: float | None) -> str:
-    return "?" if value is None else "0" if value == 0 else f"{value:.1e}"
-
-
-def _chart(layer: LayerSummary, console: Console) -> str:
-    """Share of silent units over the run, a character a stretch of windows."""
-    shares = [share for _, share in layer.dead_history]
-    if not shares:
-        return ""
-    bars = _BARS if takes(_BARS, console) else _PLAIN_BARS
-    count = min(_CHART_WIDTH, len(shares))
-    picked = [shares[round(index * (len(shares) - 1) / max(count - 1, 1))] for index in range(count)]
-    return "".join(bars[min(len(bars) - 1, int(share * len(bars)))] for share in picked)
 
 
 def _print_coverage(process: Process, console: Console) -> None:

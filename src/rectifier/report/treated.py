@@ -30,7 +30,14 @@ def _when(treated: Treated) -> str:
 def _firing(process: Process, treated: Treated) -> str:
     if not treated.units:
         return ""
-    last = {process.sites[window.site].label: window for snap in process.snapshots for window in snap.windows}
+    # What was treated is named as in its own model; where another one has such a name, which is meant cannot be told.
+    labels = [site.label for site in process.sites]
+    last = {
+        labels[window.site]: window
+        for snap in process.snapshots
+        for window in snap.windows
+        if labels.count(labels[window.site]) == 1
+    }
     fired = sum(
         int((last[site].last_fired[list(units)] > treated.step).sum())
         for site, units in treated.units.items()

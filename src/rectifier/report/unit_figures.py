@@ -58,12 +58,12 @@ def firing_histogram(process: Process) -> go.Figure | None:
     return figure
 
 
-def unit_maps(process: Process, diagnosis: Diagnosis, names: Sequence[str]) -> list[tuple[str, go.Figure]]:
+def unit_maps(process: Process, diagnosis: Diagnosis) -> list[tuple[str, go.Figure]]:
     """Unit × step firing rates of the layers with most silent units, units ordered by their rate at the end."""
     sites = sites_of_layers(process, diagnosis)
     rows = [row for row, layer in enumerate(diagnosis.layers) if layer.dead_history and sites[row] is not None]
     rows.sort(key=lambda row: -diagnosis.layers[row].dead_history[-1][1])
-    maps = [(names[row], unit_map(process, diagnosis, row)) for row in sorted(rows[:_MOST_UNIT_MAPS])]
+    maps = [(diagnosis.layers[row].site, unit_map(process, diagnosis, row)) for row in sorted(rows[:_MOST_UNIT_MAPS])]
     return [(name, figure) for name, figure in maps if figure is not None]
 
 
