@@ -74,6 +74,9 @@ def test_dead_units_are_recycled_after_every_so_many_steps_and_the_run_tells(tmp
     assert first.text == "6 dead units recycled: 6 of body.3"
     assert treat.looked == [9]
     assert not process.warnings
+    cost = process.snapshots[-1].cost
+    assert 0 < cost.treating_seconds < cost.training_seconds
+    assert cost.watching_fraction == cost.watching_seconds / (cost.training_seconds - cost.treating_seconds)
     last = [window for snapshot in process.snapshots for window in snapshot.windows if window.site == 1][-1]
     assert last.last_fired.tolist() == [11] * 11
 
@@ -191,6 +194,7 @@ def test_the_command_line_treats_tells_and_draws(tmp_path):
     assert "Before the first step: 2 layers of Sequential rescaled (gain), by factors from" in told
     assert "After step 3: 3 dead units recycled: 3 of Sequential.1. Of the 3 recycled units, 3 fired since." in told
     assert re.search(r"The mean loss was [\d.]+ over the 4 steps before and [\d.]+ over the 5 steps after; what", told)
+    assert re.search(r"Watching took .* of the training \(host clock\).* Treating took \d+\.\d\d s beside that", told)
     assert "Looked for units to recycle and found none that is confirmed dead: 1 time, last after step 7." in told
     assert "rectifier compare" not in told, "it has just been treated"
     (folder,) = (tmp_path / "rectifier-runs").iterdir()
@@ -198,4 +202,5 @@ def test_the_command_line_treats_tells_and_draws(tmp_path):
     subprocess.run([RECTIFIER, "report", folder, "--html", page], check=True, capture_output=True)
     html = page.read_text()
     assert "Changed while it trained" in html
+    assert "Cost of treating" in html
     assert "Dashed: changed while it trained, before the first step (rescale), after step 3 (recycle)." in html

@@ -360,11 +360,13 @@ def test_a_change_that_python_makes_is_kept_with_its_step_and_told():
 
     with rectifier.watch(model, every=1) as watch:
         rectifier.rescale(model, inputs)
-        rectifier.rescale(other, inputs)  # not the one that is watched
+        rectifier.rescale(other, inputs).undo()  # not the one that is watched
+        rectifier.rescale(model, inputs, mode="lsuv").undo()
         with torch.no_grad():
             model[0].bias[:2] = -100
         step()
         step()
+        rectifier.recycle(model, optimizer, watch, batch=inputs).undo()
         rectifier.recycle(model, optimizer, watch, batch=inputs)
         step()
         change = rectifier.swap(model, "relu", "leaky_relu:0.1")
@@ -372,13 +374,16 @@ def test_a_change_that_python_makes_is_kept_with_its_step_and_told():
         change.undo()
         step()
         assert [(one.step, one.name) for one in watch.run.processes[0].treated] == [
-            (-1, "rescale"), (1, "recycle"), (2, "swap"), (3, "undo"),
+            (-1, "rescale"), (-1, "rescale"), (-1, "undo"),
+            (1, "recycle"), (1, "undo"), (1, "recycle"), (2, "swap"), (3, "undo"),
         ]  # fmt: skip
     rectifier.swap(model, "relu", "elu")  # and nobody any more
-    rescaled, recycled, swapped, undone = watch.run.processes[0].treated
+    rescaled, _, rescaled_back, _, recycled_back, recycled, swapped, undone = watch.run.processes[0].treated
     assert rescaled.text.startswith("2 layers of Sequential rescaled (gain), by factors from ")
     assert recycled.text == "2 dead units recycled: 2 of Sequential.1"
     assert recycled.units == {"Sequential.1": (0, 1)}
+    assert rescaled_back.text == "the initial weights of Sequential are back"
+    assert recycled_back.text == "taken back: 2 dead units recycled: 2 of Sequential.1"
     assert swapped.text == "relu became leaky_relu:0.1 (1)"
     assert undone.text == "relu is back"
     told = " ".join(repr(watch).split())

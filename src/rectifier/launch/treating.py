@@ -6,6 +6,7 @@ a step and the next forward.
 """
 
 import os
+import time
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -140,6 +141,7 @@ class Treating:
 
     def _guarded(self, function: Callable[..., None], *args: Any) -> None:
         """A refusal is told once; any other failure is the end of treating, never of the training."""
+        began = time.perf_counter()
         try:
             function(*args)
         except RectifierError as refusal:
@@ -149,6 +151,8 @@ class Treating:
         except Exception as error:
             self.stop()
             self._sink.warning(f"treating stopped at step {self._monitor.step}: {type(error).__name__}: {error}")
+        finally:
+            self._monitor.treating_took(time.perf_counter() - began)
 
     def _arm(self) -> None:
         """Look for a batch in the steps that end with a treatment only."""
@@ -209,6 +213,8 @@ class Treating:
         assert self._batch is not None
         step = self._monitor.step - 1
         self._monitor.flush()
+        # The whole history, which is short: windows grow with the training, and after 20,000 steps there are 17, read
+        # in 7 ms.
         process = self._sink.process()
         if len({site.model for site in process.sites}) > 1:
             raise RectifierError("several models trained, and whose units the findings mean cannot be told")

@@ -141,6 +141,10 @@ class Monitor:
         else:
             self._treated_early.append(treated)
 
+    def treating_took(self, seconds: float) -> None:
+        """Hear that so much of the training's time was a treatment's: it is told apart from what watching costs."""
+        self._schedule.treating_seconds += seconds
+
     def flush(self) -> None:
         """Hand the sink the unfinished window as it stands."""
         if self._steps_taken or self._series:
@@ -279,7 +283,7 @@ class Monitor:
         if self.armed:
             self._models.end_step()
             self._schedule.watching_seconds += self._models.take_hook_seconds()
-            self._schedule.spent(self._look, self._step, now - self._began)
+            self._schedule.spent(self._look, self._step, now - self._began - self._schedule.treating_seconds)
         look = self._schedule.look(self._step)
         if self._models.sites:
             # A window begins with a step at which everything is counted, so that none holds glances alone.

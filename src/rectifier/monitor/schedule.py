@@ -41,7 +41,7 @@ class Schedule:
         self._budget = budget
         self._fixed = every is not None
         self.interval = self.count_interval = every or 1
-        self.watching_seconds = 0.0
+        self.watching_seconds = self.treating_seconds = 0.0
         self.observed_steps = self.counted_steps = 0
         self._accounted_seconds = 0.0
         self._seconds = {Look.GLANCE: 0.0, Look.COUNT: 0.0}
@@ -93,4 +93,5 @@ class Schedule:
             steps=steps,
             interval=self.interval,
             count_interval=self.count_interval,
+            treating_seconds=self.treating_seconds,
         )

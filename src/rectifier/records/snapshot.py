@@ -87,6 +87,8 @@ class Cost:
         watching_seconds: Time spent in our own code, reading and writing included. Work that it queues on an
             accelerator is not in it.
         training_seconds: Time from the first optimizer step to the last one, everything included.
+        treating_seconds: Time in it that went into treatments which Rectifier gave while the script ran, and into
+            looking for what to treat; it is no part of `watching_seconds`.
         observed_steps: Optimizer steps at whose forward it was seen whether units fire.
         counted_steps: Those among them at which everything was counted.
         steps: All optimizer steps.
@@ -101,11 +103,13 @@ class Cost:
     steps: int
     interval: int
     count_interval: int
+    treating_seconds: float = 0.0
 
     @property
     def watching_fraction(self) -> float:
-        """Share of the training time that went into watching."""
-        return self.watching_seconds / self.training_seconds if self.training_seconds > 0 else 0.0
+        """Share of the training time, without treatments, that went into watching."""
+        without = self.training_seconds - self.treating_seconds
+        return self.watching_seconds / without if without > 0 else 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

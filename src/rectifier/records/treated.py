@@ -9,7 +9,7 @@ class Treated:
 
     Attributes:
         step: The last optimizer step before it, counted from 0; −1 where none came before.
-        name: Which treatment: `rescale` or `recycle`.
+        name: Which treatment: `swap`, `rescale`, `recycle`, or `undo` of one of them.
         text: What was changed, in words.
         units: Label of a site -> the units that were revived there; empty for other treatments.
     """

@@ -183,12 +183,18 @@ def _print_coverage(process: Process, console: Console) -> None:
         f"Observed {cost.observed_steps:,} of {cost.steps:,} steps ({_every(cost.interval)} at the end), {samples}; "
         f"counted in full at {cost.counted_steps:,}. "
         f"Watching took {cost.watching_seconds:.2f} s, {cost.watching_fraction:.1%} of the training "
-        f"(host clock).{short}",
+        f"(host clock).{short}{_treating(cost)}",
     )
 
 
 def _every(interval: int) -> str:
     return "every one" if interval == 1 else f"every {interval}"
+
+
+def _treating(cost: Cost) -> str:
+    if not cost.treating_seconds:
+        return ""
+    return f" Treating took {cost.treating_seconds:.2f} s beside that, looking for what to treat included."
 
 
 def _is_start(cost: Cost) -> bool:

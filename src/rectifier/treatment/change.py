@@ -1,10 +1,14 @@
 """What was changed in a model, and how it is taken back."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from types import TracebackType
 from typing import Protocol, Self
 
+from torch import nn
+
 from rectifier.errors import CannotSwap
+from rectifier.sites import announce
 
 _SHOWN = 12
 
@@ -44,6 +48,7 @@ class Change:
         self._replaced: dict[str, int] = {}
         self._notes: dict[str, None] = {}
         self._steps: list[Step] = []
+        self._tell_undone: Callable[[], None] = lambda: None
 
     @property
     def replaced(self) -> tuple[str, ...]:
@@ -75,6 +80,7 @@ class Change:
         self.undone = True
         while self._steps:
             self._steps.pop().revert()
+        self._tell_undone()
 
     def record(self, labels: Iterable[str] = (), *, notes: Iterable[str] = (), once: bool = False) -> None:
         """Add what was replaced, and what is to be said about it; a label that comes again is counted."""
@@ -86,6 +92,21 @@ class Change:
     def did(self, step: Step) -> None:
         """Add a step, already done, that `undo` takes back."""
         self._steps.append(step)
+
+    def tell(
+        self, model: nn.Module, name: str, text: str, undone: str, units: Mapping[str, tuple[int, ...]] | None = None
+    ) -> None:
+        """Let whoever watches the model hear of the change, now that it is done, and of its undoing when that comes.
+
+        Args:
+            model: What was changed.
+            name: Which treatment.
+            text: What it did, in words.
+            undone: What its undoing will have done.
+            units: The units that were revived, by site.
+        """
+        announce.treated(model, name, text, units)
+        self._tell_undone = partial(announce.treated, model, "undo", undone)
 
     def __enter__(self) -> Self:
         return self

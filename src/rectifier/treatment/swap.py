@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 
 from rectifier.activations import module_for
 from rectifier.catalogue import Choice, parse
-from rectifier.sites import announce, modules, scoped
+from rectifier.sites import modules, scoped
 from rectifier.sites.modules import Place
 from rectifier.sites.replacement import Replacement, Stand
 from rectifier.treatment import notes, optimizers, refusals, steps
@@ -143,8 +143,8 @@ class _Plan:
         change.record(notes=notes.parameters(self._new, self.slopes, optimizer))
         places = change.replaced[:_MOST_PLACES]
         more = f" and {len(change.replaced) - len(places)} more" if len(change.replaced) > len(places) else ""
-        announce.treated(self._model, "swap", f"{change.old} became {change.new} ({', '.join(places)}{more})")
-        change.did(steps.Withdrawn(partial(announce.treated, self._model, "undo", f"{change.old} is back")))
+        text = f"{change.old} became {change.new} ({', '.join(places)}{more})"
+        change.tell(self._model, "swap", text, f"{change.old} is back")
         return change
 
     def _child(self, place: Place) -> None:

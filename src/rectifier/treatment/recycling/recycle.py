@@ -11,7 +11,6 @@ from torch.optim import Optimizer
 from rectifier.aside import Forward, Pass, own_module
 from rectifier.errors import CannotRecycle
 from rectifier.records import Diagnosis, Finding
-from rectifier.sites import announce
 from rectifier.treatment import refusals
 from rectifier.treatment.recycling import exact, named, published, state
 from rectifier.treatment.recycling.laboratory import Key, Laboratory, Watching
@@ -113,7 +112,7 @@ def recycle(
         work.ledger.back_to(0)
         raise
     if change.units:
-        announce.treated(inner, "recycle", change.told, change.units)
+        change.tell(inner, "recycle", change.told, f"taken back: {change.told}", change.units)
     return change
 
 

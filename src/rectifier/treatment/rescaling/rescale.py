@@ -9,7 +9,6 @@ from torch.optim import Optimizer
 
 from rectifier.aside import Forward, Pass, own_module, tensors_in
 from rectifier.errors import CannotRescale
-from rectifier.sites import announce
 from rectifier.treatment import refusals
 from rectifier.treatment.rescaling import chain
 from rectifier.treatment.rescaling.chain import Call
@@ -113,7 +112,8 @@ def rescale(
     change.record([gain.layer for gain in change.gains], notes=_notes(given, change))
     change.left = (*left, *((layer.path, more[layer.path]) for layer in found if layer.path in more))
     if change.gains:
-        announce.treated(inner, "rescale", change.told(type(inner).__name__))
+        name = type(inner).__name__
+        change.tell(inner, "rescale", change.told(name), f"the initial weights of {name} are back")
     return change
 
 
