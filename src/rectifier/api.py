@@ -2,7 +2,7 @@
 
 import platform
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -261,6 +261,7 @@ def compare(
     *,
     arms: str | Iterable[str] = DEFAULT_ARMS,
     seeds: int = 12,
+    looks: Sequence[int] | None = None,
     metric: str | None = None,
     higher_is_better: bool | None = None,
     margin: float | None = None,
@@ -278,6 +279,8 @@ def compare(
         train: Trains from the seed that it is given, and returns the metric, or None for the loss.
         arms: What to put in the place of ReLU; `half-lr` and `restart` leave it (`rescale` is for scripts).
         seeds: Trainings per arm.
+        looks: Numbers of seeds at which to judge, and after which settled arms are trained no more: `[12, 24, 48]`.
+            None for a quarter, a half, and all of them, where a verdict is possible; `[seeds]` for the end alone.
         metric: Name of what is returned: `test_accuracy`. None compares the loss that is back-propagated, and then
             nothing is to be returned.
         higher_is_better: Its direction; None tells it from the name.
@@ -310,12 +313,15 @@ def compare(
         raise NothingToCompare(
             f"seeds={seeds}: a comparison takes at least one seed, and 7 before one arm can be judged."
         )
+    from rectifier.study.looks import checked_looks, default_looks  # noqa: PLC0415
+
     name = getattr(train, "__qualname__", type(train).__name__)
     metric = metric or LOSS
+    chosen = arms_from(arms if isinstance(arms, str) else ",".join(arms))
     question = Question(
         command=(name,),
         script=None,
-        arms=arms_from(arms if isinstance(arms, str) else ",".join(arms)),
+        arms=chosen,
         seeds=seeds,
         metric=metric,
         summary="last-tenth",
@@ -323,6 +329,7 @@ def compare(
         margin=margin,
         threads=get_num_threads(),
         function=True,
+        looks=default_looks(seeds, len(chosen)) if looks is None else checked_looks(looks, seeds, len(chosen)),
     )
     return compare_function(train, question, on_trial)
 
@@ -333,6 +340,7 @@ def compare_models(
     *,
     arms: Iterable[str] = ("leaky_relu:0.01", "leaky_relu:0.1", "leaky_relu:0.3", "elu:1.0", "gelu"),
     seeds: int = 16,
+    looks: Sequence[int] | None = None,
     epochs: int = 25,
     batch_size: int = 64,
     optimizer: Callable[[Iterable[Tensor]], Optimizer] | None = None,
@@ -356,6 +364,8 @@ def compare_models(
         data: Inputs (n, ...) and targets (n, ...) to train on, the same to test on.
         arms: What to put in the place of ReLU.
         seeds: Trainings per arm.
+        looks: Numbers of seeds at which to judge, and after which settled arms are trained no more: `[12, 24, 48]`.
+            None for the end alone, because all seeds of an arm at once are quickest a training.
         epochs: Passes over the training inputs.
         batch_size: Samples a step; the last batch of an epoch may be smaller.
         optimizer: Makes one for parameters; Adam with rate 0.001 when None.
@@ -403,6 +413,7 @@ def compare_models(
         task,
         models.activations(arms),
         seeds,
+        looks=looks,
         seed=seed,
         metric=metric,
         higher_is_better=direction_of(metric) if higher_is_better is None else higher_is_better,

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 _SHOWN_FAILURES = 3
 _JOBS = min(2, os.cpu_count() or 1)
+_SEEDS = 12
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -44,7 +45,12 @@ _JOBS = min(2, os.cpu_count() or 1)
     show_default=True,
     help="What to put in the place of ReLU; half-lr, rescale and restart leave it.",
 )
-@click.option("--seeds", default=12, show_default=True, type=click.IntRange(1, 10_000), help="Trainings per arm.")
+@click.option("--seeds", type=click.IntRange(1, 10_000), help="Trainings per arm [12].")
+@click.option(
+    "--looks",
+    help="Judge at these numbers of seeds, and train settled arms no more: 12,24,48 [a quarter, a half, all, where a "
+    "verdict is possible].",
+)
 @click.option(
     "--metric",
     help="A name that the script logs: by rectifier.log, Lightning, Hugging Face's Trainer or TensorBoard "
@@ -71,7 +77,8 @@ _JOBS = min(2, os.cpu_count() or 1)
 @click.argument("command_line", metavar="[-m MODULE | SCRIPT] [ITS OPTIONS]", nargs=-1, type=click.UNPROCESSED)
 def command(
     arms: str,
-    seeds: int,
+    seeds: int | None,
+    looks: str | None,
     metric: str | None,
     pattern: str | None,
     maximize: bool | None,
@@ -93,11 +100,13 @@ def command(
     metric = metric or ("loss" if pattern is None else metric_of(pattern))
     script = script_digest(command_line)
     folder = out or _default_folder(command_line, script)
+    chosen = arms_from(arms)
+    planned = _looks(looks, seeds, len(chosen))
     question = Question(
         command=command_line,
         script=script,
-        arms=arms_from(arms),
-        seeds=seeds,
+        arms=chosen,
+        seeds=planned[-1],
         metric=metric,
         summary=summary or ("last-tenth" if metric == "loss" and pattern is None else "final"),
         higher_is_better=higher_is_better(metric) if maximize is None else maximize,
@@ -107,10 +116,17 @@ def command(
         or (1 if scheduler else max(1, (os.cpu_count() or 1) // (jobs or _JOBS))),
         pattern=pattern,
         max_steps=max_steps,
+        looks=planned,
     )
     with _trainer(scheduler, question, jobs, timeout) as (launcher, at_once):
         comparison = _run(question, folder, launcher, at_once)
     _print(comparison, folder)
+
+
+def _looks(text: str | None, seeds: int | None, arms: int) -> tuple[int, ...]:
+    from rectifier.study.looks import default_looks, looks_from  # noqa: PLC0415 (scipy, which --help does not need)
+
+    return default_looks(seeds or _SEEDS, arms) if text is None else looks_from(text, seeds, arms)
 
 
 def _default_folder(command_line: tuple[str, ...], script: str | None) -> Path:
@@ -203,17 +219,15 @@ class _Display:
 
     def update(self, progress: "Progress") -> None:
         missing = progress.total - progress.done
-        if progress.trial is None:
+        if progress.look is not None:
+            self._looked(progress, progress.look)
+        elif progress.trial is None:
             self._opening(progress)
         elif not self._console.is_terminal:
             self._line(progress.trial, progress)
         if progress.seconds_left is not None and not self._predicted and missing:
             self._predicted = True
-            one = progress.mean_seconds or 0.0
-            self._say(
-                f"One training takes about {_duration(one)}; {missing} more, {min(self._jobs, missing)} at a time: "
-                f"about {_duration(progress.seconds_left)}. Ctrl-C stops and keeps what has ended."
-            )
+            self._say(f"{self._cost(progress, missing)} Ctrl-C stops and keeps what has ended.")
         left = "" if progress.seconds_left is None or not missing else f"about {_duration(progress.seconds_left)} left"
         self._bar.update(
             self._task,
@@ -234,6 +248,25 @@ class _Display:
             self._say(f"{progress.done} of them have ended earlier and are not repeated.")
         else:
             self._say("The first one runs alone, to predict what the rest will cost.")
+        if looks := self._question.looks[:-1]:
+            told = f"{'looks' if looks[1:] else 'look'} at {', '.join(map(str, looks))} seeds"
+            self._say(f"After the {told}, arms that are settled are trained no more; before {looks[0]} none can be.")
+
+    def _cost(self, progress: "Progress", missing: int) -> str:
+        """What is left: a range where arms may be settled early."""
+        least, most = progress.least_seconds_left or 0.0, progress.seconds_left or 0.0
+        count, left = f"{missing} more", f"about {_duration(most)}"
+        if progress.least < progress.total:
+            count = f"{progress.least - progress.done} to {count}"
+            left = f"{_duration(least)} to {_duration(most)}, as arms are settled early or not"
+        one = _duration(progress.mean_seconds or 0.0)
+        return f"One training takes about {one}; {count}, {min(self._jobs, missing)} at a time: {left}."
+
+    def _looked(self, progress: "Progress", seeds: int) -> None:
+        for row in progress.settled:
+            self._say(f"Look at {seeds} of {self._question.seeds} seeds: {row.arm}, {row.verdict}.")
+        if not progress.settled and seeds < self._question.seeds:
+            self._say(f"Look at {seeds} of {self._question.seeds} seeds: no arm is settled yet.")
 
     def _line(self, trial: Trial, progress: "Progress") -> None:
         value = "" if trial.metric is None else f"{self._question.metric} {trial.metric:.5g}"

@@ -23,7 +23,7 @@ from rectifier.records import Comparison, Diagnosis, Effect, Run, Series
 from rectifier.report import comparison_figures
 from rectifier.report.shown import MOST_FINDINGS, MOST_LAYERS, Shown, parts_of
 from rectifier.report.verdict import sentence, verdict_of
-from rectifier.report.words import share, signed
+from rectifier.report.words import looks_told, share, signed
 
 _OURS = ("draw.js", "reader.js")
 
@@ -159,6 +159,7 @@ def _environment() -> jinja2.Environment:
     filters: dict[str, Callable[..., str]] = {
         "number": _number, "share": lambda value: "?" if value is None else share(value), "p": _p,
         "difference": _difference, "interval": _interval, "duration": _duration, "every": _every,
+        "looks": looks_told,
         "sentence": lambda finding: sentence(finding.title, finding.site),
     }  # fmt: skip
     environment.filters.update(filters)

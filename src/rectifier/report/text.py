@@ -26,7 +26,7 @@ from rectifier.report.layers_text import layer_table, print_legend
 from rectifier.report.lines import fit, print_table, say
 from rectifier.report.rows import worth_a_row
 from rectifier.report.treated import treated_lines
-from rectifier.report.words import counted, findings_counted
+from rectifier.report.words import counted, findings_counted, looks_told
 
 _STYLES = {"serious": "bold red", "warning": "bold yellow", "info": "cyan"}
 _ORDER = tuple(_STYLES)
@@ -219,6 +219,8 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
         f"alone; p is exact and corrected (Holm) over arms and both endpoints; no verdict is possible below "
         f"{comparison.smallest_n} seeds.",
     )
+    if looks := looks_told(comparison.looks):
+        say(console, looks)
     for note in comparison.notes:
         say(console, f"Note: {note}")
 

@@ -1,5 +1,7 @@
 """How numbers and counts are written, on a terminal and on a page alike."""
 
+from collections.abc import Sequence
+
 
 def share(value: float) -> str:
     """`33 %`, `0.4 %`: never a 0 for what is more, never a 100 for what is less."""
@@ -22,6 +24,16 @@ def counted(count: int, noun: str) -> str:
 def listed(parts: list[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
     return f"{', '.join(parts[:-1])} and {parts[-1]}" if len(parts) > 1 else "".join(parts)
+
+
+def looks_told(looks: Sequence[int]) -> str:
+    """What a reader of a comparison must know of its looks; nothing where there is one, at the end."""
+    if not looks[1:]:
+        return ""
+    return (
+        f"Looks at {listed([f'{n:,}' for n in looks])} seeds: an arm that one settles is trained no more. Each is "
+        "stricter than 5 %, so that all together keep to it; their intervals likewise."
+    )
 
 
 _FINDINGS = {"serious": "serious finding", "warning": "warning", "info": "remark"}

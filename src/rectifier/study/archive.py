@@ -3,14 +3,14 @@
 import contextlib
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
 from rectifier.errors import NothingToCompare, UnreadableRun
 from rectifier.records import FORMAT_VERSION, Comparison, Trial, decode, encode
-from rectifier.study.question import BASELINE, COMPETITORS, LOSS, PLACEBO, Question
-from rectifier.study.statistics import compare_trials
+from rectifier.study.question import Question
+from rectifier.study.weighing import Plan, weigh
 
 FILE_NAME = "study.sqlite"
 _TABLES = """
@@ -33,6 +33,15 @@ class Archive:
         """What was asked last, None in a new study."""
         found = self._get("question")
         return None if found is None else decode(found, Question)
+
+    def keep_judged(self, question: Question) -> None:
+        """Remember that a question has been answered: another plan of looks would be a second chance."""
+        self._set("judged", encode(tuple(dict.fromkeys((*self.judged(), (question.asked, question.planned_looks))))))
+
+    def judged(self) -> tuple[Plan, ...]:
+        """The questions that have been answered."""
+        found = self._get("judged")
+        return () if found is None else decode(found, tuple[Plan, ...])
 
     def add_seconds(self, seconds: float) -> None:
         """Add to the time that the study has taken, over all its continuations."""
@@ -166,69 +175,9 @@ def read_study(path: Path) -> Comparison:
             archive = Archive(connection)
             _check_version(archive, file)
             question, trials, seconds = archive.question(), archive.trials(), archive.seconds()
+            judged = archive.judged()
     except (sqlite3.DatabaseError, ValueError) as error:
         raise UnreadableRun(f"{file} is not a comparison of Rectifier, or it is damaged ({error}).") from error
     if question is None:
         raise UnreadableRun(f"{file} holds no question; it was interrupted before its first trial.")
-    return weigh(question, trials, seconds)
-
-
-def weigh(question: Question, recorded: Mapping[str, Trial], seconds: float) -> Comparison:
-    """Weigh those recorded trials that belong to a question.
-
-    Raises:
-        UnreadableRun: No trial of the baseline has finished.
-    """
-    plan = list(question.plan())
-    found = [recorded[spec.key] for spec in plan if spec.key in recorded]
-    # What was read for another metric would be another number under this one's name.
-    trials = [trial for trial in found if trial.asked in (None, question.asked)]
-    if not any(trial.arm == BASELINE for trial in trials):
-        raise UnreadableRun("no training of the script as it is has finished, so there is nothing to compare with.")
-    notes: list[str] = []
-    if question.metric == LOSS:
-        notes.append(
-            "The metric is the loss that the function back-propagates, measured on its own training batches. To "
-            "compare what the network is for, return that, and name it: metric='test_accuracy'."
-        )
-    notes.extend(text for arm, text in COMPETITORS.items() if arm in question.arms)
-    if len(trials) < len(plan):
-        notes.append(f"Unfinished: {len(trials)} of {len(plan)} trainings are done.")
-    if question.metric == "loss" and question.pattern is None and not question.function:
-        notes.append(
-            "The metric is the loss that the script back-propagates, measured on its own training batches. To compare "
-            'what the network is for, log it: rectifier.log("val_accuracy", value) and --metric val_accuracy.'
-        )
-    returned = question.function and question.metric != LOSS
-    ending = "raised" if question.function else "crashed, was stopped by --timeout"
-    return compare_trials(
-        question.with_restarts(trials),
-        baseline=BASELINE,
-        placebo=PLACEBO,
-        arms=question.arms,
-        metric=question.metric,
-        higher_is_better=question.higher_is_better,
-        title=question.title,
-        margin=question.margin,
-        notes=notes,
-        seconds=seconds,
-        seeds_hint=_USE_THE_SEED if question.function else None,
-        settings={
-            "command": " ".join(question.command),
-            "metric": f"{question.metric}, {'as returned' if returned else _SUMMARIES[question.summary]}"
-            + (f", printed as {question.pattern}" if question.pattern else ""),
-            "failure": f"a training that {ending}, ended with a number that is not finite, or whose loss made no "
-            "progress: it ended within 5 % of where it began, or above",
-            **({} if question.max_steps is None else {"training": f"ended after {question.max_steps} optimizer steps"}),
-            "threads per training": str(question.threads),
-        },
-    )
-
-
-_USE_THE_SEED = "The function sets a seed of its own, or draws nothing at random: let it use the seed that it is given."
-
-_SUMMARIES = {
-    "final": "its last value",
-    "best": "its best value",
-    "last-tenth": "the mean of its last tenth",
-}
+    return weigh(question, trials, seconds, judged)

@@ -15,11 +15,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rectifier.errors import NothingToCompare
-from rectifier.records import Comparison, Trial
-from rectifier.study.archive import Archive, open_archive, weigh
+from rectifier.records import ArmVerdict, Comparison, Trial
+from rectifier.study.archive import Archive, open_archive
 from rectifier.study.isolation import passed_files
 from rectifier.study.question import BASELINE, COMPETITORS, TREATED, Question, TrialSpec
 from rectifier.study.trial import CONSTANT, KILLED, OUTPUT, activations_seen, last_lines, logged_names
+from rectifier.study.weighing import Ahead, ahead, weigh
 
 Launcher = Callable[[TrialSpec, Question, Path], Trial]
 """Runs one trial in a new folder of its own and tells how it ended."""
@@ -34,18 +35,26 @@ class Progress:
     """How far a study is.
 
     Attributes:
-        trial: What ended last, None before the first.
+        trial: What ended last, None before the first and at a look.
         done: Finished trials of this question, those of earlier drivers included.
-        total: All of them.
+        total: All of them, if no other arm is settled early.
+        least: All of them, if the next look settles every arm.
         mean_seconds: Of the finished ones, None before the first has ended.
         seconds_left: Their mean × those missing ÷ those running at once.
+        least_seconds_left: Likewise, if the next look settles every arm.
+        look: Seeds of a look that has just been taken, None otherwise.
+        settled: Arms that this look has settled.
     """
 
     trial: Trial | None
     done: int
     total: int
+    least: int
     mean_seconds: float | None
     seconds_left: float | None
+    least_seconds_left: float | None
+    look: int | None = None
+    settled: tuple[ArmVerdict, ...] = ()
 
 
 def run_study(
@@ -60,7 +69,8 @@ def run_study(
 ) -> Comparison:
     """Run what is missing and weigh the whole.
 
-    The first baseline trial runs alone: it tells what the study will cost, and whether there is a metric at all.
+    The first baseline trial runs alone: it tells what the study will cost, and whether there is a metric at all. Seeds
+    come in batches, a look after each; arms that a look has settled are trained no more.
 
     Args:
         question: What to compare.
@@ -85,7 +95,9 @@ def run_study(
             raise Interrupted from None
         finally:
             study.close()
-        return weigh(question, archive.trials(), archive.seconds())
+        comparison = weigh(question, archive.trials(), archive.seconds(), archive.judged())
+        archive.keep_judged(question)
+        return comparison
 
 
 def _read_for(
@@ -130,6 +142,9 @@ class _Study:
         self._plan = list(question.plan())
         recorded = archive.trials()
         self._done = {spec.key: recorded[spec.key] for spec in self._plan if spec.key in recorded}
+        self._ahead: Ahead = ahead(question, self._done)
+        self._earlier = len(self._done)
+        """Finished when it was last looked ahead."""
 
     def run(self) -> None:
         self._refuse_a_metric_that_nothing_has()
@@ -137,10 +152,19 @@ class _Study:
         self._tell(None)
         if not self._done:
             self._run_first()
-        todo = [spec for spec in self._plan if spec.key not in self._done]
-        # The second seed of the script as it is comes early: it shows whether seeds change anything at all.
-        todo.sort(key=lambda spec: not (spec.arm == BASELINE and spec.seed == 1))
-        self._run_all(todo)
+        while self._ahead.now:
+            todo = [spec for spec in self._ahead.now if spec.key not in self._done]
+            # The second seed of the script as it is comes early: it shows whether seeds change anything at all.
+            todo.sort(key=lambda spec: not (spec.arm == BASELINE and spec.seed == 1))
+            self._run_all(todo)
+            self._look()
+
+    def _look(self) -> None:
+        before, self._ahead = self._ahead, ahead(self._question, self._done)
+        self._earlier = len(self._done)
+        if self._question.looks[1:]:
+            known = {row.arm for row in before.settled}
+            self._tell(None, before.look, tuple(row for row in self._ahead.settled if row.arm not in known))
 
     def _refuse_a_metric_that_nothing_has(self) -> None:
         """End a continued study that asks for what its finished trainings do not have."""
@@ -222,12 +246,15 @@ class _Study:
         self._refuse_passed_files(spec)
         self._folders.pop(spec.key, None)
 
-    def _tell(self, trial: Trial | None) -> None:
-        mean = left = None
-        if self._done:
-            mean = sum(done.seconds for done in self._done.values()) / len(self._done)
-            left = mean * math.ceil((len(self._plan) - len(self._done)) / self._jobs)
-        self._on_progress(Progress(trial, len(self._done), len(self._plan), mean, left))
+    def _tell(self, trial: Trial | None, look: int | None = None, settled: tuple[ArmVerdict, ...] = ()) -> None:
+        done = len(self._done)
+        least = self._earlier + len(self._ahead.now)
+        total = least + len(self._ahead.later)
+        mean = sum(trial.seconds for trial in self._done.values()) / done if done else None
+        most_left, least_left = (
+            None if mean is None else mean * math.ceil((trainings - done) / self._jobs) for trainings in (total, least)
+        )
+        self._on_progress(Progress(trial, done, total, least, mean, most_left, least_left, look, settled))
 
     def _refuse_identical(self) -> None:
         self._refuse_seeds_that_do_nothing()

@@ -15,9 +15,9 @@ from rectifier.diagnosis.progress import judge_progress
 from rectifier.errors import NothingToCompare
 from rectifier.monitor import MemorySink, Monitor
 from rectifier.records import Comparison, Process, Trial
-from rectifier.study.archive import weigh
 from rectifier.study.question import BASELINE, LOSS, RESCALE, Question, TrialSpec, summarise
 from rectifier.study.trial import STALLED, dead_fraction, fingerprint
+from rectifier.study.weighing import ahead, weigh
 from rectifier.treatment import scale_learning_rates, swap_everywhere
 
 Train = Callable[[int], Any]
@@ -41,11 +41,13 @@ def compare_function(train: Train, question: Question, on_trial: Callable[[Trial
             "the arm rescale is for scripts, where the first step is waited for. In a function write "
             "rectifier.rescale(model, batch) before the first step, and compare the two functions' results."
         )
-    began, trials = time.perf_counter(), {}
+    began = time.perf_counter()
+    trials: dict[str, Trial] = {}
     with streams_kept():
-        for spec in question.plan():
-            trials[spec.key] = trial = _train_once(train, spec, question)
-            on_trial(trial)
+        while todo := ahead(question, trials).now:
+            for spec in todo:
+                trials[spec.key] = trial = _train_once(train, spec, question)
+                on_trial(trial)
     return weigh(question, trials, time.perf_counter() - began)
 
 

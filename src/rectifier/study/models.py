@@ -19,6 +19,7 @@ from rectifier.catalogue import CATALOGUE, parse
 from rectifier.errors import NothingToCompare
 from rectifier.records import Comparison, Trial
 from rectifier.study.ensemble import Draws, Recipe, batches, draws_for, failures
+from rectifier.study.looks import checked_looks
 from rectifier.study.question import BASELINE, PLACEBO, TREATED
 from rectifier.study.statistics import compare_trials
 from rectifier.study.together import Forward, outputs, train
@@ -263,6 +264,7 @@ def compare_trained(
     arms: Sequence[str],
     seeds: int,
     *,
+    looks: Sequence[int] | None,
     seed: int,
     metric: str,
     higher_is_better: bool,
@@ -270,47 +272,56 @@ def compare_trained(
     way: Way | None,
     on_arm: Callable[[str], None],
 ) -> Comparison:
-    """Train every arm and weigh them; the random stream of torch is afterwards as it was.
+    """Train every arm and weigh them, look after look; the random stream of torch is afterwards as it was.
 
     Raises:
-        NothingToCompare: There is nothing to learn from.
+        NothingToCompare: There is nothing to learn from, or a look at which nothing could be found.
     """
     if not len(task.inputs) or len(task.inputs) != len(task.targets):
         raise NothingToCompare(
             f"there are {len(task.inputs)} inputs and {len(task.targets)} targets to train on: as many of each are "
             "needed, and at least one. data is (inputs, targets, test inputs, test targets), all of them tensors."
         )
+    planned = (seeds,) if looks is None else checked_looks(looks, seeds, len(arms))
     began = time.perf_counter()
     trials: list[Trial] = []
-    ways: dict[str, str] = {}
-    with streams_kept():
-        for arm in (BASELINE, *arms, PLACEBO):
-            draws = draws_for(seed, seeds, placebo=arm == PLACEBO)
-            chosen, why = (way, "as asked") if way is not None else choose(task, arm, draws)
-            ways[arm] = f"{chosen} ({why})"
-            trained = (train_together if chosen == "together" else train_alone)(task, arm, draws)
-            trials += _trials(task, arm, trained)
-            on_arm(arm)
-    return compare_trials(
-        trials,
-        baseline=BASELINE,
-        placebo=PLACEBO,
-        arms=arms,
-        metric=metric,
-        higher_is_better=higher_is_better,
-        margin=margin,
-        title="Many small networks: does another activation help?",
-        seconds=time.perf_counter() - began,
-        settings={
-            "training": f"{task.recipe.epochs} epochs of batches of {task.recipe.batch_size}, {task.steps} steps",
-            "failure": "constant output on the test inputs, or a number that is not finite",
-            "seed": str(seed),
-            **{f"trained, {arm}": text for arm, text in ways.items()},
-        },
-    )
+    ways: dict[str, tuple[Way, str]] = {}
+    undecided, before = list(arms), 0
+    for now in planned:
+        with streams_kept():
+            for arm in (BASELINE, *undecided, PLACEBO):
+                draws = draws_for(seed, now, placebo=arm == PLACEBO)[before:]
+                if arm not in ways:
+                    ways[arm] = (way, "as asked") if way is not None else choose(task, arm, draws)
+                trained = (train_together if ways[arm][0] == "together" else train_alone)(task, arm, draws)
+                trials += _trials(task, arm, trained, before)
+                on_arm(arm)
+        comparison = compare_trials(
+            trials,
+            baseline=BASELINE,
+            placebo=PLACEBO,
+            arms=arms,
+            metric=metric,
+            higher_is_better=higher_is_better,
+            margin=margin,
+            title="Many small networks: does another activation help?",
+            seconds=time.perf_counter() - began,
+            looks=planned,
+            settings={
+                "training": f"{task.recipe.epochs} epochs of batches of {task.recipe.batch_size}, {task.steps} steps",
+                "failure": "constant output on the test inputs, or a number that is not finite",
+                "seed": str(seed),
+                **{f"trained, {arm}": f"{chosen} ({why})" for arm, (chosen, why) in ways.items()},
+            },
+        )
+        undecided = [row.arm for row in comparison.arms if row.arm in undecided and row.verdict == "undecided"]
+        if not undecided:
+            break
+        before = now
+    return comparison
 
 
-def _trials(task: Task, arm: str, trained: Trained) -> list[Trial]:
+def _trials(task: Task, arm: str, trained: Trained, first: int) -> list[Trial]:
     history = trained.losses.double().numpy()
     flat = trained.outputs.reshape(*trained.outputs.shape[:2], -1)
     found = []
@@ -319,7 +330,7 @@ def _trials(task: Task, arm: str, trained: Trained) -> list[Trial]:
         found.append(
             Trial(
                 arm=arm,
-                seed=number,
+                seed=first + number,
                 metric=value if math.isfinite(value) else None,
                 failed=failed or (None if math.isfinite(value) else "the metric is not finite"),
                 seconds=trained.seconds / trained.losses.shape[1],

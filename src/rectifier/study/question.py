@@ -155,6 +155,7 @@ class Question:
         pattern: A regular expression with one group, which is the metric wherever it matches the script's output.
         function: Whether a Python function is compared, and not a script.
         max_steps: Optimizer steps after which each training is ended, None for the script's own end.
+        looks: Numbers of seeds at which verdicts may be given, the last one all; () for one look at the end.
     """
 
     command: tuple[str, ...]
@@ -169,6 +170,7 @@ class Question:
     pattern: str | None = None
     function: bool = False
     max_steps: int | None = None
+    looks: tuple[int, ...] = ()
 
     def plan(self) -> Iterator[TrialSpec]:
         """All trials, seed by seed, so that what is finished early is paired."""
@@ -186,6 +188,11 @@ class Question:
                     rescale=arm == RESCALE,
                     max_steps=self.max_steps,
                 )
+
+    @property
+    def planned_looks(self) -> tuple[int, ...]:
+        """Numbers of seeds at which verdicts may be given."""
+        return self.looks or (self.seeds,)
 
     @property
     def trained_arms(self) -> tuple[str, ...]:
