@@ -17,9 +17,10 @@ import pytest
 
 from rectifier.errors import NothingToCompare, UnreadableRun
 from rectifier.records import Trial
-from rectifier.study.archive import is_study, kept_question, open_archive, read_study, weigh
+from rectifier.study.archive import is_study, kept_question, open_archive, read_study
 from rectifier.study.driver import Interrupted, run_study
 from rectifier.study.question import BASELINE, PLACEBO, Question
+from rectifier.study.weighing import weigh
 
 QUESTION = Question(
     command=("train.py",),
