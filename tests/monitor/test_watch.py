@@ -399,3 +399,46 @@ def test_who_listens_and_fails_does_not_fail_the_change(monkeypatch):
         rectifier.swap(model, "relu", "elu")
         train(model, 3)
     assert any("ZeroDivisionError" in warning for warning in watch.run.processes[0].warnings)
+
+
+def test_a_watched_module_whose_own_forward_never_runs_is_seen_part_by_part():
+    """As in Lightning: `training_step` calls the parts, nobody calls the module."""
+
+    class Module(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.encoder = nn.Sequential(nn.Linear(3, 5), nn.ReLU())
+            self.head = nn.Sequential(nn.Linear(5, 7), nn.ReLU(), nn.Linear(7, 1))
+
+        def training_step(self, batch):
+            return self.head(self.encoder(batch)).square().mean()
+
+    torch.manual_seed(0)
+    module, stranger = Module(), nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 1))
+    optimizer = torch.optim.SGD([*module.parameters(), *stranger.parameters()], lr=0.01)
+    with rectifier.watch(module, every=1) as watch:
+        for _ in range(4):
+            batch = torch.rand(11, 3)
+            optimizer.zero_grad()
+            (module.training_step(batch) + stranger(batch).mean()).backward()
+            optimizer.step()
+    (process,) = watch.run.processes
+    assert [(site.label, site.units) for site in process.sites] == [("encoder.1", 5), ("head.1", 7)]
+    visits = [sum(w.visits for s in process.snapshots for w in s.windows if w.site == index) for index in (0, 1)]
+    assert visits == [44, 44]
+    assert all(len(window.delta) for snapshot in process.snapshots for window in snapshot.windows)
+
+
+def test_nothing_seen_is_not_called_healthy():
+    model = nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 1))
+    other = nn.Linear(3, 1)
+    optimizer = torch.optim.SGD(other.parameters(), lr=0.01)
+    with rectifier.watch(model, every=1) as watch:
+        for _ in range(3):
+            optimizer.zero_grad()
+            other(torch.rand(11, 3)).mean().backward()
+            optimizer.step()
+    assert "Nothing is wrong" not in repr(watch)
+    assert "No activation was counted" in repr(watch)
+    assert "Nothing was observed" in watch._repr_html_()
+    assert "Nothing is wrong" not in watch._repr_html_() + watch.diagnose()._repr_html_()

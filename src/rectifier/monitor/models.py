@@ -19,7 +19,7 @@ from rectifier.monitor.sinks import Sink
 from rectifier.monitor.updates import Updates
 from rectifier.monitor.watching import said_axis
 from rectifier.records import Site, SiteWindow
-from rectifier.sites import find_unit_axis, locate
+from rectifier.sites import Location, find_unit_axis, locate
 from rectifier.sites.functions import describe
 from rectifier.sites.modules import user_class
 from rectifier.sites.ranks import is_replica
@@ -43,6 +43,7 @@ class ModelRecords:
         self._sink = sink
         self._only = weakref.ref(only) if only is not None else None
         self._models: weakref.WeakKeyDictionary[nn.Module, ModelRecord] = weakref.WeakKeyDictionary()
+        self._parts: weakref.WeakKeyDictionary[nn.Module, bool] = weakref.WeakKeyDictionary()
         self._names: dict[str, int] = {}
         self.sites: list[SiteRecord] = []
         self.updates = Updates(self.sites)
@@ -84,6 +85,8 @@ class ModelRecords:
         if self._only is not None and only is None:
             return None
         place = locate(only)
+        if place is None and only is not None:
+            place = self._part_of(only)
         if place is None or not place.root.training:
             return None
         model = self._models.get(place.root) or self._meet(place.root, place.wrapper)
@@ -109,12 +112,24 @@ class ModelRecords:
         count_input(site, tensor)
         return Token(site, step, look)
 
+    def _part_of(self, only: nn.Module) -> Location | None:
+        """Where a call comes from that is made in a part of the watched module, whose own forward does not run.
+
+        Lightning's `training_step` calls `self.net(x)`; so does every loop that calls an encoder and a head by turns.
+        """
+        place = locate()
+        if place is None:
+            return None
+        if place.root not in self._parts:
+            self._parts[place.root] = place.root in set(only.modules())
+        return place if self._parts[place.root] else None
+
     def _meet(self, root: nn.Module, wrapper: nn.Module | None) -> ModelRecord:
         base = user_class(type(root)).__name__
         number = self._names[base] = self._names.get(base, 0) + 1
         record = ModelRecord(
             name=base if number == 1 else f"{base}#{number}",
-            paths={id(module): path for path, module in root.named_modules()},
+            paths=self._paths_from(root),
             # A module without parameters (a loss, a metric) is not a model, even when it applies an activation.
             trains=any(True for _ in root.parameters()),
             replica=is_replica(root, wrapper),
@@ -178,8 +193,13 @@ class ModelRecords:
         if id(owner) not in model.paths:
             # Added to the model after its first forward.
             root = self._root_of(model)
-            model.paths = {id(module): path for path, module in root.named_modules()} if root is not None else {}
+            model.paths = self._paths_from(root) if root is not None else {}
         return model.paths.get(id(owner), type(owner).__name__)
+
+    def _paths_from(self, root: nn.Module) -> dict[int, str]:
+        """Paths as the user knows them: from the module that is watched, where the root is a part of it."""
+        only = self._only() if self._only is not None else None
+        return {id(module): path for path, module in (only if only is not None else root).named_modules()}
 
     def after(self, token: Token, output: Tensor) -> None:
         """Count what came out."""

@@ -62,6 +62,8 @@ def print_legend(process: Process, diagnosis: Diagnosis, console: Console) -> No
     told.append(fit("‖δ‖: size of the loss's gradient there, per sample.", console))
     if console.width >= _ROOMY and any(factors(process, diagnosis)):
         told.append("factor: how many times ‖δ‖ grows from the next layer down into this one.")
+    if console.width >= _WIDE and any(layer.dead_history for layer in layers):
+        told.append("share silent: of the units, from the first observation to the last.")
     say(console, " ".join(told), style="dim")
 
 

@@ -15,11 +15,11 @@ def diagnosis_html(diagnosis: Diagnosis) -> str:
     """Findings, each to be unfolded, and the table of layers.
 
     Example:
-        >>> "Nothing is wrong" in diagnosis_html(Diagnosis(findings=(), layers=()))
+        >>> "Nothing was observed" in diagnosis_html(Diagnosis(findings=(), layers=()))
         True
     """
     severities: list[str] = [finding.severity for finding in diagnosis.findings]
-    nothing = "Nothing is wrong that can be seen from the activations"
+    nothing = "Nothing is wrong that can be seen from the activations" if diagnosis.layers else "Nothing was observed"
     title = f"{findings_counted(severities)}" if set(severities) - {"info"} else nothing
     return fragment("notebook.html", title=title, lede="", diagnoses=[diagnosis])
 

@@ -81,7 +81,10 @@ def _name(process: Process) -> str:
 
 
 def _print_process(process: Process, diagnosis: Diagnosis, console: Console) -> None:
-    print_findings(diagnosis, console)
+    if not (diagnosis.layers or diagnosis.findings):
+        say(console, "No activation was counted, so nothing can be said about this training.", style="bold")
+    else:
+        print_findings(diagnosis, console)
     if diagnosis.layers:
         console.print()
         rows = worth_a_row(diagnosis, {finding.site for finding in diagnosis.findings}, _MOST_LAYERS)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rectifier.records import Process, Treated
+from rectifier.records import Process, Treated, told_apart
 from rectifier.report.words import counted
 
 _STEPS = 100
@@ -31,12 +31,13 @@ def _firing(process: Process, treated: Treated) -> str:
     if not treated.units:
         return ""
     # What was treated is named as in its own model; where another one has such a name, which is meant cannot be told.
-    labels = [site.label for site in process.sites]
+    unique = {
+        index: site.label
+        for index, (site, told) in enumerate(zip(process.sites, told_apart(process.sites), strict=True))
+        if site == told
+    }
     last = {
-        labels[window.site]: window
-        for snap in process.snapshots
-        for window in snap.windows
-        if labels.count(labels[window.site]) == 1
+        unique[window.site]: window for snap in process.snapshots for window in snap.windows if window.site in unique
     }
     fired = sum(
         int((last[site].last_fired[list(units)] > treated.step).sum())

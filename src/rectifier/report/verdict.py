@@ -34,8 +34,8 @@ def verdict_of(run: Run, diagnoses: Sequence[Diagnosis]) -> Verdict:
     if alarms:
         lede.append(f"{findings_counted([finding.severity for finding in findings])}.")
         return Verdict(alarms[0].severity, sentence(alarms[0].title, alarms[0].site), " ".join(lede))
-    if not any(process.snapshots for process in run.processes):
-        lede.append("No counters were written, so nothing can be said about this training, good or bad.")
+    if not any(diagnosis.layers for diagnosis in diagnoses):
+        lede.append("No activation was counted, so nothing can be said about this training, good or bad.")
         return Verdict("unknown", "Nothing was observed", " ".join(lede))
     layers = [layer for diagnosis in diagnoses for layer in diagnosis.layers]
     silenced = sum(len(diagnosis.silenced) for diagnosis in diagnoses)
