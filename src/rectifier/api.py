@@ -397,8 +397,9 @@ def compare_models(
     # A script that only logs must not pay for the statistics.
     from rectifier.study import models  # noqa: PLC0415
     from rectifier.study.ensemble import Recipe  # noqa: PLC0415
+    from rectifier.study.ways import Task  # noqa: PLC0415
 
-    task = models.Task(
+    task = Task(
         build=build,
         inputs=data[0],
         targets=data[1],

@@ -1,6 +1,12 @@
 """Networks trained together are those trained alone, and what cannot be trained together is not."""
 
+import contextlib
+import os
+import re
+import threading
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +16,7 @@ from torch.optim import SGD, Adam
 
 import rectifier
 from rectifier.errors import NothingToCompare, UnknownActivation
-from rectifier.study import models
+from rectifier.study import models, ways
 from rectifier.study.ensemble import Recipe, draws_for
 
 
@@ -39,7 +45,7 @@ def task(build=mlp, optimizer=partial(Adam, lr=5e-3), samples=75):  # noqa: B008
     draws = np.random.default_rng(4)
     inputs = torch.from_numpy(draws.normal(size=(samples + 13, 11)).astype(np.float32))
     labels = (inputs[:, 0] > 0).long() + (inputs[:, 1] > 0)
-    return models.Task(
+    return ways.Task(
         build=build,
         inputs=inputs[:samples],
         targets=labels[:samples],
@@ -68,21 +74,21 @@ def kept_stream():
 )
 def test_each_member_equals_its_own_single_training(build, arm):
     draws = draws_for(3, 3)
-    together, alone = (way(task(build), arm, draws) for way in (models.train_together, models.train_alone))
+    together, alone = (way(task(build), arm, draws) for way in (ways.train_together, ways.train_alone))
     assert together.losses.shape == (55, 3)
     assert_same_runs(together, alone)
     torch.testing.assert_close(together.outputs, alone.outputs, rtol=1e-2, atol=1e-3)
     # The same comparison notices another member and another activation.
     with pytest.raises(AssertionError):
-        assert_same_runs(together, models.train_alone(task(build), arm, [draws[1], *draws[1:]]))
+        assert_same_runs(together, ways.train_alone(task(build), arm, [draws[1], *draws[1:]]))
     with pytest.raises(AssertionError):
-        assert_same_runs(together, models.train_alone(task(build), "leaky_relu:0.12", draws))
+        assert_same_runs(together, ways.train_alone(task(build), "leaky_relu:0.12", draws))
 
 
 def test_sgd_with_momentum_is_the_same_too():
     plain = task(Residual, partial(SGD, lr=0.05, momentum=0.9))
     draws = draws_for(1, 3)
-    assert_same_runs(models.train_together(plain, "as is", draws), models.train_alone(plain, "as is", draws))
+    assert_same_runs(ways.train_together(plain, "as is", draws), ways.train_alone(plain, "as is", draws))
 
 
 def with_dropout():
@@ -100,7 +106,7 @@ class WholeNorm(SGD):
 @pytest.mark.parametrize(
     ("unfit", "why"),
     [
-        (task(with_dropout), "cannot be stacked"),
+        (task(with_dropout), "cannot be stacked: "),
         (task(optimizer=partial(WholeNorm, lr=5.0)), "differ from those of a single training"),
     ],
 )
@@ -108,6 +114,45 @@ def test_what_would_not_be_the_same_training_is_done_one_by_one(unfit, why):
     way, reason = models.choose(unfit, "as is", draws_for(0, 4))
     assert way == "one by one"
     assert why in reason
+    assert " together" not in reason
+
+
+def children():
+    """The command lines of this process's children; each library's tracker of shared memory stays until the end."""
+    if not Path("/proc/self").exists():
+        pytest.skip("reads /proc")
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if f"PPid:\t{os.getpid()}\n" in (process / "status").read_text():
+                found.append((process / "cmdline").read_text())
+    return found
+
+
+def test_trained_in_processes_they_are_those_trained_one_by_one():
+    """Models and losses of a notebook, which no file defines, and an odd number of seeds."""
+    from_nowhere = {}
+    exec("import torch\ndef build(): return torch.nn.Sequential(torch.nn.Linear(11, 7), torch.nn.ReLU())", from_nowhere)
+    plain = task(from_nowhere["build"])
+    draws = draws_for(0, 5)
+    alone, sent = (way(plain, "leaky_relu:0.3", draws) for way in (ways.train_alone, ways.train_in_processes))
+    torch.testing.assert_close(sent.losses, alone.losses, rtol=1e-5, atol=1e-7)
+    torch.testing.assert_close(sent.outputs, alone.outputs, rtol=1e-3, atol=1e-5)
+    assert not [told for told in children() if "process_executor" in told or "popen_loky" in told]
+
+
+def test_processes_are_taken_where_they_are_done_first_and_can_be_given_the_task(monkeypatch):
+    monkeypatch.setattr(models, "cores", lambda: 4)
+    monkeypatch.setattr(models, "START_SECONDS", 0.0)
+    long, draws = task(with_dropout), draws_for(0, 4)
+    way, reason = models.choose(long, "as is", draws)
+    assert way == "in processes"
+    assert re.search(r"foreseen by the first steps: \S+ s in processes, \S+ s one by one$", reason)
+    lock = threading.Lock()  # It cannot be sent.
+    held = replace(long, score=lambda predicted, targets: float(lock.locked()))
+    assert models.choose(held, "as is", draws)[0] == "one by one"
+    monkeypatch.setattr(models, "START_SECONDS", 1e9)
+    assert models.choose(long, "as is", draws)[0] == "one by one"
 
 
 def test_both_ways_give_the_same_record_and_the_random_stream_is_kept():

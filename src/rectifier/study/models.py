@@ -1,89 +1,46 @@
 """A comparison of networks that are small enough to train many at once: all seeds of an arm as one batched ensemble."""
 
-import copy
 import hashlib
-import itertools
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from operator import itemgetter
+from typing import Literal, cast
 
 import torch
-from torch import Tensor, nn
-from torch.func import functional_call, stack_module_state, vmap
-from torch.optim import Optimizer
+from torch import Tensor
 
 from rectifier.aside import streams_kept
-from rectifier.catalogue import CATALOGUE, parse
+from rectifier.catalogue import parse
 from rectifier.errors import NothingToCompare
 from rectifier.records import Comparison, Trial
-from rectifier.study.ensemble import Draws, Recipe, batches, draws_for, failures
+from rectifier.study.ensemble import Draws, draws_for, failures
 from rectifier.study.looks import checked_looks
 from rectifier.study.question import BASELINE, PLACEBO, TREATED
 from rectifier.study.statistics import compare_trials
-from rectifier.study.together import Forward, outputs, train
-from rectifier.treatment import swap
+from rectifier.study.ways import (
+    Task,
+    Trained,
+    can_be_sent,
+    cores,
+    train_alone,
+    train_in_processes,
+    train_together,
+)
 
-Way = Literal["together", "one by one"]
+Way = Literal["together", "one by one", "in processes"]
 
+_WAYS: dict[Way, Callable[[Task, str, Sequence[Draws]], Trained]] = {
+    "together": train_together,
+    "one by one": train_alone,
+    "in processes": train_in_processes,
+}
+START_SECONDS = 4.0
+"""About what it takes to start processes and to load torch in them."""
 TRIED_STEPS = 3
 TOLERANCE = 1e-3
 """Largest relative difference of the losses of the first steps between both ways: float32's rounding, summed in another
 order, is about a thousandth of this; another algorithm is far above it."""
-
-_ELEMENTWISE = frozenset(
-    getattr(nn, row.module)
-    for row in CATALOGUE.values()
-    if row.module is not None and row.name not in ("prelu", "rrelu")
-)
-"""Activations that are the same function of every number: without parameters and without chance."""
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """What every member does.
-
-    Attributes:
-        build: Makes an untrained model, drawing from torch's random stream.
-        inputs: (n, ...) to train on.
-        targets: (n, ...)
-        test_inputs: (m, ...)
-        test_targets: (m, ...)
-        recipe: Epochs and batch size; the rest is the optimizer's.
-        optimizer: Makes one for parameters.
-        loss: Mean loss of (B, ...) outputs and targets.
-        score: The metric of (m, ...) outputs and targets.
-    """
-
-    build: Callable[[], nn.Module]
-    inputs: Tensor
-    targets: Tensor
-    test_inputs: Tensor
-    test_targets: Tensor
-    recipe: Recipe
-    optimizer: Callable[[Iterable[Tensor]], Optimizer]
-    loss: Callable[[Tensor, Tensor], Tensor]
-    score: Callable[[Tensor, Tensor], float]
-
-    @property
-    def steps(self) -> int:
-        """Of one training."""
-        return self.recipe.epochs * math.ceil(len(self.inputs) / self.recipe.batch_size)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Trained:
-    """All members of one arm.
-
-    Attributes:
-        losses: (steps, S)
-        outputs: (S, m, ...) on the test inputs, in eval mode.
-    """
-
-    losses: Tensor
-    outputs: Tensor
-    seconds: float
 
 
 def accuracy(predicted: Tensor, labels: Tensor) -> float:
@@ -105,158 +62,32 @@ def activations(arms: Iterable[str]) -> list[str]:
     return list(specs)
 
 
-def _affine(inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """(S, ..., i) times the (S, o, i) weights of each member, plus its (S, o) biases."""
-    rows = inputs.reshape(len(weight), -1, inputs.shape[-1])
-    columns = weight.transpose(1, 2)
-    product = torch.bmm(rows, columns) if bias is None else torch.baddbmm(bias.unsqueeze(1), rows, columns)
-    return product.view(*inputs.shape[:-1], weight.shape[1])
-
-
-class _Linear(torch.autograd.Function):
-    """A linear layer that batches as one matrix product per member; vmap's own rule takes three times as long."""
-
-    generate_vmap_rule = False
-
-    @staticmethod
-    def forward(inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        return nn.functional.linear(inputs, weight, bias)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        raise NotImplementedError  # Reached only without vmap, and nothing here trains without it.
-
-    @staticmethod
-    def vmap(
-        info: Any, in_dims: tuple[int | None, ...], inputs: Tensor, weight: Tensor, bias: Tensor | None
-    ) -> tuple[Tensor, int]:
-        if in_dims[0] != 0 or in_dims[1] != 0:
-            raise NotImplementedError("inputs and weights of a linear layer must both belong to the members")
-        return _affine(inputs, weight, bias), 0
-
-
-class _StackedLinear(nn.Linear):
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (torch's own name for it)
-        result: Tensor = _Linear.apply(input, self.weight, self.bias)  # type: ignore[no-untyped-call]
-        return result
-
-
-def member(task: Task, arm: str, draws: Draws) -> nn.Module:
-    """One untrained model, its activations exchanged; the same draws give the same weights under every arm."""
-    torch.manual_seed(draws.weights)
-    model = task.build()
-    if arm not in (BASELINE, PLACEBO):
-        swap(model, TREATED, arm)
-    return model
-
-
-def train_together(task: Task, arm: str, draws: Sequence[Draws], *, steps: int | None = None) -> Trained:
-    """Train all members as one: stacked parameters, and `vmap` over the model's own forward.
-
-    Raises:
-        RuntimeError: The model does what cannot be stacked: it draws random numbers in its forward, or its course
-            depends on values.
-    """
-    began = time.perf_counter()
-    models = [member(task, arm, draw) for draw in draws]
-    parameters, buffers = stack_module_state(models)
-    # Its own weights are not used.
-    skeleton = copy.deepcopy(models[0])
-    forward = _chain(skeleton, parameters) or _any_model(skeleton, parameters, buffers)
-    each_loss = vmap(task.loss)
-    losses = train(
-        forward,
-        task.optimizer(parameters.values()),
-        task.inputs,
-        itertools.islice((chosen for _, chosen in batches(len(task.inputs), task.recipe, draws)), steps),
-        lambda predicted, chosen: each_loss(predicted, task.targets[chosen]),
-    )
-    skeleton.eval()
-    return Trained(losses, outputs(forward, task.test_inputs, len(draws)), time.perf_counter() - began)
-
-
-def _chain(model: nn.Module, parameters: dict[str, Tensor]) -> Forward | None:
-    """A plain stack of linear layers and elementwise activations needs no vmap, which takes a third of its time.
-
-    Returns:
-        The forward of all members, None for any other model.
-    """
-    if type(model) is not nn.Sequential:
-        return None
-    layers: list[Callable[[Tensor], Tensor]] = []
-    for name, layer in model._modules.items():
-        if type(layer) is nn.Linear and f"{name}.weight" in parameters:
-            weight, bias = parameters[f"{name}.weight"], parameters.get(f"{name}.bias")
-            layers.append(lambda inputs, weight=weight, bias=bias: _affine(inputs, weight, bias))  # type: ignore[misc]
-        elif type(layer) in _ELEMENTWISE:
-            layers.append(layer)
-        else:
-            return None
-
-    def forward(inputs: Tensor) -> Tensor:
-        for layer in layers:
-            inputs = layer(inputs)
-        return inputs
-
-    return forward
-
-
-def _any_model(skeleton: nn.Module, parameters: dict[str, Tensor], buffers: dict[str, Tensor]) -> Forward:
-    # Without weights of its own: a parameter that was forgotten cannot pass unnoticed.
-    skeleton.to("meta")
-    for module in skeleton.modules():
-        if type(module) is nn.Linear:
-            module.__class__ = _StackedLinear
-
-    def one(own: dict[str, Tensor], kept: dict[str, Tensor], inputs: Tensor) -> Tensor:
-        result: Tensor = functional_call(skeleton, (own, kept), (inputs,))
-        return result
-
-    every = vmap(one, randomness="error")
-    return lambda inputs: every(parameters, buffers, inputs)
-
-
-def train_alone(task: Task, arm: str, draws: Sequence[Draws], *, steps: int | None = None) -> Trained:
-    """Train the members one after another, as everybody does."""
-    began = time.perf_counter()
-    losses, predicted = [], []
-    for draw in draws:
-        model = member(task, arm, draw)
-        optimizer = task.optimizer(model.parameters())
-        own = []
-        shown = (chosen[0] for _, chosen in batches(len(task.inputs), task.recipe, [draw]))
-        for chosen in itertools.islice(shown, steps):
-            optimizer.zero_grad()
-            loss = task.loss(model(task.inputs[chosen]), task.targets[chosen])
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            own.append(loss.detach())
-        losses.append(torch.stack(own))
-        model.eval()
-        with torch.no_grad():
-            predicted.append(model(task.test_inputs))
-    return Trained(torch.stack(losses, 1), torch.stack(predicted), time.perf_counter() - began)
-
-
 def choose(task: Task, arm: str, draws: Sequence[Draws]) -> tuple[Way, str]:
-    """Try both ways for a few steps: the faster one, if they agree at all.
+    """Try the ways for a few steps: the one that will be done first, of those that give the same.
 
     Returns:
         The way, and why in a few words.
     """
     two = draws[:2]
     alone = train_alone(task, arm, two, steps=TRIED_STEPS)
+    refused = None
     try:
-        check = train_together(task, arm, two, steps=TRIED_STEPS)
+        stacked = train_together(task, arm, two, steps=TRIED_STEPS)
     except (RuntimeError, TypeError, ValueError, NotImplementedError) as error:
-        return "one by one", f"the model cannot be stacked: {str(error).splitlines()[0][:120]}"
-    if not torch.allclose(check.losses, alone.losses, rtol=TOLERANCE, atol=1e-6, equal_nan=True):
-        return "one by one", "stacked, the first steps differ from those of a single training"
+        refused = f"the model cannot be stacked: {str(error).splitlines()[0][:120]}"
+    else:
+        if not torch.allclose(stacked.losses, alone.losses, rtol=TOLERANCE, atol=1e-6, equal_nan=True):
+            refused = "stacked, the first steps differ from those of a single training"
     # Again, because the first calls of everything are slow.
-    alone = train_alone(task, arm, two, steps=TRIED_STEPS)
-    check = train_together(task, arm, draws, steps=TRIED_STEPS)
-    gain = alone.seconds / len(two) / (check.seconds / len(draws))
-    return ("together" if gain > 1 else "one by one"), f"{gain:.1f} × the speed of one by one over the first steps"
+    seconds = {"one by one": train_alone(task, arm, two, steps=TRIED_STEPS).seconds * len(draws) / len(two)}
+    if refused is None:
+        seconds["together"] = train_together(task, arm, draws, steps=TRIED_STEPS).seconds
+    seconds = {way: taken * task.steps / TRIED_STEPS for way, taken in seconds.items()}
+    if cores() > 1 and can_be_sent(task):
+        seconds["in processes"] = seconds["one by one"] / min(cores(), len(draws)) + START_SECONDS
+    best = min(seconds, key=seconds.__getitem__)
+    told = ", ".join(f"{taken:.2g} s {way}" for way, taken in sorted(seconds.items(), key=itemgetter(1)))
+    return cast(Way, best), "; ".join(filter(None, [refused, f"foreseen by the first steps: {told}"]))
 
 
 def compare_trained(
@@ -293,7 +124,7 @@ def compare_trained(
                 draws = draws_for(seed, now, placebo=arm == PLACEBO)[before:]
                 if arm not in ways:
                     ways[arm] = (way, "as asked") if way is not None else choose(task, arm, draws)
-                trained = (train_together if ways[arm][0] == "together" else train_alone)(task, arm, draws)
+                trained = _WAYS[ways[arm][0]](task, arm, draws)
                 trials += _trials(task, arm, trained, before)
                 on_arm(arm)
         comparison = compare_trials(
