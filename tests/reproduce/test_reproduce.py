@@ -66,8 +66,8 @@ def test_the_command_prints_known_ours_and_interval_and_writes_the_page(monkeypa
     [
         ("GAUSSIAN", born_dead.GAUSSIAN | {2: (0.15625, 0.34015, 0.60, 0.62130, 0.87984, 0.99492)}),
         ("two_layers", lambda width: 3 * 4.0**-width),
-        ("one_ray", lambda widths: 0.5),
-        ("bounds", lambda width, layers: (0.95, 0.97)),
+        ("one_input_probability", lambda widths: 0.5),
+        ("line_probability", lambda width, depth: (0.95, 0.97)),
     ],
 )
 def test_a_wrong_oracle_exits_with_1(monkeypatch, name, value):
@@ -167,6 +167,17 @@ def test_the_slow_regression_is_plain_sgd_on_all_weights():
     # Another run's stream gives other errors, so the comparison above can fail.
     other = trained_alone(specs[0], (initial[0][:, 0, 0].T, initial[1][0, 0]), streams[1])
     assert abs(np.sum(other) / sum(total[0, 0] for total in totals) - 1) > 0.01
+
+
+def test_a_tiny_slow_regression_gives_all_rows(monkeypatch):
+    monkeypatch.setattr(slow_regression, "PERIOD", 40)
+    rows = judge(slow_regression.measure(0, nothing, runs=12, steps=400))
+    assert [row.what for row in rows[:6]] == [
+        f"mean squared error, {name}" for name in ("ReLU", "slope 0.01", "slope 0.1", "slope 0.2", "ELU", "linear")
+    ]
+    assert len(rows) == 12
+    # So few steps teach nothing: the table must not agree.
+    assert [row.agrees for row in rows[:6]].count(False) >= 1
 
 
 def test_the_target_fires_where_seven_tenths_of_the_bits_agree():

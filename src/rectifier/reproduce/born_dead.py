@@ -7,6 +7,7 @@ import torch
 
 from rectifier.activations import function_for
 from rectifier.catalogue import Choice, parse
+from rectifier.diagnosis.born import line_probability, one_input_probability
 from rectifier.reproduce.result import Progress, Result
 from rectifier.reproduce.row import Known, Measured, Rate, exactly
 
@@ -27,31 +28,9 @@ BOUNDED = ((2, 9), (3, 9), (5, 20))
 _CHUNK = 20_000
 
 
-def one_ray(widths: Sequence[int]) -> float:
-    """P(born dead) for data on one ray: 1 − ∏(1 − 2^(−N)).
-
-    Example:
-        >>> one_ray([1]), one_ray([2, 2])
-        (0.5, 0.4375)
-    """
-    return 1 - math.prod(1 - 2.0**-width for width in widths)
-
-
 def two_layers(width: int) -> float:
     """P(born dead) with two hidden layers and inputs of both signs: 3·4^(−N) − 2·8^(−N)."""
     return 3 * 4.0**-width - 2 * 8.0**-width
-
-
-def bounds(width: int, layers: int) -> tuple[float, float]:
-    """Lower and upper bound of P(born dead), one-dimensional inputs of both signs.
-
-    Source: Lu, Shin, Su & Karniadakis 2019, arXiv:1903.06733 (the lower one, with L = layers + 1).
-    """
-    a1 = 1 - 2.0**-width
-    a2 = 1 - 2.0 ** (1 - width) - (width - 1) * 4.0**-width
-    k = (1 - 2.0 ** (1 - width)) * (1 - 2.0**-width) / (1 + (width - 1) * 2.0**-width)
-    alive = a1 ** (layers - 1)
-    return 1 - alive - k * (alive - a2 ** (layers - 1)), 1 - alive
 
 
 def count_dead(
@@ -82,14 +61,18 @@ def measure(seed: int, progress: Progress, *, networks: int = 100_000) -> list[M
     rows = []
     for widths in RAYS:
         count = count_dead(relu, widths, both_signs=False, networks=networks, generator=generator)[-1]
-        rows.append(Measured(f"one input, widths {_listed(widths)}", exactly(one_ray(widths)), Rate(count, networks)))
+        rows.append(
+            Measured(
+                f"one input, widths {_listed(widths)}", exactly(one_input_probability(widths)), Rate(count, networks)
+            )
+        )
     for number, (width, table) in enumerate(GAUSSIAN.items()):
         dead = count_dead(relu, [width] * DEPTHS[-1], both_signs=True, networks=networks, generator=generator)
         for depth, probability in zip(DEPTHS, table, strict=True):
             known = exactly(two_layers(width)) if depth == 2 else exactly(probability, TABLE_ERROR)
             rows.append(Measured(f"{depth} hidden layers × {width}", known, Rate(dead[depth - 1], networks)))
         for depth in [depth for bounded, depth in BOUNDED if bounded == width]:
-            known = Known(*bounds(width, depth), "published")
+            known = Known(*line_probability(width, depth), "published")
             rows.append(Measured(f"{depth} × {width}, its bounds", known, Rate(dead[depth - 1], networks)))
         progress((number + 1) / (len(GAUSSIAN) + 1))
     count = count_dead(leaky, [2] * DEPTHS[-1], both_signs=True, networks=networks, generator=generator)[-1]

@@ -19,6 +19,7 @@ class Result:
         source: Where it was published, or that it is proved.
         setting: What is simulated or trained, with all sizes, and what is not known of the original.
         measure: Does it, from a seed.
+        limit: What it says against Leaky ReLU, in one sentence; empty where it says nothing of the kind.
     """
 
     name: str
@@ -26,3 +27,4 @@ class Result:
     source: str
     setting: str
     measure: Callable[[int, Progress], Sequence[Measured]]
+    limit: str = ""

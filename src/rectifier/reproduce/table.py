@@ -50,7 +50,11 @@ def print_result(result: Result, rows: Sequence[Row], seconds: float, console: C
     console.print(f"\n{result.name}: {result.title}", style="bold", highlight=False, markup=False)
     console.print(f"Source: {result.source}.\n{result.setting}.\n", highlight=False, markup=False)
     console.print(table, highlight=False, markup=False)
-    console.print(f"\n{verdict(rows)} ({seconds:.0f} s)", highlight=False, markup=False)
+    console.print(f"\n{verdict(rows)} {_cost(seconds)}", highlight=False, markup=False)
+
+
+def _cost(seconds: float) -> str:
+    return f"({seconds:.0f} s of one processor)"
 
 
 def verdict(rows: Sequence[Row]) -> str:
@@ -77,11 +81,19 @@ def markdown(result: Result, rows: Sequence[Row], seconds: float) -> str:
     lines = [f"## {result.name}", "", f"{result.title}.", "", f"Source: {result.source}. {result.setting}.", ""]
     lines += [f"| {' | '.join(HEAD)} |", "|---|---|---:|---:|---|---:|"]
     lines += [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells(row))} |" for row in rows]
-    return "\n".join([*lines, "", f"{verdict(rows)} ({seconds:.0f} s)", ""])
+    return "\n".join([*lines, "", f"{verdict(rows)} {_cost(seconds)}", ""])
 
 
-def page(sections: Sequence[str], command: str, machine: str) -> str:
-    """The page that holds all tables."""
+def page(sections: Sequence[str], limits: Sequence[str], command: str, machine: str) -> str:
+    """The page that holds all tables.
+
+    Args:
+        sections: A table each.
+        limits: What they say against Leaky ReLU, each in one sentence.
+        command: That it was made by.
+        machine: On what.
+    """
+    against = ["## Where Leaky ReLU does not help", "", *(f"- {limit}" for limit in limits), ""] if limits else []
     return "\n".join(
         [
             "# Published and exact results, measured again",
@@ -92,6 +104,7 @@ def page(sections: Sequence[str], command: str, machine: str) -> str:
             "",
             "*exact*: proved. *published*: in the named paper. *measured*: an earlier simulation of our own.",
             "",
+            *against,
             *sections,
         ]
     )

@@ -70,4 +70,5 @@ RESULT = Result(
     "of Fashion-MNIST, 16 seeds an arm, all 10,000 test images. Batch and number of images of the earlier measurement "
     "are not recorded, so only the differences are judged",
     measure=measure,
+    limit="An ordinary network of a few layers, well initialised and trained with Adam, is as accurate with ReLU.",
 )

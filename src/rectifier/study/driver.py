@@ -205,7 +205,8 @@ class _Study:
                         spec = waiting.popleft()
                         running[pool.submit(self._launch, spec)] = spec
                     ended, _ = wait(running, return_when=FIRST_COMPLETED)
-                    for future in ended:
+                    # One that raises comes last: what ended beside it is kept.
+                    for future in sorted(ended, key=lambda future: future.exception() is not None):
                         self._last, spec = future.result(), running.pop(future)
                         if keep:
                             self._record(spec, self._last)
