@@ -82,7 +82,7 @@ def paths(comparison):
 
 
 def test_a_study_runs_every_trial_once_and_finds_the_planted_gain(tmp_path):
-    trainings = Trainings(wait=0.005)
+    trainings = Trainings(wait=0.03)
     told = []
     comparison = run_study(QUESTION, tmp_path / "s", trainings, jobs=3, on_progress=told.append)
     assert sorted(trainings.launched) == sorted((spec.arm, spec.seed) for spec in QUESTION.plan())
