@@ -1,5 +1,6 @@
 """`kill -9` of the driver or of a training, at random moments, while a comparison of a real script runs."""
 
+import contextlib
 import json
 import os
 import random
@@ -105,17 +106,23 @@ def disturbed(folder, line, draw, kills, *, most, longest):
             if kills.total >= most:
                 driver.wait(300)
             elif draw.random() < 0.5:
+                left = trainings_of(driver.pid)
                 driver.kill()
                 driver.wait()
                 kills.driver += 1
+                # Half of the time as when a machine goes down; otherwise its trainings go on unheard.
+                for pid, _ in left if draw.random() < 0.5 else ():
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
             else:
                 # Twice within one driver's life would be an outcome: out of memory looks like that.
                 running = [(pid, name) for pid, name in trainings_of(driver.pid) if what(name) not in hit]
                 if running:
                     pid, name = draw.choice(running)
                     hit.add(what(name))
-                    os.kill(pid, signal.SIGKILL)
-                    kills.training += 1
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+                        kills.training += 1
         now = recorded(folder)
         assert before.items() <= now.items(), "a finished training was lost, changed or repeated"
         if driver.returncode == 0:

@@ -8,7 +8,7 @@ import contextlib
 import functools
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 from rectifier.monitor import log
@@ -59,9 +59,9 @@ _LOGS: dict[str, tuple[str, dict[str, _Numbers]]] = {
 def _wrap(module: ModuleType, owner: str, methods: Mapping[str, _Numbers]) -> None:
     logger = getattr(module, owner, None)
     for method, numbers in methods.items():
-        original = getattr(logger, method, None)
+        original = vars(logger).get(method) if isinstance(logger, type) else None
         # A version without it logs by ways that we do not know, and must not be hindered.
-        if callable(original):
+        if isinstance(original, FunctionType):
             setattr(logger, method, _heard(original, numbers))
 
 
