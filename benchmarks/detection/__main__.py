@@ -18,7 +18,9 @@ from collections import defaultdict
 from pathlib import Path
 
 import torch
-from cases import CONTROLS, FAILURES, without
+from controls import CONTROLS
+from failures import FAILURES
+from plain import without
 from rules import RULES
 
 import rectifier
@@ -60,13 +62,7 @@ def blamed(found):
     if top.name == "constant-network":
         sites = [one for one in found.findings if one.name == "dead-units" and one.site == top.evidence["silent_site"]]
         return str(sites[0].evidence["cause"]) if sites else "unknown"
-    if top.name == "dead-units":
-        return str(top.evidence["cause"])
-    if top.name in ("vanishing-gradient", "exploding-gradient"):
-        return "initialisation" if top.cause.startswith("initialisation") else "unknown"
-    if top.name == "non-finite":
-        return "update" if top.cause.startswith("the weights moved too far") else "unknown"
-    return "unknown"
+    return str(top.evidence.get("cause", "unknown"))
 
 
 def score_of(setting, seed):
@@ -76,27 +72,33 @@ def score_of(setting, seed):
     return training.score()
 
 
-def is_worse(ended, remedied):
+def is_worse(ended, remedied, *, collapse):
     (score, spread), (better, wider) = ended, remedied
-    return not math.isfinite(score) or better - score >= GAIN or (spread < COLLAPSED <= wider)
+    return not math.isfinite(score) or spread < COLLAPSED <= wider or (not collapse and better - score >= GAIN)
 
 
 def is_same(one, other):
-    """Whether two settings train alike; tensors are compared by identity."""
-    return all(getattr(one, name) is value or getattr(one, name) == value for name, value in vars(other).items()
-               if not isinstance(value, torch.Tensor)) and one.inputs is other.inputs  # fmt: skip
+    """Whether two settings train alike."""
+    return all(
+        torch.equal(getattr(one, name), value) if isinstance(value, torch.Tensor) else getattr(one, name) == value
+        for name, value in vars(other).items()
+    )
 
 
 def run_failure(failure, seed):
     alarms, found, score = watch_one(failure.setting.start(seed), failure.setting.steps)
     remedied = score_of(failure.remedy, seed)
-    failed = is_worse(score, remedied)
+    failed = is_worse(score, remedied, collapse=failure.collapse)
     cause = right = None
     if failed and OURS in alarms and found.reaches("warning"):
         cause = blamed(found)
         changed = without(cause, failure.setting)
         if changed is not None:
-            right = True if is_same(changed, failure.remedy) else is_worse(score, score_of(changed, seed))
+            right = (
+                True
+                if is_same(changed, failure.remedy)
+                else is_worse(score, score_of(changed, seed), collapse=failure.collapse)
+            )
     return {"case": failure.name, "seed": seed, "failed": failed, "score": score, "remedied": remedied,
             "alarms": alarms, "cause": cause, "right": right,
             "top": found.findings[0].name if found.findings else None}  # fmt: skip
@@ -155,6 +157,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--first", type=int, default=0, help="The first seed.")
+    parser.add_argument(
+        "--share", default="1/1", help="Of several processes that append to one file: 1/2 takes every other seed."
+    )
     parser.add_argument("--only", default="", help="Cases whose name has this pattern.")
     parser.add_argument(
         "--out", type=Path, help="Keep every run here, a line of JSON each; those of earlier calls are reported, too."
@@ -168,7 +173,8 @@ def main():
     if options.out and options.out.exists():
         done = {(row["case"], row["seed"]) for row in map(json.loads, options.out.read_text().splitlines())}
     # Seed by seed, so that what was cut short has every case.
-    for seed in range(options.first, options.first + options.seeds):
+    number, of = map(int, options.share.split("/"))
+    for seed in range(options.first + number - 1, options.first + options.seeds, of):
         for run, case, rows in jobs:
             if (case.name, seed) in done:
                 continue

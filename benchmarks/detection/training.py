@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-ACTIVATIONS = (nn.ReLU, nn.LeakyReLU, nn.Tanh)
+ACTIVATIONS = (nn.ReLU, nn.LeakyReLU, nn.Tanh, nn.Sigmoid)
 
 
 @dataclass
@@ -47,7 +47,8 @@ class Training:
         ]
 
 
-def supervised(model, optimizer, inputs, targets, *, loss, batch, classes=True, scaler=None, call=None) -> Training:
+def supervised(model, optimizer, inputs, targets, *, loss, batch, classes=True, scaler=None, call=None,
+               clip=None) -> Training:  # fmt: skip
     """Mini-batches in a random order drawn from torch's stream, as every loop does."""
     call = call or (lambda model, x, chosen: model(x))
     order: list[Tensor] = []
@@ -61,6 +62,8 @@ def supervised(model, optimizer, inputs, targets, *, loss, batch, classes=True, 
         value = loss(output, targets[chosen])
         if scaler is None:
             value.backward()
+            if clip is not None:
+                nn.utils.clip_grad_norm_(model.parameters(), clip)
             optimizer.step()
         else:
             scaler.scale(value).backward()

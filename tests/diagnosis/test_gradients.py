@@ -99,11 +99,12 @@ def test_shrinking_is_information(factor, told):
 
 
 def test_the_exploding_message():
-    (finding,) = network(7100, 1.0, losses=FALLING)
+    (finding,) = network(7100, 1.0)
     assert finding.severity == "serious"
     assert finding.title == "the gradient explodes: it grows 7.1e+03 times from c down to a"
-    assert (
-        finding.detail == "‖∂L/∂z‖ per sample changes to 84 times its size per layer (3 activations, 4 observed steps)."
+    assert finding.detail == (
+        "‖∂L/∂z‖ per sample changes to 84 times its size per layer (3 activations, 4 observed steps). Training does "
+        "not progress: the loss went from 2.3 to 2.3 in 200 steps."
     )
     assert finding.cause == "initialisation and depth: at the first observed steps it was 7.1e+03 already"
 
@@ -166,3 +167,19 @@ def test_one_activation_has_no_way_to_judge():
 def test_ordinary_ratios_never_alarm(ratios):
     found = network(ratios, 1.0, steps=len(ratios))
     assert all(finding.severity == "info" for finding in found)
+
+
+@pytest.mark.parametrize(
+    ("losses", "severity"),
+    [(FLAT, "serious"), (FLAT[:100], "serious"), (FLAT[:99], "info"), (FALLING, "info"), (None, "warning")],
+)
+def test_a_gradient_that_grows_is_an_alarm_unless_the_training_progresses(losses, severity):
+    # Behind a gate that stays open the last activation gets almost none, and all is well.
+    (finding,) = [one for one in network(71.0, 1.0, losses=losses) if one.name == "exploding-gradient"]
+    assert finding.severity == severity
+
+
+@pytest.mark.parametrize(("early", "kind"), [(0.9e-3, "initialisation"), (1.1e-3, "unknown"), (1.0, "unknown")])
+def test_most_of_the_way_at_the_start_is_the_initialisation(early, kind):
+    (finding,) = [one for one in network([early] * 3 + [1e-6] * 9, 1.0, steps=12) if one.name == "vanishing-gradient"]
+    assert finding.evidence["cause"] == kind

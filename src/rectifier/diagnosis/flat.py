@@ -25,18 +25,9 @@ def judge_sides(history: SiteHistory, progress: Progress) -> list[Finding]:
 
 def _saturated(history: SiteHistory, progress: Progress) -> list[Finding]:
     """Units with |f′(z)| below 1 % of its maximum on ≥ 99 % of the samples; a layer of which more than half are."""
-    if history.site.units is None:
+    if history.saturated is None:
         return []
-    saturated, visits = np.zeros(history.site.units, np.int64), 0
-    for window in reversed(history.finite_windows):
-        if window.saturated is None or len(window.saturated) != len(saturated):
-            return []
-        saturated, visits = saturated + window.saturated, visits + window.visits
-        if visits >= limit.LEAST_VISITS:
-            break
-    if visits < limit.LEAST_VISITS:
-        return []
-    found = saturated >= limit.SATURATED_SAMPLES * visits
+    found, visits = history.saturated
     share = float(found.mean())
     if share <= limit.SATURATED_SHARE:
         return []

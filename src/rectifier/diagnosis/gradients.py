@@ -12,7 +12,8 @@ from rectifier.diagnosis import advice
 from rectifier.diagnosis import thresholds as limit
 from rectifier.diagnosis.history import BoolArray, SiteHistory
 from rectifier.diagnosis.progress import Progress
-from rectifier.records import Finding, FloatArray
+from rectifier.diagnosis.start import poor_way, way_at_start
+from rectifier.records import Finding, FloatArray, Severity
 
 
 @dataclass(frozen=True)
@@ -85,9 +86,9 @@ def judge_gradients(histories: Sequence[SiteHistory], progress: Progress) -> lis
     if way.median < limit.VANISHED_RATIO and _often(ratio < limit.VANISHED_RATIO):
         still = _learns_nothing(sites[0], progress)
         if still is not None:
-            return [*found, _vanishing(way, still)]
+            return [*found, _vanishing(way, still, way_at_start(histories))]
     if way.median > limit.EXPLODED_RATIO and _often(ratio > limit.EXPLODED_RATIO):
-        return [*found, _exploding(way)]
+        return [*found, _exploding(way, progress)]
     if way.factor < limit.SHRINKING_FACTOR and len(sites) > 2:
         return [*found, _shrinking(way, progress)]
     return found
@@ -128,8 +129,15 @@ def _cause(way: _Way, *, from_the_start: bool) -> tuple[str, str]:
     return "unknown", f"cause unknown: at the first observed steps it was {way.early:.2g}, so it came with training"
 
 
-def _vanishing(way: _Way, still: str) -> Finding:
-    kind, cause = _cause(way, from_the_start=way.early < limit.VANISHED_RATIO)
+def _vanishing(way: _Way, still: str, began: tuple[float, float] | None) -> Finding:
+    # In orders of magnitude: most of what is lost now was lost at the first steps.
+    kind, cause = _cause(way, from_the_start=way.early < max(limit.VANISHED_RATIO, way.median**limit.MOST_OF_THE_WAY))
+    if kind == "unknown" and began is not None and poor_way(*began) == "small":
+        kind = "initialisation"
+        cause = (
+            f"initialisation and depth: at the first counted step {began[0]:.1e} times the differences between samples "
+            f"came through, and {began[1]:.1e} of the gradient"
+        )
     return Finding(
         name="vanishing-gradient",
         severity="serious",
@@ -142,13 +150,17 @@ def _vanishing(way: _Way, still: str) -> Finding:
     )
 
 
-def _exploding(way: _Way) -> Finding:
+def _exploding(way: _Way, progress: Progress) -> Finding:
+    """A ratio alone is no harm: behind a gate that stays open the last activation gets almost no gradient."""
     kind, cause = _cause(way, from_the_start=way.early > limit.EXPLODED_RATIO)
+    severity: Severity = {"none": "serious", "some": "info", "unknown": "warning"}[progress.state]  # type: ignore[assignment]
+    if 0 < progress.steps < limit.STALLED_STEPS:
+        severity = "info"
     return Finding(
         name="exploding-gradient",
-        severity="serious",
+        severity=severity,
         title=f"the gradient explodes: it grows {way.median:,.3g} times {way.words}",
-        detail=f"‖∂L/∂z‖ per sample changes to {_per_layer(way)}.",
+        detail=f"‖∂L/∂z‖ per sample changes to {_per_layer(way)}. {_so_far(progress)}",
         site=way.sites[0].site.label,
         cause=cause,
         advice=advice.EXPLODING,
@@ -156,12 +168,16 @@ def _exploding(way: _Way) -> Finding:
     )
 
 
-def _shrinking(way: _Way, progress: Progress) -> Finding:
-    then = {
+def _so_far(progress: Progress) -> str:
+    return {
         "some": f"Training progresses all the same: {progress.words}.",
-        "none": "By itself that is no cause for alarm.",
+        "none": f"Training does not progress: {progress.words}.",
         "unknown": "Whether training progresses could not be told.",
     }[progress.state]
+
+
+def _shrinking(way: _Way, progress: Progress) -> Finding:
+    then = "By itself that is no cause for alarm." if progress.state == "none" else _so_far(progress)
     return Finding(
         name="shrinking-gradient",
         severity="info",

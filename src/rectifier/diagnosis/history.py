@@ -120,6 +120,23 @@ class SiteHistory:
             return None
         return int(states.last_fired.max())
 
+    @cached_property
+    def saturated(self) -> tuple[BoolArray, int] | None:
+        """(U,) units whose slope was below 1 % of its maximum on ≥ 99 % of the last samples, and how many those were.
+
+        None for too few samples, and for activations that do not saturate on both sides.
+        """
+        if self.site.units is None:
+            return None
+        saturated, visits = np.zeros(self.site.units, np.int64), 0
+        for window in reversed(self.finite_windows):
+            if window.saturated is None or len(window.saturated) != len(saturated):
+                return None
+            saturated, visits = saturated + window.saturated, visits + window.visits
+            if visits >= limit.LEAST_VISITS:
+                return saturated >= limit.SATURATED_SAMPLES * visits, visits
+        return None
+
     def varying_fraction(self, since: int) -> float | None:
         """Share of units that fire on some samples and not on others, in the calmest window that begins after a step.
 

@@ -12,6 +12,7 @@ from rectifier.diagnosis import advice
 from rectifier.diagnosis import thresholds as limit
 from rectifier.diagnosis.history import SiteHistory
 from rectifier.diagnosis.progress import Progress
+from rectifier.diagnosis.start import poor_way, way_at_start
 from rectifier.diagnosis.words import percent
 from rectifier.records import Finding, FloatArray, IntArray
 
@@ -23,7 +24,7 @@ def judge_predictor(histories: Sequence[SiteHistory], progress: Progress) -> lis
         histories: Of one model, in the order of their first call.
         progress: Of its training.
     """
-    if not histories or progress.state == "unknown":
+    if not histories or progress.state == "unknown" or progress.steps < limit.STALLED_STEPS:
         return []
     last = histories[-1]
     distinct = last.snapshots[-1].distinct_samples
@@ -74,11 +75,22 @@ def _cause(
             "look alike from the first layer on"
         )
         return "input", text, {"input_offset": offset}
-    if variation[0] < limit.CONSTANT_VARIANCE:
-        text = (
-            f"initialisation and depth: at step {int(steps[0]):,}, the first counted, it was {variation[0]:.1e} "
-            f"already, after {len(histories)} {'activation' if len(histories) == 1 else 'activations'}"
+    scale = last.snapshots[-1].input_rms
+    if scale is not None and scale > limit.LARGE_INPUT:
+        return "input", f"input scale: the root mean square of the inputs is {scale:.3g}", {"input_rms": scale}
+    began = way_at_start(histories)
+    vanished = began is not None and poor_way(*began) == "small"
+    if variation[0] < limit.CONSTANT_VARIANCE or vanished:
+        widths = [history.site.units for history in histories if history.site.units is not None]
+        depth = f"{len(histories)} {'activation' if len(histories) == 1 else 'activations'}"
+        through = f"{depth}, narrowest width {min(widths)}" if widths else depth
+        what = (
+            f"{began[0]:.1e} times the differences between samples came through, and {began[1]:.1e} of the gradient "
+            "went back"
+            if began is not None and vanished
+            else f"{variation[0]:.1e} of the output differed between samples"
         )
+        text = f"initialisation, depth and width: at step {int(steps[0]):,}, the first counted, {what} ({through})"
         return "initialisation", text, {"variation_at_start": float(variation[0])}
     onset = int(steps[np.flatnonzero(variation >= limit.CONSTANT_VARIANCE).max() + 1])
     largest = max(

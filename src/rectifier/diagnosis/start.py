@@ -27,6 +27,18 @@ def poor_way(forward: float, backward: float) -> str | None:
     return "large" if min(forward, backward) > 1 / limit.POOR_SENSITIVITY else None
 
 
+def way_at_start(histories: Sequence[SiteHistory]) -> tuple[float, float] | None:
+    """(forward, backward) of `poor_way` at the first counted step; None where either is unknown.
+
+    Args:
+        histories: Of one model, in the order of their first call.
+    """
+    if len(histories) < 2:
+        return None
+    forward, backward = _sensitivity(histories), _gradient(histories)
+    return None if forward is None or backward is None else (forward, backward)
+
+
 def judge_start(histories: Sequence[SiteHistory], progress: Progress, *, explained: bool) -> list[Finding]:
     """Whether the signal vanished or exploded both ways at the first counted step.
 
@@ -35,13 +47,12 @@ def judge_start(histories: Sequence[SiteHistory], progress: Progress, *, explain
         progress: Of its training.
         explained: Whether another finding about the whole network says already why it does not progress.
     """
-    if len(histories) < 2:
+    began = way_at_start(histories)
+    if began is None or (poor := poor_way(*began)) is None:
         return []
-    forward, backward = _sensitivity(histories), _gradient(histories)
-    if forward is None or backward is None or (poor := poor_way(forward, backward)) is None:
-        return []
+    forward, backward = began
     first, last = histories[0], histories[-1]
-    alarm = progress.state == "none" and not explained
+    alarm = progress.state == "none" and progress.steps >= limit.STALLED_STEPS and not explained
     then = f" Training does not progress: {progress.words}." if alarm else ""
     return [
         Finding(
@@ -52,7 +63,12 @@ def judge_start(histories: Sequence[SiteHistory], progress: Progress, *, explain
             f"samples arrived at {last.site.label}, and {backward:.1e} of the gradient at {first.site.label}.{then}",
             cause=f"initialisation and depth: {len(histories)} activations",
             advice=advice.VANISHING if poor == "small" else advice.EXPLODING,
-            evidence={"sensitivity": forward, "gradient_first_over_last": backward, "sites": len(histories)},
+            evidence={
+                "cause": "initialisation",
+                "sensitivity": forward,
+                "gradient_first_over_last": backward,
+                "sites": len(histories),
+            },
         )
     ]
 

@@ -28,6 +28,9 @@ def judge_starvation(histories: Sequence[SiteHistory], progress: Progress, loss:
         if any(above.blocked_since is not None for above in histories[position:]):
             # A silent layer lets nothing through; its own finding says so.
             continue
+        if any(above.saturated is not None and above.saturated[0].all() for above in histories[position:]):
+            # Nor does one that is saturated as a whole.
+            continue
         steps = _steps_without(history)
         if _long_enough(steps) and _loss_lives(loss, steps):
             whole.append((history, steps))

@@ -102,6 +102,10 @@ SHOWN_LABELS = 6
 VANISHED_RATIO = 1e-3
 """‖δ‖ of the first site over the last (AUTOTRAINER, Zhang et al. 2021, uses the same ratio on weight gradients)."""
 
+MOST_OF_THE_WAY = 0.5
+"""Share of a vanished gradient's orders of magnitude that the first observed steps must have lost already for the
+initialisation to be named (our choice)."""
+
 EXPLODED_RATIO = 70.0
 """‖δ‖ of the first site over the last (AUTOTRAINER's threshold)."""
 
@@ -134,6 +138,10 @@ PLATEAU_FRACTION = 0.05
 
 LEAST_LOSSES = 20
 """Optimizer steps before the loss is asked for progress."""
+
+STALLED_STEPS = 100
+"""Optimizer steps before a loss that does not fall makes an alarm of what alone is none: a gradient that grows, a poor
+start, samples that look alike. Many a network begins with a flat stretch (our choice)."""
 
 NOISE_ERRORS = 2.0
 """Standard errors by which two medians must differ to be told apart: about 95 % confidence."""

@@ -1,129 +1,15 @@
-"""Failures that are rebuilt, each with what it takes to prevent it, and controls that must stay silent.
-
-Real data are scikit-learn's 1,797 digits; where a case was published on MNIST or Fashion-MNIST, that is a difference.
-"""
+"""Trainings in which nothing is wrong, and which must stay silent."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from sklearn.datasets import load_diabetes, load_digits
+from data import diabetes, digits, fashion
 from torch import nn
 from training import Training, supervised
 
-_images, _labels = load_digits(return_X_y=True)
-IMAGES, LABELS = torch.tensor(_images / 16, dtype=torch.float32), torch.tensor(_labels)
-
-
-@dataclass(frozen=True)
-class Plain:
-    """A plain network and its training: everything that a remedy may change."""
-
-    inputs: torch.Tensor
-    targets: torch.Tensor
-    width: int
-    depth: int
-    lr: float
-    steps: int
-    init: str = "default"
-    optimizer: str = "adam"
-    batch: int = 64
-    classes: bool = True
-    output_relu: bool = False
-    redraw: bool = False
-
-    def start(self, seed: int) -> Training:
-        torch.manual_seed(seed)
-        model = self.network()
-        while self.redraw and _is_constant(model, self.inputs):
-            model = self.network()
-        return supervised(
-            model, self.optimize(model), self.inputs, self.targets, loss=self.loss, batch=self.batch,
-            classes=self.classes,
-        )  # fmt: skip
-
-    @property
-    def loss(self) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
-        return F.cross_entropy if self.classes else F.mse_loss
-
-    def optimize(self, model: nn.Module) -> torch.optim.Optimizer:
-        return {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}[self.optimizer](model.parameters(), self.lr)
-
-    def network(self) -> nn.Sequential:
-        outputs = 10 if self.classes else 1
-        layers: list[nn.Module] = []
-        fan_in = self.inputs.shape[1]
-        for _ in range(self.depth):
-            layers += [nn.Linear(fan_in, self.width), nn.ReLU()]
-            fan_in = self.width
-        layers.append(nn.Linear(fan_in, outputs))
-        for layer in layers:
-            if self.init != "default" and isinstance(layer, nn.Linear):
-                draw = nn.init.xavier_uniform_ if self.init == "glorot" else nn.init.kaiming_normal_
-                draw(layer.weight) if self.init == "glorot" else draw(layer.weight, nonlinearity="relu")
-                nn.init.zeros_(layer.bias)
-        return nn.Sequential(*layers, *([nn.ReLU()] if self.output_relu else []))
-
-
-def _is_constant(model: nn.Module, inputs: torch.Tensor) -> bool:
-    with torch.no_grad():
-        return bool((model(inputs) - model(inputs)[:1]).abs().max() == 0)
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A training that fails for some seeds at least.
-
-    Attributes:
-        source: Where it was published.
-        setting: As it fails.
-        remedy: What its source says prevents it.
-    """
-
-    name: str
-    source: str
-    setting: Plain
-    remedy: Plain
-
-
-def without(cause: str, setting: Plain) -> Plain | None:
-    """The same training with only this cause removed; None for a cause that names nothing to remove."""
-    if cause in ("update", "drift"):
-        return replace(setting, lr=setting.lr / 30)
-    if cause == "born":
-        # Born dead names the depth and the narrowest width; a lone output unit has no layer to widen: other weights.
-        return replace(setting, width=max(setting.width, 32)) if setting.depth else replace(setting, redraw=True)
-    if cause == "initialisation":
-        return replace(setting, init="he")
-    if cause == "input":
-        return replace(setting, inputs=setting.inputs / setting.inputs.abs().max())
-    return None
-
-
-_LINE = ((torch.arange(3000) / 3000 * 2 - 1) * 3**0.5).unsqueeze(1)
-_FOUR = torch.tensor([[1.0], [2.0], [3.0], [4.0]])
-
-_deep = Plain(IMAGES, LABELS, width=128, depth=34, lr=1e-3, steps=200, init="glorot", batch=32)
-_relu_out = Plain(_FOUR, 2 * _FOUR - 1, width=1, depth=0, lr=0.01, steps=400, optimizer="sgd", batch=4,
-                  classes=False, output_relu=True)  # fmt: skip
-_raw = Plain(IMAGES * 255, LABELS, width=100, depth=1, lr=0.1, steps=400, optimizer="sgd", batch=100)
-_fast = Plain(IMAGES, LABELS, width=128, depth=3, lr=3e-2, steps=400)
-_shrinking = Plain(IMAGES, LABELS, width=32, depth=20, lr=0.05, steps=400, optimizer="sgd")
-_narrow = Plain(_LINE, _LINE.abs(), width=2, depth=9, lr=1e-3, steps=300, init="he", batch=128, classes=False)
-
-FAILURES = [
-    Failure("34 x 128, Glorot", "AUTOTRAINER's motivating model, on digits", _deep, replace(_deep, init="he")),
-    Failure("one ReLU as output", "tfjs issue 918", _relu_out, replace(_relu_out, output_relu=False)),
-    Failure("raw inputs 0..255", "published with MNIST", _raw, replace(_raw, inputs=IMAGES)),
-    Failure("learning rate 3e-2", "published with Fashion-MNIST", _fast, replace(_fast, lr=1e-3)),
-    Failure("learning rate 1e-1", "the same, further", replace(_fast, lr=0.1), replace(_fast, lr=1e-3)),
-    Failure("20 layers, torch's initialisation", "signal propagation", _shrinking, replace(_shrinking, init="he")),
-    Failure("abs(x), 9 x 2", "Lu et al. 2019", _narrow, replace(_narrow, width=32)),
-]
-
-
-# Controls -------------------------------------------------------------------------------------------------------------
+IMAGES, LABELS = digits()
 
 
 @dataclass(frozen=True)
@@ -137,21 +23,21 @@ class Control:
 
 
 def _of_digits(make: Callable[[], nn.Module], *, lr=1e-3, loss=F.cross_entropy, samples=None, batch=64, call=None,
-               scaler=None) -> Callable[[int], Training]:  # fmt: skip
+               scaler=None, clip=None, data=(IMAGES, LABELS)) -> Callable[[int], Training]:  # fmt: skip
     def start(seed: int) -> Training:
         torch.manual_seed(seed)
         model = make()
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         optimizer = torch.optim.Adam(trained, lr)
-        return supervised(model, optimizer, IMAGES[:samples], LABELS[:samples], loss=loss, batch=batch, call=call,
-                          scaler=scaler() if scaler else None)  # fmt: skip
+        return supervised(model, optimizer, data[0][:samples], data[1][:samples], loss=loss, batch=batch, call=call,
+                          scaler=scaler() if scaler else None, clip=clip)  # fmt: skip
 
     return start
 
 
-def _mlp(width: int = 128, *, dropout: float = 0.0) -> nn.Sequential:
+def _mlp(width: int = 128, *, dropout: float = 0.0, inputs: int = 64) -> nn.Sequential:
     layers: list[nn.Module] = []
-    for fan_in in (64, width, width):
+    for fan_in in (inputs, width, width):
         layers += [nn.Linear(fan_in, width), nn.ReLU(), *([nn.Dropout(dropout)] if dropout else [])]
     return nn.Sequential(*layers, nn.Linear(width, 10))
 
@@ -226,6 +112,20 @@ class _Tokens(nn.Module):
         return self.head((h * ~mask.unsqueeze(2)).sum(1) / 8)
 
 
+class _Gated(nn.Module):
+    """Squeeze and excite: a sigmoid, called last, scales each channel and may stay open for every sample."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.act, self.head = nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10)
+        self.squeeze, self.middle, self.excite, self.gate = nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 64), nn.Sigmoid()
+        nn.init.constant_(self.excite.bias, 8.0)
+
+    def forward(self, x):
+        h = self.act(self.one(x))
+        return self.head(h * self.gate(self.excite(self.middle(self.squeeze(h)))))
+
+
 def _frozen() -> nn.Module:
     torch_state = torch.get_rng_state()
     model = _mlp()
@@ -249,8 +149,8 @@ def _converged(seed: int) -> Training:
 
 def _l1(seed: int) -> Training:
     torch.manual_seed(seed)
-    inputs, targets = (torch.tensor(part, dtype=torch.float32) for part in load_diabetes(return_X_y=True))
-    inputs, targets = inputs / inputs.std(0), ((targets - targets.mean()) / targets.std()).unsqueeze(1)
+    inputs, targets = diabetes()
+    targets = targets - targets.mean()
     model = nn.Sequential(nn.Linear(10, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 1))
     return supervised(model, torch.optim.Adam(model.parameters(), 1e-3), inputs, targets, loss=F.l1_loss, batch=32,
                       classes=False)  # fmt: skip
@@ -304,4 +204,10 @@ CONTROLS = [
         "GradScaler from 2^24", _of_digits(_mlp, scaler=lambda: torch.amp.GradScaler("cpu", init_scale=2.0**24)), 600
     ),
     Control("ten passes over 300 samples", _of_digits(_mlp, samples=300, batch=32), 100, floor=0.85),
+    Control("clipped at a tenth of the norm", _of_digits(_mlp, clip=0.1), 300),
+    Control("gates that stay open", _of_digits(_Gated), 400),
 ]
+if (data := fashion()) is not None:
+    CONTROLS.append(
+        Control("3 x 128 on Fashion-MNIST", _of_digits(lambda: _mlp(inputs=784), data=data), 400, floor=0.8)
+    )
