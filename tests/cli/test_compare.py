@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from rectifier.cli.compare import command
+from rectifier.cli.compare import _Display, command
 from rectifier.errors import NothingToCompare, UnknownActivation
+from rectifier.records import ArmVerdict, Trial
 from rectifier.study.archive import read_study
+from rectifier.study.driver import Progress
 from rectifier.study.question import Question, script_digest
 from rectifier.study.trial import ScriptLauncher
 
@@ -285,3 +287,42 @@ def test_help_is_quick_and_needs_no_torch():
         "sys.exit('torch' in sys.modules or 'scipy' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "seeds", "looks"),
+    [
+        ([], 12, (12,)),
+        (["--seeds", "48"], 48, (13, 24, 48)),
+        (["--looks", "14,28"], 28, (14, 28)),
+        (["--looks", "48", "--seeds", "48"], 48, (48,)),
+        (["--arms", "elu", "--looks", "12,24", "--seeds", "48"], 48, (12, 24, 48)),
+    ],
+)
+def test_seeds_and_looks_as_typed(tmp_path, monkeypatch, options, seeds, looks):
+    monkeypatch.chdir(tmp_path)
+    asked = []
+    monkeypatch.setattr("rectifier.cli.compare._run", lambda question, *rest: asked.append(question))
+    monkeypatch.setattr("rectifier.cli.compare._print", lambda *rest: None)
+    (tmp_path / "train.py").write_text("")
+    assert CliRunner().invoke(command, [*options, "train.py"], catch_exceptions=False).exit_code == 0
+    assert (asked[0].seeds, asked[0].looks) == (seeds, looks)
+
+
+def test_the_cost_is_foretold_as_a_range_and_each_look_is_told(capsys):
+    row = ArmVerdict(
+        arm="elu:1.0", n=12, failures=0, failure_low=0.0, failure_high=0.3, median=None, failure=None, metric=None,
+        survivors=None, verdict="helped", sentence="", stopped_at=12,
+    )  # fmt: skip
+    trial = Trial(arm="as is", seed=0, metric=0.5, seconds=2.0)
+    display = _Display(replace(QUESTION, seeds=48, looks=(12, 24, 48)), 2)
+    display.update(Progress(None, 0, 144, 36, None, None, None))
+    display.update(Progress(trial, 1, 144, 36, 2.0, 144.0, 36.0))
+    display.update(Progress(None, 36, 36, 36, 2.0, 0.0, 0.0, look=12, settled=(row,)))
+    display.update(Progress(None, 72, 144, 144, 2.0, 72.0, 72.0, look=24))
+    told = capsys.readouterr().err
+    assert "After the looks at 12, 24 seeds, arms that are settled are trained no more; before 12 none can be." in told
+    assert "One training takes about 2.0 s; 35 to 143 more, 2 at a time: 36 s to 2 min, as arms are settled" in told
+    assert "Look at 12 of 48 seeds: elu:1.0, helped." in told
+    assert "Look at 24 of 48 seeds: no arm is settled yet." in told
+    assert told.count("144 trainings") == 1

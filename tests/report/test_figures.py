@@ -294,6 +294,18 @@ def test_raw_values_can_be_taken_along(comparison):
     ]
 
 
+def test_the_page_says_at_which_look_an_arm_stopped(comparison):
+    stopped = replace(comparison.arms[1], stopped_at=8)
+    looked = replace(comparison, looks=(8, 12), arms=(comparison.arms[0], stopped, *comparison.arms[2:]))
+    page = comparison_page(looked)
+    assert page.count("<small>at 8 seeds</small>") == 1
+    assert "Looks at 8 and 12 seeds: an arm that one settles is trained no more." in page
+    assert "up to 12 seeds × 5 arms" in page
+    once = comparison_page(comparison)
+    assert "Looks at" not in once
+    assert "60: 12 seeds × 5 arms" in once
+
+
 def test_every_colour_has_a_dark_twin():
     page = run_page(*make_huge(layers=1, units=5, windows=1, steps=11))
     twins = page.partition("const twins = {")[2].partition("}")[0]

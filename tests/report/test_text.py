@@ -255,3 +255,12 @@ def test_names_are_never_markup_and_never_command_the_terminal():
 
 def test_the_text_of_a_run_is_what_is_printed(dying):
     assert run_text(*dying, width=80) == printed(print_run, *dying).rstrip()
+
+
+def test_looks_are_told_where_there_are_several(comparison):
+    looked = replace(comparison, looks=(4, 8, 12))
+    assert "Looks at 4, 8 and 12 seeds: an arm that one settles is trained no more." in printed(
+        print_comparison, looked, width=200
+    )
+    for looks in ((), (12,)):
+        assert "Looks at" not in printed(print_comparison, replace(comparison, looks=looks), width=200)

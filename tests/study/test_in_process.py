@@ -132,3 +132,24 @@ def test_seeds_that_change_nothing_are_told_in_words_for_a_function():
     found = rectifier.compare(always_the_same, arms="elu", seeds=2, metric="loss")
     assert any("let it use the seed that it is given" in note for note in found.notes)
     assert not any("train.py" in note for note in found.notes)
+
+
+def test_an_arm_that_a_look_settles_is_called_no_more():
+    calls = []
+
+    def scored(seed):
+        arm = type(nn.Sequential(nn.ReLU())[0]).__name__
+        calls.append((arm, seed))
+        return 0.5 + 0.4 * (arm == "LeakyReLU") + (seed * 7919 % 13) / 100 + 0.01 * (seed % 3 - 1) * (arm == "ELU")
+
+    found = rectifier.compare(
+        scored, arms=["leaky_relu:0.3", "elu"], seeds=11, looks=[9, 11], metric="accuracy", higher_is_better=True
+    )
+    assert [(arm.arm, arm.n, arm.stopped_at) for arm in found.arms[1:3]] == [
+        ("leaky_relu:0.3", 9, 9),
+        ("elu:1.0", 11, None),
+    ]
+    assert [arm.verdict for arm in found.arms[1:3]] == ["helped", "undecided"]
+    assert sum(arm == "LeakyReLU" for arm, _ in calls) == 9
+    with pytest.raises(NothingToCompare, match="a look at 5 of 11 seeds could find nothing"):
+        rectifier.compare(scored, arms=["elu"], seeds=11, looks=[5], metric="accuracy", higher_is_better=True)

@@ -1,6 +1,7 @@
 """Networks trained together are those trained alone, and what cannot be trained together is not."""
 
 import contextlib
+import itertools
 import os
 import re
 import threading
@@ -202,3 +203,28 @@ def test_misuse_is_told_in_one_sentence():
         rectifier.compare_models(mlp, data, arms=["half-lr"])
     with pytest.raises(NothingToCompare, match="--maximize or --minimize"):
         rectifier.compare_models(mlp, data, metric="quality")
+
+
+def test_with_looks_seeds_come_in_batches_and_settled_arms_are_trained_no_more():
+    given, told = task(optimizer=partial(SGD, lr=0.1)), []
+    score = itertools.count()
+
+    def better_where_it_is_leaky(predicted, labels):
+        return 0.5 + 0.4 * (told == ["as is"]) + (next(score) * 7919 % 13) / 100
+
+    data = given.inputs, given.targets, given.test_inputs, given.test_targets
+    found = rectifier.compare_models(
+        mlp, data, arms=["leaky_relu:0.3", "elu"], seeds=11, looks=[9, 11], epochs=1, batch_size=25, together=False,
+        score=better_where_it_is_leaky, on_arm=told.append,
+    )  # fmt: skip
+    assert told == ["as is", "leaky_relu:0.3", "elu:1.0", "placebo", "as is", "elu:1.0", "placebo"]
+    assert [(arm.arm, arm.n, arm.stopped_at) for arm in found.arms[1:3]] == [
+        ("leaky_relu:0.3", 9, 9),
+        ("elu:1.0", 11, None),
+    ]
+    assert sorted({trial.seed for trial in found.trials if trial.arm == "elu:1.0"}) == list(range(11))
+    # The second batch is that of other seeds, not of the first ones again.
+    prints = [trial.fingerprint for trial in found.trials if trial.arm == "as is"]
+    assert len(set(prints)) == 11
+    with pytest.raises(NothingToCompare, match="could find nothing"):
+        rectifier.compare_models(mlp, data, arms=["elu"], seeds=11, looks=[5, 11])

@@ -76,3 +76,44 @@ def test_nothing_is_promised_where_no_exact_test_could_reject():
     assert f"a difference in accuracy of about {some.detectable:.3g} would have shown 4 times in 5" in some.sentence
     assert some.seeds_needed % 1 == 0
     assert some.seeds_needed >= 12 * 7 / 10
+
+
+@pytest.mark.parametrize(
+    ("seeds", "told"),
+    [(7, "7"), (57, "57"), (99, "99"), (101, "110"), (110, "110"), (991, "1,000"), (1_287, "1,300"), (9_999, "10,000")],
+)
+def test_needed_seeds_are_rounded_up_to_two_digits(seeds, told):
+    from rectifier.records import ArmVerdict
+    from rectifier.study.wording import Wording
+
+    wording = Wording(
+        baseline="as is", metric="accuracy", higher_is_better=True, margin=None, alpha=0.05, level=0.05,
+        final_level=0.05, smallest_n=3, tests=2,
+    )  # fmt: skip
+    row = ArmVerdict(
+        arm="elu", n=5, failures=0, failure_low=0.0, failure_high=0.5, median=None, failure=None, metric=None,
+        survivors=None, verdict="undecided", sentence="", detectable=0.1, seeds_needed=seeds,
+    )  # fmt: skip
+    sentence = wording.sentence(row, (), is_placebo=False, opposed=False, silenced=False, copies=False)
+    assert f"needs about {told} seeds." in sentence
+
+
+def test_what_could_be_seen_and_what_is_needed_are_told_for_the_level_of_the_look():
+    from rectifier.records import Trial
+    from rectifier.study.looks import shares
+    from rectifier.study.statistics import compare_trials
+
+    draws, looks = np.random.default_rng(5), (12, 18)
+    differences = draws.normal(0.02, 0.1, 18).tolist()
+    trials = [Trial(arm="as is", seed=seed, metric=0.0) for seed in range(18)]
+    trials += [Trial(arm="elu", seed=seed, metric=value) for seed, value in enumerate(differences)]
+    question = {"placebo": None, "arms": ["elu"], "metric": "accuracy", "higher_is_better": True, "title": "t"}
+    once = compare_trials(trials, baseline="as is", **question).arms[1]
+    looked = compare_trials(trials, baseline="as is", looks=looks, **question).arms[1]
+    early = compare_trials([t for t in trials if t.seed < 15], baseline="as is", looks=looks, **question).arms[1]
+    first, last = (0.05 * share / 2 for share in shares(looks))
+    assert once.detectable == detectable(differences, 0.05 / 2)
+    assert looked.detectable == detectable(differences, last) > once.detectable
+    assert looked.seeds_needed == seeds_needed(differences, last) > once.seeds_needed
+    assert early.detectable == detectable(differences[:15], last)
+    assert first < last
