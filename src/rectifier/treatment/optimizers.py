@@ -36,9 +36,13 @@ def refuse(optimizer: Optimizer, weights: list[nn.Parameter]) -> None:
     for cls in type(optimizer).__mro__:
         if reason := _NO_NEW_PARAMETERS.get(cls.__name__):
             raise CannotSwap(f"{type(optimizer).__name__} cannot take new parameters: {reason}. {_AFTER}")
-    if all(_home(optimizer, weight) is not None for weight in weights):
+    if not _decayed(optimizer, weights):
         return
-    for scheduler in _schedulers(optimizer):
+    schedulers = _schedulers(optimizer)
+    lists = _lists(optimizer, schedulers)
+    if all(_home(optimizer, weight, lists) is not None for weight in weights):
+        return
+    for scheduler in schedulers:
         if not type(scheduler).__module__.startswith("torch.optim."):
             raise CannotSwap(
                 f"The slopes need a parameter group without weight decay, and {type(scheduler).__name__} keeps one "
@@ -55,10 +59,12 @@ def add(optimizer: Optimizer, slopes: list[tuple[str, nn.Parameter, nn.Parameter
         slopes: For each its name, itself, and a weight of its layer.
     """
     undo: list[Callable[[], None]] = []
+    scheduled = _schedulers(optimizer) if _decayed(optimizer, [weight for _, _, weight in slopes]) else []
+    lists = _lists(optimizer, scheduled)
     for name, slope, weight in slopes:
-        home = _home(optimizer, weight)
+        home = _home(optimizer, weight, lists)
         if home is None:
-            undo.append(_open(optimizer, _group(optimizer, weight), name, slope))
+            undo.append(_open(optimizer, _group(optimizer, weight), name, slope, lists))
         else:
             undo.append(_join(home, name, slope))
 
@@ -71,21 +77,36 @@ def add(optimizer: Optimizer, slopes: list[tuple[str, nn.Parameter, nn.Parameter
     return take_out
 
 
+def _decayed(optimizer: Optimizer, weights: list[nn.Parameter]) -> bool:
+    """Whether slopes cannot simply join the groups of these weights."""
+    return any(_decay(_group(optimizer, weight)) for weight in weights)
+
+
 def _group(optimizer: Optimizer, weight: nn.Parameter) -> Group:
     """The group that holds a weight; the first where none does (the weight is frozen, or left out on purpose)."""
     groups: list[Group] = optimizer.param_groups
     return next((group for group in groups if any(p is weight for p in group["params"])), groups[0])
 
 
-def _home(optimizer: Optimizer, weight: nn.Parameter) -> Group | None:
-    """A group like the weight's that has no weight decay: the same, or another that differs in nothing else."""
+def _home(optimizer: Optimizer, weight: nn.Parameter, lists: list[list[Any]]) -> Group | None:
+    """A group like the weight's that has no weight decay: the same, or another that differs in nothing else.
+
+    Two groups that are alike now may be moved apart by a scheduler, so that what it keeps of them has to be alike, too.
+    """
     own = _group(optimizer, weight)
     if _decay(own) == 0:
         return own
-    for group in optimizer.param_groups:
-        if _decay(group) == 0 and _same(own, group):
+    groups: list[Group] = optimizer.param_groups
+    index = _index(groups, own)
+    for number, group in enumerate(groups):
+        scheduled = all(_equal(values[number], values[index]) for values in lists)
+        if _decay(group) == 0 and _same(own, group) and scheduled:
             return group
     return None
+
+
+def _index(groups: list[Group], own: Group) -> int:
+    return next(index for index, group in enumerate(groups) if group is own)
 
 
 def _decay(group: Group) -> float:
@@ -95,7 +116,11 @@ def _decay(group: Group) -> float:
 def _same(one: Group, other: Group) -> bool:
     left = {"params", "param_names", "weight_decay"}
     keys = (one.keys() | other.keys()) - left
-    return all(key in one and key in other and bool(one[key] == other[key]) for key in keys)
+    return all(key in one and key in other and _equal(one[key], other[key]) for key in keys)
+
+
+def _equal(one: Any, other: Any) -> bool:
+    return one is other or bool(one == other)
 
 
 def _join(group: Group, name: str, slope: nn.Parameter) -> Callable[[], None]:
@@ -113,15 +138,15 @@ def _join(group: Group, name: str, slope: nn.Parameter) -> Callable[[], None]:
     return leave
 
 
-def _open(optimizer: Optimizer, like: Group, name: str, slope: nn.Parameter) -> Callable[[], None]:
-    source = next(i for i, group in enumerate(optimizer.param_groups) if group is like)
+def _open(
+    optimizer: Optimizer, like: Group, name: str, slope: nn.Parameter, lists: list[list[Any]]
+) -> Callable[[], None]:
+    source = _index(optimizer.param_groups, like)
     group = {key: _own(value) for key, value in like.items() if key not in ("params", "param_names")}
     group |= {"params": [(name, slope)] if "param_names" in like else [slope], "weight_decay": 0.0}
-    count = len(optimizer.param_groups)
     optimizer.add_param_group(group)
-    lists = {id(found): found for scheduler in _schedulers(optimizer) for found in _lists(scheduler, count)}
-    for values in lists.values():
-        values.append(values[source])
+    for values in lists:
+        values.append(_own(values[source]))
 
     def close() -> None:
         # A group that the user added since stands behind this one, in the schedulers' lists, too.
@@ -129,7 +154,7 @@ def _open(optimizer: Optimizer, like: Group, name: str, slope: nn.Parameter) -> 
         if index is None:
             return
         del optimizer.param_groups[index]
-        for values in lists.values():
+        for values in lists:
             if index < len(values):
                 del values[index]
 
@@ -141,12 +166,25 @@ def _own(value: Any) -> Any:
     return value.clone() if isinstance(value, Tensor) else value
 
 
-def _schedulers(optimizer: Optimizer) -> list[LRScheduler]:
-    """The schedulers of an optimizer. It does not know them, so they are looked for among all objects."""
-    found = (thing for thing in gc.get_objects() if issubclass(type(thing), LRScheduler))
-    return [scheduler for scheduler in found if vars(scheduler).get("optimizer") is optimizer]
+def _schedulers(optimizer: Optimizer) -> list[Any]:
+    """The schedulers of an optimizer. It does not know them, so they are looked for among all objects.
+
+    Those that are not built on torch's are told by their name.
+    """
+    kinds: dict[type, bool] = {}
+    found = []
+    for thing in gc.get_objects():
+        cls = type(thing)
+        if cls not in kinds:
+            kinds[cls] = issubclass(cls, LRScheduler) or "schedul" in cls.__name__.lower()
+        if kinds[cls] and getattr(thing, "__dict__", {}).get("optimizer") is optimizer:
+            found.append(thing)
+    return found
 
 
-def _lists(scheduler: LRScheduler, count: int) -> list[list[Any]]:
-    found = (vars(scheduler).get(name) for name in _PER_GROUP)
-    return [values for values in found if isinstance(values, list) and len(values) == count]
+def _lists(optimizer: Optimizer, schedulers: list[Any]) -> list[list[Any]]:
+    """What the schedulers keep of each group, one list for each kind of number; some share one."""
+    count = len(optimizer.param_groups)
+    found = (vars(scheduler).get(name) for scheduler in schedulers for name in _PER_GROUP)
+    lists = {id(values): values for values in found if isinstance(values, list) and len(values) == count}
+    return list(lists.values())
