@@ -57,7 +57,9 @@ def test_a_whole_born_dead_layer_quotes_the_exact_chance_with_its_assumptions():
 def test_a_chance_too_small_to_print_is_not_printed_as_zero(width, told):
     finding = cause_of([window(fired=(0,) * width, distinct=5000)], sites=[site(units=width)])
     assert f"for a single input {told} of plain networks" in finding.cause
-    assert finding.evidence["born_dead_probability_one_input"] >= 0
+    assert finding.evidence["born_dead_probability_one_input"] == pytest.approx(
+        2.0 ** -min(width, 1000), rel=1e-9, abs=0
+    )
 
 
 @pytest.mark.parametrize(("units", "born", "kind"), [(5, 3, "born"), (4, 2, "born"), (5, 2, "unknown")])
