@@ -14,7 +14,7 @@ _PLOTLY = 4_950_000
 
 @pytest.fixture(scope="module")
 def huge(tmp_path_factory):
-    run, diagnoses = make_huge()
+    run, diagnoses = make_huge(windows=300)
     # Of this process: what a clock says depends on who else is at work on this machine.
     began = time.process_time()
     text = run_page(run, diagnoses)
@@ -29,7 +29,7 @@ def test_twelve_million_units_and_a_hundred_thousand_steps_make_a_small_page(hug
     assert len(text) - _PLOTLY < 1_000_000
     assert seconds < 20
     assert "12,000,036 units in 12 layers" in text
-    assert "128 of them are drawn." in text
+    assert "128 of them are drawn. 120 of 300 windows are drawn." in text
     assert "Each point is the mean of about 100 values." in text
     assert "From " in text
     assert "over 100,003 steps" in text
