@@ -25,8 +25,9 @@ ARMS = ("a", "b", "c")
 
 @pytest.fixture
 def few_flips(monkeypatch):
-    """A sample of sign patterns keeps the test's level however small it is; a tenth of it keeps the proofs short."""
-    monkeypatch.setattr(exact, "MONTE_CARLO_FLIPS", 9_999)
+    """A sample of sign patterns keeps the test's level however small it is, and a small one keeps the proofs short."""
+    monkeypatch.setattr(exact, "MONTE_CARLO_FLIPS", 3_999)
+    monkeypatch.setattr(exact, "LARGEST_ENUMERATION", 12)
 
 
 def normal(draws, n):
