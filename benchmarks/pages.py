@@ -36,13 +36,13 @@ PAGE = ROOT / "docs" / "pages" / "page-sizes.md"
 HEAD = """# Sizes and loading times of the pages
 
 Written by `python benchmarks/pages.py --write`, {machine}.
-Each page was opened {repeats} time(s); the numbers are
-medians. *Beside plotly*: what is left of the file when plotly's script ({plotly:.2f} MB, once a page) is taken
-away. *Written in*: processor time. *Work*: what the page's own thread computed until all charts were drawn; it shall
-be below 3 s. *Readable* (words and tables are painted) and *drawn* (the last chart is): by the clock, from the beginning
-of loading; with a load above the number of cores they tell how busy the machine was. Most of the work is plotly's script
-being read, as the first row shows; how much was observed hardly matters, because at most 128 units × 120 windows are
-drawn of a layer, six layers unit by unit, and 1,000 points of a series.
+Each page was opened {repeats} time(s); the numbers are medians. *Beside plotly*: what is left of the file when
+plotly's script ({plotly:.2f} MB, once a page) is taken away. *Written in*: processor time. *Work*: what the page's
+own thread computed until all charts were drawn; it shall be below 3 s. *Readable* (words and tables are painted) and
+*drawn* (the last chart is): by the clock, from the beginning of loading; with a load above the number of cores they
+tell how busy the machine was. Most of the work is plotly's script being read, as the first row shows; how much was
+observed hardly matters, because at most 128 units × 120 windows are drawn of a layer, six layers unit by unit, and
+1,000 points of a series.
 
 """
 

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 PICTURE = Path(__file__).parent / "demo.png"
-WIDTH, HEIGHT = 1120, 1480
+WIDTH, HEIGHT = 1120, 1630
 LARGEST_BYTES = 250_000
 
 
