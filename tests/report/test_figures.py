@@ -11,7 +11,7 @@ from statistics import median
 import numpy as np
 import pytest
 
-from rectifier.records import Series
+from rectifier.records import Diagnosis, Finding, Series
 from rectifier.report import comparison_figures, figures, unit_figures
 from rectifier.report.drawing import COLOURS, averaged
 from rectifier.report.page import comparison_page, run_page
@@ -95,29 +95,39 @@ def test_gradient_over_depth(process):
 
 
 def test_no_theory_is_drawn_where_it_does_not_hold(process):
-    leaky = replace(process, sites=tuple(replace(site, activation="leaky_relu:0.1") for site in process.sites))
-    assert not [trace for trace in figures.gradient_flow(leaky).data if trace.name.startswith("theory")]
-    assert "theory" not in figures.gradient_flow(leaky).layout.meta
+    curved = replace(process, sites=tuple(replace(site, activation="elu:1.0") for site in process.sites))
+    mixed = replace(process, sites=(replace(process.sites[0], activation="leaky_relu:0.1"), *process.sites[1:]))
+    for other in (curved, mixed):
+        assert not [trace for trace in figures.gradient_flow(other).data if trace.name.startswith("theory")]
+        assert "theory" not in figures.gradient_flow(other).layout.meta
 
 
-@pytest.mark.parametrize("variance", [2, 1 / 3], ids=["He", "default"])
-def test_the_theory_of_gradients_holds_in_a_simulation(variance):
+def test_the_theory_of_a_slope_is_its_own(process):
+    sites = tuple(replace(site, activation="leaky_relu:0.5") for site in process.sites)
+    found = figures._theory(replace(process, sites=sites), range(5))
+    assert found == {"He's initialisation": 1.0, "torch's default": pytest.approx(((1 + 0.25) / 2 / 3) ** 0.5)}
+    text = figures.gradient_flow(replace(process, sites=sites)).layout.meta
+    assert "a plain, wide leaky_relu:0.5 network begins with 1 per layer" in text
+
+
+@pytest.mark.parametrize(("variance", "slope"), [(2, 0.0), (1 / 3, 0.0), (1 / 3, 0.5)])
+def test_the_theory_of_gradients_holds_in_a_simulation(variance, slope):
     random = np.random.default_rng(7)
     forward, weights = random.standard_normal(301), []
-    signs = []
+    slopes = []
     for _ in range(12):
         matrix = random.standard_normal((301, 301)) * (variance / 301) ** 0.5
         forward = matrix @ forward
-        signs.append(forward > 0)
-        forward = np.maximum(forward, 0)
+        slopes.append(np.where(forward > 0, 1.0, slope))
+        forward = np.maximum(forward, slope * forward)
         weights.append(matrix)
-    delta = random.standard_normal(301) * signs[-1]
+    delta = random.standard_normal(301) * slopes[-1]
     sizes = [np.linalg.norm(delta)]
-    for matrix, sign in zip(weights[:0:-1], signs[-2::-1], strict=True):
-        delta = (matrix.T @ delta) * sign
+    for matrix, derivative in zip(weights[:0:-1], slopes[-2::-1], strict=True):
+        delta = (matrix.T @ delta) * derivative
         sizes.append(np.linalg.norm(delta))
     per_layer = (sizes[-1] / sizes[0]) ** (1 / 11)
-    assert per_layer == pytest.approx((variance / 2) ** 0.5, rel=0.08)
+    assert per_layer == pytest.approx((variance * (1 + slope**2) / 2) ** 0.5, rel=0.08)
 
 
 def test_curve_of_the_loss_with_its_deaths(process, diagnosis):
@@ -130,6 +140,21 @@ def test_curve_of_the_loss_with_its_deaths(process, diagnosis):
     gone = [max(window.last_fired) for window in last(process) if not window.fired.any()]
     assert [shape.x0 for shape in figure.layout.shapes] == sorted(set(gone)) == [98]
     assert f"From {values[0]:.4g} to {values[-1]:.4g} over 180 steps." in figure.layout.meta
+
+
+def test_findings_stand_on_the_axis_of_the_loss(process, diagnosis):
+    spike = Finding(
+        name="spike", severity="serious", title="it exploded", detail="", evidence={"step": 31, "first_step": 9}
+    )
+    half = Finding(name="dead-units", severity="warning", title="half", detail="", evidence={"died_first_step": 70})
+    remark = Finding(name="rare", severity="info", title="no alarm", detail="", evidence={"step": 5})
+    undated = Finding(name="vanishing", severity="serious", title="always", detail="")
+    told = Diagnosis(findings=(spike, half, undated, remark), layers=diagnosis.layers)
+    figure = figures.series_curve(process, told, "loss")
+    marks = {shape.line.dash: shape.x0 for shape in figure.layout.shapes}
+    assert [shape.x0 for shape in figure.layout.shapes if shape.line.dash == "dashdot"] == [31, 70]
+    assert marks["dot"] == 98, "the deaths of whole layers are still there"
+    assert "findings, where they began (step 31, it exploded; step 70, half)." in figure.layout.meta
 
 
 def test_numbers_that_are_not_finite_are_gaps_and_told(process, diagnosis):

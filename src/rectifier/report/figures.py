@@ -3,11 +3,12 @@
 Each is thinned where a screen could not show more, and says in `meta` what it shows.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
 
+from rectifier.catalogue import parse
 from rectifier.records import Diagnosis, IntArray, Process, Treated, told_apart
 from rectifier.report.drawing import (
     BLUE,
@@ -31,6 +32,8 @@ _MOST_ROWS = 400
 _MOST_WINDOWS = 200
 _MOST_SERIES = 6
 _MOST_DEATHS = 40
+_DATES = ("step", "first_step", "onset", "died_first_step")
+"""The evidence that says when a finding began."""
 _FEW = 3
 _DECADES = 300  # over less than this, powers of ten alone would be too few marks on an axis
 
@@ -85,17 +88,23 @@ def series_curve(process: Process, diagnosis: Diagnosis, name: str) -> go.Figure
     if name not in process.series_names or not len(process.series(name).steps):
         return None
     colour = COLOURS[process.series_names.index(name) % len(COLOURS)]
-    return _curve(process, name, colour, _silenced(process, diagnosis))
+    silenced = _silenced(process, diagnosis)
+    return _curve(process, name, colour, silenced, _dated(diagnosis, {layer for layer, _ in silenced}))
 
 
-def _curve(process: Process, name: str, colour: str, silenced: Sequence[tuple[str, int]]) -> go.Figure:
+def _curve(
+    process: Process, name: str, colour: str, silenced: Sequence[tuple[str, int]], dated: Sequence[tuple[int, str]]
+) -> go.Figure:
     series = process.series(name)
     steps, values, remark = averaged(series)
     text = f"From {_told(series.values[0])} to {_told(series.values[-1])} over {int(steps[-1]) + 1:,} steps.{remark}"
     if bad := int((~np.isfinite(series.values)).sum()):
         text += f" {bad:,} of {len(series.values):,} values are not finite."
-    figure = new_figure(250, text + _deaths_told(silenced) + _treatments_told(process.treated))
+    told = _deaths_told(silenced) + _findings_told(dated) + _treatments_told(process.treated)
+    figure = new_figure(250, text + told)
     _draw_treatments(figure, process.treated)
+    for at in sorted({step for step, _ in dated})[:_MOST_DEATHS]:
+        figure.add_vline(x=at, line_width=1.2, line_dash="dashdot", line_color=GREY)
     for at in sorted({max(step, 0) for _, step in silenced})[:_MOST_DEATHS]:
         figure.add_vline(x=at, line_width=1.5, line_dash="dot", line_color=ORANGE)
     figure.add_scatter(
@@ -119,6 +128,24 @@ def _deaths_told(silenced: Sequence[tuple[str, int]]) -> str:
     return (
         f" Dotted: the last firing of {len(silenced)} layers that are wholly silent at the end; first, {layer} {when}."
     )
+
+
+def _dated(diagnosis: Diagnosis, drawn: Container[str | None]) -> list[tuple[int, str]]:
+    """The alarms that are about one step, the earliest first: (step, title); layers that are drawn already aside."""
+    found = []
+    for finding in diagnosis.findings:
+        step = next((finding.evidence[key] for key in _DATES if finding.evidence.get(key) is not None), None)
+        if finding.severity != "info" and isinstance(step, int) and finding.site not in drawn:
+            found.append((max(step, 0), finding.title))
+    return sorted(found)
+
+
+def _findings_told(dated: Sequence[tuple[int, str]]) -> str:
+    if not dated:
+        return ""
+    told = "; ".join(f"step {step:,}, {title}" for step, title in dated[:_FEW])
+    more = f"; and {len(dated) - _FEW} later ones" if len(dated) > _FEW else ""
+    return f" Dash-dotted: findings, where they began ({told}{more})."
 
 
 def _draw_treatments(figure: go.Figure, treated: Sequence[Treated]) -> None:
@@ -211,25 +238,39 @@ def _flow_text(process: Process, sites: Sequence[int], first: dict[int, float], 
     ]
     if told:
         text += f" From the last activation down to the first it is multiplied by {' and by '.join(told)}."
-    if (expected := _expected(process, sites, first)) is not None:
-        text += " In theory a plain, wide ReLU network begins with 1 per layer after He's initialisation, "
-        text += f"{_THEORY[_DEFAULT]:.2g} after torch's default; drawn is the nearer one ({expected[0]})."
+    theory, expected = _theory(process, sites), _expected(process, sites, first)
+    if theory is not None and expected is not None:
+        text += f" In theory a plain, wide {process.sites[sites[0]].activation} network begins with 1 per layer after "
+        text += f"{_HE}, {theory[_DEFAULT]:.2g} after {_DEFAULT}; drawn is the nearer one ({expected[0]})."
     return text
 
 
-_DEFAULT = "torch's default"
-# E[f'(z)²] = 1/2 under ReLU; He et al. 2015 draw weights of variance 2/fan-in, torch of 1/(3 fan-in).
-_THEORY = {"He's initialisation": 1.0, _DEFAULT: (1 / 6) ** 0.5}
+_HE, _DEFAULT = "He's initialisation", "torch's default"
+_HOMOGENEOUS = {"relu", "leaky_relu", "prelu"}
+"""f(cz) = c f(z) for c > 0: what the initialisation says of the gradient does not depend on the signal's size."""
+
+
+def _theory(process: Process, sites: Sequence[int]) -> dict[str, float] | None:
+    """The factor per layer of a plain, wide network: √(fan-in · Var w · E[f'(z)²]), with E[f'²] = E[f²] = 1/gain².
+
+    He et al. 2015 draw weights of variance gain²/fan-in, torch's Linear of 1/(3 fan-in).
+    """
+    specs = {process.sites[site].activation for site in sites}
+    if len(specs) > 1 or len({process.sites[site].model for site in sites}) > 1:
+        return None
+    (spec,) = specs
+    if spec.partition(":")[0] not in _HOMOGENEOUS:
+        return None
+    return {_HE: 1.0, _DEFAULT: 1 / (parse(spec).gain * 3**0.5)}
 
 
 def _expected(process: Process, sites: Sequence[int], first: Mapping[int, float]) -> tuple[str, float] | None:
-    """The factor per layer of a plain ReLU network that is nearest to what was first seen."""
-    if len({process.sites[site].model for site in sites}) > 1 or min(first[sites[0]], first[sites[-1]]) <= 0:
-        return None
-    if any(process.sites[site].activation != "relu" for site in sites):
+    """The theory that is nearest to what was first seen."""
+    theory = _theory(process, sites)
+    if theory is None or min(first[sites[0]], first[sites[-1]]) <= 0:
         return None
     seen = np.log(_factor(first, sites))
-    return min(_THEORY.items(), key=lambda one: abs(np.log(one[1]) - seen))
+    return min(theory.items(), key=lambda one: abs(np.log(one[1]) - seen))
 
 
 def _factor(values: Mapping[int, float], sites: Sequence[int]) -> float:
