@@ -9,9 +9,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from rectifier.errors import CannotSwap
+from rectifier.errors import CannotRecycle, CannotSwap
 from rectifier.sites.modules import activation_of
-from rectifier.treatment import rescale, swap
+from rectifier.treatment import recycle, rescale, swap
+from tests.treatment.recycle_models import dead
 
 transformers = pytest.importorskip(
     "transformers", reason="transformers is not installed: pip install -r tests/treatment/other-peoples-models.txt"
@@ -142,6 +143,42 @@ def test_a_rescale_is_measured_and_taken_back(name):
     assert all(gain.deviation_after == pytest.approx(1, abs=0.1) for gain in change.gains)
     change.undo()
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+LABELS = TOKENS[:, :5].contiguous()
+RECYCLED = {  # a site, the layer that feeds it, and the labels, which make a batch as their collators yield it
+    "OPT": ("model.decoder.layers.0.activation_fn", "model.decoder.layers.0.fc1", TOKENS),
+    "T5": ("encoder.block.0.layer.1.DenseReluDense.act", "encoder.block.0.layer.1.DenseReluDense.wi", LABELS),
+}
+
+
+@pytest.mark.parametrize("name", RECYCLED)
+def test_dead_units_are_recycled_and_the_logits_stay(name):
+    model, inputs, *_ = made(name)
+    site, feeding, labels = RECYCLED[name]
+    model.eval()
+    with torch.no_grad():
+        layer = model.get_submodule(feeding)
+        layer.weight[:5] = 0
+        if layer.bias is not None:
+            layer.bias[:5] = -1
+        before = model(**inputs).logits
+    optimizer = torch.optim.AdamW(model.parameters())
+    change = recycle(model, optimizer, dead(site, range(5)), batch={**inputs, "labels": labels})
+    assert change.units == {site: (0, 1, 2, 3, 4)}
+    with torch.no_grad():
+        assert torch.allclose(model(**inputs).logits, before, atol=1e-5 * float(before.abs().max()))
+    model(**inputs).logits.square().mean().backward()
+    assert bool((layer.weight.grad[:5].abs().amax(1) > 0).all())
+
+
+def test_gates_are_refused_with_the_reason():
+    model, inputs, *_ = made("LLaMA")
+    optimizer = torch.optim.AdamW(model.parameters())
+    with torch.no_grad():
+        model.model.layers[0].mlp.gate_proj.weight[:2] = 0
+    with pytest.raises(CannotRecycle, match="multiplied with another tensor, so two of them no longer cancel"):
+        recycle(model, optimizer, dead("model.layers.0.mlp.act_fn", (0, 1)), batch=inputs)
 
 
 @pytest.mark.parametrize("key", sorted(transformers.activations.ACT2FN))

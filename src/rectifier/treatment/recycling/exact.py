@@ -49,7 +49,7 @@ def cast(wiring: Wiring, dead: list[int], live: list[int]) -> Cast:
         if not wiring.outgoing(units[0]):
             made.left |= dict.fromkeys(units, "nothing reads it")
             continue
-        partners = [unit for unit in live if wiring.company(unit) == company] if len(units) % 2 else []
+        partners = _evenly([unit for unit in live if wiring.company(unit) == company]) if len(units) % 2 else []
         pairs = [units[i : i + 2] for i in range(0, len(units) - 1, 2)]
         if len(units) % 2 and partners:
             made.splits.append((units[-1], max(partners, key=lambda unit: _work(wiring, unit))))
@@ -66,6 +66,11 @@ def cast(wiring: Wiring, dead: list[int], live: list[int]) -> Cast:
     return made
 
 
+def _evenly(units: list[int]) -> list[int]:
+    """As many of them as are worth looking at one by one, spread evenly over the layer."""
+    return units[:: -(-len(units) // _MOST_LIVE)] if units else []
+
+
 def _is_grouped(wiring: Wiring) -> bool:
     return any(layer.groups > 1 for layer in (wiring.layer, *(reader for reader, _ in wiring.readers)))
 
@@ -77,7 +82,7 @@ def _work(wiring: Wiring, unit: int) -> float:
 
 def revive(wiring: Wiring, made: Cast, live: list[int], ledger: Ledger, generator: torch.Generator) -> None:
     """Write the new weights."""
-    typical = live[:: -(-len(live) // _MOST_LIVE)] if live else []
+    typical = _evenly(live)
     columns = _Columns(wiring, typical, generator)
     for dead, partner in made.splits:
         for own, other in zip(wiring.incoming(dead), wiring.incoming(partner), strict=True):
