@@ -1,6 +1,7 @@
 """`rectifier report` of a comparison adds what the trainings' own folders hold, and does without them."""
 
 import json
+import os
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -82,3 +83,12 @@ def test_a_page_that_cannot_be_written_is_one_clear_message(study):
     result = CliRunner().invoke(report.command, [str(study.folder), "--html", str(study.folder / "no" / "page.html")])
     assert result.exit_code == 1
     assert "cannot be written: No such file or directory" in result.output
+
+
+def test_of_several_runs_the_newest_is_named(tmp_path):
+    for number, name in enumerate(("train-2", "train-1")):
+        (tmp_path / name).mkdir()
+        os.utime(tmp_path / name, (number, number))
+    result = CliRunner().invoke(report.command, [str(tmp_path / "train-2"), str(tmp_path / "train-1")])
+    assert result.exit_code == 2
+    assert f"name one run. The newest of these 2 is {tmp_path / 'train-1'}" in " ".join(result.output.split())

@@ -13,7 +13,7 @@ import pytest
 
 from rectifier.records import Diagnosis, Finding, Series
 from rectifier.report import comparison_figures, figures, unit_figures
-from rectifier.report.drawing import COLOURS, averaged
+from rectifier.report.drawing import COLOURS, averaged, new_figure, scale_by_powers
 from rectifier.report.page import comparison_page, run_page
 from tests.report.builders import make_comparison, make_curves, make_huge, make_process
 
@@ -92,6 +92,26 @@ def test_gradient_over_depth(process):
     per_layer = 1.0 if abs(math.log(total**0.25)) < abs(math.log(total**0.25 / (1 / 6) ** 0.5)) else (1 / 6) ** 0.5
     assert theory.name == ("theory, He's initialisation" if per_layer == 1 else "theory, torch's default")
     assert list(theory.x) == [pytest.approx(first[4].delta[0] * per_layer ** (4 - row)) for row in range(5)]
+
+
+@pytest.mark.parametrize(
+    ("values", "marks"),
+    [
+        ([1e-3, 2.1e-3], ["10⁻³", "2·10⁻³"]),
+        ([0.0012, 0.0013], ["10⁻³", "2·10⁻³"]),
+        ([3.0], ["2", "5"]),
+        ([0.02, 0.6], ["0.02", "0.05", "0.1", "0.2", "0.5"]),
+        ([2e-12, 0.05], ["10⁻¹¹", "10⁻⁹", "10⁻⁷", "10⁻⁴", "0.01"]),
+    ],
+)
+def test_a_logarithmic_axis_has_few_marks_of_one_size(values, marks):
+    figure = new_figure(100, "")
+    scale_by_powers(figure, values)
+    axis = figure.layout.xaxis
+    assert list(axis.ticktext) == marks
+    low, high = (10**end for end in axis.range)
+    assert low < min(*values, *axis.tickvals)
+    assert high > max(*values, *axis.tickvals)
 
 
 def test_no_theory_is_drawn_where_it_does_not_hold(process):

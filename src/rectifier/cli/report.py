@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def _print_schema(context: click.Context, option: click.Parameter, asked: bool) 
 
 
 @click.command("report")
-@click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
+@click.argument("runs", type=click.Path(path_type=Path), metavar="RUN", nargs=-1, required=True)
 @click.option("--html", "page", type=click.Path(path_type=Path, dir_okay=False), help="Write a self-contained page.")
 @click.option(
     "--follow", "followed", is_flag=True, help="Write the page again and again until the run ends; it reloads itself."
@@ -46,7 +47,7 @@ def _print_schema(context: click.Context, option: click.Parameter, asked: bool) 
 @fail_on_option()
 @silence_option
 def command(
-    run: Path,
+    runs: tuple[Path, ...],
     page: Path | None,
     followed: bool,
     machine: bool,
@@ -58,6 +59,7 @@ def command(
     RUN is a folder that `rectifier run` or `rectifier compare` printed; a run may still be going on. With --fail-on the
     exit code is 10 where a run has a finding of that severity, and 2 where nothing was observed.
     """
+    run = _the_one(runs)
     if followed and page is None:
         raise click.UsageError("--follow writes a page again and again: name it, --html page.html")
     if is_study(run):
@@ -74,6 +76,14 @@ def command(
         raise UnreadableRun(
             f"{run} is neither a run nor a comparison. Name a folder that `rectifier run` or `compare` printed."
         )
+
+
+def _the_one(runs: Sequence[Path]) -> Path:
+    """The run that was named; a pattern such as `rectifier-runs/train-*` may have become several."""
+    if len(runs) > 1:
+        newest = max(runs, key=lambda run: (run.stat().st_mtime if run.exists() else 0.0, run.name))
+        raise click.UsageError(f"name one run. The newest of these {len(runs)} is {newest}")
+    return runs[0]
 
 
 def _follow_run(path: Path, page: Path, silence: dict[str, str]) -> None:

@@ -3,6 +3,7 @@
 Figures are valid plotly objects with the colours of a light page; the page's own script exchanges them for a dark one.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -24,6 +25,10 @@ ORANGE_SCALE = ((0.0, "rgba(213,94,0,0.05)"), (1.0, "rgba(213,94,0,1)"))
 MOST_POINTS = 1_000
 _MOST_NAMES = 60
 _LONGEST_NAME = 26
+_MOST_MARKS = 5
+_DECADES = 300
+"""Over less than this, powers of ten alone would be too few marks on an axis."""
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def new_figure(height: int, text: str) -> go.Figure:
@@ -51,6 +56,36 @@ def name_rows(figure: go.Figure, names: Sequence[str]) -> None:
         tickvals=shown.tolist(), ticktext=[plain(shorten(names[row])) for row in shown], showgrid=False,
         range=[len(names) - 0.5, -0.5], fixedrange=True,
     )  # fmt: skip
+
+
+def scale_by_powers(figure: go.Figure, values: Sequence[float]) -> None:
+    """Make the horizontal axis logarithmic, with few marks: powers of ten, or 1, 2 and 5 times those.
+
+    Plotly's own choice over less than a decade is a mark at each digit, and powers that reach into the title.
+    """
+    if not values:
+        return
+    low, high = min(values) / 1.25, max(values) * 1.25
+    digits = (1,) if high > _DECADES * low else (1, 2, 5)
+    exponents = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1)
+    marks = [(digit * 10.0**exponent, digit, exponent) for exponent in exponents for digit in digits]
+    within = [mark for mark in marks if low <= mark[0] <= high]
+    if len(within) < 2:
+        around = sorted(marks, key=lambda mark: abs(math.log(mark[0] ** 2 / (low * high))))
+        within = sorted(around[:2])
+    shown = [within[index] for index in thinned(len(within), _MOST_MARKS)]
+    low, high = min(low, shown[0][0] / 1.1), max(high, shown[-1][0] * 1.1)
+    figure.update_xaxes(
+        type="log", range=[math.log10(low), math.log10(high)], tickvals=[value for value, _, _ in shown],
+        ticktext=[_power(digit, exponent) for _, digit, exponent in shown],
+    )  # fmt: skip
+
+
+def _power(digit: int, exponent: int) -> str:
+    if -2 <= exponent <= 2:
+        return f"{digit * 10.0**exponent:g}"
+    power = f"10{str(exponent).translate(_RAISED)}"
+    return power if digit == 1 else f"{digit}·{power}"
 
 
 def row_height(rows: int, each: int, *, frame: int, most: int = 900) -> int:

@@ -22,6 +22,7 @@ from rectifier.report.drawing import (
     new_figure,
     numbers,
     row_height,
+    scale_by_powers,
     thinned,
 )
 from rectifier.report.rows import sites_of_layers
@@ -35,7 +36,6 @@ _MOST_DEATHS = 40
 _DATES = ("step", "first_step", "onset", "died_first_step")
 """The evidence that says when a finding began."""
 _FEW = 3
-_DECADES = 300  # over less than this, powers of ten alone would be too few marks on an axis
 
 
 def silent_map(diagnosis: Diagnosis, treated: Sequence[Treated] = ()) -> go.Figure | None:
@@ -215,9 +215,8 @@ def gradient_flow(process: Process) -> go.Figure | None:
         )  # fmt: skip
     labels = [site.label for site in told_apart(process.sites)]
     name_rows(figure, [labels[site] for site in picked])
-    figure.update_xaxes(type="log", title="‖∂L/∂z‖ per sample", exponentformat="power", nticks=5)
-    if positive and max(positive) > _DECADES * min(positive):
-        figure.update_xaxes(dtick=1)
+    figure.update_xaxes(title="‖∂L/∂z‖ per sample")
+    scale_by_powers(figure, [x for trace in figure.data for x in trace.x if x])
     figure.update_layout(showlegend=True)
     return figure
 
