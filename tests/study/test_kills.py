@@ -136,24 +136,26 @@ def rows(comparison):
 
 @pytest.mark.proof
 @pytest.mark.timeout(3_600)
-def test_a_hundred_kills_lose_and_repeat_nothing(tmp_path):
+@pytest.mark.parametrize("seed", [7, 8])
+def test_a_hundred_kills_lose_and_repeat_nothing(seed, tmp_path):
+    """Fifty for each seed."""
     (tmp_path / "train.py").write_text(TRAIN)
-    line = [sys.executable, "-m", "rectifier", "compare", "--arms", "leaky_relu:0.1,elu", "--seeds", "5"]
+    line = [sys.executable, "-m", "rectifier", "compare", "--arms", "leaky_relu:0.1,elu", "--seeds", "4"]
     line += ["--jobs", "2", "--threads", "1", "--out"]
     assert subprocess.run([*line, "calm", "train.py"], cwd=tmp_path, check=False).returncode == 0
     undisturbed = read_study(tmp_path / "calm")
     # Long enough that something ends between two kills, also on a busy machine.
-    longest = 2 + 2 * sum(trial.seconds for trial in undisturbed.trials) / len(undisturbed.trials)
-    draw = random.Random(7)
+    longest = 2 + sum(trial.seconds for trial in undisturbed.trials) / len(undisturbed.trials)
+    draw = random.Random(seed)
     kills = Kills()
     studies = 0
-    while kills.total < 100:
+    while kills.total < 50:
         name = f"study-{studies}"
-        disturbed(tmp_path / name, [*line, name, "train.py"], draw, kills, most=100, longest=longest)
+        disturbed(tmp_path / name, [*line, name, "train.py"], draw, kills, most=50, longest=longest)
         assert rows(read_study(tmp_path / name)) == rows(undisturbed)
         studies += 1
-    assert kills.driver >= 30
-    assert kills.training >= 30
+    assert kills.driver >= 15
+    assert kills.training >= 15
 
 
 def test_a_training_that_is_killed_is_run_once_more_and_then_that_is_its_outcome(tmp_path):

@@ -58,7 +58,7 @@ def command(name: str | None, seed: int, only_list: bool, file: Path | None) -> 
             continue
         seconds = time.process_time() - started
         print_result(result, rows, seconds, console)
-        sections.append(markdown(result, rows, seconds))
+        sections.append(markdown(result, rows))
         if result.limit:
             limits.append(f"{result.limit} ([{result.name}](#{result.name}))")
         agree = agree and all(row.agrees is not False for row in rows)

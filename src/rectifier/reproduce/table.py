@@ -50,11 +50,7 @@ def print_result(result: Result, rows: Sequence[Row], seconds: float, console: C
     console.print(f"\n{result.name}: {result.title}", style="bold", highlight=False, markup=False)
     console.print(f"Source: {result.source}.\n{result.setting}.\n", highlight=False, markup=False)
     console.print(table, highlight=False, markup=False)
-    console.print(f"\n{verdict(rows)} {_cost(seconds)}", highlight=False, markup=False)
-
-
-def _cost(seconds: float) -> str:
-    return f"({seconds:.0f} s of one processor)"
+    console.print(f"\n{verdict(rows)} ({seconds:.0f} s of one processor)", highlight=False, markup=False)
 
 
 def verdict(rows: Sequence[Row]) -> str:
@@ -76,12 +72,12 @@ def explanation() -> str:
     )
 
 
-def markdown(result: Result, rows: Sequence[Row], seconds: float) -> str:
-    """One result as a section of a page."""
+def markdown(result: Result, rows: Sequence[Row]) -> str:
+    """One result as a section of a page, which the same seed writes again."""
     lines = [f"## {result.name}", "", f"{result.title}.", "", f"Source: {result.source}. {result.setting}.", ""]
     lines += [f"| {' | '.join(HEAD)} |", "|---|---|---:|---:|---|---:|"]
     lines += [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells(row))} |" for row in rows]
-    return "\n".join([*lines, "", f"{verdict(rows)} {_cost(seconds)}", ""])
+    return "\n".join([*lines, "", verdict(rows), ""])
 
 
 def page(sections: Sequence[str], limits: Sequence[str], command: str, machine: str) -> str:
