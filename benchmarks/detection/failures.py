@@ -82,7 +82,7 @@ def _reported() -> list[Failure]:
     """From public reports, in miniature."""
     images, labels = digits()
     patients, disease = diabetes()
-    regression = Plain(patients, disease, (32,), lr=1e-3, steps=600, cost="mse", output="relu")
+    regression = Plain(patients, disease, (32,) * 3, lr=1e-3, steps=600, cost="mse", output="relu")
     narrow = Plain(_SEVEN, 2 * _SEVEN - 1, (4, 2), lr=1e-3, steps=600, init="glorot", batch=7, cost="mse",
                    output="relu")  # fmt: skip
     xray = Plain((2 * images - 1) * 1024, labels, (64,), lr=0.01, steps=300, optimizer="sgd")

@@ -53,6 +53,18 @@ def test_a_whole_born_dead_layer_quotes_the_exact_chance_with_its_assumptions():
     assert finding.evidence["born_dead_probability_one_input"] == pytest.approx(1 - (1 - 1 / 4) ** 2, rel=1e-12)
 
 
+def test_the_gain_of_each_layer_is_told_where_it_was_measured():
+    sites = [site("a", units=2), site("b", units=2)]
+    below = window(0, fired=(9, 9), distinct=0, square=np.array([9.0]), spread=np.array([1.0]))
+    born = window(1, fired=(0, 0), distinct=5000, square=np.array([2.25]), spread=np.array([0.0]))
+    finding = cause_of([below, born], sites=sites)
+    assert "; gain per layer 0.5; for a single input" in finding.cause
+    shot = snapshot([below, born], input_rms=2.0)
+    (finding,) = [one for one in diagnose(process(sites, shot)).findings if one.name == "dead-units"]
+    assert "; gain per layer 0.5 to 1.5; for a single input" in finding.cause
+    assert (finding.evidence["smallest_gain"], finding.evidence["largest_gain"]) == (0.5, 1.5)
+
+
 @pytest.mark.parametrize(("width", "told"), [(13, "0.012 %"), (14, "fewer than 0.01 %"), (2000, "fewer than 0.01 %")])
 def test_a_chance_too_small_to_print_is_not_printed_as_zero(width, told):
     finding = cause_of([window(fired=(0,) * width, distinct=5000)], sites=[site(units=width)])

@@ -77,6 +77,16 @@ def test_a_large_update_just_before_is_the_cause(updates, cause):
     assert first_finding(windows, FALLING[:5]).cause == cause
 
 
+@pytest.mark.parametrize(("scale", "named"), [(10.0, False), (10.1, True), (NAN, False), (np.inf, False)])
+def test_inputs_on_a_large_scale_are_named_before_the_update(scale, named):
+    windows = [window(steps=range(6), update=[0.2] * 5 + [7.0], nonfinite_step=5)]
+    finding = diagnose(process([site("a")], snapshot(windows, losses=FALLING[:5], input_rms=scale))).findings[0]
+    assert (finding.evidence["cause"] == "input") == named
+    assert finding.cause.startswith(
+        "input scale: the root mean square of the inputs is 10.1; the weights moved too far" if named else "the weights"
+    )
+
+
 def gradients(pattern):
     """One observed step per letter; i: infinite gradients at a and b, not at c."""
     deltas = [np.inf if letter == "i" else 1.0 for letter in pattern]

@@ -52,6 +52,30 @@ def test_saturation_is_a_warning_where_training_stands_still():
     assert got.advice.startswith("First normalise what comes into this layer")
 
 
+def test_why_a_layer_is_saturated():
+    """By inputs on a large scale, weights that began so, or an update; each at its threshold."""
+
+    def why(*, first=1000, update=1e-3, rms=None):
+        windows = [
+            window(fired=(500,) * 5, visits=1000, steps=(0,), saturated=np.full(5, first), update=1e-3),
+            window(fired=(500,) * 5, visits=1000, steps=(1,), saturated=np.full(5, 1000), update=update),
+        ]
+        shots = [snapshot([one], losses=FLAT if n else None, input_rms=rms) for n, one in enumerate(windows)]
+        (got,) = named(diagnose(process([site("a", activation="tanh")], *shots)), "saturated")
+        return got.evidence["cause"], got.cause
+
+    assert why(rms=10.1) == ("input", "input scale: the root mean square of the inputs is 10.1")
+    assert why(rms=10.0, first=990) == (
+        "initialisation",
+        "initialisation: 5 of them were so in the first window already, so their weights began large",
+    )
+    assert why(first=989, update=0.11) == (
+        "update",
+        "the weights moved too far: at step 1 an update moved them by 11 % of their norm",
+    )
+    assert why(first=989, update=0.1)[0] == "unknown"
+
+
 def test_a_monitor_that_did_not_count_saturation_says_nothing_of_it():
     assert named(diagnosed([window(fired=(500,) * 5, visits=1000)], activation="tanh"), "saturated") == []
 

@@ -92,3 +92,42 @@ def test_a_large_scale_of_the_inputs_is_named_for_the_first_layer_only(scale, fi
     )
     if named:
         assert got.evidence["input_rms"] == scale
+
+
+def dying_after(spike, *, steps, at=-2):
+    """All but one unit last fire at the step before the last, when the weights move far; ‖∂L/∂z‖ stood out earlier."""
+    number = len(steps)
+    updates, deltas = np.full(number, 1e-3), np.full(number, 0.5)
+    updates[at], deltas[4] = 0.3, spike
+    last = steps[at]
+    dying = window(
+        0, steps=steps, fired=(0, 0, 0, 0, 5), last=(last,) * 4 + (steps[-1],), silent=(4000,) * 4 + (0,),
+        distinct=4000, update=updates, delta=deltas,
+    )  # fmt: skip
+    return dead_in([site("a")], [dying])
+
+
+@pytest.mark.parametrize(("spike", "said"), [(5.0, False), (5.1, True)])
+def test_momentum_that_carries_a_spike_on_is_told(spike, said):
+    got = dying_after(spike, steps=range(9))
+    assert ("it had spiked at step 4, and momentum carries that on" in got.cause) == said
+    assert got.evidence.get("gradient_spike_step") == (4 if said else None)
+
+
+@pytest.mark.parametrize(("last", "said"), [(104, True), (105, False)])
+def test_a_hundred_steps_later_momentum_has_forgotten(last, said):
+    got = dying_after(50.0, steps=[*range(7), last, last + 1])
+    assert ("gradient_spike_step" in got.evidence) == said
+
+
+@pytest.mark.parametrize(("offset", "told"), [(1.0, False), (1.1, True), (None, False)])
+def test_of_a_large_scale_it_is_told_whether_it_is_the_mean(offset, told):
+    updates = np.full(9, 1e-3)
+    updates[4] = 0.3
+    dying = window(
+        0, steps=STEPS, fired=(0, 0, 0, 0, 5), last=(4, 4, 4, 4, 8), silent=(4000,) * 4 + (0,), distinct=4000,
+        update=updates,
+    )  # fmt: skip
+    got = dead_in([site("a")], [dying], input_rms=50.0, input_offset=offset)
+    what = "is 50, most of it their mean (γ = 1.1 times what differs between samples); killed" if told else "is 50; kil"
+    assert what in got.cause

@@ -76,6 +76,14 @@ def test_a_whole_network_without_gradient_is_a_warning_where_training_stands_sti
     assert ("Training does not progress" in one.detail) == (severity == "warning")
 
 
+@pytest.mark.parametrize(("shut", "said"), [(5, False), (4, True)])
+def test_below_a_layer_that_is_saturated_as_a_whole_nobody_is_starved(shut, said):
+    steps = counted(50, 150)
+    saturated = np.where(np.arange(5) < shut, 4000, 0)
+    windows = [window(0, steps=steps, delta=0.0), window(1, steps=steps, delta=0.0, saturated=saturated)]
+    assert bool(found([site("a"), site("b", activation="tanh")], windows)) == said
+
+
 def test_below_a_silent_layer_nobody_is_starved():
     steps = counted(50, 150)
     silent = window(1, steps=steps, fired=(0,) * 5, delta=0.0, distinct=4000)
