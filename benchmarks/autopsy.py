@@ -32,6 +32,7 @@ try:
     main()
 finally:
     print("seconds", time.perf_counter() - began, file=sys.stderr)
+    print("processor", time.process_time(), file=sys.stderr)
     # Not getrusage's: that one remembers the parent from before the exec.
     status = open("/proc/self/status").read().split()
     print("peak", status[status.index("VmHWM:") + 1], file=sys.stderr)
@@ -73,8 +74,8 @@ def make(folder: Path, gib: float, kind: str, shift: float = 0.0) -> list[str]:
     return [str(folder)]
 
 
-def measure(arguments: list[str], threads: int) -> tuple[float, float, float, str]:
-    """Seconds, peak of resident memory, peak of memory that is no page of a file (both in MiB), and the output."""
+def measure(arguments: list[str], threads: int) -> tuple[float, float, float, float, str]:
+    """Seconds, those of the processor, peak of resident memory and of what is no page of a file (MiB), the output."""
     code = CHILD.format(threads=threads, arguments=["autopsy", *arguments])
     child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     own: list[int] = [0]
@@ -95,8 +96,8 @@ def measure(arguments: list[str], threads: int) -> tuple[float, float, float, st
     watcher.join()
     if child.returncode:
         raise SystemExit(said)
-    told = dict(line.split() for line in said.splitlines() if line.startswith(("seconds", "peak")))
-    return float(told["seconds"]), int(told["peak"]) / 1024, max(own) / 1024, output
+    told = dict(line.split() for line in said.splitlines() if line.startswith(("seconds", "processor", "peak")))
+    return float(told["seconds"]), float(told["processor"]), int(told["peak"]) / 1024, max(own) / 1024, output
 
 
 def main() -> None:
@@ -114,17 +115,23 @@ def main() -> None:
         empty = folder / "small.pt"
         torch.save({"weight": torch.ones(3, 5)}, empty)
         small = measure([str(empty)], options.threads)
-        seconds, peak, own, output = measure(arguments, options.threads)
+        seconds, processor, peak, own, output = measure(arguments, options.threads)
         console.print(output.splitlines()[0].replace(str(folder), "…"))
         console.print(
             f"file               {size:8.0f} MiB; {options.format}, {torch.__version__}, {options.threads} threads"
         )
         console.print(f"--help             {base[0]:8.2f} s")
-        console.print(f"a tiny file        {small[0]:8.2f} s {small[1]:8.0f} MiB resident, {small[2]:6.0f} MiB its own")
-        console.print(f"this file          {seconds:8.2f} s {peak:8.0f} MiB resident, {own:6.0f} MiB its own")
+        for name, (wall, busy, resident, private, _) in (
+            ("a tiny file", small),
+            ("this file", (seconds, processor, peak, own, output)),
+        ):
+            console.print(
+                f"{name:<18} {wall:8.2f} s, {busy:.2f} s of the processor, {resident:6.0f} MiB resident, "
+                f"{private:6.0f} MiB its own"
+            )
         console.print(
-            f"for the file alone {seconds - small[0]:8.2f} s {(peak - small[1]) / size:8.2f} times its size resident, "
-            f"{(own - small[2]) / size:.2f} its own"
+            f"for the file alone {seconds - small[0]:8.2f} s, {processor - small[1]:.2f} s of the processor, "
+            f"{(peak - small[2]) / size:.2f} times its size resident, {(own - small[3]) / size:.2f} its own"
         )
 
 

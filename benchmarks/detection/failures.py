@@ -82,7 +82,9 @@ def _reported() -> list[Failure]:
     """From public reports, in miniature."""
     images, labels = digits()
     patients, disease = diabetes()
-    regression = Plain(patients, disease, (32,) * 3, lr=1e-3, steps=600, cost="mse", output="relu")
+    regression = Plain(
+        patients, disease, (32,) * 2, lr=1e-2, steps=600, activation="sigmoid", cost="mse", output="relu"
+    )
     narrow = Plain(_SEVEN, 2 * _SEVEN - 1, (4, 2), lr=1e-3, steps=600, init="glorot", batch=7, cost="mse",
                    output="relu")  # fmt: skip
     xray = Plain((2 * images - 1) * 1024, labels, (64,), lr=0.01, steps=300, optimizer="sgd")
@@ -90,10 +92,11 @@ def _reported() -> list[Failure]:
     steering = torch.tanh((speeds[:, :3] / 5_000 - 1).sum(1, keepdim=True))
     actor = Plain(speeds, steering, (64,), lr=1e-2, steps=400, cost="mse", output="tanh")
     cases = [
-        Failure("regression that ends in ReLU", "https://github.com/ProteomicsML/ProteomicsML/pull/203: an LSTM there",
-                regression, replace(regression, output=None)),
+        Failure("regression that ends in ReLU",
+                "https://github.com/ProteomicsML/ProteomicsML/pull/203: an LSTM there, sigmoids here", regression,
+                replace(regression, output=None), collapse=True),
         Failure("y = 2x - 1, 4-2-1, all ReLU", "https://community.deeplearning.ai/t/loss-values-do-not-change/324182",
-                narrow, replace(narrow, output=None, widths=(32, 32))),
+                narrow, replace(narrow, output=None, widths=(32, 32)), collapse=True),
         Failure("pixels from -1024 to 1024", "https://github.com/mlmed/torchxrayvision/issues/9: on digits, one layer",
                 xray, replace(xray, inputs=standardised(images))),
         Failure("actor whose tanh saturates", "https://github.com/floodsung/DDPG/issues/6: the actor alone, taught",

@@ -50,6 +50,11 @@ def test_of_a_loss_that_fell_and_stopped_the_gradient_must_be_gone_too(delta, sa
     assert bool(predicted([0.0] * 4, losses=SETTLED, first_delta=delta)) == said
 
 
+@pytest.mark.parametrize(("offset", "said"), [(10.0, False), (10.1, True)])
+def test_or_the_inputs_mean_must_hide_what_differs(offset, said):
+    assert bool(predicted([0.0] * 4, losses=SETTLED, offset=offset, rms=1.0)) == said
+
+
 def test_one_activation_alone_cannot_show_a_gradient_that_is_gone():
     assert not predicted([0.0] * 4, losses=SETTLED, sites=1)
     assert predicted([0.0] * 4, sites=1)

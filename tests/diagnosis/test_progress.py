@@ -89,3 +89,8 @@ def test_models_that_train_one_after_the_other_have_each_their_own():
     first, second = two_models(range(200), range(200, 400), FLAT + FALLING)
     assert (first.severity, second.severity) == ("serious", "warning")
     assert first.detail.endswith("Training does not progress: the loss went from 2.3 to 2.3 in 200 steps.")
+
+
+@pytest.mark.parametrize(("spread", "expected"), [(0.249, "none"), (0.251, "unknown")])
+def test_a_flat_curve_whose_batches_differ_much_may_have_converged(spread, expected):
+    assert state([1 - spread, 1 + spread] * 2100) == expected

@@ -67,13 +67,17 @@ def test_a_loss_of_zero_teaches_nothing_and_rightly(loss, said):
     assert bool(found([site("a"), site("b")], [window(0, steps=steps, delta=0.0), taught(1, steps)], loss=loss)) == said
 
 
-@pytest.mark.parametrize(("loss", "severity"), [("falling", "info"), ("flat", "warning")])
-def test_a_whole_network_without_gradient_is_a_warning_where_training_stands_still(loss, severity):
+@pytest.mark.parametrize(
+    ("loss", "came", "severity"),
+    [("falling", True, "warning"), ("flat", True, "warning"), ("falling", False, "info"), ("flat", False, "warning")],
+)
+def test_a_whole_network_without_gradient_is_a_warning_unless_it_may_be_frozen(loss, came, severity):
     steps = counted(50, 150)
-    (one,) = found([site("a"), site("b")], [window(i, steps=steps, delta=0.0) for i in range(2)], loss=loss)
+    more = {"delta": 0.0} if came else {"update": 0.0}
+    (one,) = found([site("a"), site("b")], [window(i, steps=steps, **more) for i in range(2)], loss=loss)
     assert (one.severity, one.site) == (severity, "a")
     assert one.cause == ("no activation of this network gets one: the loss does not depend on it, or gives an exact 0")
-    assert ("Training does not progress" in one.detail) == (severity == "warning")
+    assert ("Training does not progress" in one.detail) == (loss == "flat")
 
 
 @pytest.mark.parametrize(("shut", "said"), [(5, False), (4, True)])

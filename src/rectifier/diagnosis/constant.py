@@ -40,6 +40,11 @@ def judge_constancy(histories: Sequence[SiteHistory], progress: Progress) -> lis
         return []
     if not below and not above:
         return []
+    states = histories[position].states
+    assert states is not None
+    if progress.state != "none" and not states.dead.all() and int(states.n.min()) < limit.LEAST_VISITS:
+        # One batch of a network that has just begun says little of the others.
+        return []
     return [_finding(histories[position], since, len(below), above, progress)]
 
 
@@ -54,14 +59,14 @@ def _finding(history: SiteHistory, since: int, below: int, above: Sequence[float
     states = history.states
     assert states is not None
     label, units = history.site.label, len(states.stuck)
+    sure = bool(states.dead.all())
+    stalled = progress.state == "none"
     proof = []
     if below:
         proof.append(f"the gradient is exactly 0 at {_each(below)} below it")
     if above:
         few = "no unit fires" if max(above) == 0 else f"at most {percent(max(above))} of the units fire"
         proof.append(f"at {_each(len(above))} above it {few} on some samples and not on others")
-    sure = bool(states.dead.all())
-    stalled = progress.state == "none"
     then = f" Training does not progress: {progress.words}." if stalled else ""
     return Finding(
         name="constant-network",

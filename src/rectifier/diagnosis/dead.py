@@ -130,9 +130,19 @@ def _severity_of(silent: BoolArray, history: SiteHistory, cause: Cause, progress
         return "info"
     if (whole and progress.state != "some") or (share >= limit.SEVERE_SHARE and stalled):
         return "serious"
-    if whole or stalled or (cause.kind == "update" and _is_rising(history)):
+    if whole or stalled or (_is_rising(history) and _was_thrown(cause)):
         return "warning"
     return "info"
+
+
+def _was_thrown(cause: Cause) -> bool:
+    """Whether an update threw the weights away rather than adjusted them; a tenth of them is what first steps move."""
+    if cause.kind not in ("update", "input"):
+        return False
+    size, factor = cause.evidence["update"], cause.evidence["update_over_median"]
+    assert isinstance(size, float)
+    assert isinstance(factor, float)
+    return size >= limit.THROWN_UPDATE or factor >= limit.UPDATE_SPIKE
 
 
 def _is_rising(history: SiteHistory) -> bool:

@@ -35,7 +35,9 @@ def judge_predictor(histories: Sequence[SiteHistory], progress: Progress) -> lis
     if len(recent) < limit.LEAST_OBSERVATIONS or not (recent < limit.CONSTANT_VARIANCE).all():
         return []
     stalled = progress.state == "none"
-    if not stalled and not (progress.settled and _is_cut_off(histories)):
+    offset = last.snapshots[-1].input_offset
+    shared = offset is not None and offset > limit.LARGE_OFFSET
+    if not stalled and not (progress.settled and (shared or _is_cut_off(histories))):
         # It learned something: the last activation may be a gate beside the path that matters.
         return []
     kind, cause, evidence = _cause(last, histories, steps, variation)
@@ -68,8 +70,7 @@ def _is_cut_off(histories: Sequence[SiteHistory]) -> bool:
 def _cause(
     last: SiteHistory, histories: Sequence[SiteHistory], steps: IntArray, variation: FloatArray
 ) -> tuple[str, str, dict[str, float | int | str | None]]:
-    offset = last.snapshots[-1].input_offset
-    if offset is not None and offset > limit.LARGE_OFFSET:
+    if (offset := last.snapshots[-1].input_offset) is not None and offset > limit.LARGE_OFFSET:
         text = (
             f"input offset: the mean of the inputs is {offset:.3g} times what differs between them (γ), so all samples "
             "look alike from the first layer on"

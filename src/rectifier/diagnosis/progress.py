@@ -66,6 +66,8 @@ def judge_progress(loss: Series) -> Progress:
         return Progress("some" if start - end > limit.NOISE_ERRORS * error else "unknown", start, end, n, settled)
     above = end - (1 - limit.PLATEAU_FRACTION) * start
     sure = error <= limit.PLATEAU_FRACTION * start or above > limit.NOISE_ERRORS * error
+    if end < 2 * start and _noise(values[-max(limit.LEAST_LOSSES, n // 3) :]) > limit.CONVERGED_NOISE:
+        sure = False
     return Progress("none" if sure else "unknown", start, end, n, settled)
 
 
@@ -103,6 +105,12 @@ def _plateau(values: FloatArray, length: int) -> FloatArray:
             break
         length *= 2
     return values[:length]
+
+
+def _noise(values: FloatArray) -> float:
+    """Median absolute deviation over the median."""
+    level = float(np.median(values))
+    return float(np.median(np.abs(values - level))) / level
 
 
 def _error(values: FloatArray) -> float:

@@ -69,7 +69,10 @@ def _whole(
     if not starved:
         return []
     everything = len(starved) == len(histories)
-    severity: Severity = "warning" if everything and progress.state == "none" else "info"
+    zero = all((~np.isnan(history.delta())).any() for history, _ in starved)
+    # Exact zeros at every activation teach nothing, whatever the last bias makes of the loss. Where no gradient came at
+    # all, a network may be frozen below the part that learns.
+    severity: Severity = "warning" if everything and (zero or progress.state == "none") else "info"
     findings = []
     for history, steps in starved:
         came = bool((~np.isnan(history.delta())).any())
@@ -80,7 +83,7 @@ def _whole(
             cause = "what follows this layer is scaled to zero or masked; others of the network do get one"
         else:
             cause = "what follows this layer is detached, or is not part of the loss; others of the network do get one"
-        then = f" Training does not progress: {progress.words}." if severity == "warning" else ""
+        then = f" Training does not progress: {progress.words}." if everything and progress.state == "none" else ""
         findings.append(
             Finding(
                 name="starved",

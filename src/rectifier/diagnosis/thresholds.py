@@ -54,6 +54,11 @@ RARE_CHANCE = 1e-4
 LARGE_UPDATE = 0.1
 """‖Δw‖/‖w‖ of one step that moves a tenth of the weights; usual training is near 1e-3 (Bottou; Karpathy 2019)."""
 
+THROWN_UPDATE = 0.5
+"""‖Δw‖/‖w‖ of a step that kills units, from which on that is a warning even while the training progresses. Adam's first
+step moves each weight by the learning rate: at 1e-3 that is .12 of a layer of 4,600 inputs, and harmless; at 3e-2 .6 of
+one of 128."""
+
 UPDATE_SPIKE = 10.0
 """An update this many times its running median is a spike (the factor that definitions use for gradient norms)."""
 
@@ -138,6 +143,11 @@ PLATEAU_FRACTION = 0.05
 
 LEAST_LOSSES = 20
 """Optimizer steps before the loss is asked for progress."""
+
+CONVERGED_NOISE = 0.25
+"""Median absolute deviation of the last losses over their median, above which a flat curve is not said to lack
+progress: a converged classifier's batches differ by half (measured on digits: .36 to .39), a stalled one's by a few
+percent, squared errors in batches of 16 by .24 (√(2/16)/1.48)."""
 
 STALLED_STEPS = 100
 """Optimizer steps before a loss that does not fall makes an alarm of what alone is none: a gradient that grows, a poor
