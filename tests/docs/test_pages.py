@@ -175,6 +175,13 @@ def test_a_curve_is_drawn_through_its_values(generate):
     assert len(jumps) == 2, "the derivative of ReLU jumps, and is not drawn as if it did not"
 
 
+def test_every_page_is_in_the_navigation_and_nothing_else_is():
+    """Zensical builds a link to a page that does not exist, and says nothing."""
+    listed = set(re.findall(r'= "([\w/-]+\.md)" }', (ROOT / "docs" / "zensical.toml").read_text(encoding="utf-8")))
+    generated = {"generated/activations.md", "generated/api.md"}
+    assert listed == {f"{page}.md" for page in PAGES} | generated
+
+
 def test_pages_name_files_and_links_that_exist():
     for page, text in PAGES.items():
         for target in re.findall(r"\]\(([^)#:]+\.md)", text):
