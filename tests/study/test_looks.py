@@ -54,6 +54,8 @@ def test_the_default_design():
     # Six arms: 2/2¹² is more than a twelfth of what a quarter of the seeds may spend.
     assert default_looks(48, 6) == (13, 24, 48)
     assert default_looks(12, 6) == (12,)
+    # No two looks of nearly the same seeds.
+    assert default_looks(22, 1) == (11, 22)
     assert default_looks(3, 6) == (3,)
 
 

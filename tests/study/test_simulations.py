@@ -11,7 +11,8 @@ from scipy.stats import beta, binom, ttest_1samp
 
 from rectifier.records import Trial
 from rectifier.study import exact
-from rectifier.study.exact import sign_flip
+from rectifier.study.exact import mcnemar, sign_flip
+from rectifier.study.looks import shares
 from rectifier.study.statistics import compare_trials
 
 ALARMS, POWER, COVERAGE = 0.06, 0.90, 0.94
@@ -56,18 +57,22 @@ KINDS = {
 }
 
 
-def study(kind, draws, looks, arms=ARMS, better=0.0, margin=None):
-    """One comparison, judged at its looks, of arms that are equal unless the first one is better."""
+def drawn(kind, draws, n, arms, better):
+    """Outcomes by arm, the baseline first: (n,) values, and which of them are of trainings that failed."""
+    outcomes = {arm: KINDS[kind](draws, n) for arm in ("as is", *arms)}
+    return {arm: (values + (better if arm == "a" else 0), failed) for arm, (values, failed) in outcomes.items()}
+
+
+def study(outcomes, looks, margin=None):
+    """One comparison, judged at its looks."""
     trials = []
-    for arm in ("as is", *arms):
-        values, failed = KINDS[kind](draws, looks[-1])
-        values = values + (better if arm == "a" else 0)
+    for arm, (values, failed) in outcomes.items():
         trials += [
             Trial(arm=arm, seed=seed, metric=float(value), failed="collapsed" if lost else None)
             for seed, (value, lost) in enumerate(zip(values, failed, strict=True))
         ]
     return trials, compare_trials(
-        trials, baseline="as is", placebo=None, arms=arms, metric="m", higher_is_better=True, title="simulated",
+        trials, baseline="as is", placebo=None, arms=tuple(outcomes)[1:], metric="m", higher_is_better=True, title="t",
         looks=looks, margin=margin,
     )  # fmt: skip
 
@@ -79,15 +84,34 @@ SHIFTS = {"bimodal": 0.2, "10 % collapse": 0.15, "5 % collapse": 0.12, "heavy-ta
 def alarms(kind, studies, looks=(PAIRS,), better=0.0):
     """Studies of equal arms (unless one is better) in which any arm is said to help or to hurt."""
     draws = np.random.default_rng(7)
-    found = (study(kind, draws, looks, better=better)[1] for _ in range(studies))
+    outcomes = [drawn(kind, draws, looks[-1], ARMS, better) for _ in range(studies)]
+    found = (study(one, looks)[1] for one in outcomes if could_alarm(one, looks))
     return sum(any(row.verdict in ("helped", "hurt") for row in comparison.arms) for comparison in found)
+
+
+SIGNS = np.random.default_rng(23).choice([-1.0, 1.0], (48, 4_000))
+
+
+def could_alarm(outcomes, looks):
+    """Whether any test of a study comes within three times of what the correction asks: the others need no judging."""
+    limit = 3 * 0.05 / (2 * len(ARMS))
+    values, failed = (np.array([found[which] for found in outcomes.values()]) for which in (0, 1))
+    for n, share in zip(looks, shares(looks), strict=True):
+        difference = (values[1:] - values[0])[:, :n]
+        extreme = np.abs(difference @ SIGNS[:n]) >= np.abs(difference.sum(1))[:, None] * (1 - 1e-9)
+        if (extreme.mean(1) <= limit * share).any():
+            return True
+        worse = failed[1:, :n].astype(int) - failed[0, :n]
+        if any(mcnemar((row > 0).sum().item(), (row < 0).sum().item()) <= limit * share for row in worse):
+            return True
+    return False
 
 
 def looked(kind, studies, looks, shift):
     """(studies, 3) whether one better arm's p over all looks, and the t-test's at the end, are ≤ 5 %; seeds it took."""
     draws, found = np.random.default_rng(17), []
     for _ in range(studies):
-        trials, comparison = study(kind, draws, looks, arms=("a",), better=shift)
+        trials, comparison = study(drawn(kind, draws, looks[-1], ("a",), shift), looks)
         metric = {arm: np.array([t.metric for t in trials if t.arm == arm]) for arm in ("as is", "a")}
         row = comparison.arms[1]
         found.append((row.metric.p <= 0.05, ttest_1samp(metric["a"] - metric["as is"], 0).pvalue <= 0.05, row.n))
@@ -98,7 +122,7 @@ def stopped_at_the_margin(kind, studies, looks):
     """Studies whose difference is the margin: how often the interval at the end holds it; how often "no difference"."""
     draws, covers, claims = np.random.default_rng(19), 0, 0
     for _ in range(studies):
-        row = study(kind, draws, looks, arms=("a",), better=0.1, margin=0.1)[1].arms[1]
+        row = study(drawn(kind, draws, looks[-1], ("a",), 0.1), looks, margin=0.1)[1].arms[1]
         covers += row.metric.low <= 0.1 <= row.metric.high
         claims += row.verdict == "no difference"
     return covers, claims

@@ -68,7 +68,7 @@ def smallest_look(seeds: int, tests: int, *, before: int = 0, alpha: float = ALP
 
 
 def default_looks(seeds: int, arms: int) -> tuple[int, ...]:
-    """A quarter, a half, and all of the seeds; those at which nothing could be found are moved or left out.
+    """A quarter (three eighths at most), a half, and all of the seeds, where something could be found at them.
 
     Example:
         >>> default_looks(12, arms=6), default_looks(24, arms=6), default_looks(48, arms=6), default_looks(48, arms=3)
@@ -77,7 +77,7 @@ def default_looks(seeds: int, arms: int) -> tuple[int, ...]:
     tests, half = ENDPOINTS * max(arms, 1), seeds // 2
     looks: list[int] = []
     quarter = max(seeds // 4, smallest_look(seeds, tests))
-    if quarter < half:
+    if quarter <= 3 * seeds / 8:
         looks.append(quarter)
     if half >= smallest_look(seeds, tests, before=max(looks, default=0)):
         looks.append(half)
