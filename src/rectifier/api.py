@@ -60,12 +60,23 @@ class Watch:
     """
 
     def __init__(
-        self, model: nn.Module | None, *, budget: float, every: int | None, units: Mapping[str, int] | None
+        self,
+        model: nn.Module | None,
+        *,
+        budget: float,
+        every: int | None,
+        units: Mapping[str, int] | None,
+        beside: bool = False,
     ) -> None:
-        self.model = None if model is None else module_to_watch(model)
+        self.model = None if model is None else module_to_watch(model, beside=beside)
         self._sink = MemorySink()
         self._monitor = Monitor(
-            self._sink, budget=budget, every=every, model=self.model, units=check_units(units, self.model)
+            self._sink,
+            budget=budget,
+            every=every,
+            model=self.model,
+            units=check_units(units, self.model),
+            beside=beside,
         )
         self._started = datetime.now().astimezone()
         self._monitor.start()
@@ -130,6 +141,7 @@ def watch(
     budget: float = 0.01,
     every: int | None = None,
     units: Mapping[str, int] | None = None,
+    beside: bool = False,
 ) -> Watch:
     """Observe the activations of a model from now on, without touching it.
 
@@ -142,13 +154,16 @@ def watch(
         every: Observe every so many steps instead, whatever it costs.
         units: Where a site's units are if that is `unknown` or wrong: path of the module that applies the activation
             (`*` allowed) -> axis, 1 or -1: `{"mixer.*.act": -1}`.
+        beside: At observed steps, run the forward of what is compiled a second time as it is written, and count
+            there; losses, buffers and random streams stay the same to the bit. The trap: what a forward writes to
+            files or global variables it writes twice, and no gradients are seen.
 
     Returns:
         A context manager that can be asked at any time; as the last line of a notebook's cell it shows the diagnosis.
 
     Raises:
-        CannotWatch: `model` is compiled, or no module, or `units` names none of its modules; the text has
-            the line to write instead.
+        CannotWatch: `model` is compiled and `beside` is not set, or no module, or `units` names none of its modules;
+            the text has the line to write instead.
 
     Example:
         >>> import torch, rectifier
@@ -162,7 +177,7 @@ def watch(
         >>> [(site.path, site.units) for site in watch.run.processes[0].sites]
         [('1', 5)]
     """
-    return Watch(model, budget=budget, every=every, units=units)
+    return Watch(model, budget=budget, every=every, units=units, beside=beside)
 
 
 def census(

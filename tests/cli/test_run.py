@@ -189,7 +189,7 @@ NO_TRAINING = {
     ),
     "everything compiled": (
         TRAIN.replace("for step in", "net.compile(backend='aot_eager')\nfor step in"),
-        "Not seen: a compiled region (inside torch.compile, where nothing is observed; with TORCH_COMPILE_DISABLE=1",
+        "Not seen: a compiled region (inside torch.compile, where nothing is observed; rectifier run --beside",
     ),
     "no step": (
         TRAIN.replace("    optimizer.step()\n", ""),

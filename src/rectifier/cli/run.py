@@ -57,6 +57,11 @@ _RUNS = Path("rectifier-runs")
 )
 @click.option("--every", type=click.IntRange(min=1), help="Observe every so many steps, whatever it costs.")
 @click.option(
+    "--beside",
+    is_flag=True,
+    help="At observed steps, repeat the forward of what runs compiled as it is written, and count there.",
+)
+@click.option(
     "--out", type=click.Path(path_type=Path), default=_RUNS, show_default=True, help="Folder for run folders."
 )
 @click.option("--name", help="Beginning of the run folder's name.  [default: the script's]")
@@ -73,6 +78,7 @@ def command(
     recycle: int | None,
     budget: float,
     every: int | None,
+    beside: bool,
     out: Path,
     name: str | None,
     shown_live: bool,
@@ -103,7 +109,14 @@ def command(
         ending.note_beginning(folder, full, swap, rescale=rescale, recycle=recycle)
 
     launch = Launch(
-        command=full, folder=folder, swap=swap, rescale=rescale, recycle=recycle, budget=budget, every=every
+        command=full,
+        folder=folder,
+        swap=swap,
+        rescale=rescale,
+        recycle=recycle,
+        budget=budget,
+        every=every,
+        beside=beside,
     )
     with live(folder, shown_live):
         code = start(launch, started=started)

@@ -32,7 +32,8 @@ def judge_starvation(histories: Sequence[SiteHistory], progress: Progress, loss:
             # Nor does one that is saturated as a whole.
             continue
         steps = _steps_without(history)
-        if _long_enough(steps) and _loss_lives(loss, steps):
+        # No gradient passes through a repetition; a bias of the layer has the real one.
+        if not history.site.repeated and _long_enough(steps) and _loss_lives(loss, steps):
             whole.append((history, steps))
         elif (found := _some_units(history, loss)) is not None:
             findings.append(found)

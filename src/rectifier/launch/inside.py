@@ -66,17 +66,18 @@ class _Observed:
             old, _, new = text.partition("=")
             self._changes.append(swap_everywhere(old, new))
         self._treating: Treating | None = None
+        how = {"budget": settings["budget"], "every": settings["every"], "beside": settings["beside"]}
         if settings["rescale"] or settings["recycle"]:
             from rectifier.launch import treating  # noqa: PLC0415 - most runs treat nothing
 
             sink = treating.Kept(self._writer)
-            self._monitor = Monitor(sink, budget=settings["budget"], every=settings["every"])
+            self._monitor = Monitor(sink, **how)
             self._monitor.start()
             self._treating = treating.Treating(
                 self._monitor, sink, rescale=settings["rescale"], recycle=settings["recycle"]
             )
         else:
-            self._monitor = Monitor(self._writer, budget=settings["budget"], every=settings["every"])
+            self._monitor = Monitor(self._writer, **how)
             self._monitor.start()
 
     def ends_with_us(self) -> None:

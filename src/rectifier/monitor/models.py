@@ -51,6 +51,8 @@ class ModelRecords:
         self.nodes: set[int] | None = set()
         """Sequence number of the `grad_fn` of every output met in this step; None once nobody asks any more."""
         self.device = "cpu"
+        self.repeating = False
+        """Whether the forward that runs is repeated, beside a compiled one."""
 
     def watches(self, model: nn.Module) -> bool:
         """Whether this model, a part of it, or one that it is a part of is observed."""
@@ -182,6 +184,7 @@ class ModelRecords:
                 units=units,
                 unit_axis=found.reason,
                 fed_by=weight.path if weight is not None else None,
+                repeated=self.repeating,
             )
         )
         return site
@@ -213,6 +216,12 @@ class ModelRecords:
     def end_forwards(self) -> None:
         """Let go of the running forwards; nothing of them is needed from here on."""
         for record in self._records:
+            record.forward = None
+
+    def end_forward_of(self, root: nn.Module) -> None:
+        """Let go of one model's running forward."""
+        record = self._models.get(root)
+        if record is not None:
             record.forward = None
 
     def end_step(self) -> None:

@@ -8,7 +8,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,13 +16,14 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from rectifier.monitor.beside import Beside
 from rectifier.monitor.met import Token
 from rectifier.monitor.models import ModelRecords
 from rectifier.monitor.samples import DistinctSamples
 from rectifier.monitor.schedule import Look, Schedule
 from rectifier.monitor.sinks import Sink
 from rectifier.records import NORM_BEFORE_CLIPPING, FloatArray, Series, Snapshot, Treated, Unseen, Writer
-from rectifier.sites import announce, functions, training, unobserved_activations
+from rectifier.sites import announce, compiled, functions, training, unobserved_activations
 from rectifier.sites.ranks import rank_and_world_size
 
 _SECONDS_BETWEEN_WRITES = 1.0
@@ -65,6 +66,7 @@ class Monitor:
         every: Observe every so many steps instead, whatever it costs.
         model: Watch this module only; its forwards are the ones counted, and paths are relative to it.
         units: Where the user says that units are: path of the module that applies the activation -> axis, 1 or -1.
+        beside: At observed steps, repeat the forward of what runs compiled as it is written, and count there.
     """
 
     def __init__(
@@ -75,12 +77,14 @@ class Monitor:
         every: int | None = None,
         model: nn.Module | None = None,
         units: Mapping[str, int] | None = None,
+        beside: bool = False,
     ) -> None:
         self.armed = False
         self._look = Look.AWAY
         self._sink = sink
         self._schedule = Schedule(budget, every)
         self._models = ModelRecords(sink, model, units)
+        self._beside = Beside(self._models, sink.warning, self._note_unseen) if beside else None
         self._series: dict[str, tuple[list[int], list[float]]] = {}
         self._losses: list[tuple[int, Tensor]] = []
         self._norms: list[tuple[int, Tensor]] = []
@@ -119,6 +123,8 @@ class Monitor:
         """Begin to observe; the step that comes next is step 0."""
         _live.append(self)
         self._undo = [functions.observe(self), training.listen(self), announce.listen(self.on_treated)]
+        if self._beside is not None:
+            self._undo.append(compiled.listen(self))
         self._arm(self._schedule.look(self._step))
 
     def stop(self) -> None:
@@ -177,6 +183,21 @@ class Monitor:
         with self._lock:
             self._guarded(self._models.after, token, output)
         self._schedule.watching_seconds += time.perf_counter() - began
+
+    def on_compiled_call(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        """A compiled module is about to run."""
+        if self._beside is None or not self.armed:
+            return False
+        began, earlier = time.perf_counter(), self._schedule.watching_seconds
+        repeated = self._guarded(self._beside.repeat, module, args, kwargs)
+        # What was noted call by call is a part of it.
+        self._schedule.watching_seconds = earlier + time.perf_counter() - began
+        return bool(repeated)
+
+    def after_compiled_call(self, first: int, last: int) -> None:
+        """It has run."""
+        if self._beside is not None:
+            self._beside.numbers.append(range(first, last))
 
     def on_backward(self, loss: Tensor, unscaled: Tensor) -> None:
         """A loss is about to be back-propagated."""
@@ -237,11 +258,8 @@ class Monitor:
 
     def _note_loss(self, loss: Tensor, unscaled: Tensor) -> None:
         if self._look is Look.COUNT and self._models.nodes is not None:
-            for unseen in unobserved_activations(loss, self._models.nodes):
-                if unseen not in self._unseen:
-                    self._unseen.add(unseen)
-                    if self._opened:
-                        self._sink.unseen(unseen)
+            repeated = self._beside.numbers if self._beside is not None else ()
+            self._note_unseen(unobserved_activations([loss], self._models.nodes, repeated))
             self._graphs_searched += 1
             if self._graphs_searched == _GRAPHS_SEARCHED:
                 self._models.nodes = None
@@ -249,6 +267,13 @@ class Monitor:
         value = unscaled.detach()
         # A view would keep the whole tensor that it looks into.
         self._losses.append((self._step, value.clone() if value.untyped_storage().nbytes() > 64 else value))
+
+    def _note_unseen(self, found: Iterable[Unseen]) -> None:
+        for unseen in found:
+            if unseen not in self._unseen:
+                self._unseen.add(unseen)
+                if self._opened:
+                    self._sink.unseen(unseen)
 
     def _is_clock(self, optimizer: Optimizer) -> bool:
         """Whether this optimizer's steps are the training's steps.
@@ -283,6 +308,8 @@ class Monitor:
         if self.armed:
             self._models.end_step()
             self._schedule.watching_seconds += self._models.take_hook_seconds()
+            if self._beside is not None:
+                self._schedule.watching_seconds += self._beside.end_step()
             self._schedule.spent(self._look, self._step, now - self._began - self._schedule.treating_seconds)
         look = self._schedule.look(self._step)
         if self._models.sites:

@@ -16,8 +16,12 @@ from rectifier.sites import UnitAxis
 from rectifier.sites.modules import unwrapped
 
 
-def module_to_watch(model: object) -> nn.Module:
+def module_to_watch(model: object, *, beside: bool = False) -> nn.Module:
     """The module whose forwards are to be counted.
+
+    Args:
+        model: What the user named.
+        beside: Whether the forward of a compiled module is repeated to be counted.
 
     Raises:
         CannotWatch: It is no module, or it is compiled and would run so; the text has the line to write instead.
@@ -29,10 +33,12 @@ def module_to_watch(model: object) -> nn.Module:
         )
     inner = unwrapped(model)
     compiled = any("_orig_mod" in part._modules or part._compiled_call_impl is not None for part in (model, inner))
-    if compiled and not _compiler_stands_aside():
+    if compiled and not beside and not compiler_stands_aside():
         raise CannotWatch(
             f"{type(inner).__name__} is compiled, and nothing can be observed in a compiled graph without changing it. "
-            "Watch some steps of the same training uncompiled; what is compiled stays so for afterwards:\n"
+            "Let its forward be repeated uncompiled at observed steps, and counted there: "
+            "rectifier.watch(model, beside=True)\n"
+            "Or watch some steps of the same training uncompiled; what is compiled stays so for afterwards:\n"
             '    with torch.compiler.set_stance("force_eager"), rectifier.watch(model) as watch:'
         )
     return inner
@@ -76,7 +82,7 @@ def said_axis(units: Mapping[str, int], name: str, tensor: Tensor) -> UnitAxis |
     return UnitAxis(axis, f"{shown}, as said by units=")
 
 
-def _compiler_stands_aside() -> bool:
+def compiler_stands_aside() -> bool:
     """Whether compiled modules run as they were written: by torch.compiler.set_stance, or by the environment."""
     frames = sys.modules.get("torch._dynamo.eval_frame")
     stance = getattr(getattr(frames, "_stance", None), "stance", None)

@@ -18,6 +18,8 @@ class Site:
         units: Number of units (channels); None where the unit axis is unknown.
         unit_axis: The axis that was counted as units, or the reason why it is unknown.
         fed_by: Name of the weight whose layer feeds the site, None where it could not be told.
+        repeated: Whether what is counted comes from a repetition of the forward as it is written, beside a compiled
+            one. No gradient passes through a repetition.
     """
 
     model: str
@@ -29,6 +31,7 @@ class Site:
     units: int | None
     unit_axis: str
     fed_by: str | None = None
+    repeated: bool = False
 
     @property
     def label(self) -> str:

@@ -33,6 +33,7 @@ _ORDER = tuple(_STYLES)
 _MOST_INFO = 6
 _MOST_LAYERS = 60
 _MOST_TOLD = 5
+_MOST_LISTED = 8
 _WIDE = 100
 _HANGING = 10
 _WORTH_CUTTING = 80
@@ -102,6 +103,13 @@ def _print_remarks(process: Process, console: Console) -> None:
             console,
             f"{process.writer.ranks} ranks trained this model on shares of the data; they are counted together.",
         )
+    repeated = [site.label for site in process.sites if site.repeated]
+    if repeated:
+        which = "All layers" if len(repeated) == len(process.sites) else _listed(repeated)
+        say(
+            console,
+            f"Runs compiled: {which}. Counted in a repetition of the forward as it is written; ‖δ‖ was not seen.",
+        )
     for unseen in process.unseen:
         say(console, f"Not seen: {unseen.what} ({unseen.reason}).")
     for change in process.changes:
@@ -110,6 +118,11 @@ def _print_remarks(process: Process, console: Console) -> None:
         say(console, line)
     for warning in process.warnings:
         say(console, f"Trouble inside of Rectifier: {warning}.", style="yellow")
+
+
+def _listed(labels: Sequence[str]) -> str:
+    more = len(labels) - _MOST_LISTED
+    return ", ".join(labels[:_MOST_LISTED]) + (f" and {more} more" if more > 0 else "")
 
 
 def print_findings(diagnosis: Judged, console: Console) -> None:

@@ -23,10 +23,20 @@ def look_up_unwrapped(step_aside: Callable[[Callable[[], Any]], Any]) -> Callabl
     Args:
         step_aside: Calls what it is given with all wrappers taken away, and puts them back.
     """
-    rules = sys.modules.get(_RULES)
-    if rules is not None:
-        return _wrap(rules, step_aside)
-    finder = _AfterImport(step_aside)
+    return after_import(_RULES, lambda rules: _wrap(rules, step_aside))
+
+
+def after_import(name: str, change: Callable[[ModuleType], Callable[[], None]]) -> Callable[[], None]:
+    """Change a module as soon as it is imported, which may be at once or never; returns the undo.
+
+    Args:
+        name: The module's full name.
+        change: Given the module; returns what takes the change back.
+    """
+    module = sys.modules.get(name)
+    if module is not None:
+        return change(module)
+    finder = _AfterImport(name, change)
     sys.meta_path.insert(0, finder)
 
     def undo() -> None:
@@ -69,16 +79,16 @@ def _wrap_one(rules: ModuleType, name: str, step_aside: Callable[[Callable[[], A
 
 
 class _AfterImport(importlib.abc.MetaPathFinder):
-    """Waits for the compiler to be imported, which most programs never do."""
+    """Waits for a module to be imported, which most programs never do."""
 
-    def __init__(self, step_aside: Callable[[Callable[[], Any]], Any]) -> None:
-        self._step_aside = step_aside
+    def __init__(self, name: str, change: Callable[[ModuleType], Callable[[], None]]) -> None:
+        self._name, self._change = name, change
         self.undo: Callable[[], None] = lambda: None
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        if fullname != _RULES:
+        if fullname != self._name:
             return None
         sys.meta_path.remove(self)
         spec = importlib.util.find_spec(fullname)
@@ -87,9 +97,9 @@ class _AfterImport(importlib.abc.MetaPathFinder):
         loader = spec.loader
         execute = loader.exec_module
 
-        def execute_and_wrap(module: ModuleType) -> None:
+        def execute_and_change(module: ModuleType) -> None:
             execute(module)
-            self.undo = _wrap(module, self._step_aside)
+            self.undo = self._change(module)
 
-        loader.exec_module = execute_and_wrap  # type: ignore[method-assign]
+        loader.exec_module = execute_and_change  # type: ignore[method-assign]
         return spec

@@ -4,7 +4,7 @@ This is how a report can say what it did not see: a name bound before watching b
 compiled region.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -19,22 +19,29 @@ _ACTIVATIONS = {
 _BOUND_EARLY = "called by a name that was bound before watching began, from TorchScript, or inside of nn.RNN"
 # Whatever would be put into a compiled graph to observe it can change what the compiler fuses, and with it the bits of
 # the losses: with bfloat16 an intermediate value that was kept in float32 gets rounded.
-_COMPILED = "inside torch.compile, where nothing is observed; with TORCH_COMPILE_DISABLE=1 set everything is"
+_COMPILED = (
+    "inside torch.compile, where nothing is observed; rectifier run --beside, or watch(..., beside=True), repeats the "
+    "forward of a compiled module as it is written, and counts there"
+)
 _HAND_WRITTEN = "may be a hand-written activation; its input cannot be told from a mask's"
 _CUSTOM = "a custom autograd.Function; whether it is an activation cannot be told"
 
 
-def unobserved_activations(loss: Tensor, observed: Collection[int]) -> tuple[Unseen, ...]:
-    """What looks like an activation in the graph of `loss` and is not among the `observed` nodes.
+def unobserved_activations(
+    outputs: Iterable[Tensor], observed: Collection[int], repeated: Sequence[range] = ()
+) -> tuple[Unseen, ...]:
+    """What looks like an activation in the graph of some tensors and is not among the `observed` nodes.
 
     Args:
-        loss: What is about to be back-propagated.
+        outputs: The loss that is about to be back-propagated, or what a forward returned.
         observed: Sequence number of the `grad_fn` of every output of this step that was met, in a model or outside of
             one. Numbers, because a node would keep the tensors of its graph alive.
+        repeated: Numbers of nodes that compiled calls made whose forward was counted in a repetition.
     """
     counts: dict[tuple[str, str], int] = {}
-    for node in _nodes(loss.grad_fn):
-        if node._sequence_nr() in observed:
+    for node in _nodes([output.grad_fn for output in outputs]):
+        number = node._sequence_nr()
+        if number in observed or any(number in numbers for numbers in repeated):
             continue
         what = _describe(node)
         if what is not None:
@@ -59,9 +66,9 @@ def _describe(node: Any) -> tuple[str, str] | None:
     return None
 
 
-def _nodes(start: Any) -> Iterator[Any]:
-    """Every node above `start`, each once, at most `_MOST_NODES` of them."""
-    pending, met = [start], {start}
+def _nodes(start: Sequence[Any]) -> Iterator[Any]:
+    """Every node above some, each once, at most `_MOST_NODES` of them."""
+    pending, met = list(start), set(start)
     while pending and len(met) < _MOST_NODES:
         node = pending.pop()
         if node is None:

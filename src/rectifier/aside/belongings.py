@@ -1,0 +1,229 @@
+"""What a model holds beside its weights, kept as it was while a forward runs on the side.
+
+Buffers, and tensors that hang on a module in other ways, are exchanged for copies, so that the user's own are never
+written to. Everything else that a forward may change (an attribute, a list, a dictionary, an object of the
+user's, a generator of random numbers) is remembered and put back. The user's hooks on modules are left out.
+
+What cannot be kept is refused before the forward runs: an iterator, and more state than can be looked through. What
+cannot be seen: closures, global variables, files, and a weight that a forward writes to past autograd.
+"""
+
+import collections
+import functools
+import random
+import types
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from enum import Enum
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+_MOST_OBJECTS = 100_000
+_MOST_BYTES = 1 << 28
+_HOOKS = (
+    "_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks", "_forward_hooks_with_kwargs",
+    "_forward_hooks_always_called", "_forward_pre_hooks_with_kwargs",
+)  # fmt: skip
+_LIKE_NUMBERS = (
+    str, bytes, int, float, complex, bool, type(None), type, Enum, range, slice, types.FunctionType, types.ModuleType,
+    types.BuiltinFunctionType, types.MethodType, functools.partial, weakref.ref, torch.dtype, torch.device, torch.Size,
+    nn.Parameter,
+)  # fmt: skip
+# They hold the model, its data and its optimizer, and a forward changes nothing of that.
+_FRAMEWORKS = frozenset({"torch", "lightning", "pytorch_lightning", "accelerate", "wandb", "logging"})
+
+
+class CannotKeep(Exception):
+    """Something could not be put back after a forward; the text says what, and where it hangs."""
+
+
+@contextmanager
+def belongings_kept(*roots: object) -> Iterator[None]:
+    """Within it the modules among `roots` may be run; afterwards all that hangs on them is as it was.
+
+    Args:
+        roots: Modules, and whatever else a forward is given.
+
+    Raises:
+        CannotKeep: On entering, for what could not be put back; on leaving, when a weight was written to after all.
+    """
+    kept = _Kept()
+    try:
+        for root in roots:
+            kept.keep(root, type(root).__name__)
+        kept.exchange()
+        yield
+    finally:
+        kept.put_back()
+    kept.check_weights()
+
+
+class _Kept:
+    def __init__(self) -> None:
+        self._met: dict[int, object] = {}
+        self._undo: list[Callable[[], object]] = []
+        self._modules: list[tuple[nn.Module, dict[str, Any]]] = []
+        self._holders: list[tuple[Any, Iterable[Any]]] = []
+        self._weights: list[tuple[nn.Parameter, int, str]] = []
+        self._bytes = 0
+
+    # Looking -----------------------------------------------------------------------------------------------------
+
+    def keep(self, thing: object, where: str) -> None:
+        """Remember a thing and what it holds."""
+        waiting = [(thing, where)]
+        while waiting:
+            thing, where = waiting.pop()
+            if isinstance(thing, _LIKE_NUMBERS) or id(thing) in self._met:
+                continue
+            self._met[id(thing)] = thing
+            if len(self._met) > _MOST_OBJECTS:
+                raise CannotKeep(f"{where} holds more than {_MOST_OBJECTS:,} Python objects")
+            if isinstance(thing, nn.Module):
+                waiting += self._module(thing, where)
+            else:
+                waiting += [(held, where) for held in self._object(thing, where)]
+
+    def _module(self, module: nn.Module, where: str) -> list[tuple[object, str]]:
+        own = vars(module)
+        self._modules.append((module, dict(own)))
+        for table in (own["_parameters"], own["_modules"], own["_buffers"]):
+            self._undo.append(functools.partial(_restore_dict, table, dict(table)))
+        for name, weight in own["_parameters"].items():
+            if weight is not None:
+                self._weights.append((weight, weight._version, f"{where}.{name}"))
+        inside: list[tuple[object, str]] = [(child, f"{where}.{name}") for name, child in own["_modules"].items()]
+        for name, value in own.items():
+            if not isinstance(value, Tensor) and name not in ("_parameters", "_buffers", "_modules", *_HOOKS):
+                inside.append((value, f"{type(module).__name__}.{name}"))
+        return inside
+
+    def _object(self, thing: Any, where: str) -> list[object]:
+        """Remember one thing that is no module; returns what it holds."""
+        if isinstance(thing, Tensor | np.ndarray):
+            self._array(thing, where)
+        elif isinstance(thing, dict):
+            before = dict(thing)
+            self._undo.append(functools.partial(_restore_dict, thing, before))
+            self._holders.append((thing, list(before)))
+            return [value for value in before.values() if not isinstance(value, Tensor)]
+        elif isinstance(thing, list | collections.deque):
+            items = list(thing)
+            self._undo.append(functools.partial(_restore_list, thing, items))
+            self._holders.append((thing, range(len(items))))
+            return [item for item in items if not isinstance(item, Tensor)]
+        elif isinstance(thing, set | bytearray):
+            copy = thing.copy()
+            self._undo.append(functools.partial(_restore_plain, thing, copy))
+        elif isinstance(thing, tuple | frozenset):
+            return list(thing)
+        elif isinstance(thing, torch.Generator):
+            self._undo.append(functools.partial(thing.set_state, thing.get_state()))
+        elif isinstance(thing, np.random.RandomState):
+            self._undo.append(functools.partial(thing.set_state, thing.get_state(legacy=True)))
+        elif isinstance(thing, random.Random):
+            self._undo.append(functools.partial(thing.setstate, thing.getstate()))
+        elif isinstance(thing, np.random.Generator):
+            return [thing.bit_generator]
+        elif isinstance(thing, np.random.BitGenerator):
+            self._undo.append(functools.partial(setattr, thing, "state", thing.state))
+        elif hasattr(thing, "__next__"):
+            raise CannotKeep(f"{where} is {type(thing).__name__}, and an iterator cannot be set back")
+        elif type(thing).__module__.partition(".")[0] not in _FRAMEWORKS and hasattr(thing, "__dict__"):
+            return [vars(thing)]
+        return []
+
+    def _array(self, array: Any, where: str) -> None:
+        """Numbers that hang where no copy can take their place: written back where they were changed."""
+        self._bytes += array.nbytes
+        if self._bytes > _MOST_BYTES:
+            raise CannotKeep(f"{where} holds more than {_MOST_BYTES >> 20} MiB of numbers outside of buffers")
+        if isinstance(array, np.ndarray):
+            numbers = array.copy()
+            self._undo.append(lambda: None if _same_array(array, numbers) else np.copyto(array, numbers))
+            return
+        values, version = array.detach().clone(), array._version
+
+        def undo() -> None:
+            if array._version != version:
+                with torch.no_grad():
+                    array.copy_(values)
+
+        self._undo.append(undo)
+
+    # Exchanging --------------------------------------------------------------------------------------------------
+
+    def exchange(self) -> None:
+        """Put copies of tensors in the place of the user's, and leave the user's hooks away."""
+        copies: dict[int, Tensor] = {}
+
+        def copy(value: Any) -> Any:
+            # One tensor under two names stays one.
+            if isinstance(value, Tensor) and id(value) not in copies:
+                copies[id(value)] = value.detach().clone()
+            return copies.get(id(value), value)
+
+        for holder, keys in self._holders:
+            for key in keys:
+                value = holder[key]
+                if isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
+                    holder[key] = copy(value)
+        for module, before in self._modules:
+            own = vars(module)
+            for name, value in before.items():
+                if isinstance(value, Tensor):
+                    own[name] = copy(value)
+            if before["_buffers"]:
+                own["_buffers"] = {name: copy(buffer) for name, buffer in before["_buffers"].items()}
+            own.update({table: _without_the_users(before[table]) for table in _HOOKS if before.get(table)})
+
+    def put_back(self) -> None:
+        """Everything as it was."""
+        for module, before in self._modules:
+            _restore_dict(vars(module), before)
+        while self._undo:
+            self._undo.pop()()
+
+    def check_weights(self) -> None:
+        """Weights are not copied, so one that was written to cannot be put back."""
+        for weight, version, where in self._weights:
+            if weight._version != version:
+                raise CannotKeep(f"the forward writes to {where}, which is a parameter")
+
+
+def _without_the_users(hooks: dict[int, Any]) -> dict[int, Any]:
+    """Those that compute a weight (weight norm, pruning) are a part of the forward; all others are the user's."""
+    kept = ((key, hook) for key, hook in hooks.items() if type(hook).__module__.startswith("torch.nn.utils."))
+    return collections.OrderedDict(kept)
+
+
+def _restore_dict(now: dict[Any, Any], before: dict[Any, Any]) -> None:
+    # Entry by entry: an object's own dictionary that was emptied once is slower ever after.
+    for name in [name for name in now if name not in before]:
+        del now[name]
+    for name, value in before.items():
+        if name not in now or now[name] is not value:
+            now[name] = value
+    if list(now) != list(before):
+        now.clear()
+        now.update(before)
+
+
+def _restore_list(now: Any, before: list[object]) -> None:
+    if len(now) != len(before) or any(one is not other for one, other in zip(now, before, strict=True)):
+        now.clear()
+        now.extend(before)
+
+
+def _restore_plain(now: Any, before: Any) -> None:
+    if now != before:
+        now.clear()
+        (now.update if isinstance(now, set) else now.extend)(before)
+
+
+def _same_array(one: Any, other: Any) -> bool:
+    return bool(np.array_equal(one, other, equal_nan=one.dtype.kind in "fc"))
