@@ -1,6 +1,7 @@
 """Counting what goes into one site and comes out of it, and what flows back."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -19,9 +20,15 @@ def count_input(site: SiteRecord, tensor: Tensor) -> None:
         site.counters.observe_input(tensor, site.axis)
 
 
-def count_output(token: Token, output: Tensor) -> None:
-    """After the activation, as closely as the step is looked at."""
-    site, step, node = token.site, token.step, output.grad_fn
+def count_output(token: Token, output: Tensor, entries: list[tuple[Any, int]]) -> None:
+    """After the activation, as closely as the step is looked at.
+
+    Args:
+        token: From before it.
+        output: What came out.
+        entries: Where its input enters the graph: nodes, and which of their inputs.
+    """
+    site, step = token.site, token.step
     if site is None:
         return
     values = output.detach()
@@ -44,8 +51,8 @@ def count_output(token: Token, output: Tensor) -> None:
     site.extremes.append((step, high, low))
     if not site.measured or site is site.model.last:
         _measure(site, values, step)
-    if node is not None:
-        node.register_hook(_gradient_hook(site, step, samples))
+    if entries:
+        _listen(site, step, samples, entries)
 
 
 def _measure(site: SiteRecord, values: Tensor, step: int) -> None:
@@ -70,16 +77,28 @@ def _glance(site: SiteRecord, values: Tensor, step: int) -> None:
         site.steps.append(step)
 
 
-def _gradient_hook(site: SiteRecord, step: int, samples: int) -> Any:
-    """A hook for the activation's node of the graph: it is given ∂L/∂z exactly, and goes with the graph."""
+def _listen(site: SiteRecord, step: int, samples: int, entries: list[tuple[Any, int]]) -> None:
+    """Hear of ∂L/∂z, exactly, when the backward pass comes by; what listens goes with the graph."""
+    came: list[Tensor] = []
 
-    def hook(grad_inputs: tuple[Tensor | None, ...], grad_outputs: tuple[Tensor | None, ...]) -> None:
+    def hear(gradient: Tensor | None) -> None:
         began = time.perf_counter()
-        if grad_inputs[0] is not None:
-            record = site.gradients.setdefault(step, Gradient(step))
-            record.squares.append(_square(grad_inputs[0].detach().reshape(-1), wide=site.wide))
-            record.samples += samples
+        if gradient is not None:
+            came.append(gradient.detach().reshape(-1))
+            if len(came) == len(entries):
+                record = site.gradients.setdefault(step, Gradient(step))
+                record.squares.append(_square(sum(came[1:], came[0]), wide=site.wide))
+                record.samples += samples
+                came.clear()
         site.hook_seconds += time.perf_counter() - began
+
+    for entry, number in entries:
+        entry.register_hook(_hook(hear, number))
+
+
+def _hook(hear: Callable[[Tensor | None], None], number: int) -> Any:
+    def hook(grad_inputs: tuple[Tensor | None, ...], grad_outputs: tuple[Tensor | None, ...]) -> None:
+        hear(grad_inputs[number])
 
     return hook
 

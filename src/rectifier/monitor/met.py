@@ -7,6 +7,7 @@ forward from those of the next; it is let go before the backward pass ends.
 import types
 import weakref
 from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -73,3 +74,5 @@ class Token:
     site: SiteRecord | None
     step: int
     look: Look
+    edge: tuple[Any, int] | None = None
+    """Where its input hangs in the graph: a node, and which of its outputs."""

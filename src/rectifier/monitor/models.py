@@ -19,9 +19,9 @@ from rectifier.monitor.sinks import Sink
 from rectifier.monitor.updates import Updates
 from rectifier.monitor.watching import said_axis
 from rectifier.records import Site, SiteWindow
-from rectifier.sites import Location, find_unit_axis, locate
+from rectifier.sites import Location, between, find_unit_axis, locate
 from rectifier.sites.functions import describe
-from rectifier.sites.modules import user_class
+from rectifier.sites.modules import FOREIGN, user_class
 from rectifier.sites.ranks import is_replica
 
 # Outputs (middle, half) between which |f′| is at least 1 % of its maximum: tanh |z| ≥ 3.0, sigmoid |z| ≥ 6.0.
@@ -112,7 +112,8 @@ class ModelRecords:
         if look is Look.GLANCE:
             return Token(site, step, look)
         count_input(site, tensor)
-        return Token(site, step, look)
+        # Before the call, which may be in place and then stands there itself.
+        return Token(site, step, look, None if tensor.grad_fn is None else (tensor.grad_fn, tensor.output_nr))
 
     def _part_of(self, only: nn.Module) -> Location | None:
         """Where a call comes from that is made in a part of the watched module, whose own forward does not run.
@@ -206,10 +207,16 @@ class ModelRecords:
 
     def after(self, token: Token, output: Tensor) -> None:
         """Count what came out."""
-        node = output.grad_fn
-        if self.nodes is not None and node is not None and token.look is Look.COUNT:
-            self.nodes.add(node._sequence_nr())
-        count_output(token, output)
+        node, entries = output.grad_fn, []
+        if node is not None and token.look is Look.COUNT:
+            entries, numbers = [(node, 0)], None
+            if token.edge is not None and node.next_functions != (token.edge,):
+                # Written with several functions, or cast on the way: the input may enter more than one of them.
+                found, numbers = between(node, token.edge)
+                entries = found or entries
+            if self.nodes is not None:
+                self.nodes.update(numbers or [node._sequence_nr()])
+        count_output(token, output, entries)
 
     # Around backward and step -----------------------------------------------------------------------------------
 
@@ -281,5 +288,7 @@ class ModelRecords:
 
 
 def is_activation(module: nn.Module) -> bool:
-    """Whether a module is itself an activation, torch's or ours."""
-    return type(module).__module__ == "torch.nn.modules.activation" or type(module).__module__.startswith("rectifier.")
+    """Whether a module is itself an activation: torch's, ours, or one that is known by its name."""
+    where = type(module).__module__
+    known = where == "torch.nn.modules.activation" or where.startswith("rectifier.")
+    return known or type(module).__name__ in FOREIGN.get(where, {})

@@ -20,12 +20,14 @@ from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from rectifier.activations import functional as ours
 from rectifier.catalogue import CATALOGUE, Choice
 from rectifier.sites.compiler import look_up_unwrapped
+from rectifier.sites.composites import meet_forwards
 from rectifier.sites.frames import inside_a_model
+from rectifier.sites.modules import activation_of
 
 Replacement = Callable[..., Tensor]
 
@@ -62,10 +64,13 @@ _inside = threading.local()
 # What torch calls an activation: catalogue name -> Python functions of torch.nn.functional (code exchanged) ...
 _FUNCTIONS = (
     "relu", "leaky_relu", "elu", "celu", "selu", "rrelu", "relu6", "hardtanh",
-    "silu", "mish", "hardswish", "hardsigmoid", "tanh", "sigmoid", "softsign",
+    "silu", "mish", "hardswish", "hardsigmoid", "tanh", "sigmoid", "softsign", "tanhshrink", "threshold",
 )  # fmt: skip
 # ... those that Rectifier computes itself ...
-_OURS = ("leaky_relu", "elu", "celu", "selu", "prelu", "relu_squared", "leaky_grad")
+_OURS = (
+    "leaky_relu", "elu", "celu", "selu", "prelu", "relu_squared", "leaky_grad",
+    "quick_gelu", "gelu_10", "laplace", "sqrt_softplus",
+)  # fmt: skip
 # ... and builtins, by every name that users reach them (wrapped): holder, attribute, catalogue name.
 _BUILTINS: tuple[tuple[Any, str, str], ...] = (
     (torch, "relu", "relu"), (torch, "relu_", "relu"), (torch.Tensor, "relu", "relu"), (torch.Tensor, "relu_", "relu"),
@@ -75,6 +80,9 @@ _BUILTINS: tuple[tuple[Any, str, str], ...] = (
     (torch.Tensor, "prelu", "prelu"), (torch, "celu", "celu"), (torch, "selu", "selu"), (torch, "rrelu", "rrelu"),
     (torch, "tanh", "tanh"), (torch.Tensor, "tanh", "tanh"), (torch, "sigmoid", "sigmoid"),
     (torch.Tensor, "sigmoid", "sigmoid"),
+    (F, "softshrink", "softshrink"), (F, "hardshrink", "hardshrink"), (torch, "hardshrink", "hardshrink"),
+    (torch.Tensor, "hardshrink", "hardshrink"), (F, "threshold_", "threshold"), (torch, "threshold_", "threshold"),
+    (torch, "threshold", "threshold"),
     (torch, "clamp", "clamp"), (torch.Tensor, "clamp", "clamp"), (torch.Tensor, "clamp_", "clamp"),
     (torch, "clamp_min", "clamp"), (torch.Tensor, "clamp_min", "clamp"), (torch.Tensor, "clamp_min_", "clamp"),
 )  # fmt: skip
@@ -188,6 +196,9 @@ def _intercepted(name: str, function: Callable[..., Tensor], args: tuple[Any, ..
         if not _is_relu(args, kwargs):
             return function(*args, **kwargs)
         name = "relu"
+    elif name == "threshold" and (args[2] if len(args) > 2 else kwargs.get("value")) != 0:
+        # torch offers any constant below the threshold; with another than 0 nothing is known of it.
+        return function(*args, **kwargs)
     elif _replaced_by_a_mode(name):
         return function(*args, **kwargs)
     else:
@@ -196,19 +207,40 @@ def _intercepted(name: str, function: Callable[..., Tensor], args: tuple[Any, ..
             replaced = replacements[-1](function, *args, **kwargs)
             if replaced is not NotImplemented:
                 return replaced
+    if getattr(_inside, "whole", False):
+        return function(*args, **kwargs)
     _inside.busy = True
     try:
-        tokens = [
-            (observer, token)
-            for observer in (() if getattr(_inside, "unobserved", False) else _switch.observers)
-            if observer.armed and (token := observer.before(name, args, kwargs)) is not None
-        ]
-        output = function(*args, **kwargs)
-        for observer, token in tokens:
-            observer.after(token, output)
+        return _observed(name, function, args, kwargs)
     finally:
         _inside.busy = False
+
+
+def _observed(name: str, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+    tokens = [
+        (observer, token)
+        for observer in (() if getattr(_inside, "unobserved", False) else _switch.observers)
+        if observer.armed and (token := observer.before(name, args, kwargs)) is not None
+    ]
+    output = function(*args, **kwargs)
+    for observer, token in tokens:
+        observer.after(token, output)
     return output
+
+
+def _whole(module: nn.Module, forward: Callable[..., Tensor], args: tuple[Any, ...]) -> Tensor:
+    """The forward of an activation module, whatever it calls inside; that is replaced there, and not observed."""
+    choice = activation_of(module)
+    inside = getattr(_inside, "busy", False) or getattr(_inside, "whole", False)
+    if inside or choice is None or choice.activation.name == "identity":
+        return forward(module, *args)
+    row = choice.activation
+    named = {row.parameter: choice.parameter} if row.parameter is not None else {}
+    _inside.whole = True
+    try:
+        return _observed(row.name, lambda *inputs, **_: forward(module, *inputs), args, named)
+    finally:
+        _inside.whole = False
 
 
 def _replaced_by_a_mode(name: str) -> bool:
@@ -263,6 +295,7 @@ class _Patches:
         wrappers: dict[int, Callable[..., Tensor]] = {}
         for holder, attribute, name in _BUILTINS:
             self._wrap(holder, attribute, name, wrappers)
+        self._undo.append(meet_forwards(_whole, _switch))
         self._step_aside_for_scripting()
         self._undo.append(look_up_unwrapped(self._step_aside))
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from rectifier.records import Unseen
 
 _MOST_NODES = 20_000
+_MOST_NODES_BETWEEN = 32
 _ACTIVATIONS = {
     "Relu": "a ReLU", "LeakyRelu": "a Leaky ReLU", "PreluKernel": "a PReLU", "Elu": "an ELU", "Gelu": "a GELU",
     "Silu": "a SiLU", "Hardtanh": "a Hardtanh or ReLU6", "Threshold": "a threshold", "Mish": "a Mish",
@@ -49,6 +50,30 @@ def unobserved_activations(
     return tuple(
         Unseen(what=f"{what} ({n} calls)" if n > 1 else what, reason=reason) for (what, reason), n in counts.items()
     )
+
+
+def between(node: Any, edge: tuple[Any, int]) -> tuple[list[tuple[Any, int]], list[int]]:
+    """How an activation hangs in a graph, however it is written.
+
+    Args:
+        node: The `grad_fn` of its output.
+        edge: Where its input comes from: a node, and which of its outputs.
+
+    Returns:
+        Each place where the input enters, as a node and which of its inputs (none where that was not found); and the
+        numbers of all nodes in between.
+    """
+    entries, numbers, pending, met = [], [], [node], {node}
+    while pending:
+        one = pending.pop()
+        numbers.append(one._sequence_nr())
+        for number, parent in enumerate(one.next_functions):
+            if parent == edge:
+                entries.append((one, number))
+            elif parent[0] is not None and parent[0] not in met and len(met) < _MOST_NODES_BETWEEN:
+                met.add(parent[0])
+                pending.append(parent[0])
+    return entries, numbers if entries else numbers[:1]
 
 
 def _describe(node: Any) -> tuple[str, str] | None:

@@ -14,7 +14,7 @@ from torch import nn
 from rectifier.catalogue import CATALOGUE, Choice
 
 # Activation modules that are none of torch's, by the module they are defined in: class name -> catalogue name.
-_FOREIGN = {
+FOREIGN = {
     "rectifier.activations.relatives": {
         "ReLUSquared": "relu_squared", "QuickGELU": "quick_gelu", "GELU10": "gelu_10", "Laplace": "laplace",
         "SqrtSoftplus": "sqrt_softplus",
@@ -99,7 +99,7 @@ def activation_of(module: nn.Module) -> Choice | None:
 
 def _name_of(module: nn.Module) -> str | None:
     cls = type(module)
-    foreign = _FOREIGN.get(cls.__module__, {}).get(cls.__name__)
+    foreign = FOREIGN.get(cls.__module__, {}).get(cls.__name__)
     if foreign is not None:
         # The class clips wherever it is told to; the row is for the bounds of its entry in ACT2FN.
         clips = (getattr(module, "min", -10), getattr(module, "max", 10))
