@@ -2,9 +2,29 @@
 
 Sites, diagnosis, swaps, studies and the command line read this table; the equations themselves live in
 `rectifier.activations`. An activation is written `name` or `name:parameter` wherever a user meets one.
+
+Each name loads on first use: a process that calls no activation never needs the table.
 """
 
-from rectifier.catalogue.activation import Activation as Activation
-from rectifier.catalogue.choice import Choice as Choice
-from rectifier.catalogue.choice import parse as parse
-from rectifier.catalogue.table import CATALOGUE as CATALOGUE
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rectifier.catalogue.activation import Activation as Activation
+    from rectifier.catalogue.choice import Choice as Choice
+    from rectifier.catalogue.choice import parse as parse
+    from rectifier.catalogue.table import CATALOGUE as CATALOGUE
+
+_HOMES = {
+    "Activation": "rectifier.catalogue.activation",
+    "Choice": "rectifier.catalogue.choice",
+    "parse": "rectifier.catalogue.choice",
+    "CATALOGUE": "rectifier.catalogue.table",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'rectifier.catalogue' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_HOMES[name]), name)
+    return value

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rectifier.catalogue import CATALOGUE
+from rectifier import catalogue
 from rectifier.monitor.counters import UnitCounters
 from rectifier.monitor.counting import count_input, count_output
 from rectifier.monitor.met import ModelRecord, SiteRecord, Token
@@ -158,7 +158,7 @@ class ModelRecords:
             found = said
         root = self._root_of(model)
         weight = model.parameters.find(found.weight, root)
-        row = CATALOGUE[activation.partition(":")[0]]
+        row = catalogue.CATALOGUE[activation.partition(":")[0]]
         units = int(tensor.shape[found.axis]) if found.axis is not None else None
         site = SiteRecord(
             index=len(self.sites),

@@ -9,14 +9,13 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from rectifier.monitor.beside import Beside
 from rectifier.monitor.met import Token
 from rectifier.monitor.models import ModelRecords
 from rectifier.monitor.samples import DistinctSamples
@@ -25,6 +24,9 @@ from rectifier.monitor.sinks import Sink
 from rectifier.records import NORM_BEFORE_CLIPPING, FloatArray, Series, Snapshot, Treated, Unseen, Writer
 from rectifier.sites import announce, compiled, functions, training, unobserved_activations
 from rectifier.sites.ranks import rank_and_world_size
+
+if TYPE_CHECKING:
+    from rectifier.monitor.beside import Beside
 
 _SECONDS_BETWEEN_WRITES = 1.0
 # Where steps are rarely observed, a killed run must still not be far behind.
@@ -84,7 +86,11 @@ class Monitor:
         self._sink = sink
         self._schedule = Schedule(budget, every)
         self._models = ModelRecords(sink, model, units)
-        self._beside = Beside(self._models, sink.warning, self._note_unseen) if beside else None
+        self._beside: Beside | None = None
+        if beside:
+            from rectifier.monitor import beside as repeating  # noqa: PLC0415 - few ask for it
+
+            self._beside = repeating.Beside(self._models, sink.warning, self._note_unseen)
         self._series: dict[str, tuple[list[int], list[float]]] = {}
         self._losses: list[tuple[int, Tensor]] = []
         self._norms: list[tuple[int, Tensor]] = []

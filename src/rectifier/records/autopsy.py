@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rectifier.records.codec import FloatArray
+from rectifier.records.arrays import FloatArray
 from rectifier.records.finding import Judged
 
 EMBEDDING = "embedding"

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from rectifier.records.codec import FloatArray, IntArray
+from rectifier.records.arrays import FloatArray, IntArray
 from rectifier.records.site import Site
 
 

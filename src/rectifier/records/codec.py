@@ -11,13 +11,6 @@ from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
-
-FORMAT_VERSION = 1
-"""Raised when a reader of the previous version could misread a file."""
-
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
 
 _LARGEST_ARRAY_BYTES = 1 << 31
 _DTYPES = {"<i8": np.int64, "<f8": np.float64, "<i4": np.int32, "<f4": np.float32, "|b1": np.bool_}

@@ -11,7 +11,7 @@ from functools import reduce
 
 import numpy as np
 
-from rectifier.records.codec import FloatArray, IntArray
+from rectifier.records.arrays import FloatArray, IntArray
 from rectifier.records.run import Process
 from rectifier.records.site import Site
 from rectifier.records.snapshot import Series, SiteWindow, Snapshot

@@ -5,10 +5,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from rectifier.records.codec import FORMAT_VERSION
 from rectifier.records.site import Site, Unseen
 from rectifier.records.snapshot import Series, Snapshot
 from rectifier.records.treated import Treated
+
+FORMAT_VERSION = 1
+"""Raised when a reader of the previous version could misread a file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

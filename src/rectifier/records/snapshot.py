@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from rectifier.records.codec import FloatArray, IntArray
+from rectifier.records.arrays import FloatArray, IntArray
 
 NORM_BEFORE_CLIPPING = "gradient_norm_before_clipping"
 """Name of the series of what `clip_grad_norm_` measured."""

@@ -4,7 +4,6 @@ What they call inside would be observed under the wrong name, or not at all; so 
 `F.relu`, only the code of the method is exchanged: classes, instances and what pickles stay as they are.
 """
 
-import inspect
 import types
 from collections.abc import Callable, Mapping
 from types import ModuleType
@@ -60,7 +59,7 @@ def _exchange(cls: type, route: Route, switch: object) -> Callable[[], None]:
     old = function.__code__
     kept = types.FunctionType(old, function.__globals__, "forward", function.__defaults__)
     kept.__kwdefaults__ = function.__kwdefaults__
-    names = list(inspect.signature(function).parameters)
+    names = old.co_varnames[: old.co_argcount]
     if len(names) < 2:
         return lambda: None
     name = f"_rectifier_{cls.__name__}"

@@ -11,7 +11,6 @@ When nobody observes or replaces, everything is as torch made it.
 """
 
 import functools
-import inspect
 import threading
 import types
 from collections.abc import Callable, Iterator
@@ -22,9 +21,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rectifier.activations import functional as ours
-from rectifier.catalogue import CATALOGUE, Choice
-from rectifier.sites.compiler import look_up_unwrapped
+from rectifier import catalogue
+from rectifier.sites.compiler import after_import, look_up_unwrapped
 from rectifier.sites.composites import meet_forwards
 from rectifier.sites.frames import inside_a_model
 from rectifier.sites.modules import activation_of
@@ -162,7 +160,7 @@ def replace(name: str, replacement: Replacement) -> Callable[[], None]:
 
 def describe(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
     """An activation call as a user would write it: `leaky_relu:0.1`."""
-    row = CATALOGUE.get(name)
+    row = catalogue.CATALOGUE.get(name)
     if name == "gelu" and kwargs.get("approximate") == "tanh":
         return "gelu_tanh"
     if name == "hardtanh":
@@ -173,7 +171,7 @@ def describe(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
     if row is None or row.parameter is None or name == "prelu":
         return name
     value = args[1] if len(args) > 1 else kwargs.get(row.parameter, row.default)
-    return Choice(row, float(value)).spec if isinstance(value, int | float) else name
+    return catalogue.Choice(row, float(value)).spec if isinstance(value, int | float) else name
 
 
 def original(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -290,14 +288,19 @@ class _Patches:
     def _put_in_place(self) -> None:
         for name in _FUNCTIONS:
             self._exchange_code(getattr(F, name, None), name)
-        for name in _OURS:
-            self._exchange_code(getattr(ours, name), name)
+        # Who trains without Rectifier's own activations never loads them.
+        self._undo.append(after_import("rectifier.activations.functional", self._exchange_ours))
         wrappers: dict[int, Callable[..., Tensor]] = {}
         for holder, attribute, name in _BUILTINS:
             self._wrap(holder, attribute, name, wrappers)
         self._undo.append(meet_forwards(_whole, _switch))
         self._step_aside_for_scripting()
         self._undo.append(look_up_unwrapped(self._step_aside))
+
+    def _exchange_ours(self, ours: types.ModuleType) -> Callable[[], None]:
+        for name in _OURS:
+            self._exchange_code(getattr(ours, name), name)
+        return lambda: None
 
     def _take_away(self) -> None:
         while self._undo:
@@ -335,7 +338,7 @@ class _Patches:
         old = function.__code__
         kept = types.FunctionType(old, function.__globals__, name, function.__defaults__, function.__closure__)
         kept.__kwdefaults__ = function.__kwdefaults__
-        parameters = list(inspect.signature(function).parameters)
+        parameters = old.co_varnames[: old.co_argcount]
         names = ", ".join(parameters)
         first, *others = parameters
         call = f"({first},), dict({', '.join(f'{other}={other}' for other in others)})"

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from rectifier.catalogue import CATALOGUE, Choice
+from rectifier import catalogue
 
 # Activation modules that are none of torch's, by the module they are defined in: class name -> catalogue name.
 FOREIGN = {
@@ -67,14 +67,14 @@ def user_class(cls: type) -> type:
 @functools.lru_cache(maxsize=1)
 def _torch_classes() -> dict[type, str]:
     found: dict[type, str] = {}
-    for name, row in CATALOGUE.items():
+    for name, row in catalogue.CATALOGUE.items():
         cls = getattr(nn, row.module, None) if row.module else None
         if cls is not None:
             found.setdefault(cls, name)
     return found
 
 
-def activation_of(module: nn.Module) -> Choice | None:
+def activation_of(module: nn.Module) -> "catalogue.Choice | None":
     """Tell which activation a module computes; None for anything that is not one.
 
     The trap: a subclass of `nn.ReLU` that has a forward of its own is not taken for a ReLU.
@@ -88,13 +88,13 @@ def activation_of(module: nn.Module) -> Choice | None:
     name = _name_of(module)
     if name is None:
         return None
-    row = CATALOGUE[name]
+    row = catalogue.CATALOGUE[name]
     if row.parameter is None:
-        return Choice(row, None)
+        return catalogue.Choice(row, None)
     if name == "prelu":
-        return Choice(row, _slope(module))
+        return catalogue.Choice(row, _slope(module))
     parameter = getattr(module, row.parameter, row.default)
-    return Choice(row, float(parameter)) if isinstance(parameter, int | float) else None
+    return catalogue.Choice(row, float(parameter)) if isinstance(parameter, int | float) else None
 
 
 def _name_of(module: nn.Module) -> str | None:

@@ -9,20 +9,16 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rectifier.store.folders import create_run_folder as create_run_folder
-    from rectifier.store.runs import RunWriter as RunWriter
     from rectifier.store.runs import is_run_folder as is_run_folder
     from rectifier.store.runs import read_run as read_run
-    from rectifier.store.runs import write_manifest as write_manifest
-    from rectifier.store.runs import write_note as write_note
-    from rectifier.store.runs import write_outcome as write_outcome
+    from rectifier.store.writing import RunWriter as RunWriter
+    from rectifier.store.writing import write_manifest as write_manifest
+    from rectifier.store.writing import write_note as write_note
+    from rectifier.store.writing import write_outcome as write_outcome
 
 _HOMES = {"create_run_folder": "rectifier.store.folders"}
-_HOMES.update(
-    dict.fromkeys(
-        ("RunWriter", "is_run_folder", "read_run", "write_manifest", "write_note", "write_outcome"),
-        "rectifier.store.runs",
-    )
-)
+_HOMES.update(dict.fromkeys(("is_run_folder", "read_run"), "rectifier.store.runs"))
+_HOMES.update(dict.fromkeys(("RunWriter", "write_manifest", "write_note", "write_outcome"), "rectifier.store.writing"))
 
 
 def __getattr__(name: str) -> object:

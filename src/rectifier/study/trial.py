@@ -23,7 +23,7 @@ from rectifier.diagnosis.progress import judge_progress
 from rectifier.errors import UnreadableRun
 from rectifier.launch import STOPPED, TIMED_OUT, Launch, start
 from rectifier.records import FloatArray, Manifest, Outcome, Process, Run, Trial
-from rectifier.store.runs import read_run, write_manifest, write_outcome
+from rectifier.store import read_run, write_manifest, write_outcome
 from rectifier.study.question import Question, TrialSpec, printed_values, summarise
 
 OUTPUT = "output.txt"
