@@ -1,26 +1,39 @@
 """What watching costs: the same training steps with and without it, interleaved in one run, ratios last.
 
-Every workload is trained in turns of a few steps: plain, plain again (A/A: the noise), watched as by default, and with
-the hooks that people write today. Ratios are medians over turns of (time of a turn / time of the plain turn next to
-it), with a 95 % interval from the bootstrap.
+    python benchmarks/monitor.py              # about 15 minutes
+    python benchmarks/monitor.py --quick      # about 5 minutes, wider intervals
+    python benchmarks/monitor.py --quick --write benchmarks/README.md
 
-    python benchmarks/monitor.py [--seconds 20] [--threads 2]
+Arms train in turns: plain, plain again (A/A: the noise), watched as by default, and what people do today, each rebuilt
+here so that nothing but its own work is timed. A ratio is that of an arm's turn to the plain turn of its round; the
+table has the median over rounds with a 95 % interval from the bootstrap. What counts is the upper end of the interval
+above the A/A ratio: at most 1.01, and 1.03 for the tiny network.
+
+The monitor is put where it is after 100,000 steps, its budget spent and its early allowance used up; a turn holds whole
+intervals of its schedule. Under torch.compile each arm compiles a model of its own.
+
+`--clock thread` reads the processor time of one thread instead, for a machine that others use, too.
 """
 
 import argparse
+import copy
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from importlib import import_module
 from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.table import Table
 from scipy.stats import bootstrap
 from torch import Tensor, nn
 
 from rectifier.monitor import MemorySink, Monitor
+
+MARKS = "<!-- monitor: begin -->", "<!-- monitor: end -->"
 
 
 class Residual(nn.Module):
@@ -69,33 +82,58 @@ WORKLOADS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "MLP 6 × 512, batch 128": (lambda: mlp(512, 6, 784), (128, 784)),
     "CNN with BatchNorm, batch 64, 32 × 32": (cnn, (64, 3, 32, 32)),
     "residual network, batch 32, 32 × 32": (resnet, (32, 3, 32, 32)),
-    "transformer, 4 layers, 16 × 64 tokens": (Transformer, (16, 64, 128)),
+    "transformer with ReLU, 4 layers, 16 × 64 tokens": (Transformer, (16, 64, 128)),
     "tiny MLP 4 × 32, batch 32": (lambda: mlp(32, 4, 16), (32, 16)),
 }
+COMPILED = tuple(WORKLOADS)[:2]
+Step = Callable[[], None]
+Around = Callable[[nn.Module], AbstractContextManager[None]]
 
 
 @contextmanager
-def nothing(model: nn.Module):
+def nothing(model: nn.Module) -> Iterator[None]:
     yield
 
 
 class Watched:
-    """The default monitor, settled into its budget before anything is timed; pausing keeps what it has learned."""
+    """The default monitor, late in a training; between turns it is taken away, and keeps what it has learned."""
 
-    def __init__(self) -> None:
-        self.monitor = Monitor(MemorySink())
+    LATE = 100_000
+
+    def __init__(self, seconds_per_step: float, *, beside: bool = False) -> None:
+        self.monitor = Monitor(MemorySink(), beside=beside)
+        schedule = self.monitor._schedule
+        self.monitor._step = self.LATE
+        self.monitor._began = self.now() - self.LATE * seconds_per_step
+        # All that is allowed so far has been spent.
+        spent = 0.01 * self.LATE * seconds_per_step + 0.05 * np.log2(self.LATE)
+        schedule.watching_seconds = schedule._accounted_seconds = spent
 
     @contextmanager
-    def __call__(self, model: nn.Module):
+    def __call__(self, model: nn.Module) -> Iterator[None]:
+        paused = self.now() - getattr(self, "left", self.now())
+        # What the other arms trained in the meantime was not this training's.
+        self.monitor._began = (self.monitor._began or 0.0) + paused
         self.monitor.start()
         try:
             yield
         finally:
             self.monitor._take_away()
+            self.left = self.now()
+
+    @staticmethod
+    def now() -> float:
+        """By the monitor's own clock."""
+        return float(import_module("rectifier.monitor.monitor").time.perf_counter())
+
+    @property
+    def note(self) -> str:
+        schedule = self.monitor._schedule
+        return f"every {schedule.interval:,}, in full every {schedule.count_interval:,}"
 
 
 @contextmanager
-def with_hooks(model: nn.Module, hook: Callable[[Tensor], object]):
+def with_hooks(model: nn.Module, hook: Callable[[Tensor], object]) -> Iterator[None]:
     def call(module: nn.Module, args: object, output: Tensor) -> None:
         hook(output.detach())
 
@@ -123,19 +161,67 @@ def unit_counts(model: nn.Module) -> AbstractContextManager[None]:
     )
 
 
-def timed(step: Callable[[], None], steps: int) -> float:
-    began = time.perf_counter()
-    for _ in range(steps):
-        step()
-    return (time.perf_counter() - began) / steps
+@contextmanager
+def histograms_of_weights(model: nn.Module) -> Iterator[None]:
+    """64 bins of every gradient and every parameter, brought to the host, as wandb.watch(log="all", log_freq=10)."""
+    calls = 0
+
+    def of(values: Tensor) -> list[float]:
+        flat = values.detach().flatten().float()
+        low, high = flat.min().item(), flat.max().item()
+        return list(torch.histc(flat, 64, low, high).cpu().tolist())
+
+    def after(weight: Tensor) -> None:
+        if calls % 10 == 0 and weight.grad is not None:
+            of(weight.grad)
+
+    def before(module: nn.Module, args: object, output: object) -> None:
+        nonlocal calls
+        calls += 1
+        if calls % 10 == 0:
+            for weight in model.parameters():
+                of(weight)
+
+    handles = [weight.register_post_accumulate_grad_hook(after) for weight in model.parameters()]
+    handles.append(model.register_forward_hook(before))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
-def measure(name: str, seconds: float) -> list[tuple[str, str, float, float, float, float, str]]:
-    build, shape = WORKLOADS[name]
-    torch.manual_seed(0)
-    model = build()
+# As in TensorBoard: edges that grow by a tenth, on both sides of 0.
+_SIDE = 1e-12 * 1.1 ** np.arange(774)
+_EDGES = np.concatenate([-_SIDE[::-1], [0.0], _SIDE])
+
+
+def histograms_of_activations(model: nn.Module) -> AbstractContextManager[None]:
+    """A histogram of every activation at every tenth step, as SummaryWriter.add_histogram counts it."""
+    calls = 0
+
+    def look(h: Tensor) -> None:
+        nonlocal calls
+        calls += 1
+        if calls // sites % 10 == 0:
+            np.histogram(h.cpu().numpy().ravel(), _EDGES)
+
+    sites = max(1, sum(isinstance(module, nn.ReLU | nn.TransformerEncoderLayer) for module in model.modules()))
+    return with_hooks(model, look)
+
+
+TODAY: dict[str, Around] = {
+    "mean, std, near zero, .item() (fastai)": activation_stats,
+    "boolean count per unit": unit_counts,
+    "histograms of weights and gradients, every 10th (wandb.watch)": histograms_of_weights,
+    "histograms of activations, every 10th (TensorBoard)": histograms_of_activations,
+}
+
+
+def trainer(model: nn.Module, shape: tuple[int, ...], called: nn.Module | None = None) -> Step:
+    """One training step, on more batches than fit into the caches."""
+    call = model if called is None else called
     optimizer = torch.optim.Adam(model.parameters(), 1e-4)
-    # More batches than fit into the caches.
     batches = [(torch.randn(shape), torch.randint(10, shape[:1])) for _ in range(16)]
     turn = 0
 
@@ -144,57 +230,131 @@ def measure(name: str, seconds: float) -> list[tuple[str, str, float, float, flo
         turn += 1
         x, y = batches[turn % len(batches)]
         optimizer.zero_grad()
-        nn.functional.cross_entropy(model(x), y).backward()
+        nn.functional.cross_entropy(call(x), y).backward()
         optimizer.step()
 
-    watched = Watched()
-    arms = {
-        "plain": nothing, "plain again (A/A)": nothing, "rectifier": watched,
-        "mean, std, near zero, .item()": activation_stats, "boolean count per unit": unit_counts,
-    }  # fmt: skip
-    timed(step, 3)
-    seconds_per_step = timed(step, 5)
-    with watched(model):
-        settle = time.perf_counter()
-        while time.perf_counter() - settle < max(3.0, seconds / 4):
+    return step
+
+
+class Measured:
+    """Arms of one workload, timed in turns."""
+
+    def __init__(self, clock: Callable[[], float], seconds: float) -> None:
+        self._clock, self._seconds = clock, seconds
+        self.arms: dict[
+            str, tuple[Step, AbstractContextManager[None] | Callable[[], AbstractContextManager[None]]]
+        ] = {}
+        self.steps: dict[str, int] = {}
+        self.times: dict[str, list[float]] = {}
+
+    def timed(self, step: Step, steps: int) -> float:
+        began = self._clock()
+        for _ in range(steps):
             step()
-    steps = max(4, round(0.05 / seconds_per_step))
-    # A turn must hold whole intervals, or some turns would have all of the cost and others none.
-    steps = max(steps, watched.monitor._schedule.count_interval)
-    times: dict[str, list[float]] = {arm: [] for arm in arms}
-    began = time.perf_counter()
-    order = list(arms)
-    while time.perf_counter() - began < seconds or len(times["plain"]) < 7:
-        order = order[1:] + order[:1]
-        for arm in order:
-            with arms[arm](model):
-                times[arm].append(timed(step, steps))
-    base = np.array(times["plain"])
-    rows = []
-    for arm in list(arms)[1:]:
-        ratios = np.array(times[arm]) / base
-        interval = bootstrap((ratios,), np.median, method="percentile", rng=0).confidence_interval
-        schedule = watched.monitor._schedule
-        note = f"every {schedule.interval}, counts every {schedule.count_interval}" if arm == "rectifier" else ""
-        rows.append(
-            (name, arm, 1e3 * float(np.median(base)), float(np.median(ratios)), interval.low, interval.high, note)
-        )
-    return rows
+        return (self._clock() - began) / steps
+
+    def run(self) -> None:
+        self.times = {arm: [] for arm in self.arms}
+        began, order = time.perf_counter(), list(self.arms)
+        while time.perf_counter() - began < self._seconds or len(self.times["plain"]) < 5:
+            order = order[1:] + order[:1]
+            for arm in order:
+                step, around = self.arms[arm]
+                with around():
+                    self.times[arm].append(self.timed(step, self.steps[arm]))
+
+    def rows(self, name: str, notes: dict[str, str]) -> list[str]:
+        base = np.array(self.times["plain"])
+        noise = float(np.median(np.array(self.times["plain again (A/A)"]) / base))
+        rows = []
+        for arm in list(self.arms)[1:]:
+            ratios = np.array(self.times[arm]) / base
+            interval = bootstrap((ratios,), np.median, method="percentile", rng=0).confidence_interval
+            rows.append(
+                f"| {name} | {1e3 * np.median(base):.2f} | {arm} | {notes.get(arm, '')} | {np.median(ratios):.3f} "
+                f"| {interval.low:.3f} – {interval.high:.3f} | {interval.high / noise:.3f} |"
+            )
+        return rows
+
+
+def measure(name: str, seconds: float, clock: Callable[[], float], *, compiled: bool) -> list[str]:
+    build, shape = WORKLOADS[name]
+    torch.manual_seed(0)
+    model = build()
+    run = Measured(clock, seconds)
+    watched: dict[str, Watched] = {}
+    if not compiled:
+        step = trainer(model, shape)
+        run.timed(step, 3)
+        per_step = run.timed(step, 10)
+        watched["rectifier"] = Watched(per_step)
+        for arm, around in {"plain": nothing, "plain again (A/A)": nothing, **watched, **TODAY}.items():
+            run.arms[arm] = (step, lambda around=around: around(model))
+    else:
+        name = f"{name}, compiled"
+        torch._dynamo.reset()
+        per_step = 0.0
+        for arm in ("plain", "plain again (A/A)", "rectifier", "rectifier --beside"):
+            own = copy.deepcopy(model)
+            around = nothing
+            if arm.startswith("rectifier"):
+                around = watched[arm] = Watched(per_step, beside="beside" in arm)
+            step = trainer(own, shape, torch.compile(own))
+            with around(own):
+                run.timed(step, 3)
+                per_step = run.timed(step, 10)
+            run.arms[arm] = (step, lambda around=around, own=own: around(own))
+    longest = max(8, round(2.0 / per_step))
+    for arm, around in watched.items():
+        step, enter = run.arms[arm]
+        # Until the schedule has found its length.
+        for _ in range(6):
+            with enter():
+                run.timed(step, min(max(8, 2 * around.monitor._schedule.count_interval), longest))
+    # A turn must hold whole intervals, or some turns would have all of the cost and others none; but not last for ever.
+    whole = min(
+        max([round(0.05 / per_step), 8, *(one.monitor._schedule.count_interval for one in watched.values())]), longest
+    )
+    run.steps = {arm: 10 * max(1, round(0.005 / per_step)) if arm in TODAY else whole for arm in run.arms}
+    run.run()
+    return run.rows(name, {arm: one.note for arm, one in watched.items()})
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--seconds", type=float, default=20.0, help="per workload")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=90.0, help="per workload (default 90)")
+    parser.add_argument("--quick", action="store_true", help="20 seconds per workload, less than 6 minutes in all")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--clock", choices=("wall", "thread"), default="wall", help="thread: with --threads 1")
+    parser.add_argument("--only", default="", help="workloads whose name contains this")
+    parser.add_argument("--write", type=Path, metavar="README", help="put the table there, between its two marks")
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    table = Table(title=f"torch {torch.__version__}, {options.threads} threads, CPU", title_justify="left")
-    for column in ("workload", "arm", "step, ms", "interval", "ratio to plain", "95 %"):
-        table.add_column(column)
-    for name in WORKLOADS:
-        for workload, arm, milliseconds, ratio, low, high, note in measure(name, options.seconds):
-            table.add_row(workload, arm, f"{milliseconds:.2f}", note, f"{ratio:.3f}", f"{low:.3f} – {high:.3f}")
-    Console(width=140).print(table)
+    torch.set_num_threads(1 if options.clock == "thread" else options.threads)
+    clock: Callable[[], float] = time.perf_counter
+    if options.clock == "thread":
+        # The monitor's budget must not pay for what other programs take, either.
+        clock = time.thread_time
+        own = SimpleNamespace(perf_counter=clock, thread_time=clock)
+        for module in ("monitor", "counting", "beside"):
+            vars(import_module(f"rectifier.monitor.{module}"))["time"] = own
+    seconds = 20.0 if options.quick else options.seconds
+    threads = torch.get_num_threads()
+    head = f"torch {torch.__version__}, threads: {threads}, {options.clock} time, {seconds:.0f} s a workload"
+    lines = [
+        head, "", "| workload | step, ms | arm | observed steps | ratio to plain | 95 % | upper end ÷ A/A |",
+        "|---|---|---|---|---|---|---|",
+    ]  # fmt: skip
+    print("\n".join(lines), flush=True)
+    for name, compiled in [*((one, False) for one in WORKLOADS), *((one, True) for one in COMPILED)]:
+        if options.only in f"{name}{', compiled' if compiled else ''}":
+            rows = measure(name, seconds, clock, compiled=compiled)
+            print("\n".join(rows), flush=True)
+            lines += rows
+    if options.write is not None:
+        begin, end = MARKS
+        text = options.write.read_text()
+        table = f"{begin}\n" + "\n".join(lines) + f"\n{end}"
+        options.write.write_text(re.sub(f"{begin}.*?{end}", lambda _: table, text, flags=re.S))
 
 
 if __name__ == "__main__":
