@@ -440,3 +440,33 @@ def test_what_was_missed_is_listed():
             train(model, 3)
         assert {unseen.what for unseen in watch.process.unseen} == expected
         assert all(unseen.reason for unseen in watch.process.unseen)
+
+
+def test_what_unobserved_steps_cost_does_not_drive_the_interval_away():
+    """No interval can lower it: beyond the budget by itself, it leaves a quarter to the steps that are observed."""
+    schedule = Schedule(0.01)
+    for step in range(100_000):
+        look = schedule.look(step)
+        schedule.watching_seconds += {Look.AWAY: 2e-5, Look.GLANCE: 1e-4, Look.COUNT: 1e-3}[look]
+        if look is Look.AWAY:
+            schedule.passed()
+        else:
+            schedule.spent(look, step + 1, (step + 1) * 1e-3)
+    assert 1e-3 / schedule.count_interval + 1e-4 / schedule.interval > 0.01 * 1e-3 / 16
+    assert 64 <= schedule.count_interval <= 4096
+
+
+@pytest.mark.parametrize("act", [nn.ReLU(), nn.Tanh(), nn.Sigmoid(), nn.LeakyReLU()])
+def test_what_is_kept_on_the_device_is_at_most_64_bytes_a_unit(act):
+    units = 100_003
+    model = nn.Sequential(nn.Linear(1, units), act, nn.Linear(units, 1))
+    with Watching(model) as watch:
+        optimizer = torch.optim.SGD(model.parameters(), 0.1)
+        for _ in range(3):
+            model(torch.randn(5, 1)).sum().backward()
+            optimizer.step()
+        (site,) = watch.monitor._models.sites
+        site.counters.glance(torch.randn(5, units), -1, 3)
+        held = [*vars(site.counters).values(), site.last_gradient, *(high for _, _, high in site.counters._glances)]
+    size = sum(tensor.untyped_storage().nbytes() for tensor in held if isinstance(tensor, torch.Tensor) and tensor.ndim)
+    assert 40 * units < size <= 64 * units

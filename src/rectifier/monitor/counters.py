@@ -41,8 +41,8 @@ class UnitCounts:
 class UnitCounters:
     """Counts on how many samples each unit of one site fired, and since when it has not.
 
-    Device memory is 64 bytes a unit, and up to 256 KiB for glances at small layers. Reductions run in float32 for
-    half-precision outputs; counts are exact up to 2²⁴ samples in one call.
+    Device memory is at most 60 bytes a unit, and up to 256 KiB for glances at small layers. Reductions run in float32
+    for half-precision outputs; counts are exact up to 2²⁴ samples in one call.
 
     Args:
         units: Number of units.
@@ -76,18 +76,18 @@ class UnitCounters:
         self._saturated = torch.zeros(units if saturation else 0, dtype=torch.int64, device=device)
         # MPS has no float64.
         wide = torch.float32 if device.type == "mps" else torch.float64
-        self._last_fired = torch.full((units,), -1, dtype=torch.int64, device=device)
+        self._last_fired = torch.full((units,), -1, dtype=torch.int32, device=device)
         self._silent = torch.zeros(units, dtype=torch.int64, device=device)
         self._fired = torch.zeros(units, dtype=torch.int64, device=device)
         self._sum = torch.zeros(units, dtype=wide, device=device)
-        self._sum_abs = torch.zeros(units, dtype=wide, device=device)
+        self._sum_abs = torch.zeros(units if signed else 0, dtype=wide, device=device)
         self._sum_before = torch.zeros(units, dtype=wide, device=device)
         self._values_before = 0
         self._high = torch.full((units,), -torch.inf, device=device)
         self._low = torch.full((units,), torch.inf, device=device)
         self._first_bad = torch.full((), _NEVER, dtype=torch.int64, device=device)
         self._glances: list[tuple[int, int, Tensor]] = []
-        self._most_glances = min(64, max(2, _GLANCE_BYTES // (4 * max(units, 1))))
+        self._most_glances = min(64, max(1, _GLANCE_BYTES // (4 * max(units, 1))))
         self._visits = self._seen = 0
         self._values = 0
 
@@ -127,7 +127,7 @@ class UnitCounters:
         after = torch.tensor([sum(samples[n:]) for n in range(len(samples) + 1)], device=device)
         at = torch.tensor(steps, device=device)
         self._silent.copy_(after[latest + 1] + torch.where(latest < 0, self._silent, 0))
-        self._last_fired = torch.where(latest < 0, self._last_fired, at[latest])
+        self._last_fired = torch.where(latest < 0, self._last_fired, at[latest].to(torch.int32))
         bad = torch.where(high.isfinite().all(1), _NEVER, at).amin()
         self._first_bad = torch.minimum(self._first_bad, bad)
         self._seen += sum(samples)
@@ -208,7 +208,7 @@ class UnitCounters:
             mean_abs=(total_abs / count).astype(np.float64),
             highest=self._high.cpu().numpy().astype(np.float64),
             lowest=self._low.cpu().numpy().astype(np.float64),
-            last_fired=self._last_fired.cpu().numpy().copy(),
+            last_fired=self._last_fired.cpu().numpy().astype(np.int64),
             silent_visits=self._silent.cpu().numpy().copy(),
             saturated=None if self._saturation is None else self._saturated.cpu().numpy().copy(),
             pre_mean=(self._sum_before.cpu().numpy() / max(self._values_before, 1)).astype(np.float64),

@@ -11,17 +11,17 @@ import weakref
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from rectifier.monitor.met import Token
 from rectifier.monitor.models import ModelRecords
+from rectifier.monitor.numbers import Numbers
 from rectifier.monitor.samples import DistinctSamples
 from rectifier.monitor.schedule import Look, Schedule
 from rectifier.monitor.sinks import Sink
-from rectifier.records import NORM_BEFORE_CLIPPING, FloatArray, Series, Snapshot, Treated, Unseen, Writer
+from rectifier.records import Snapshot, Treated, Unseen, Writer
 from rectifier.sites import announce, compiled, functions, training, unobserved_activations
 from rectifier.sites.ranks import rank_and_world_size
 
@@ -31,13 +31,14 @@ if TYPE_CHECKING:
 _SECONDS_BETWEEN_WRITES = 1.0
 # Where steps are rarely observed, a killed run must still not be far behind.
 _MOST_SECONDS_BETWEEN_WRITES = 4.0
-# A model of thousands of layers takes a second to read: it is read so rarely that this stays a twentieth of the time.
+# Writing shall take no more than half a percent of the time ...
+_CHEAP_TIMES_A_WRITE = 200
+# ... but where reading takes a second, for thousands of layers, a twentieth is the limit.
 _TIMES_A_WRITE = 20
 _WINDOW_GROWTH = 1.1
 _FIRST_WINDOWS = 4
 # Looking through the autograd graph for what was missed is done at the first backward passes only.
 _GRAPHS_SEARCHED = 2
-_LOSS, _LOGGED_LOSS = "loss", "logged loss"
 
 _live: list["Monitor"] = []
 
@@ -91,9 +92,7 @@ class Monitor:
             from rectifier.monitor import beside as repeating  # noqa: PLC0415 - few ask for it
 
             self._beside = repeating.Beside(self._models, sink.warning, self._note_unseen)
-        self._series: dict[str, tuple[list[int], list[float]]] = {}
-        self._losses: list[tuple[int, Tensor]] = []
-        self._norms: list[tuple[int, Tensor]] = []
+        self._numbers = Numbers()
         self._step = 0
         self._clock: weakref.ref[Optimizer] | None = None
         self._strangers = 0
@@ -138,7 +137,7 @@ class Monitor:
         if self in _live:
             _live.remove(self)
         self._take_away()
-        if os.getpid() == self._pid and (self._steps_taken or self._series):
+        if os.getpid() == self._pid and (self._steps_taken or self._numbers):
             self._guarded(self._finish)
         self._sink.close()
 
@@ -159,16 +158,13 @@ class Monitor:
 
     def flush(self) -> None:
         """Hand the sink the unfinished window as it stands."""
-        if self._steps_taken or self._series:
+        if self._steps_taken or self._numbers:
             self._guarded(self._write, finished=False)
 
     def log(self, name: str, value: float) -> None:
         """Keep one number of the user's under a name, at the current step."""
-        name = _LOGGED_LOSS if name == _LOSS else name
-        steps, values = self._series.setdefault(name, ([], []))
         # What is logged after a step belongs to that step.
-        steps.append(max(self._step - 1, 0))
-        values.append(value)
+        self._numbers.log(name, value, max(self._step - 1, 0))
 
     # What the interceptions call. ------------------------------------------------------------------------------
 
@@ -214,8 +210,7 @@ class Monitor:
     def on_clip(self, norm: Tensor) -> None:
         """The gradients are about to be clipped."""
         if not self._failed:
-            # A copy: the tensor is the user's from here on, and its one number costs less than asking who holds it.
-            self._norms.append((self._step, norm.detach().clone()))
+            self._numbers.clip(norm, self._step)
 
     def on_step_start(self, optimizer: Optimizer) -> None:
         """An optimizer is about to change the weights."""
@@ -270,9 +265,7 @@ class Monitor:
             if self._graphs_searched == _GRAPHS_SEARCHED:
                 self._models.nodes = None
         self._models.end_forwards()
-        value = unscaled.detach()
-        # A view would keep the whole tensor that it looks into.
-        self._losses.append((self._step, value.clone() if value.untyped_storage().nbytes() > 64 else value))
+        self._numbers.back_propagate(loss, unscaled, self._step)
 
     def _note_unseen(self, found: Iterable[Unseen]) -> None:
         for unseen in found:
@@ -317,6 +310,8 @@ class Monitor:
             if self._beside is not None:
                 self._schedule.watching_seconds += self._beside.end_step()
             self._schedule.spent(self._look, self._step, now - self._began - self._schedule.treating_seconds)
+        else:
+            self._schedule.passed()
         look = self._schedule.look(self._step)
         if self._models.sites:
             # A window begins with a step at which everything is counted, so that none holds glances alone.
@@ -330,7 +325,8 @@ class Monitor:
     def _patience(self) -> float:
         """Seconds after the last write until the unfinished window is written again."""
         usual = _SECONDS_BETWEEN_WRITES if self.armed else _MOST_SECONDS_BETWEEN_WRITES
-        return max(usual, _TIMES_A_WRITE * self._write_seconds)
+        cheap = min(_CHEAP_TIMES_A_WRITE * self._write_seconds, _MOST_SECONDS_BETWEEN_WRITES)
+        return max(usual, cheap, _TIMES_A_WRITE * self._write_seconds)
 
     def _begin_in_fork(self) -> None:
         """A forked child that trains by itself writes for itself, from its own first forward on."""
@@ -339,9 +335,7 @@ class Monitor:
         self._lock = threading.RLock()
         self._opened = False
         self._models.begin_again()
-        self._series.clear()
-        self._losses.clear()
-        self._norms.clear()
+        self._numbers = Numbers()
 
     def _open(self) -> None:
         self._opened = True
@@ -362,32 +356,6 @@ class Monitor:
             self._sink.treated(treated)
         self._treated_early.clear()
 
-    def _collect_series(self) -> dict[str, Series]:
-        """What came since the last finished window; an unfinished step waits.
-
-        The losses of one step are averaged; of norms, which belong to several groups of parameters, the largest counts.
-        """
-        self._losses = self._collect(_LOSS, self._losses, np.mean)
-        self._norms = self._collect(NORM_BEFORE_CLIPPING, self._norms, np.max)
-        return {
-            name: Series(steps=np.array(steps, np.int64), values=np.array(values, np.float64))
-            for name, (steps, values) in self._series.items()
-            if steps
-        }
-
-    def _collect(
-        self, name: str, pending: list[tuple[int, Tensor]], combine: Callable[[FloatArray], Any]
-    ) -> list[tuple[int, Tensor]]:
-        """Bring the numbers of finished steps to the host, one a step; returns those that wait."""
-        ready = [(step, value) for step, value in pending if step < self._step]
-        if ready:
-            values = _to_host([value for _, value in ready])
-            steps, starts = np.unique([step for step, _ in ready], return_index=True)
-            kept_steps, kept_values = self._series.setdefault(name, ([], []))
-            kept_steps.extend(int(step) for step in steps)
-            kept_values.extend(float(combine(part)) for part in np.split(values, starts[1:]))
-        return pending[len(ready) :]
-
     def _finish(self) -> None:
         self._write(finished=True)
 
@@ -404,7 +372,7 @@ class Monitor:
             step=max(self._step - 1, 0),
             seconds=elapsed,
             windows=windows,
-            series=self._collect_series(),
+            series=self._numbers.collect(self._step),
             cost=self._schedule.cost(self._step, elapsed),
             distinct_samples=samples.count if samples else None,
             visits_since_new=samples.visits_since_new if samples else 0,
@@ -413,16 +381,8 @@ class Monitor:
         )
         if finished:
             self._sink.snapshot(snapshot)
-            self._series.clear()
+            self._numbers.begin_window()
         else:
             self._sink.latest(snapshot)
         self._last_write = now
         self._write_seconds = time.thread_time() - began
-
-
-def _to_host(numbers: list[Tensor]) -> FloatArray:
-    """Many numbers from the device in one copy."""
-    if len({number.device for number in numbers}) > 1:
-        return np.array([float(number) for number in numbers])
-    together = torch.stack([number.reshape(()) for number in numbers])
-    return together.cpu().double().numpy()

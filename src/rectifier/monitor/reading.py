@@ -47,7 +47,7 @@ def read_site(site: SiteRecord) -> SiteWindow:
         pre_mean=counts.pre_mean if known else None,
         bias=_bias_of(site),
         saturated=None if counts.saturated is None else per_unit(counts.saturated),
-        last_gradient=None if site.last_gradient is None else site.last_gradient.cpu().numpy().copy(),
+        last_gradient=None if site.last_gradient is None else site.last_gradient.cpu().numpy().astype(np.int64),
         learning_rate=np.array([site.rates.get(step, np.nan) for step in steps]),
         nonfinite_step=_first_bad(site, counts.bad_glance),
         square=_numbers(site.squares, steps),

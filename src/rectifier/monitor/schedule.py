@@ -43,7 +43,7 @@ class Schedule:
         self.interval = self.count_interval = every or 1
         self.watching_seconds = self.treating_seconds = 0.0
         self.observed_steps = self.counted_steps = 0
-        self._accounted_seconds = 0.0
+        self._accounted_seconds = self._idle_seconds = 0.0
         self._seconds = {Look.GLANCE: 0.0, Look.COUNT: 0.0}
         self._seen = {Look.GLANCE: 0, Look.COUNT: 0}
 
@@ -52,6 +52,11 @@ class Schedule:
         if step % self.interval:
             return Look.AWAY
         return Look.GLANCE if step % self.count_interval else Look.COUNT
+
+    def passed(self) -> None:
+        """Take note of a step that has ended without being observed."""
+        self._idle_seconds += self.watching_seconds - self._accounted_seconds
+        self._accounted_seconds = self.watching_seconds
 
     def spent(self, look: Look, steps: int, training_seconds: float) -> None:
         """Take note of an observed step that has ended, and lengthen an interval when it was too dear.
@@ -72,11 +77,14 @@ class Schedule:
         allowed = self._budget * training_seconds + _ALLOWANCE_SECONDS * math.log2(1 + steps)
         if self._fixed or self.watching_seconds <= allowed:
             return
+        # What each step costs that is not observed, no interval can lower; the rest of the budget, and at least a
+        # quarter of it, is for those that are.
+        idle = self._idle_seconds / max(steps - self.observed_steps, 1)
         counting = self._seconds[Look.COUNT] / self.count_interval
         glancing = self._seconds[Look.GLANCE] * (1 / self.interval - 1 / self.count_interval)
         # What is allowed per step, here: the derivative of `allowed`.
         per_step = self._budget * training_seconds / max(steps, 1) + _ALLOWANCE_SECONDS / (math.log(2) * (1 + steps))
-        if counting + glancing <= per_step or self.count_interval >= _LONGEST_INTERVAL:
+        if counting + glancing <= max(per_step - idle, per_step / 4) or self.count_interval >= _LONGEST_INTERVAL:
             return
         if counting >= glancing or self.count_interval == self.interval:
             self.count_interval *= 2

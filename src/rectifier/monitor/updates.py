@@ -81,6 +81,6 @@ def _note_bias_gradient(site: SiteRecord, step: int) -> None:
     ):
         return
     if site.last_gradient is None:
-        site.last_gradient = torch.full((bias.numel(),), -1, dtype=torch.int64, device=bias.device)
+        site.last_gradient = torch.full((bias.numel(),), -1, dtype=torch.int32, device=bias.device)
     # NaN is not 0, either.
     site.last_gradient.masked_fill_(bias.grad.detach() != 0, step)

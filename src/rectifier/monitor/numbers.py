@@ -1,0 +1,84 @@
+"""Numbers over steps: the losses that are back-propagated, the norms before clipping, and what the user logs.
+
+Losses and norms wait on their device until a window is written, and are then brought over in one copy.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rectifier.records import NORM_BEFORE_CLIPPING, FloatArray, Series
+
+_LOSS, _LOGGED_LOSS = "loss", "logged loss"
+# Above so many bytes a loss is one number of many, which it would keep alive.
+_SMALL = 64
+
+
+class Numbers:
+    """Series of one process, since the last finished window."""
+
+    def __init__(self) -> None:
+        self._series: dict[str, tuple[list[int], list[float]]] = {}
+        self._losses: list[tuple[int, Tensor]] = []
+        self._norms: list[tuple[int, Tensor]] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._series)
+
+    def log(self, name: str, value: float, step: int) -> None:
+        """Keep a number of the user's; what is called `loss` stays apart from what is back-propagated."""
+        steps, values = self._series.setdefault(_LOGGED_LOSS if name == _LOSS else name, ([], []))
+        steps.append(step)
+        values.append(value)
+
+    def back_propagate(self, loss: Tensor, unscaled: Tensor, step: int) -> None:
+        """Keep a loss, as it was before a GradScaler."""
+        value = unscaled.detach()
+        # Asking for the storage at every step is dear; only a view looks into a larger one.
+        if (unscaled is not loss or loss._is_view()) and value.untyped_storage().nbytes() > _SMALL:
+            value = value.clone()
+        self._losses.append((step, value))
+
+    def clip(self, norm: Tensor, step: int) -> None:
+        """Keep the norm of gradients before they are clipped."""
+        # A copy: the tensor is the user's from here on, and its one number costs less than asking who holds it.
+        self._norms.append((step, norm.detach().clone()))
+
+    def collect(self, before: int) -> dict[str, Series]:
+        """What came since the window began; of the step `before` and later ones it waits. Waits for the device.
+
+        The losses of one step are averaged; of norms, which belong to several groups of parameters, the largest counts.
+        """
+        self._losses = self._bring(_LOSS, self._losses, before, mean=True)
+        self._norms = self._bring(NORM_BEFORE_CLIPPING, self._norms, before, mean=False)
+        return {
+            name: Series(steps=np.array(steps, np.int64), values=np.array(values, np.float64))
+            for name, (steps, values) in self._series.items()
+            if steps
+        }
+
+    def begin_window(self) -> None:
+        """Forget what has been collected."""
+        self._series.clear()
+
+    def _bring(
+        self, name: str, pending: list[tuple[int, Tensor]], before: int, *, mean: bool
+    ) -> list[tuple[int, Tensor]]:
+        """Bring the numbers of finished steps to the host, one a step; returns those that wait."""
+        ready = [(step, value) for step, value in pending if step < before]
+        if ready:
+            values = _to_host([value for _, value in ready])
+            steps, starts = np.unique([step for step, _ in ready], return_index=True)
+            kept_steps, kept_values = self._series.setdefault(name, ([], []))
+            kept_steps.extend(steps.tolist())
+            together = np.add.reduceat(values, starts) if mean else np.maximum.reduceat(values, starts)
+            kept_values.extend((together / np.diff([*starts, len(values)]) if mean else together).tolist())
+        return pending[len(ready) :]
+
+
+def _to_host(numbers: list[Tensor]) -> FloatArray:
+    """Many numbers from the device in one copy."""
+    if len({number.device for number in numbers}) > 1:
+        return np.array([float(number) for number in numbers])
+    together = torch.stack([number.reshape(()) if number.ndim else number for number in numbers])
+    return together.cpu().double().numpy()
