@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from rectifier import catalogue, records
 from rectifier.launch.parent import STOPPED
 from rectifier.monitor import Monitor
 from rectifier.store import RunWriter, write_note
@@ -50,6 +51,13 @@ def begin(after_import: "AfterImport") -> None:
     multiprocessing.util.register_after_fork(process, _Observed.ends_with_us)
     if settings["max_steps"] is not None:
         process.ends_after(settings["max_steps"])
+
+
+def load_what_waits() -> None:
+    """Load what otherwise loads on first use, when nothing of ours can be found by its name any more."""
+    for package in (catalogue, records):
+        for name in vars(package)["_HOMES"]:
+            getattr(package, name)
 
 
 class _Observed:

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from rectifier import records
+
 if TYPE_CHECKING:
     from rectifier.records import Manifest, Outcome, Site, Snapshot, Treated, Unseen, Writer
 
@@ -18,12 +20,12 @@ MANIFEST, OUTCOME, NOTES = "run.json", "outcome.json", "notes.jsonl"
 
 def write_manifest(folder: Path, manifest: "Manifest") -> None:
     """Write what has been started."""
-    _replace(folder / MANIFEST, _encoded(manifest))
+    _replace(folder / MANIFEST, records.encode(manifest))
 
 
 def write_outcome(folder: Path, outcome: "Outcome") -> None:
     """Write how it ended."""
-    _replace(folder / OUTCOME, _encoded(outcome))
+    _replace(folder / OUTCOME, records.encode(outcome))
 
 
 def write_note(folder: Path, name: str, text: str) -> None:
@@ -92,7 +94,7 @@ class RunWriter:
 
     def latest(self, snapshot: "Snapshot") -> None:
         """Replace the unfinished window."""
-        self._guarded(lambda: _replace(self._latest, _encoded(snapshot)))
+        self._guarded(lambda: _replace(self._latest, records.encode(snapshot)))
 
     def unseen(self, unseen: "Unseen") -> None:
         """Write what was not observed."""
@@ -126,7 +128,7 @@ class RunWriter:
                 self._early.append((kind, fact))
             return
         file = self._file
-        line = b'{"kind":"' + kind.encode() + b'","data":' + _encoded(fact) + b"}\n"
+        line = b'{"kind":"' + kind.encode() + b'","data":' + records.encode(fact) + b"}\n"
         self._guarded(lambda: _write_all(file, line))
 
     def _guarded(self, write: Callable[[], object]) -> None:
@@ -143,12 +145,6 @@ class RunWriter:
         # A process without a console has no standard error.
         if sys.stderr is not None:
             print(f"rectifier: {text}", file=sys.stderr)  # noqa: T201
-
-
-def _encoded(fact: object) -> bytes:
-    from rectifier.records import encode  # noqa: PLC0415 - see above
-
-    return encode(fact)
 
 
 def _write_all(file: IO[bytes], data: bytes) -> None:

@@ -116,7 +116,9 @@ def _begin_with_ours():
         # The script has a module of its own of this name. It is neither run nor hidden: ours leaves the table again.
         aside = _take_out()
         try:
-            _import_from(ours).begin(_after_import)
+            inside = _import_from(ours)
+            inside.begin(_after_import)
+            inside.load_what_waits()
         finally:
             _take_out()
             sys.modules.update(aside)
