@@ -110,7 +110,10 @@ def test_in_a_browser_it_reloads_stops_when_asked_and_ends_with_the_run(browser,
     path: Path = tmp_path / "page.html"
 
     def write(text, **options):
-        path.write_text(run_page(run, diagnoses, **options).replace("<h1>", f"<h1>{text} "), encoding="utf-8")
+        # As the command does: whoever loads it meanwhile gets a whole page.
+        beside = path.with_suffix(".part")
+        beside.write_text(run_page(run, diagnoses, **options).replace("<h1>", f"<h1>{text} "), encoding="utf-8")
+        beside.replace(path)
 
     write("first", refresh_seconds=1)
     tab = blank(browser, tmp_path)

@@ -85,11 +85,12 @@
     try { place = JSON.parse(sessionStorage.getItem(kept)); } catch { /* This browser keeps nothing. */ }
     if (!place) return;
     sessionStorage.removeItem(kept);
-    history.scrollRestoration = "auto";
     parts().forEach((part) => { part.open = place.open.includes(part.dataset.part); });
     parts().find((part) => part.dataset.part === place.focus)?.querySelector("summary").focus({ preventScroll: true });
     const above = place.above ? document.getElementById(place.above) : document.body;
     if (above) scrollBy(0, above.getBoundingClientRect().top - place.top);
+    // Until it has loaded, the browser would put back the number of pixels, which is another place by now.
+    addEventListener("load", () => setTimeout(() => { history.scrollRestoration = "auto"; }, 500));
   };
 
   // A page of a training that is going on. One that nobody writes any more would load itself for ever.
