@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from rectifier.catalogue import CATALOGUE
 from rectifier.treatment.recycling.slots import Slot, Wiring
 from rectifier.treatment.recycling.undo import Ledger
 
@@ -119,7 +120,10 @@ def _rows(
     """Draw one row for each set, and place its threshold where it fires on about half of the batch."""
     like = wiring.layer.incoming(sets[0][0]).read()
     norms = [float(wiring.layer.incoming(unit).read().float().norm()) for unit in typical]
-    length = _mean_square(norms) or float(like.numel()) ** 0.5 * _default_spread(like)
+    # As long as live rows, but no longer than a row is initialised for this activation (He et al. 2015): of a network
+    # that a learning rate has blown up, rows as long as the live ones died again within steps.
+    length = min(_mean_square(norms), CATALOGUE[wiring.activation].gain())
+    length = length or float(like.numel()) ** 0.5 * _default_spread(like)
     norm = wiring.norms[0] if wiring.norms else None
     free = wiring.layer.bias is not None if norm is None else norm.bias is not None
     best: Tensor | None = None
