@@ -102,6 +102,13 @@ def test_what_was_trained_without_looks_is_judged_by_looks_only_as_far_as_they_g
     assert not any("judged before" in note for note in calm.notes)
 
 
+def test_trainings_that_were_ended_by_us_are_told(tmp_path):
+    limited = replace(LOOKED, seeds=2, looks=(), max_steps=1_500)
+    comparison = run_study(limited, tmp_path, Trainings())
+    assert "Each training was ended after 1,500 optimizer steps, as asked." in comparison.notes
+    assert comparison.settings["training"] == "ended after 1500 optimizer steps"
+
+
 def test_an_unfinished_study_gives_verdicts_of_its_looks_only(tmp_path):
     def interrupt(progress):
         if progress.done == 4 * 9 + 3:
@@ -112,4 +119,5 @@ def test_an_unfinished_study_gives_verdicts_of_its_looks_only(tmp_path):
     partial = read_study(tmp_path)
     assert [(arm.verdict, arm.stopped_at) for arm in partial.arms[1:3]] == [("helped", 9), ("undecided", None)]
     assert "judged at 11 seeds, and not all of these trainings have ended" in partial.arms[2].sentence
+    assert not any("ended after" in note for note in partial.notes)
     assert "Unfinished: 39 of 42 trainings are done before the look at 11 seeds." in partial.notes

@@ -118,6 +118,8 @@ def _notes(question: Question) -> list[str]:
             "compare what the network is for, return that, and name it: metric='test_accuracy'."
         )
     notes.extend(text for arm, text in COMPETITORS.items() if arm in question.arms)
+    if question.max_steps is not None:
+        notes.append(f"Each training was ended after {question.max_steps:,} optimizer steps, as asked.")
     if question.metric == "loss" and question.pattern is None and not question.function:
         notes.append(
             "The metric is the loss that the script back-propagates, measured on its own training batches. To compare "
