@@ -126,7 +126,8 @@ def show(rows, title, count):
 def hits(rows, name):
     failed = [row for row in rows if row["failed"]]
     steps = [row["alarms"][name] for row in failed if name in row["alarms"]]
-    return f"{len(steps)} of {len(failed)}" + (f" (step {statistics.median_low(steps)})" if steps else "")
+    when = f" (step {statistics.median_low(steps)}, last {max(steps)})" if steps else ""
+    return f"{len(steps)} of {len(failed)}{when}"
 
 
 def on_survivors(rows, name):
@@ -195,7 +196,7 @@ def main():
 def report(failures, controls):
     """Print the tables."""
     if failures:
-        show(failures, "Failures found (median step of the first alarm)", hits)
+        show(failures, "Failures found (median and latest step of the first alarm)", hits)
         show(failures, "Alarms on seeds that survived the same setting", on_survivors)
         show_causes(failures)
     if controls:

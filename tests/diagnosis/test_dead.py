@@ -364,3 +364,14 @@ def test_sites_of_different_models_do_not_influence_each_other(order):
         return sorted((finding.severity, finding.title, finding.detail, finding.cause) for finding in findings)
 
     assert told(order) == told("abcd")
+
+
+@pytest.mark.parametrize(
+    ("activation", "said"),
+    [("leaky_relu:0.01", True), ("elu:1.0", True), ("gelu", True), ("sigmoid", False), ("tanh", False)],
+)
+def test_a_gate_that_is_always_half_closed_is_nothing_to_tell(activation, said):
+    silent = window(fired=(0, 0, 9, 9, 9), distinct=5000)
+    diagnosis = diagnose(process([site(activation=activation)], snapshot([silent])))
+    assert [finding.name for finding in diagnosis.findings] == (["stuck-negative"] if said else [])
+    assert diagnosis.layers[0].stuck == 2, "the table counts them all the same"

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from rectifier.catalogue import parse
 from rectifier.diagnosis import advice
 from rectifier.diagnosis import thresholds as limit
 from rectifier.diagnosis.causes import Cause, death_evidence, find_cause
@@ -11,6 +12,9 @@ from rectifier.diagnosis.history import BoolArray, SiteHistory, UnitStates
 from rectifier.diagnosis.progress import Progress
 from rectifier.diagnosis.words import died_at, percent
 from rectifier.records import Finding, Severity
+
+_BENT_BELOW = frozenset({"sigmoid", "tanh", "hardsigmoid", "softsign", "softplus", "logsigmoid"})
+"""Activations that bend below 0 as above it: a gate that is always half closed, or a dark pixel, is nothing to tell."""
 
 _ORDER: tuple[Severity, ...] = ("info", "warning", "serious")
 
@@ -31,7 +35,7 @@ def judge_silence(
     if states is None or not states.stuck.any():
         return []
     if not history.flat_when_silent:
-        return [_stuck(history, states)]
+        return [] if parse(history.site.activation).activation.name in _BENT_BELOW else [_stuck(history, states)]
     return [_dead(history, states, find_cause(history, states.stuck, below), below, progress, explained)]
 
 

@@ -52,7 +52,7 @@ def judge_start(histories: Sequence[SiteHistory], progress: Progress, *, explain
         return []
     forward, backward = began
     first, last = histories[0], histories[-1]
-    alarm = progress.state == "none" and progress.steps >= limit.STALLED_STEPS and not explained
+    alarm = progress.state == "none" and not explained
     then = f" Training does not progress: {progress.words}." if alarm else ""
     return [
         Finding(

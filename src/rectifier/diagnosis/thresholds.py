@@ -150,8 +150,8 @@ progress: a converged classifier's batches differ by half (measured on digits: .
 percent, squared errors in batches of 16 by .24 (√(2/16)/1.48)."""
 
 STALLED_STEPS = 100
-"""Optimizer steps before a loss that does not fall makes an alarm of what alone is none: a gradient that grows, a poor
-start, samples that look alike. Many a network begins with a flat stretch (our choice)."""
+"""Optimizer steps before a loss that does not fall makes an alarm of what alone is none: a gradient that grows,
+samples that look alike. Many a network begins with a flat stretch (our choice)."""
 
 NOISE_ERRORS = 2.0
 """Standard errors by which two medians must differ to be told apart: about 95 % confidence."""
