@@ -375,3 +375,14 @@ def test_a_gate_that_is_always_half_closed_is_nothing_to_tell(activation, said):
     diagnosis = diagnose(process([site(activation=activation)], snapshot([silent])))
     assert [finding.name for finding in diagnosis.findings] == (["stuck-negative"] if said else [])
     assert diagnosis.layers[0].stuck == 2, "the table counts them all the same"
+
+
+@pytest.mark.parametrize(
+    ("steps", "distinct", "severity"), [(99, 2999, "info"), (100, 2999, "warning"), (99, 3000, "warning")]
+)
+def test_too_few_samples_and_too_few_losses_together_are_no_alarm(steps, distinct, severity):
+    silent = window(
+        fired=(0, 0, 9, 9, 9), visits=4000, silent=(4000, 4000, 0, 0, 0), distinct=(distinct, distinct, 0, 0, 0)
+    )
+    (finding,) = diagnose(process([site()], snapshot([silent], losses=FLAT[:steps]))).findings
+    assert finding.severity == severity

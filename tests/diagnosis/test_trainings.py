@@ -106,7 +106,7 @@ def test_twenty_plain_layers_at_default_initialisation_vanish(digits, kind):
 def test_a_learning_rate_that_is_too_high_is_named_as_what_killed_the_units(digits):
     torch.manual_seed(0)
     model = plain(64, 128, 3, 10)
-    found = of_digits(digits, model, torch.optim.Adam(model.parameters(), 3e-2), epochs=8)
+    found = of_digits(digits, model, torch.optim.Adam(model.parameters(), 1e-1), epochs=8)
     alarms = [finding for finding in found.findings if finding.severity != "info"]
     assert alarms
     assert {finding.evidence["cause"] for finding in alarms} == {"update"}

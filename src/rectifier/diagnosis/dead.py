@@ -120,16 +120,21 @@ def _severity(
         return "info"
     if explained is not None and not states.stuck.all():
         return "info"
-    proven = _severity_of(states.dead, history, cause, progress)
+    stalled = progress.state == "none"
+    proven = _severity_of(states.dead, history, cause, progress, stalled=stalled)
     if (states.n[states.suspected] < limit.LEAST_VISITS).any():
         return proven
     # What rests on too few samples for the definition is a warning at most.
-    likely = min(_severity_of(states.stuck, history, cause, progress), "warning", key=_ORDER.index)
+    # A converged run is flat, too, and its first losses seldom tell.
+    stalled = stalled and progress.steps >= limit.STALLED_STEPS
+    likely = min(_severity_of(states.stuck, history, cause, progress, stalled=stalled), "warning", key=_ORDER.index)
     return max(proven, likely, key=_ORDER.index)
 
 
-def _severity_of(silent: BoolArray, history: SiteHistory, cause: Cause, progress: Progress) -> Severity:
-    share, whole, stalled = float(silent.mean()), bool(silent.all()), progress.state == "none"
+def _severity_of(
+    silent: BoolArray, history: SiteHistory, cause: Cause, progress: Progress, *, stalled: bool
+) -> Severity:
+    share, whole = float(silent.mean()), bool(silent.all())
     if share < limit.LARGE_SHARE:
         return "info"
     if (whole and progress.state != "some") or (share >= limit.SEVERE_SHARE and stalled):
