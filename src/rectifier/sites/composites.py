@@ -51,18 +51,24 @@ def _meeting(classes: Mapping[str, str], route: Route, switch: object) -> Callab
     return meet
 
 
+_exchanged: dict[types.FunctionType, tuple[types.FunctionType, types.CodeType]] = {}
+"""The same code each time, so that whatever was compiled while it was in place is used again."""
+
+
 def _exchange(cls: type, route: Route, switch: object) -> Callable[[], None]:
     function = vars(cls).get("forward")
     # A closure (a decorator's, or super()) has cells that other code would not fit.
     if not isinstance(function, types.FunctionType) or function.__code__.co_freevars:
         return lambda: None
     old = function.__code__
+    name = f"_rectifier_{cls.__name__}"
+    if function in _exchanged and _exchanged[function][0].__code__ is old:
+        return _put(function, name, *_exchanged[function], route, switch)
     kept = types.FunctionType(old, function.__globals__, "forward", function.__defaults__)
     kept.__kwdefaults__ = function.__kwdefaults__
     names = old.co_varnames[: old.co_argcount]
     if len(names) < 2:
         return lambda: None
-    name = f"_rectifier_{cls.__name__}"
     source = (
         f"def forward({', '.join(names)}):\n"
         f"    if _rectifier_compiling() or not _rectifier_armed.armed:\n"
@@ -71,7 +77,20 @@ def _exchange(cls: type, route: Route, switch: object) -> Callable[[], None]:
     )
     scratch: dict[str, Any] = {}
     exec(compile(source, "<rectifier>", "exec"), scratch)
-    new: types.CodeType = scratch["forward"].__code__
+    new = scratch["forward"].__code__.replace(co_filename=old.co_filename, co_firstlineno=old.co_firstlineno)
+    _exchanged[function] = kept, new
+    return _put(function, name, kept, new, route, switch)
+
+
+def _put(
+    function: types.FunctionType,
+    name: str,
+    kept: types.FunctionType,
+    new: types.CodeType,
+    route: Route,
+    switch: object,
+) -> Callable[[], None]:
+    old = function.__code__
     added = {
         "_rectifier_compiling": torch.compiler.is_compiling,
         "_rectifier_armed": switch,
@@ -79,7 +98,7 @@ def _exchange(cls: type, route: Route, switch: object) -> Callable[[], None]:
         name: kept,
     }
     function.__globals__.update(added)
-    function.__code__ = new.replace(co_filename=old.co_filename, co_firstlineno=old.co_firstlineno)
+    function.__code__ = new
 
     def undo() -> None:
         function.__code__ = old

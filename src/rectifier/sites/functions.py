@@ -273,6 +273,9 @@ class _Patches:
 
     def __init__(self) -> None:
         self._holders = 0
+        # The same code and wrappers each time: whatever was compiled while they were in place is used again.
+        self._exchanged: dict[types.FunctionType, tuple[types.FunctionType, types.CodeType]] = {}
+        self._wrappers: dict[int, Callable[..., Tensor]] = {}
         self._undo: list[Callable[[], None]] = []
 
     def hold(self) -> None:
@@ -290,9 +293,8 @@ class _Patches:
             self._exchange_code(getattr(F, name, None), name)
         # Who trains without Rectifier's own activations never loads them.
         self._undo.append(after_import("rectifier.activations.functional", self._exchange_ours))
-        wrappers: dict[int, Callable[..., Tensor]] = {}
         for holder, attribute, name in _BUILTINS:
-            self._wrap(holder, attribute, name, wrappers)
+            self._wrap(holder, attribute, name)
         self._undo.append(meet_forwards(_whole, _switch))
         self._step_aside_for_scripting()
         self._undo.append(look_up_unwrapped(self._step_aside))
@@ -336,6 +338,10 @@ class _Patches:
         if not isinstance(function, types.FunctionType):
             return
         old = function.__code__
+        kept, new = self._exchanged.get(function, (None, None))
+        if kept is not None and new is not None and kept.__code__ is old:
+            self._exchange(function, name, kept, new)
+            return
         kept = types.FunctionType(old, function.__globals__, name, function.__defaults__, function.__closure__)
         kept.__kwdefaults__ = function.__kwdefaults__
         parameters = old.co_varnames[: old.co_argcount]
@@ -353,7 +359,13 @@ class _Patches:
         )
         scratch: dict[str, Any] = {}
         exec(compile(source, "<rectifier>", "exec"), scratch)
-        new: types.CodeType = scratch[name].__code__
+        # The old file and line keep inspect.getsource, and with it torch.jit.script, on torch's own text.
+        new = scratch[name].__code__.replace(co_filename=old.co_filename, co_firstlineno=old.co_firstlineno)
+        self._exchanged[function] = kept, new
+        self._exchange(function, name, kept, new)
+
+    def _exchange(self, function: types.FunctionType, name: str, kept: types.FunctionType, new: types.CodeType) -> None:
+        old = function.__code__
         added = {
             "_rectifier_compiling": torch.compiler.is_compiling,
             "_rectifier_switch": _switch,
@@ -362,8 +374,7 @@ class _Patches:
             f"_rectifier_{name}": kept,
         }
         function.__globals__.update(added)
-        # The old file and line keep inspect.getsource, and with it torch.jit.script, on torch's own text.
-        function.__code__ = new.replace(co_filename=old.co_filename, co_firstlineno=old.co_firstlineno)
+        function.__code__ = new
 
         def undo() -> None:
             function.__code__ = old
@@ -372,14 +383,14 @@ class _Patches:
 
         self._undo.append(undo)
 
-    def _wrap(self, holder: Any, attribute: str, name: str, wrappers: dict[int, Callable[..., Tensor]]) -> None:
+    def _wrap(self, holder: Any, attribute: str, name: str) -> None:
         builtin = getattr(holder, attribute, None)
         if builtin is None:
             return
         own = attribute in vars(holder)
-        wrapper = wrappers.get(id(builtin))
-        if wrapper is None:
-            wrapper = wrappers[id(builtin)] = _make_wrapper(builtin, name, holder, attribute)
+        wrapper = self._wrappers.get(id(builtin))
+        if wrapper is None or original(wrapper) is not builtin:
+            wrapper = self._wrappers[id(builtin)] = _make_wrapper(builtin, name, holder, attribute)
         setattr(holder, attribute, wrapper)
 
         def undo() -> None:
