@@ -173,7 +173,14 @@ def test_two_ranks_of_ddp_and_of_fsdp2(tmp_path):
         free.bind(("127.0.0.1", 0))
         address = ("--master-addr", "127.0.0.1", "--master-port", str(free.getsockname()[1]))
     command = ("-m", "torch.distributed.run", *address, "--nproc-per-node", "2", "train.py")
-    plainly, run = run_both(RANKS, tmp_path, command)
+    for attempt in range(3):
+        try:
+            plainly, run = run_both(RANKS, tmp_path / str(attempt), command)
+            break
+        except AssertionError as error:
+            # Threads of gloo's that outlive the interpreter abort a rank now and then, with and without us.
+            if "terminate called without an active exception" not in str(error) or attempt == 2:
+                raise
     assert len(re.findall("0x", plainly.out)) == 2 * 2 * 7
     # Counted together: 5 samples a step on one rank, 7 on the other.
     (process,) = run.processes
