@@ -8,7 +8,7 @@ import tempfile
 import pytest
 import torch
 
-from rectifier.activations import kernel, slope
+from rectifier.activations import functional, kernel, slope
 
 needs_a_compiler = pytest.mark.skipif(kernel.compiled() is None, reason="NO C COMPILER: its kernel is not tested")
 
@@ -137,3 +137,14 @@ print(d_z.sum().item(), round(sums.item(), 3))
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=os.environ | {"COLUMNS": "80"}
     )
     assert done.stdout == "75.0 -25.253\n"
+
+
+@needs_a_compiler
+@pytest.mark.parametrize("slopes", [(3,), (0,), (128,), (16, 16), (1, 256)], ids=str)
+def test_slopes_that_do_not_fit_are_refused_as_by_torch(slopes):
+    z = torch.randn(1_024, 256, requires_grad=True)
+    with pytest.raises(RuntimeError) as theirs:
+        torch.nn.functional.prelu(z, torch.randn(slopes))
+    with pytest.raises(RuntimeError) as ours:
+        functional.prelu(z, torch.randn(slopes))
+    assert str(theirs.value).split("\n")[0] in str(ours.value)

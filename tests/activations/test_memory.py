@@ -81,6 +81,14 @@ def test_the_graph_of_leaky_relu_does_not_hold_itself():
         gc.enable()
 
 
+def test_compiled_autograd_takes_the_exchanged_tensor():
+    z = torch.randn(FROM, requires_grad=True)
+    expected = torch.where(z > 0, 1.0, 0.01)
+    with torch._dynamo.compiled_autograd._enable(torch.compile(backend="eager")):
+        rn.LeakyReLU()(z * 1).sum().backward()
+    torch.testing.assert_close(z.grad, expected)
+
+
 def test_half_precision_elu_keeps_its_input_because_its_output_is_too_coarse():
     assert kept_bytes(rn.ELU(), 4_096, 64, torch.bfloat16) == kept_bytes(nn.ELU(), 4_096, 64, torch.bfloat16)
 

@@ -13,7 +13,6 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Mapping
 from functools import cache
-from importlib.resources import files
 from math import ceil, prod
 from pathlib import Path
 
@@ -64,6 +63,9 @@ def gradients(delta: Tensor, z: Tensor, slopes: Tensor, channel: int) -> tuple[T
 
 
 def _for(z: Tensor, slopes: Tensor, channel: int) -> Functions | None:
+    # Slopes of another shape are for torch to refuse.
+    if slopes.dim() > 1 or slopes.numel() not in (1, z.shape[channel] if z.dim() > 1 else 1):
+        return None
     if z.dtype not in _WIDE or not z.numel():
         return None
     if slopes.numel() > 1 and 1 < prod(z.shape[channel + 1 :]) < SHORTEST_ROW:
@@ -129,12 +131,13 @@ def compiled() -> Functions | None:
     try:
         functions = _functions(_build(shutil.which(os.environ.get("CC") or "cc") or ""))
         return functions if _right(functions) else None
-    except (OSError, subprocess.SubprocessError, ValueError, AttributeError):
+    except Exception:  # Whatever it is, torch's operators do the same.
         return None
 
 
 def _build(compiler: str) -> ctypes.CDLL:
-    source = files("rectifier.activations").joinpath("prelu.c").read_text(encoding="utf-8")
+    # Not by name: a script may have a module of its own that is called rectifier.
+    source = Path(__file__).with_name("prelu.c").read_text(encoding="utf-8")
     with tempfile.TemporaryDirectory(prefix="rectifier-") as folder:
         (Path(folder) / "kernel.c").write_text(source, encoding="utf-8")
         # Linked without OpenMP's own library: its functions are then found in the one that torch has loaded, with
