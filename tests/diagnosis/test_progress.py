@@ -94,3 +94,8 @@ def test_models_that_train_one_after_the_other_have_each_their_own():
 @pytest.mark.parametrize(("spread", "expected"), [(0.249, "none"), (0.251, "unknown")])
 def test_a_flat_curve_whose_batches_differ_much_may_have_converged(spread, expected):
     assert state([1 - spread, 1 + spread] * 2100) == expected
+
+
+def test_a_loss_that_was_exactly_0_for_a_while_has_no_relative_noise():
+    assert state([1.0] * 10 + [0.0] * 110 + [1.0] * 15) == "unknown"
+    assert state([1.0] * 10 + [-1.0] * 110 + [1.0] * 15) == "unknown"

@@ -108,8 +108,10 @@ def _plateau(values: FloatArray, length: int) -> FloatArray:
 
 
 def _noise(values: FloatArray) -> float:
-    """Median absolute deviation over the median."""
+    """Median absolute deviation over the median; infinite where that is not above zero, and tells nothing."""
     level = float(np.median(values))
+    if level <= 0:
+        return float("inf")
     return float(np.median(np.abs(values - level))) / level
 
 
