@@ -92,6 +92,65 @@ def test_the_message():
     assert finding.evidence["cause"] == "update"
 
 
+@pytest.mark.parametrize(
+    ("peak", "end", "severity", "words"),
+    [
+        (5.0, -10.3, "info", " The loss came back: -10 before it, -10.3 at the end."),
+        (5.0, -9.51, "info", " The loss came back: -10 before it, -9.51 at the end."),
+        (5.0, -9.49, "warning", " The loss has not come back: -10 before it, -9.49 at the end."),
+    ],
+)
+def test_a_negative_loss_comes_back_downwards_too(peak, end, severity, words):
+    windows = [window(0, steps=range(10), fired=(9,) * 5, delta=1.0, update=[1e-3] * 6 + [0.2] + [1e-3] * 3)]
+    losses = [-10.0] * 7 + [peak] * 5 + [end] * 200
+    (finding,) = diagnose(process([site("a")], snapshot(windows, losses=losses, norms=at_six(200.0)))).findings
+    assert (finding.name, finding.severity) == ("exploding-gradient", severity)
+    assert finding.detail.endswith(words)
+
+
+def test_a_weight_that_was_exactly_0_has_no_relative_update():
+    assert not exploded(at_six(200.0), update=np.inf)
+    windows = [
+        window(index, steps=range(10), fired=(9,) * 5, delta=1.0, update=[1e-3] * 6 + [update] + [1e-3] * 3)
+        for index, update in enumerate((np.inf, 0.2))
+    ]
+    recorded = process([site("a"), site("b")], snapshot(windows, losses=[0.5] * 67, norms=at_six(200.0)))
+    (finding,) = [one for one in diagnose(recorded).findings if one.name == "exploding-gradient"]
+    assert "moved the weights that feed b by 20 % of" in finding.detail
+
+
+def two_models(first, second, norms, losses, deltas=1.0):
+    """Explosions found where the second model's update at its sixth step, and at its first, is large."""
+    updates = [0.2] + [1e-3] * 4 + [0.2] + [1e-3] * (len(second) - 6)
+    windows = [
+        window(0, steps=first, fired=(9,) * 5, delta=1.0, update=1e-3),
+        window(1, steps=second, fired=(9,) * 5, delta=deltas, update=updates),
+    ]
+    sites = [site("a", model="First"), site("a", model="Second")]
+    found = diagnose(process(sites, snapshot(windows, losses=losses, norms=norms))).findings
+    return [finding for finding in found if finding.name == "exploding-gradient"]
+
+
+def test_models_that_train_one_after_the_other_have_each_their_own_median():
+    losses = [*np.geomspace(1, 1e-3, 100), *np.geomspace(1, 2e-3, 100)]
+    norms = [1e-3] * 100 + [1.0] * 100
+    assert not two_models(range(100), range(100, 200), norms, losses)
+    norms[105] = 30.0
+    (finding,) = two_models(range(100), range(100, 200), norms, losses)
+    assert finding.title == "the gradient exploded at step 105: 30 times its running median"
+    assert finding.detail.endswith(" The loss came back: 0.8552 before it, 0.002654 at the end.")
+
+
+def test_norms_of_models_that_train_at_once_are_nobodys():
+    second = range(1, 21, 2)
+    norms = [1e-3] * 11 + [1.0] * 9
+    assert not two_models(range(0, 20, 2), second, norms, [0.5] * 20)
+    deltas = [1.0] * 5 + [50.0] + [1.0] * 4
+    (finding,) = two_models(range(0, 20, 2), second, norms, [0.5] * 20, deltas)
+    assert "‖∂L/∂z‖ at Second.a was 50" in finding.detail
+    assert finding.evidence["before_clipping"] == 0
+
+
 def test_several_are_one_finding():
     windows = [window(0, steps=range(10), fired=(9,) * 5, delta=1.0, update=0.2)]
     norms = [2.0] * 6 + [500.0, 2.0, 800.0, 2.0]

@@ -13,7 +13,7 @@ from rectifier.diagnosis.history import read_histories
 from rectifier.diagnosis.layers import summarise
 from rectifier.diagnosis.predictor import judge_predictor
 from rectifier.diagnosis.preflight import judge_probe
-from rectifier.diagnosis.progress import progress_of
+from rectifier.diagnosis.progress import judge_progress, own_stretch
 from rectifier.diagnosis.rules import RULES
 from rectifier.diagnosis.silence import apply_silences, check_silences
 from rectifier.diagnosis.spikes import judge_spikes
@@ -53,12 +53,14 @@ def diagnose(process: Process, silence: Mapping[str, str] | None = None) -> Diag
     findings: list[Finding] = judge_finiteness(histories, loss)
     for model in dict.fromkeys(history.site.model for history in histories):
         own = [history for history in histories if history.site.model == model]
-        progress = progress_of(model, histories, loss)
+        own_loss = own_stretch(model, histories, loss)
+        progress = judge_progress(own_loss)
         of_network = judge_constancy(own, progress) + judge_gradients(own, progress)
         explained = _alarm(of_network)
         if explained is None:
             of_network += judge_predictor(own, progress)
-        of_network += judge_spikes(own, process.series(NORM_BEFORE_CLIPPING), loss, progress)
+        clipped = own_stretch(model, histories, process.series(NORM_BEFORE_CLIPPING))
+        of_network += judge_spikes(own, clipped, own_loss, progress)
         explained = _alarm(of_network)
         findings += of_network + judge_start(own, progress, explained=explained is not None)
         findings += judge_starvation(own, progress, loss) + judge_frozen(own)

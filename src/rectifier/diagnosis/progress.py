@@ -71,16 +71,16 @@ def judge_progress(loss: Series) -> Progress:
     return Progress("none" if sure else "unknown", start, end, n, settled)
 
 
-def progress_of(model: str, histories: Sequence[SiteHistory], loss: Series) -> Progress:
-    """Progress of one model of a process.
+def own_stretch(model: str, histories: Sequence[SiteHistory], series: Series) -> Series:
+    """The part of a process's series that belongs to one of its models; empty where that cannot be told.
 
-    The loss series of a process mixes the losses of all models. Where another model trains at the same time (a GAN)
-    nobody's progress can be read from it; where models train one after the other, each has its own stretch.
+    The losses of a process, and its norms before clipping, are those of all models. Where another model trains at the
+    same time (a GAN) nobody's can be told from them; where models train one after the other, each has its own stretch.
 
     Args:
         model: Its name.
         histories: Of all sites of the process.
-        loss: Of the process.
+        series: Of the process.
     """
     spans: dict[str, tuple[int, int]] = {}
     for history in histories:
@@ -88,12 +88,12 @@ def progress_of(model: str, histories: Sequence[SiteHistory], loss: Series) -> P
         first, last = spans.get(history.site.model, (int(steps[0]), int(steps[-1])))
         spans[history.site.model] = min(first, int(steps[0])), max(last, int(steps[-1]))
     if len(spans) == 1:
-        return judge_progress(loss)
+        return series
     first, last = spans[model]
+    own = (series.steps >= first) & (series.steps <= last)
     if any(name != model and first <= others[1] and others[0] <= last for name, others in spans.items()):
-        return Progress("unknown", float("nan"), float("nan"), 0)
-    own = (loss.steps >= first) & (loss.steps <= last)
-    return judge_progress(Series(steps=loss.steps[own], values=loss.values[own]))
+        own[:] = False
+    return Series(steps=series.steps[own], values=series.values[own])
 
 
 def _plateau(values: FloatArray, length: int) -> FloatArray:

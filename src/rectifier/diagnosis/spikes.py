@@ -41,8 +41,8 @@ def judge_spikes(histories: Sequence[SiteHistory], clipped: Series, loss: Series
 
     Args:
         histories: Of one model, in the order of their first call.
-        clipped: Norms that `clip_grad_norm_` measured before it clipped; may be empty.
-        loss: Of the process.
+        clipped: Norms that `clip_grad_norm_` measured before it clipped, of this model alone; may be empty.
+        loss: Of this model alone; may be empty.
         progress: Of the model's training.
     """
     steps, norms, what = clipped.steps, clipped.values, "the gradient's norm before clipping"
@@ -102,7 +102,8 @@ def _largest_updates(histories: Sequence[SiteHistory]) -> dict[int, tuple[float,
     largest: dict[int, tuple[float, str]] = {}
     for history in histories:
         for step, update in zip(history.steps().tolist(), history.update().tolist(), strict=True):
-            if update > largest.get(step, (0.0, ""))[0]:
+            # The first step of a weight that was exactly 0 is infinite, however small.
+            if largest.get(step, (0.0, ""))[0] < update < np.inf:
                 largest[step] = (update, history.site.label)
     return largest
 
@@ -117,7 +118,7 @@ def _what_followed(
         return "info", " Whether the loss came back could not be told.", {}
     level = float(np.median(before))
     evidence: dict[str, float | int | str | None] = {"loss_before": level, "loss_end": progress.end}
-    if progress.end <= (1 + limit.PLATEAU_FRACTION) * level:
+    if progress.end <= level + limit.PLATEAU_FRACTION * abs(level):
         return "info", f" The loss came back: {level:.4g} before it, {progress.end:.4g} at the end.", evidence
     if progress.state == "none":
         return "serious", f" Training does not progress: {progress.words}.", evidence
