@@ -117,3 +117,23 @@ def test_a_program_cannot_tell_who_runs_it(name, tmp_path):
     assert differences(plainly, ours) == []
     assert "loss" in ours.out
     assert [observed(run) > 0 for run in runs] == [True], ours.err
+
+
+def test_what_a_swap_puts_there_is_seen_beside_a_rectifier_py_of_the_script_s(tmp_path):
+    """Ours has left `sys.modules`; scripting takes the interceptions away once, and puts them back."""
+    case = Case(
+        {
+            # From 64 K elements on, what computes is ours, and calls no function of torch's that would be seen instead.
+            "train.py": MODELS
+            + TRAIN
+            + "model = nn.Sequential(nn.Linear(5, 64), nn.ReLU(), nn.Linear(64, 64), nn.GELU(), nn.Linear(64, 2))\n"
+            + "torch.jit.script(nn.Linear(5, 7))\n"
+            + "train(model, [(torch.randn(1024, 5), torch.randn(1024, 2))])\n",
+            "rectifier.py": "mine = 5\n",
+        }
+    )
+    lay(case, tmp_path / "here")
+    ours, (run,) = rectifier(case, tmp_path / "here", "--swap", "relu=leaky_relu:0.1", "--swap", "gelu=quick_gelu")
+    (process,) = run.processes
+    assert [(site.path, site.activation) for site in process.sites] == [("1", "leaky_relu:0.1"), ("3", "quick_gelu")]
+    assert observed(run) > 0, ours.err

@@ -1,5 +1,6 @@
 """Activations that are written with others are one site each: the outer one, counted at its output."""
 
+import importlib
 import sys
 
 import numpy as np
@@ -8,8 +9,10 @@ import torch
 from torch import nn
 
 import rectifier
+from rectifier.activations import functional, relatives
 from rectifier.activations import nn as ours
 from rectifier.catalogue import parse
+from rectifier.sites import compiler
 
 MEMBERS = {
     "relu": nn.ReLU(), "quick_gelu": ours.QuickGELU(), "gelu_10": ours.GELU10(), "laplace": ours.Laplace(),
@@ -143,3 +146,42 @@ def test_what_is_replaced_inside_of_a_composite_is_replaced_whether_it_is_observ
     finally:
         undo()
     assert not torch.equal(model(x), plain)
+
+
+OURS = [ours.QuickGELU.forward, ours.LeakyGradReLU.forward, functional.leaky_relu, functional.quick_gelu]
+
+
+def test_ours_are_met_again_after_they_left_the_table_of_modules(monkeypatch):
+    """As under `rectifier run`, where a script has a `rectifier.py` of its own."""
+    written = [function.__code__ for function in OURS]
+    waiting = list(sys.meta_path)
+    with rectifier.watch():
+        met = [function.__code__ for function in OURS]
+        for name in [name for name in sys.modules if name.startswith("rectifier.activations")]:
+            monkeypatch.delitem(sys.modules, name)
+        torch.jit.script(nn.Linear(5, 7))
+        assert [function.__code__ for function in OURS] == met
+    assert not {*written} & {*met}
+    assert [function.__code__ for function in OURS] == written
+    assert sys.meta_path == waiting
+
+
+@pytest.mark.parametrize("early", [False, True])
+def test_a_script_s_module_that_has_the_name_of_one_of_ours_is_left_alone(early, tmp_path, monkeypatch):
+    """Only ours has what is looked for there; and the script's import must not hear of it."""
+    (tmp_path / "relatives.py").write_text("mine = 5\n")
+    monkeypatch.setattr(rectifier.activations, "__path__", [str(tmp_path)])
+    monkeypatch.setattr(rectifier.activations, "relatives", relatives)
+    monkeypatch.delitem(sys.modules, relatives.__name__)
+    heard = []
+
+    def theirs():
+        return importlib.import_module(relatives.__name__)
+
+    monkeypatch.setattr(compiler, "_met", {})
+    if early:
+        theirs()
+    undo = compiler.after_import(relatives.__name__, heard.append)
+    assert theirs().mine == 5
+    undo()
+    assert heard == []

@@ -8,6 +8,7 @@ import functools
 import importlib.abc
 import importlib.machinery
 import importlib.util
+import os
 import sys
 from collections.abc import Callable, Sequence
 from types import ModuleType
@@ -15,6 +16,10 @@ from typing import Any
 
 _RULES = "torch._dynamo.trace_rules"
 _LOOK_UPS = ("get_torch_obj_rule_map", "get_tensor_method")
+
+_OUR_FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_met: dict[str, ModuleType] = {}
+"""Our own modules that were changed once, by name."""
 
 
 def look_up_unwrapped(step_aside: Callable[[Callable[[], Any]], Any]) -> Callable[[], None]:
@@ -29,11 +34,17 @@ def look_up_unwrapped(step_aside: Callable[[Callable[[], Any]], Any]) -> Callabl
 def after_import(name: str, change: Callable[[ModuleType], Callable[[], None]]) -> Callable[[], None]:
     """Change a module as soon as it is imported, which may be at once or never; returns the undo.
 
+    The trap: where a script has a `rectifier` of its own, ours leaves `sys.modules` once it is loaded, and what then
+    has the name of one of ours is the script's. So ours are remembered, and the script's are left alone.
+
     Args:
         name: The module's full name.
         change: Given the module; returns what takes the change back.
     """
     module = sys.modules.get(name)
+    if name.startswith("rectifier."):
+        module = _met.get(name, module)
+        change = functools.partial(_change_ours, change)
     if module is not None:
         return change(module)
     finder = _AfterImport(name, change)
@@ -45,6 +56,13 @@ def after_import(name: str, change: Callable[[ModuleType], Callable[[], None]]) 
         finder.undo()
 
     return undo
+
+
+def _change_ours(change: Callable[[ModuleType], Callable[[], None]], module: ModuleType) -> Callable[[], None]:
+    if not (getattr(module, "__file__", None) or "").startswith(_OUR_FOLDER):
+        return lambda: None
+    _met[module.__name__] = module
+    return change(module)
 
 
 def _wrap(rules: ModuleType, step_aside: Callable[[Callable[[], Any]], Any]) -> Callable[[], None]:
