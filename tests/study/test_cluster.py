@@ -224,6 +224,36 @@ def test_what_is_missing_is_told_with_the_command(tmp_path, monkeypatch):
     assert os.listdir() == ["train.py"]
 
 
+@pytest.mark.parametrize(
+    "address",
+    ["", "8786", "localhost", "localhost:8786", "http://localhost:8786", "tcp://:8786", "tcp://localhost",
+     "tcp://localhost:99999", "tcp://localhost:8786/x"],
+)  # fmt: skip
+def test_an_address_of_another_form_is_refused_before_dask_is_asked(address, tmp_path, monkeypatch):
+    distributed = Mock()
+    monkeypatch.setitem(sys.modules, "distributed", distributed)
+    question = ask(monkeypatch, tmp_path / "project", 1)
+    with (
+        pytest.raises(NothingToCompare, match=re.escape(f"{address!r} is no address of a scheduler")),
+        cluster.connect(address, question),
+    ):
+        pass
+    assert distributed.mock_calls == []
+
+
+def test_tls_needs_certificates_in_the_configuration_of_dask(tmp_path, monkeypatch):
+    distributed = Mock()
+    monkeypatch.setitem(sys.modules, "distributed", distributed)
+    distributed.Security.return_value.get_connection_args.return_value = {"ssl_context": None}
+    question = ask(monkeypatch, tmp_path / "project", 1)
+    with (
+        pytest.raises(NothingToCompare, match=r"tls://head:8786 needs certificates.*distributed\.comm\.tls"),
+        cluster.connect("tls://head:8786", question),
+    ):
+        pass
+    distributed.Client.assert_not_called()
+
+
 def test_what_is_sent_to_a_worker_survives_the_way(tmp_path, monkeypatch):
     import pickle
 

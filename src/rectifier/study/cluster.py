@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from rectifier.errors import NothingToCompare, RectifierError
 from rectifier.records import Trial
@@ -61,18 +62,19 @@ def connect(scheduler: str, question: Question, *, timeout: float | None = None)
     """Reach a scheduler, and refuse workers that have other code.
 
     Args:
-        scheduler: Its address: `tcp://host:port`.
+        scheduler: Its address: `tcp://host:port`, or `tls://host:port` where Dask is configured for it.
         question: Whose script is to be trained.
         timeout: Seconds after which a training is killed.
 
     Raises:
-        NothingToCompare: Dask is not installed here, nobody answers at that address, there is no worker, or one has
-            another version of Python, Rectifier or torch, or another script.
+        NothingToCompare: Dask is not installed here, that is no address, nobody answers there, there is no worker, or
+            one has another version of Python, Rectifier or torch, or another script.
     """
     try:
         distributed = importlib.import_module("distributed")
     except ImportError:
         raise NothingToCompare(f"--scheduler needs Dask. Install it with: {INSTALL}") from None
+    _check_address(scheduler, distributed)
     try:
         client = distributed.Client(scheduler, timeout=_CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError, ImportError, RuntimeError) as error:
@@ -84,6 +86,25 @@ def connect(scheduler: str, question: Question, *, timeout: float | None = None)
         launcher = ClusterLauncher(client, scheduler, question, timeout)
         launcher.refuse_other_code()
         yield launcher
+
+
+def _check_address(scheduler: str, distributed: Any) -> None:
+    """Refuse what no client can connect to: Dask leaves one that fails at once behind, and it complains at the end."""
+    try:
+        parts = urlsplit(scheduler)
+        well_formed = parts.scheme in ("tcp", "tls") and parts.hostname and parts.port and not parts.path
+    except ValueError:
+        well_formed = False
+    if not well_formed:
+        raise NothingToCompare(
+            f"{scheduler!r} is no address of a scheduler, for example tcp://head:8786. Start one with `dask "
+            "scheduler`, and give the address that it prints."
+        )
+    if parts.scheme == "tls" and distributed.Security().get_connection_args("client").get("ssl_context") is None:
+        raise NothingToCompare(
+            f"{scheduler} needs certificates. Name them in Dask's configuration, under distributed.comm.tls, here and "
+            "for the scheduler and its workers."
+        )
 
 
 class ClusterLauncher:
