@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from rectifier.study.archive import read_study
+from rectifier.records import encode
+from rectifier.study.archive import open_archive, read_study
 from rectifier.study.driver import Interrupted, run_study
 from rectifier.study.question import BASELINE, PLACEBO, RESTART
 from tests.study.test_driver import QUESTION, Trainings, table
@@ -100,6 +101,40 @@ def test_what_was_trained_without_looks_is_judged_by_looks_only_as_far_as_they_g
     assert "at 14 seeds" in note
     assert "in 5 of 100 comparisons, all 2 together in up to 10" in note
     assert not any("judged before" in note for note in calm.notes)
+
+
+def test_a_plan_that_was_cut_off_after_a_look_is_told_to_the_next_one(tmp_path):
+    def interrupt(progress):
+        if progress.look == 9:
+            raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted):
+        run_study(LOOKED, tmp_path, Trainings(), on_progress=interrupt)
+    assert not any("judged before" in note for note in read_study(tmp_path).notes)
+    other = run_study(replace(LOOKED, seeds=9, looks=()), tmp_path, Trainings())
+    (note,) = [note for note in other.notes if "judged before" in note]
+    assert note.startswith("These trainings were judged before, at 9 and 11 and 14 seeds. ")
+
+
+def test_other_arms_on_the_same_trainings_are_another_plan(tmp_path):
+    both = replace(LOOKED, seeds=9, looks=())
+    run_study(both, tmp_path, Trainings())
+    # In another order it is the same question.
+    swapped = run_study(replace(both, arms=both.arms[::-1]), tmp_path, Trainings())
+    assert not any("judged before" in note for note in swapped.notes)
+    fewer = run_study(replace(both, arms=("leaky_relu:0.1",)), tmp_path, again := Trainings())
+    assert again.launched == []
+    (note,) = [note for note in fewer.notes if "judged before" in note]
+    assert "at 9 seeds for elu:1.0, leaky_relu:0.1." in note
+    assert "all 2 together in up to 10" in note
+
+
+def test_a_plan_of_an_older_file_had_no_arms_and_counts_by_its_looks(tmp_path):
+    run_study(replace(LOOKED, looks=()), tmp_path, Trainings())
+    with open_archive(tmp_path) as archive:
+        archive._set("judged", encode([(LOOKED.asked, (14,)), (LOOKED.asked, (9, 14))]))
+    (note,) = [note for note in read_study(tmp_path).notes if "judged before" in note]
+    assert note.startswith("These trainings were judged before, at 9 and 14 seeds. ")
 
 
 def test_trainings_that_were_ended_by_us_are_told(tmp_path):

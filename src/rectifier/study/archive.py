@@ -10,7 +10,7 @@ from urllib.parse import quote
 from rectifier.errors import NothingToCompare, UnreadableRun
 from rectifier.records import FORMAT_VERSION, Comparison, Trial, decode, encode
 from rectifier.study.question import Question
-from rectifier.study.weighing import Plan, weigh
+from rectifier.study.weighing import Plan, plan_of, weigh
 
 FILE_NAME = "study.sqlite"
 _TABLES = """
@@ -35,11 +35,11 @@ class Archive:
         return None if found is None else decode(found, Question)
 
     def keep_judged(self, question: Question) -> None:
-        """Remember that a question has been answered: another plan of looks would be a second chance."""
-        self._set("judged", encode(tuple(dict.fromkeys((*self.judged(), (question.asked, question.planned_looks))))))
+        """Remember that a question has been judged: another plan of looks or arms would be a second chance."""
+        self._set("judged", encode(tuple(dict.fromkeys((*self.judged(), plan_of(question))))))
 
     def judged(self) -> tuple[Plan, ...]:
-        """The questions that have been answered."""
+        """By which plans these trainings have been judged."""
         found = self._get("judged")
         return () if found is None else decode(found, tuple[Plan, ...])
 

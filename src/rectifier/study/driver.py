@@ -142,9 +142,7 @@ class _Study:
         self._plan = list(question.plan())
         recorded = archive.trials()
         self._done = {spec.key: recorded[spec.key] for spec in self._plan if spec.key in recorded}
-        self._ahead: Ahead = ahead(question, self._done)
-        self._earlier = len(self._done)
-        """Finished when it was last looked ahead."""
+        self._look_ahead()
 
     def run(self) -> None:
         self._refuse_a_metric_that_nothing_has()
@@ -159,9 +157,16 @@ class _Study:
             self._run_all(todo)
             self._look()
 
-    def _look(self) -> None:
-        before, self._ahead = self._ahead, ahead(self._question, self._done)
+    def _look_ahead(self) -> None:
+        self._ahead: Ahead = ahead(self._question, self._done)
         self._earlier = len(self._done)
+        # Where a look has been taken its verdicts can be read: it counts, also if the study never ends.
+        if self._ahead.look > self._question.planned_looks[0]:
+            self._archive.keep_judged(self._question)
+
+    def _look(self) -> None:
+        before = self._ahead
+        self._look_ahead()
         if self._question.looks[1:]:
             known = {row.arm for row in before.settled}
             self._tell(None, before.look, tuple(row for row in self._ahead.settled if row.arm not in known))

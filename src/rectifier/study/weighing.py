@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from rectifier.errors import UnreadableRun
 from rectifier.records import ArmVerdict, Comparison, Trial
@@ -9,8 +10,19 @@ from rectifier.study.looks import ALPHA
 from rectifier.study.question import BASELINE, COMPETITORS, LOSS, PLACEBO, Question, TrialSpec
 from rectifier.study.statistics import compare_trials
 
-Plan = tuple[str, tuple[int, ...]]
-"""Which number of a training was judged (`Question.asked`), and at which looks."""
+
+class Plan(NamedTuple):
+    """How trainings were judged.
+
+    Attributes:
+        asked: Which number of a training (`Question.asked`).
+        looks: At how many seeds.
+        arms: Which family of arms, sorted; empty in files of before it was kept.
+    """
+
+    asked: str
+    looks: tuple[int, ...]
+    arms: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +40,11 @@ class Ahead:
     now: tuple[TrialSpec, ...]
     later: tuple[TrialSpec, ...]
     settled: tuple[ArmVerdict, ...] = ()
+
+
+def plan_of(question: Question) -> Plan:
+    """The plan that a question is judged by."""
+    return Plan(question.asked, question.planned_looks, tuple(sorted(question.arms)))
 
 
 def ahead(question: Question, recorded: Mapping[str, Trial]) -> Ahead:
@@ -129,15 +146,24 @@ def _notes(question: Question) -> list[str]:
 
 
 def _second_chances(question: Question, judged: Sequence[Plan]) -> list[str]:
-    others = [looks for asked, looks in judged if asked == question.asked and looks != question.planned_looks]
+    own = plan_of(question)
+    others = [
+        plan
+        for plan in judged
+        if plan.asked == own.asked and (plan.looks != own.looks or plan.arms not in ((), own.arms))
+    ]
     if not others:
         return []
-    told = ", then ".join(" and ".join(map(str, looks)) for looks in others)
+    told = ", then ".join(
+        f"at {' and '.join(map(str, plan.looks))} seeds"
+        + (f" for {', '.join(plan.arms)}" if plan.arms not in ((), own.arms) else "")
+        for plan in others
+    )
     one, all_together = 100 * ALPHA, 100 * ALPHA * (len(others) + 1)
     return [
-        f"These trainings were judged before, at {told} seeds. Each plan of looks may raise a false alarm in "
+        f"These trainings were judged before, {told}. Each plan of looks and arms may raise a false alarm in "
         f"{one:g} of 100 comparisons, all {len(others) + 1} together in up to {all_together:g}. "
-        "Looks that are planned beforehand (--looks) keep it at one chance."
+        "Looks (--looks) and arms that are planned beforehand keep it at one chance."
     ]
 
 
