@@ -140,15 +140,24 @@ def test_failures_stop_an_arm_as_well():
     assert "judged by its failures" in a.sentence
 
 
-def test_no_difference_stops_an_arm_at_the_wider_interval_of_its_look():
+def test_no_difference_waits_for_the_last_look_and_its_interval():
     some = baseline() + trials("a", lambda seed: 0.5)
-    at_once = sign_flip(NOISE[:12], 1 - 0.05 / 16)
-    width = max(abs(at_once.low), abs(at_once.high))
-    found = row(judged(some, arms=["a"], margin=1.01 * width), "a")
-    assert (found.verdict, found.stopped_at) == ("no difference", 12)
-    assert (found.metric.low, found.metric.high) == pytest.approx((at_once.low, at_once.high))
-    later = row(judged(some, arms=["a"], margin=0.99 * width), "a")
-    assert (later.verdict, later.stopped_at) == ("no difference", 24)
+    at_last = sign_flip(NOISE, 1 - 0.05 * shares(LOOKS)[-1])
+    width = max(abs(at_last.low), abs(at_last.high))
+    for margin in (1.01 * width, 100 * width):
+        found = row(judged(some, arms=["a"], margin=margin), "a")
+        assert (found.verdict, found.stopped_at, found.n) == ("no difference", None, 48)
+    assert (found.metric.low, found.metric.high) == pytest.approx((at_last.low, at_last.high))
+    assert row(judged(some, arms=["a"], margin=0.99 * width), "a").verdict == "undecided"
+
+
+@pytest.mark.parametrize("failed", [set(), {0}])
+def test_failures_that_are_balanced_early_settle_nothing(failed):
+    """With 12 pairs, one failure more cannot be told from a rate that is many times larger."""
+    early = baseline(12) + trials("a", lambda seed: 0.5, seeds=12, failed=failed)
+    assert row(judged(early, arms=["a"], margin=0.4), "a").verdict == "undecided"
+    later = baseline() + trials("a", lambda seed: 0.5, failed=failed | {12, 24, 36})
+    assert row(judged(later, arms=["a"], margin=0.4), "a").verdict == "undecided"
 
 
 def test_between_looks_nothing_is_settled_whatever_the_numbers():

@@ -94,7 +94,9 @@ def test_needed_seeds_are_rounded_up_to_two_digits(seeds, told):
         arm="elu", n=5, failures=0, failure_low=0.0, failure_high=0.5, median=None, failure=None, metric=None,
         survivors=None, verdict="undecided", sentence="", detectable=0.1, seeds_needed=seeds,
     )  # fmt: skip
-    sentence = wording.sentence(row, (), is_placebo=False, opposed=False, silenced=False, copies=False)
+    sentence = wording.sentence(
+        row, (), deciding=(None, None), is_placebo=False, opposed=False, silenced=False, copies=False
+    )
     assert f"needs about {told} seeds." in sentence
 
 

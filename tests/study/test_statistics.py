@@ -122,6 +122,28 @@ def test_a_mean_over_the_runs_that_ended_cannot_praise_an_arm_that_lost_more_of_
     assert row(other, "elu:1.0").verdict == "helped"
 
 
+def test_only_the_endpoints_that_decided_are_named():
+    def sentence(some, other, **changes):
+        found = row(study(some + other, arms=["elu:1.0"], **changes), "elu:1.0")
+        assert found.metric.p_adjusted <= 0.05
+        assert found.verdict == "helped"
+        return found.sentence
+
+    # The arm fails less. Where both gave a value it is worse, but the arm saved the runs that would tell.
+    crashed = set(range(12))
+    some = arm("as is", [None if seed in crashed else 0.5 for seed in range(24)], crashed)
+    assert "its failures (" in sentence(some, worse := arm("elu:1.0", [0.4 - seed / 1000 for seed in range(24)]))
+    assert "its accuracy (" not in sentence(some, worse)
+    # Likewise worse by less than matters, and better by less than matters.
+    some = arm("as is", [0.5] * 24, crashed)
+    for sign in (-1, 1):
+        small = arm("elu:1.0", [0.5 + sign * (0.01 + seed / 10_000) for seed in range(24)])
+        assert "its accuracy (" not in sentence(some, small, margin=0.05)
+    both = sentence(some, arm("elu:1.0", [0.6 + seed / 1000 for seed in range(24)]))
+    assert "its failures (" in both
+    assert "its accuracy (" in both
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_metric_that_is_not_finite_is_a_failure_and_no_value(value):
     trials = arm("as is", BASE) + arm("elu:1.0", [value, *shifted(0)[1:]])

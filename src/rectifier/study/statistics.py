@@ -56,8 +56,8 @@ def compare_trials(
       weigh a run that fails against a better metric. The metric may speak for an arm only if that arm lost no
       more values to failed runs than the baseline did (and against it only the other way round), because a
       mean over the runs that ended says nothing about those that did not.
-    - *no difference*: only with a `margin`, when the metric's interval lies inside ±margin and the failures
-      differ by one pair at most. A metric difference that is real but inside the margin also ends here.
+    - *no difference*: only with a `margin` and at the last look, when the metric's interval lies inside ±margin and
+      the failures differ by one pair at most. A metric difference that is real but inside the margin also ends here.
     - *undecided*: everything else; always so when no corrected exact test could reject with so few pairs.
 
     The placebo gets the last two only: it differs from the baseline in nothing, so no test may speak for it.
@@ -257,14 +257,19 @@ def _judge(
     if sum(difference != 0 for difference in differences) < wording.smallest_n:
         differences = []
     needed = seeds_needed(differences, wording.final_level / wording.tests)
+    within = _within(metric, wording.margin)
     silenced = (on_metric > 0 and arm_lost > baseline_lost) or (on_metric < 0 and baseline_lost > arm_lost)
+    # Inside the margin a metric difference does not matter, so only the failures may speak.
+    speaks = 0 if silenced or within else on_metric
     verdict: Verdict = "undecided"
     if not wording.reached:
         verdict = "undecided"
     elif pairs.identical():
         verdict = "identical"
     elif pairs.n and not pairs.seeds_do_nothing():
-        verdict = _verdict(on_failures, 0 if silenced else on_metric, failure, metric, wording.margin)
+        # Failures that differ by one pair at most say little of few pairs, and no look gives back what it settled.
+        equal = wording.last and within and _balanced(failure)
+        verdict = "no difference" if equal else _verdict(on_failures + speaks)
     row = ArmVerdict(
         arm=name,
         n=pairs.n,
@@ -283,11 +288,12 @@ def _judge(
         seeds_needed=None
         if needed is None
         else math.ceil(max(needed, wording.smallest_n) * pairs.n / len(differences)),
-        stopped_at=wording.look if verdict != "undecided" and wording.look not in (None, *wording.looks[-1:]) else None,
+        stopped_at=None if verdict == "undecided" or wording.last else wording.look,
     )
     sentence = wording.sentence(
         row,
         pairs.baseline,
+        deciding=(failure if on_failures else None, metric if speaks else None),
         is_placebo=is_placebo,
         opposed=on_failures * on_metric < 0,
         silenced=silenced,
@@ -303,22 +309,16 @@ def _direction(effect: Effect | None, alpha: float) -> int:
     return (effect.difference > 0) - (effect.difference < 0)
 
 
-def _verdict(
-    on_failures: int, on_metric: int, failure: Effect | None, metric: Effect | None, margin: float | None
-) -> Verdict:
-    within = (
-        margin is not None
-        and metric is not None
-        and metric.low is not None
-        and metric.high is not None
-        and -margin < metric.low
-        and metric.high < margin
-    )
-    balanced = failure is not None and abs(round(failure.difference * failure.n)) <= 1
-    if within and balanced:
-        return "no difference"
-    # Inside the margin a metric difference does not matter, so only the failures may speak.
-    total = on_failures + (0 if within else on_metric)
-    if on_failures * on_metric < 0 and not within:
-        return "undecided"
+def _within(metric: Effect | None, margin: float | None) -> bool:
+    if margin is None or metric is None or metric.low is None or metric.high is None:
+        return False
+    return -margin < metric.low and metric.high < margin
+
+
+def _balanced(failure: Effect | None) -> bool:
+    return failure is not None and abs(round(failure.difference * failure.n)) <= 1
+
+
+def _verdict(total: int) -> Verdict:
+    """Of what the endpoints say together: those that point in opposite directions add up to nothing."""
     return "helped" if total > 0 else "hurt" if total < 0 else "undecided"

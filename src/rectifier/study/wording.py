@@ -36,6 +36,11 @@ class Wording:
     look: int | None = None
     reached: bool = True
 
+    @property
+    def last(self) -> bool:
+        """Whether no look comes after this one."""
+        return self.look in (None, *self.looks[-1:])
+
     def baseline_sentence(self, row: ArmVerdict) -> str:
         """The baseline's own numbers; there is nothing to judge."""
         middle = "no value" if row.median is None else f"median {_number(row.median)}"
@@ -49,20 +54,32 @@ class Wording:
         row: ArmVerdict,
         baseline: Sequence[Trial],
         *,
+        deciding: tuple[Effect | None, Effect | None],
         is_placebo: bool,
         opposed: bool,
         silenced: bool,
         copies: bool,
     ) -> str:
-        """The verdict on an arm with the numbers that carry it, and why it is not a stronger one."""
+        """The verdict on an arm with the numbers that carry it, and why it is not a stronger one.
+
+        Args:
+            row: Of the arm.
+            baseline: Its trials of the same seeds.
+            deciding: The failures and the metric, each where it may speak and differs.
+            is_placebo: Whether the arm is.
+            opposed: Whether the two endpoints point in opposite directions.
+            silenced: Whether the metric differs and may not speak, because unequally many runs gave one.
+            copies: Whether all seeds gave the same numbers.
+        """
         if not row.n:
             return f"{row.arm}: undecided, because no seed has finished in both this arm and {self.baseline}."
-        return self._verdict(row, baseline, is_placebo, opposed, silenced, copies) + self._stopped(row)
+        return self._verdict(row, baseline, deciding, is_placebo, opposed, silenced, copies) + self._stopped(row)
 
     def _verdict(
         self,
         row: ArmVerdict,
         baseline: Sequence[Trial],
+        deciding: tuple[Effect | None, Effect | None],
         is_placebo: bool,
         opposed: bool,
         silenced: bool,
@@ -75,7 +92,7 @@ class Wording:
                 what = "every pair is equal to the bit, so nothing was changed"
                 return f"{name} is identical to {self.baseline}: {what} ({numbers})."
             case "helped" | "hurt":
-                return f"{name} {row.verdict}, judged by {self._decided_by(row)}: {numbers}."
+                return f"{name} {row.verdict}, judged by {self._decided_by(*deciding)}: {numbers}."
             case "no difference":
                 limit = f"±{_number(self.margin or 0)}, the smallest {self.metric} difference that matters"
                 return f"{name} makes no difference: the whole interval lies within {limit} ({numbers})."
@@ -142,13 +159,9 @@ class Wording:
             text += f", on the {row.metric.n} of {row.n} pairs with a value"
         return text
 
-    def _decided_by(self, row: ArmVerdict) -> str:
-        names = []
-        if row.failure is not None and row.failure.p_adjusted <= self.alpha:
-            names.append(f"its failures (p = {_p(row.failure.p_adjusted)})")
-        if row.metric is not None and row.metric.p_adjusted <= self.alpha:
-            names.append(f"its {self.metric} (p = {_p(row.metric.p_adjusted)})")
-        return " and ".join(names)
+    def _decided_by(self, failure: Effect | None, metric: Effect | None) -> str:
+        named = (("failures", failure), (self.metric, metric))
+        return " and ".join(f"its {name} (p = {_p(effect.p_adjusted)})" for name, effect in named if effect is not None)
 
     def _why_undecided(self, row: ArmVerdict, opposed: bool, silenced: bool, copies: bool) -> str:
         if copies:
