@@ -155,8 +155,8 @@ def watch(
         units: Where a site's units are if that is `unknown` or wrong: path of the module that applies the activation
             (`*` allowed) -> axis, 1 or -1: `{"mixer.*.act": -1}`.
         beside: At observed steps, run the forward of what is compiled a second time as it is written, and count
-            there; losses, buffers and random streams stay the same to the bit. The trap: what a forward writes to
-            files or global variables it writes twice, and no gradients are seen.
+            there; losses, buffers and random streams stay the same to the bit. The trap: what a forward prints, or
+            writes to files or global variables, comes twice, and no gradients are seen.
 
     Returns:
         A context manager that can be asked at any time; as the last line of a notebook's cell it shows the diagnosis.

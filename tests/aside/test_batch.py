@@ -2,6 +2,7 @@
 
 import collections
 import functools
+import types
 
 import hypothesis.strategies as st
 import pytest
@@ -112,6 +113,38 @@ def test_a_model_whose_calls_were_swapped_still_tells_what_it_takes():
 
 def test_the_users_own_way_comes_first():
     assert passed(saying("x"), {"a": X, "b": Y}, lambda model, batch: model(batch["b"]))["x"] is Y
+
+
+class Encoding(collections.UserDict):
+    """Its entries are attributes, too, as of what a tokenizer returns."""
+
+    def __getattr__(self, name):
+        if name == "data":
+            raise AttributeError(name)
+        return self.data[name]
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_mapping_stays_of_its_kind(device, nested):
+    model, batch = nn.Linear(3, 2, device=device), Encoding(input_ids=X, label="a")
+    batch.extra = 5
+    given = (batch, Y) if nested else batch
+
+    def forward(model, batch):
+        batch = batch[0] if nested else batch
+        assert batch.extra == 5
+        return model(batch.input_ids)
+
+    assert passed(model, given, forward).device.type == device
+    assert batch.input_ids is X, "the user's own is left as it is"
+    if device == "cpu":
+        assert Pass(model, given, forward, CannotProbe).batch is given
+
+
+def test_a_mapping_whose_entries_cannot_be_set_is_moved_as_a_dictionary():
+    batch = types.MappingProxyType({"input": X, "label": "a"})
+    assert passed(nn.Linear(3, 2, device="meta"), batch).is_meta
 
 
 def test_arguments_that_were_seen_are_passed_as_they_are():

@@ -7,6 +7,7 @@ import sys
 import time
 from contextlib import nullcontext
 
+import click
 import numpy as np
 import pytest
 import torch
@@ -16,6 +17,7 @@ from torch.testing._internal.distributed.fake_pg import FakeStore
 
 import rectifier
 from rectifier.aside import CannotKeep, repeat
+from rectifier.cli.run import command
 from rectifier.errors import CannotWatch
 from rectifier.monitor.beside import Beside
 
@@ -173,7 +175,7 @@ def test_the_counts_are_those_of_the_same_model_uncompiled():
 def test_a_repetition_that_leaves_something_behind_would_be_caught(fault, harm, monkeypatch):
     plain = train(Net, wrapped, watched=False, backend="eager")
 
-    monkeypatch.setattr(f"rectifier.aside.repetition.{fault}", lambda *things: nullcontext())
+    monkeypatch.setattr(f"rectifier.aside.repetition.{fault}", lambda *things, **options: nullcontext())
     assert harm <= set(differ(plain, train(Net, wrapped, watched=True, backend="eager")))
 
 
@@ -345,11 +347,47 @@ class Writing(Net):
         return super().forward(x)
 
 
+class Momentum(Net):
+    """A second encoder that follows the first, and weighs in the loss."""
+
+    def __init__(self):
+        super().__init__()
+        self.key = nn.Linear(5, 11)
+
+    @torch._dynamo.disable
+    def follow(self):
+        for mine, other in zip(self.key.parameters(), self.first.parameters(), strict=True):
+            mine.data = mine.data * 0.9 + other.data * 0.1
+
+    def forward(self, x):
+        self.follow()
+        return super().forward(x) + self.key(x).relu().mean()
+
+
+class MomentumPastAutograd(Momentum):
+    @torch._dynamo.disable
+    def follow(self):
+        for mine, other in zip(self.key.parameters(), self.first.parameters(), strict=True):
+            mine.data.mul_(0.9).add_(other.data, alpha=0.1)
+
+
+class MomentumInPlace(Momentum):
+    @torch._dynamo.disable
+    @torch.no_grad()
+    def follow(self):
+        for mine, other in zip(self.key.parameters(), self.first.parameters(), strict=True):
+            mine.mul_(0.9).add_(other, alpha=0.1)
+
+
 @pytest.mark.parametrize(
     ("build", "told"),
     [
         (Failing, "ValueError: not like this"),
         (Writing, "the forward writes to Writing.out.bias, which is a parameter"),
+        *[
+            (build, f"the forward writes to {build.__name__}.key.weight, which is a parameter")
+            for build in (Momentum, MomentumPastAutograd, MomentumInPlace)
+        ],
     ],
 )
 def test_where_it_cannot_be_repeated_there_is_one_warning_and_the_training_goes_on(build, told):
@@ -442,6 +480,22 @@ def test_nothing_is_left_behind():
     with Watching(beside=True), Watching(beside=True):
         assert interceptions()[:2] != before[:2]
     assert interceptions() == before
+
+
+def test_what_a_forward_prints_comes_twice_as_the_help_says(capsys):
+    class Printing(Net):
+        @torch._dynamo.disable
+        def say(self):
+            print("said")
+
+        def forward(self, x):
+            self.say()
+            return super().forward(x)
+
+    train(Printing, wrapped, watched=True, steps=3, backend="eager")
+    assert capsys.readouterr().out.split() == ["said"] * 5, "3 steps, of which 2 are observed"
+    told = " ".join(command.get_help(click.Context(command)).split())
+    assert "What the forward prints or writes to files then comes twice." in told
 
 
 SCRIPT = """

@@ -5,7 +5,9 @@ the first entries as the forward requires, mostly one; of a mapping the entries 
 as the one argument. Where that does not fit, the user says how, with `forward=`.
 """
 
+import copy
 import inspect
+from collections import UserDict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -170,9 +172,19 @@ def _moved(value: Any, device: torch.device) -> Any:
     if isinstance(value, Tensor):
         return value.to(device)
     if isinstance(value, Mapping):
-        return {key: _moved(item, device) for key, item in value.items()}
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(_moved(item, device) for item in value))
+        moved = {key: _moved(item, device) for key, item in value.items()}
+        if all(moved[key] is item for key, item in value.items()):
+            return value
+        if not isinstance(value, dict | UserDict):
+            # A copy of another kind may share its entries with the user's own.
+            return moved
+        copied = copy.copy(value)
+        for key, item in moved.items():
+            copied[key] = item
+        return copied
     if isinstance(value, tuple | list):
-        return type(value)(_moved(item, device) for item in value)
+        items = [_moved(item, device) for item in value]
+        if all(one is other for one, other in zip(items, value, strict=True)):
+            return value
+        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
     return value

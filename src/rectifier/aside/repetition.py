@@ -1,7 +1,8 @@
 """Running a forward a second time, with the same inputs and as it is written, where it runs compiled in earnest.
 
 The second run begins at the same point of every random stream and with the same buffers, and leaves all of them where
-they were. Its graph holds no tensors, so it takes no more memory than a forward without gradients.
+they were. Its graph holds no tensors, so it takes no more memory than a forward without gradients; the first one also
+takes a copy of the weights.
 """
 
 import collections
@@ -32,15 +33,17 @@ def why_not_repeated(model: nn.Module) -> str | None:
     return None
 
 
-def repeat(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def repeat(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], *, first: bool = True) -> Any:
     """Run a module's forward on the side, uncompiled; returns its output, whose graph cannot be run backward.
 
-    The trap: what a forward writes to a file, a global variable or a closure it writes twice.
+    The trap: what a forward prints, or writes to a file, a global variable or a closure, it writes twice.
 
     Args:
         model: The module itself, out of the wrappers of compilation and parallel training.
         args: What its forward is about to be called with; it gets copies.
         kwargs: Likewise.
+        first: Copy the weights, too, so that a forward that writes to them is found out before it did any harm.
+            Without, one that assigns to `weight.data` still is; one that writes in place is told of too late.
 
     Raises:
         CannotKeep: It cannot be run without a trace; mostly told before anything has run.
@@ -49,7 +52,7 @@ def repeat(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> A
     with ExitStack() as around:
         # Lists and dictionaries among the arguments are copied with their tensors; other objects are not.
         others = [leaf for leaf in tree_leaves((args, kwargs)) if not isinstance(leaf, Tensor)]
-        around.enter_context(belongings_kept(model, *others))
+        around.enter_context(belongings_kept(model, *others, first=first))
         around.enter_context(streams_kept())
         around.enter_context(_no_cached_casts())
         around.enter_context(_no_global_hooks())

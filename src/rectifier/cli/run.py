@@ -59,7 +59,8 @@ _RUNS = Path("rectifier-runs")
 @click.option(
     "--beside",
     is_flag=True,
-    help="At observed steps, repeat the forward of what runs compiled as it is written, and count there.",
+    help="At observed steps, repeat the forward of what runs compiled as it is written, and count there. "
+    "What the forward prints or writes to files then comes twice.",
 )
 @click.option(
     "--out", type=click.Path(path_type=Path), default=_RUNS, show_default=True, help="Folder for run folders."

@@ -1,6 +1,7 @@
 """Seeing what runs compiled: its forward is repeated as it is written, beside the compiled one, at observed steps."""
 
 import time
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -28,6 +29,7 @@ class Beside:
     ) -> None:
         self._models, self._warn, self._unseen = models, warn, unseen
         self._ended = False
+        self._repeated: weakref.WeakSet[nn.Module] = weakref.WeakSet()
         self._on_device: list[tuple[Any, Any, float]] = []
         self.numbers: list[range] = []
         """Numbers of the nodes that this step's compiled calls made whose forwards were repeated."""
@@ -69,7 +71,8 @@ class Beside:
         first = sequence_number()
         self._models.repeating = True
         try:
-            output = repeat(module, args, kwargs)
+            output = repeat(module, args, kwargs, first=module not in self._repeated)
+            self._repeated.add(module)
         finally:
             self._models.repeating = False
             self._models.end_forward_of(module)
