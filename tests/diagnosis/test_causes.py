@@ -74,6 +74,19 @@ def test_a_chance_too_small_to_print_is_not_printed_as_zero(width, told):
     )
 
 
+@pytest.mark.parametrize(("first", "kind"), [(0, "born"), (1, "unknown"), (720, "unknown")])
+def test_who_comes_after_the_first_step_cannot_tell_born_dead_from_died_before(first, kind):
+    """As where all of a training ran compiled, and its last evaluation did not."""
+    silent = window(steps=[first], fired=[0] * 3, last=[-1] * 3, silent=[5000] * 3, distinct=[5000] * 3)
+    finding = cause_of(silent, sites=[site(units=3)])
+    assert finding.evidence["cause"] == kind
+    if kind == "unknown":
+        assert finding.cause == (
+            f"cause unknown: 3 of 3 never fired since step {first:,}, the first observation; they were born dead, or "
+            "died before it"
+        )
+
+
 @pytest.mark.parametrize(("units", "born", "kind"), [(5, 3, "born"), (4, 2, "born"), (5, 2, "unknown")])
 def test_born_dead_is_the_cause_from_half_of_the_silent_units_on(units, born, kind):
     finding = cause_of(*dying([0.001] * 4, at=1, units=units, born=born), sites=[site(units=units)])

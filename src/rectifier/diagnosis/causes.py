@@ -74,11 +74,16 @@ def _born(history: SiteHistory, silent: BoolArray, below: Sequence[SiteHistory])
     if born * 2 < all_silent:
         return None
     widths = [site.site.units for site in below if site.site.units is not None] + [len(silent)]
-    first = int(history.steps()[0])
-    since = "the first observation" if first == 0 else f"step {first:,}, the first observation"
+    if first := int(history.steps()[0]):
+        # Whoever comes in the middle of a training cannot tell the two apart.
+        text = (
+            f"cause unknown: {born} of {all_silent} never fired since step {first:,}, the first observation; they were "
+            "born dead, or died before it"
+        )
+        return Cause("unknown", text, {"born_dead_or_earlier": born, "first_observed": first})
     text = (
-        f"born dead: {born} of {all_silent} never fired since {since} (activation {len(widths)} from the input, "
-        f"narrowest width up to it {min(widths)})"
+        f"born dead: {born} of {all_silent} never fired since the first observation (activation {len(widths)} from the "
+        f"input, narrowest width up to it {min(widths)})"
     )
     evidence: dict[str, float | int | str | None] = {
         "born_dead": born,
