@@ -47,7 +47,7 @@ celu_, selu_, threshold_ = F.celu_, F.selu_, torch.threshold_
 # Numbers of elements from which ours are used, measured on two cores with benchmarks/activations.py. 64 K are where
 # the memory starts to matter. Exchanging what Leaky ReLU's backward keeps costs about 8 µs; an autograd.Function costs
 # 15 µs, which ELU has won back by then because its backward no longer computes an exponential. PReLU's calls cost
-# 20 µs more than torch's, and without its kernel about 100 µs, which torch's needs for 64 K elements.
+# 15 µs more than torch's, and without its kernel about 100 µs, which torch's needs for 64 K elements.
 OUTPUT_FROM = 1 << 16
 PRELU_FROM = 1 << 17
 """From this many elements on, PReLU's own backward is used."""

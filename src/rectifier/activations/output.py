@@ -3,8 +3,8 @@
 The layer that follows keeps this output anyway, so nothing is stored twice. It is enough: f(z) and z are positive
 together when the slope is above 0, and the exponential side has f′(z) = input_scale·(f(z) + alpha·scale).
 
-Leaky ReLU's is torch's own backward, whose saved tensor is exchanged: half of what a Function costs. Where the user
-has hooks on saved tensors, these have already got the input, and a Function it is.
+Leaky ReLU's is torch's own backward, whose saved tensor is exchanged: two thirds of what a Function costs. Where the
+user has hooks on saved tensors, these have already got the input, and a Function it is.
 """
 
 from collections.abc import Callable

@@ -3,8 +3,9 @@
 Each name loads on first use.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from rectifier.lazily import on_first_use
 
 if TYPE_CHECKING:
     from rectifier.aside.batch import Arguments as Arguments
@@ -44,9 +45,4 @@ _NAMES = {
 }
 _HOMES = {name: f"rectifier.aside.{module}" for module, names in _NAMES.items() for name in names}
 
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'rectifier.aside' has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(_HOMES[name]), name)
-    return value
+__getattr__ = on_first_use(globals(), _HOMES)

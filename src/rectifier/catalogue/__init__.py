@@ -6,8 +6,9 @@ Sites, diagnosis, swaps, studies and the command line read this table; the equat
 Each name loads on first use: a process that calls no activation never needs the table.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from rectifier.lazily import on_first_use
 
 if TYPE_CHECKING:
     from rectifier.catalogue.activation import Activation as Activation
@@ -22,9 +23,4 @@ _HOMES = {
     "CATALOGUE": "rectifier.catalogue.table",
 }
 
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'rectifier.catalogue' has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(_HOMES[name]), name)
-    return value
+__getattr__ = on_first_use(globals(), _HOMES)

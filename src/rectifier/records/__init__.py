@@ -5,8 +5,9 @@ A fact is made in one room and read in another. Nothing here decides, measures o
 Each name loads on first use: who trains pays for the few facts that a training makes.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from rectifier.lazily import on_first_use
 
 if TYPE_CHECKING:
     from rectifier.records.arrays import FloatArray as FloatArray
@@ -124,9 +125,4 @@ _NAMES = {
 }
 _HOMES = {name: f"rectifier.records.{module}" for module, names in _NAMES.items() for name in names}
 
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'rectifier.records' has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(_HOMES[name]), name)
-    return value
+__getattr__ = on_first_use(globals(), _HOMES)

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rectifier.sites.codes import kept_and_new, put
 from rectifier.sites.compiler import after_import
 from rectifier.sites.modules import FOREIGN
 
@@ -60,50 +61,23 @@ def _exchange(cls: type, route: Route, switch: object) -> Callable[[], None]:
     # A closure (a decorator's, or super()) has cells that other code would not fit.
     if not isinstance(function, types.FunctionType) or function.__code__.co_freevars:
         return lambda: None
-    old = function.__code__
-    name = f"_rectifier_{cls.__name__}"
-    if function in _exchanged and _exchanged[function][0].__code__ is old:
-        return _put(function, name, *_exchanged[function], route, switch)
-    kept = types.FunctionType(old, function.__globals__, "forward", function.__defaults__)
-    kept.__kwdefaults__ = function.__kwdefaults__
-    names = old.co_varnames[: old.co_argcount]
+    names = function.__code__.co_varnames[: function.__code__.co_argcount]
     if len(names) < 2:
         return lambda: None
-    source = (
-        f"def forward({', '.join(names)}):\n"
-        f"    if _rectifier_compiling() or not _rectifier_armed.armed:\n"
-        f"        return {name}({', '.join(names)})\n"
-        f"    return _rectifier_whole({names[0]}, {name}, ({', '.join(names[1:])},))\n"
-    )
-    scratch: dict[str, Any] = {}
-    exec(compile(source, "<rectifier>", "exec"), scratch)
-    new = scratch["forward"].__code__.replace(co_filename=old.co_filename, co_firstlineno=old.co_firstlineno)
-    _exchanged[function] = kept, new
-    return _put(function, name, kept, new, route, switch)
-
-
-def _put(
-    function: types.FunctionType,
-    name: str,
-    kept: types.FunctionType,
-    new: types.CodeType,
-    route: Route,
-    switch: object,
-) -> Callable[[], None]:
-    old = function.__code__
+    name = f"_rectifier_{cls.__name__}"
+    if function not in _exchanged or _exchanged[function][0].__code__ is not function.__code__:
+        source = (
+            f"def forward({', '.join(names)}):\n"
+            f"    if _rectifier_compiling() or not _rectifier_armed.armed:\n"
+            f"        return {name}({', '.join(names)})\n"
+            f"    return _rectifier_whole({names[0]}, {name}, ({', '.join(names[1:])},))\n"
+        )
+        _exchanged[function] = kept_and_new(function, "forward", source)
+    kept, new = _exchanged[function]
     added = {
         "_rectifier_compiling": torch.compiler.is_compiling,
         "_rectifier_armed": switch,
         "_rectifier_whole": route,
         name: kept,
     }
-    function.__globals__.update(added)
-    function.__code__ = new
-
-    def undo() -> None:
-        function.__code__ = old
-        # Of the names that all classes of a file share, the last to go takes what is left.
-        for key in added:
-            function.__globals__.pop(key, None)
-
-    return undo
+    return put(function, new, added)

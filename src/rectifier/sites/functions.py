@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rectifier import catalogue
+from rectifier.sites.codes import kept_and_new, put
 from rectifier.sites.compiler import after_import, look_up_unwrapped
 from rectifier.sites.composites import meet_forwards
 from rectifier.sites.frames import inside_a_model
@@ -337,35 +338,22 @@ class _Patches:
     def _exchange_code(self, function: object, name: str) -> None:
         if not isinstance(function, types.FunctionType):
             return
-        old = function.__code__
-        kept, new = self._exchanged.get(function, (None, None))
-        if kept is not None and new is not None and kept.__code__ is old:
-            self._exchange(function, name, kept, new)
-            return
-        kept = types.FunctionType(old, function.__globals__, name, function.__defaults__, function.__closure__)
-        kept.__kwdefaults__ = function.__kwdefaults__
-        parameters = old.co_varnames[: old.co_argcount]
-        names = ", ".join(parameters)
-        first, *others = parameters
-        call = f"({first},), dict({', '.join(f'{other}={other}' for other in others)})"
-        # Written out with the function's own parameters, so that signature, defaults and keywords stay.
-        source = (
-            f"def {name}({names}):\n"
-            f"    if _rectifier_compiling():\n"
-            f"        return _rectifier_traced({name!r}, _rectifier_{name}, {call})\n"
-            f"    if not _rectifier_switch.armed:\n"
-            f"        return _rectifier_{name}({names})\n"
-            f"    return _rectifier_intercepted({name!r}, _rectifier_{name}, {call})\n"
-        )
-        scratch: dict[str, Any] = {}
-        exec(compile(source, "<rectifier>", "exec"), scratch)
-        # The old file and line keep inspect.getsource, and with it torch.jit.script, on torch's own text.
-        new = scratch[name].__code__.replace(co_filename=old.co_filename, co_firstlineno=old.co_firstlineno)
-        self._exchanged[function] = kept, new
-        self._exchange(function, name, kept, new)
-
-    def _exchange(self, function: types.FunctionType, name: str, kept: types.FunctionType, new: types.CodeType) -> None:
-        old = function.__code__
+        code = function.__code__
+        if function not in self._exchanged or self._exchanged[function][0].__code__ is not code:
+            parameters = code.co_varnames[: code.co_argcount]
+            names = ", ".join(parameters)
+            first, *others = parameters
+            call = f"({first},), dict({', '.join(f'{other}={other}' for other in others)})"
+            source = (
+                f"def {name}({names}):\n"
+                f"    if _rectifier_compiling():\n"
+                f"        return _rectifier_traced({name!r}, _rectifier_{name}, {call})\n"
+                f"    if not _rectifier_switch.armed:\n"
+                f"        return _rectifier_{name}({names})\n"
+                f"    return _rectifier_intercepted({name!r}, _rectifier_{name}, {call})\n"
+            )
+            self._exchanged[function] = kept_and_new(function, name, source)
+        kept, new = self._exchanged[function]
         added = {
             "_rectifier_compiling": torch.compiler.is_compiling,
             "_rectifier_switch": _switch,
@@ -373,15 +361,7 @@ class _Patches:
             "_rectifier_traced": _traced,
             f"_rectifier_{name}": kept,
         }
-        function.__globals__.update(added)
-        function.__code__ = new
-
-        def undo() -> None:
-            function.__code__ = old
-            for key in added:
-                function.__globals__.pop(key, None)
-
-        self._undo.append(undo)
+        self._undo.append(put(function, new, added))
 
     def _wrap(self, holder: Any, attribute: str, name: str) -> None:
         builtin = getattr(holder, attribute, None)

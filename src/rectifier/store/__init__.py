@@ -4,8 +4,9 @@ The names below load on first use (PEP 562): `rectifier run` makes its folder an
 that reads or writes facts is imported.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from rectifier.lazily import on_first_use
 
 if TYPE_CHECKING:
     from rectifier.store.folders import create_run_folder as create_run_folder
@@ -20,8 +21,4 @@ _HOMES = {"create_run_folder": "rectifier.store.folders"}
 _HOMES.update(dict.fromkeys(("is_run_folder", "read_run"), "rectifier.store.runs"))
 _HOMES.update(dict.fromkeys(("RunWriter", "write_manifest", "write_note", "write_outcome"), "rectifier.store.writing"))
 
-
-def __getattr__(name: str) -> object:
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'rectifier.store' has no attribute {name!r}")
+__getattr__ = on_first_use(globals(), _HOMES)
