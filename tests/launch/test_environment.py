@@ -84,7 +84,7 @@ def test_the_package_is_found_where_the_launcher_is_even_if_nothing_else_finds_i
     ran = subprocess.run(
         [sys.executable, "-c", tell], env=environment, capture_output=True, text=True, check=True, timeout=60
     )
-    assert ran.stdout == "[] True\n"
+    assert ran.stdout == "[] True\n", ran.stderr
     # The stand-in has nothing to observe: one line says so, and the script goes on.
     assert ran.stderr.startswith("rectifier: not watching: ")
     assert ran.stderr.count("\n") == 1
