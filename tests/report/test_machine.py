@@ -87,7 +87,7 @@ def test_what_is_absent_or_no_number_is_null():
     got = strictly(run_json(run, [replace(diagnosis, findings=(finding,))]))
     assert got["outcome"] is None
     (found,) = got["processes"]
-    assert found["loss"] == {"steps": [0, 1, 2, 3], "values": [1.5, None, None, None]}
+    assert found["loss"] == {"steps": [0, 1, 2, 3], "values": [1.5, None, None, None], "every": 1}
     assert found["cost"]["training_seconds"] is None
     assert found["findings"][0]["evidence"] == {"a": None, "b": 2.5}
 
@@ -98,7 +98,7 @@ def test_a_run_in_which_nothing_was_counted():
 
     got = strictly(run_json(make_run(process), [diagnose(process)]))
     assert got["processes"][0]["cost"] is None
-    assert got["processes"][0]["loss"] == {"steps": [], "values": []}
+    assert got["processes"][0]["loss"] == {"steps": [], "values": [], "every": 1}
     assert strictly(run_json(make_run(), []))["worst"] is None
 
 

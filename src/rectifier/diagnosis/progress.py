@@ -1,7 +1,7 @@
 """Does the training get anywhere? Asked of the loss, and "cannot tell" is an answer."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -25,7 +25,7 @@ class Progress:
             noise hides a change of 5 %, or when a loss at or below zero makes a relative comparison meaningless.
         start: Median over the starting plateau, NaN without enough losses.
         end: Median over the plateau at the end, NaN without enough losses.
-        steps: Number of losses.
+        steps: Number of losses; of a long run, of which late ones are thinned, as many as those kept stand for.
         settled: Whether the last third of the losses is one plateau.
     """
 
@@ -51,24 +51,27 @@ def judge_progress(loss: Series) -> Progress:
     Args:
         loss: The loss of each step.
     """
-    values = loss.values[np.isfinite(loss.values)]
+    even = loss.even
+    values = even.values[np.isfinite(even.values)]
     n = len(values)
+    # Of a long run not every loss is kept.
+    steps = n * loss.every
     if n < limit.LEAST_LOSSES:
-        return Progress("unknown", float("nan"), float("nan"), n)
+        return Progress("unknown", float("nan"), float("nan"), steps)
     begin = _plateau(values, _SHORTEST_PLATEAU)
     finish = _plateau(values[::-1], max(_SHORTEST_PLATEAU, n // 10))
     start, end = float(np.median(begin)), float(np.median(finish))
     if start <= 0 or end <= 0:
-        return Progress("unknown", start, end, n)
+        return Progress("unknown", start, end, steps)
     error = float(np.hypot(_error(begin), _error(finish)))
     settled = 2 * len(finish) > n // 3
     if end < (1 - limit.PLATEAU_FRACTION) * start:
-        return Progress("some" if start - end > limit.NOISE_ERRORS * error else "unknown", start, end, n, settled)
+        return Progress("some" if start - end > limit.NOISE_ERRORS * error else "unknown", start, end, steps, settled)
     above = end - (1 - limit.PLATEAU_FRACTION) * start
     sure = error <= limit.PLATEAU_FRACTION * start or above > limit.NOISE_ERRORS * error
     if end < 2 * start and _noise(values[-max(limit.LEAST_LOSSES, n // 3) :]) > limit.CONVERGED_NOISE:
         sure = False
-    return Progress("none" if sure else "unknown", start, end, n, settled)
+    return Progress("none" if sure else "unknown", start, end, steps, settled)
 
 
 def own_stretch(model: str, histories: Sequence[SiteHistory], series: Series) -> Series:
@@ -93,7 +96,7 @@ def own_stretch(model: str, histories: Sequence[SiteHistory], series: Series) ->
     own = (series.steps >= first) & (series.steps <= last)
     if any(name != model and first <= others[1] and others[0] <= last for name, others in spans.items()):
         own[:] = False
-    return Series(steps=series.steps[own], values=series.values[own])
+    return replace(series, steps=series.steps[own], values=series.values[own])
 
 
 def _plateau(values: FloatArray, length: int) -> FloatArray:

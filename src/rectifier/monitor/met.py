@@ -26,6 +26,22 @@ class Gradient:
     samples: int = 0
 
 
+@dataclass(slots=True)
+class Settled:
+    """What was measured at the steps of a window, on the host: by step, and thinned in a long training.
+
+    Attributes:
+        deltas: Sum of squares of ∂L/∂z, and of how many samples.
+        bad_step: First counted step at which the output held NaN or an infinity.
+    """
+
+    deltas: dict[int, tuple[float, int]] = field(default_factory=dict)
+    updates: dict[int, float] = field(default_factory=dict)
+    squares: dict[int, float] = field(default_factory=dict)
+    spreads: dict[int, float] = field(default_factory=dict)
+    bad_step: int | None = None
+
+
 @dataclass(slots=True, eq=False)
 class SiteRecord:
     """A site and everything counted at it."""
@@ -49,6 +65,8 @@ class SiteRecord:
     measured: bool = False
     squares: dict[int, Tensor] = field(default_factory=dict)
     spreads: dict[int, Tensor] = field(default_factory=dict)
+    settled: Settled = field(default_factory=Settled)
+    """What has been brought to the host of this window."""
 
 
 @dataclass(slots=True, eq=False)

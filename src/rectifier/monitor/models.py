@@ -282,8 +282,8 @@ class ModelRecords:
         windows = tuple(read_site(site) for site in self.sites if site.steps)
         if finished:
             for site in self.sites:
-                if site.steps:
-                    begin_window(site)
+                # Also one that did not run, whose weight is measured all the same.
+                begin_window(site)
         return windows
 
 

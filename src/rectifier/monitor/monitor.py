@@ -37,6 +37,9 @@ _CHEAP_TIMES_A_WRITE = 200
 _TIMES_A_WRITE = 20
 _WINDOW_GROWTH = 1.1
 _FIRST_WINDOWS = 4
+# Once so many windows of single units are kept, which is some 30 MB, one is added each time the steps double. A hundred
+# thousand units reach that after ten windows, ten thousand after a million steps.
+_MOST_UNIT_WINDOWS = 1_000_000
 # Looking through the autograd graph for what was missed is done at the first backward passes only.
 _GRAPHS_SEARCHED = 2
 
@@ -99,7 +102,8 @@ class Monitor:
         self._steps_taken = False
         self._began: float | None = None
         self._last_write = self._write_seconds = 0.0
-        self._window_end = 0
+        self._window_end = self._window_due = 0
+        self._unit_windows = 0
         self._opened = False
         self._treated_early: list[Treated] = []
         self._failed = False
@@ -336,6 +340,7 @@ class Monitor:
         self._opened = False
         self._models.begin_again()
         self._numbers = Numbers()
+        self._unit_windows = self._window_due = 0
 
     def _open(self) -> None:
         self._opened = True
@@ -357,11 +362,14 @@ class Monitor:
         self._treated_early.clear()
 
     def _finish(self) -> None:
+        self._window_due = 0
         self._write(finished=True)
 
     def _write(self, *, finished: bool) -> None:
         if not self._opened:
             self._open()
+        # Where windows are dear, one that could end goes on.
+        finished = finished and self._step >= self._window_due
         now = time.perf_counter()
         # What other programs take of the processor is not what a write costs.
         began = time.thread_time()
@@ -378,10 +386,14 @@ class Monitor:
             visits_since_new=samples.visits_since_new if samples else 0,
             input_rms=samples.rms if samples else None,
             input_offset=samples.offset if samples else None,
+            sparse=self._unit_windows > _MOST_UNIT_WINDOWS,
         )
         if finished:
             self._sink.snapshot(snapshot)
             self._numbers.begin_window()
+            self._unit_windows += sum(len(window.fired) for window in windows)
+            if self._unit_windows > _MOST_UNIT_WINDOWS:
+                self._window_due = 2 * self._step
         else:
             self._sink.latest(snapshot)
         self._last_write = now

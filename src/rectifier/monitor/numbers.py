@@ -19,6 +19,7 @@ class Numbers:
 
     def __init__(self) -> None:
         self._series: dict[str, tuple[list[int], list[float]]] = {}
+        self._every: dict[str, int] = {}
         self._losses: list[tuple[int, Tensor]] = []
         self._norms: list[tuple[int, Tensor]] = []
 
@@ -48,18 +49,26 @@ class Numbers:
         """What came since the window began; of the step `before` and later ones it waits. Waits for the device.
 
         The losses of one step are averaged; of norms, which belong to several groups of parameters, the largest counts.
+        In a long training late values are thinned, here and in memory.
         """
         self._losses = self._bring(_LOSS, self._losses, before, mean=True)
         self._norms = self._bring(NORM_BEFORE_CLIPPING, self._norms, before, mean=False)
-        return {
-            name: Series(steps=np.array(steps, np.int64), values=np.array(values, np.float64))
-            for name, (steps, values) in self._series.items()
-            if steps
-        }
+        return {name: self._thinned(name) for name, (steps, _) in self._series.items() if steps}
+
+    def _thinned(self, name: str) -> Series:
+        steps, values = self._series[name]
+        series = Series(
+            steps=np.array(steps, np.int64), values=np.array(values, np.float64), every=self._every.get(name, 1)
+        ).thin()
+        if len(series.steps) < len(steps):
+            self._series[name] = series.steps.tolist(), series.values.tolist()
+            self._every[name] = series.every
+        return series
 
     def begin_window(self) -> None:
         """Forget what has been collected."""
         self._series.clear()
+        self._every.clear()
 
     def _bring(
         self, name: str, pending: list[tuple[int, Tensor]], before: int, *, mean: bool

@@ -1,13 +1,15 @@
 """Bringing the counters of one site to the host, as a plain record."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from rectifier.monitor.met import SiteRecord
-from rectifier.records import FloatArray, SiteWindow
+from rectifier.monitor.met import Settled, SiteRecord
+from rectifier.records import BoolArray, FloatArray, SiteWindow
+from rectifier.records.thinning import FULL_ROWS, thinned
 
 # Gradients with a norm above this have no element that matters whose square float32 would lose.
 _SAFE_IN_FLOAT32 = 1e-9
@@ -16,12 +18,9 @@ _SAFE_IN_FLOAT32 = 1e-9
 def read_site(site: SiteRecord) -> SiteWindow:
     """One site's counters since its window began; this waits for the device."""
     counts = site.counters.read()
-    steps = list(site.steps)
-    norms = {
-        step: torch.stack([square.double() for square in gradient.squares]).sum().div(gradient.samples).sqrt()
-        for step, gradient in site.gradients.items()
-    }
-    delta = _numbers(norms, steps)
+    _settle(site)
+    steps, settled = site.steps, site.settled
+    delta = _norms(settled.deltas, steps)
     site.wide = not (np.nan_to_num(delta, nan=0.0) > _SAFE_IN_FLOAT32).all()
     known = site.axis is not None
     since = site.model.samples.since(counts.last_fired) if known else None
@@ -43,15 +42,15 @@ def read_site(site: SiteRecord) -> SiteWindow:
         silent_visits=per_unit(counts.silent_visits),
         silent_distinct=since,
         delta=delta,
-        update=_numbers(site.updates, steps),
+        update=_column(settled.updates, steps),
         pre_mean=counts.pre_mean if known else None,
         bias=_bias_of(site),
         saturated=None if counts.saturated is None else per_unit(counts.saturated),
         last_gradient=None if site.last_gradient is None else site.last_gradient.cpu().numpy().astype(np.int64),
-        learning_rate=np.array([site.rates.get(step, np.nan) for step in steps]),
-        nonfinite_step=_first_bad(site, counts.bad_glance),
-        square=_numbers(site.squares, steps),
-        spread=_numbers(site.spreads, steps),
+        learning_rate=_column(site.rates, steps),
+        nonfinite_step=_earlier(settled.bad_step, counts.bad_glance),
+        square=_column(settled.squares, steps),
+        spread=_column(settled.spreads, steps),
     )
 
 
@@ -66,26 +65,89 @@ def begin_window(site: SiteRecord) -> None:
     site.rates.clear()
     site.squares.clear()
     site.spreads.clear()
+    site.settled = Settled()
 
 
-def _numbers(by_step: dict[int, Tensor], steps: list[int]) -> FloatArray:
-    """One number per step, NaN where there is none, brought to the host in one copy."""
-    values = np.full(len(steps), np.nan)
-    known = [index for index, step in enumerate(steps) if step in by_step]
-    if known:
-        together = torch.stack([by_step[steps[index]].reshape(()) for index in known])
-        values[known] = together.double().cpu().numpy() if together.device.type != "mps" else together.cpu().numpy()
+def _settle(site: SiteRecord) -> None:
+    """Bring what single steps left on the device to the host, and keep of a long training what is worth its place.
+
+    A scalar on a GPU takes 512 bytes, so they must not wait for the end of a window of 100,000 steps.
+    """
+    settled = site.settled
+    _bring(site.updates, settled.updates)
+    _bring(site.squares, settled.squares)
+    _bring(site.spreads, settled.spreads)
+    sums = {
+        step: torch.stack([square.double() for square in gradient.squares]).sum()
+        for step, gradient in site.gradients.items()
+    }
+    for step, square in zip(sums, _to_host(list(sums.values())).tolist(), strict=True):
+        # A backward pass may come to a step again, after it has been read.
+        earlier, samples = settled.deltas.get(step, (0.0, 0))
+        settled.deltas[step] = earlier + square, samples + site.gradients[step].samples
+    site.gradients.clear()
+    settled.bad_step = _earlier(settled.bad_step, _first_bad(site))
+    site.extremes.clear()
+    _thin(site)
+
+
+def _thin(site: SiteRecord) -> None:
+    """Forget steps of which others tell."""
+    if site.steps[-1] < FULL_ROWS:
+        return
+    settled, steps = site.settled, np.array(site.steps, np.int64)
+    delta, update = _norms(settled.deltas, site.steps), _column(settled.updates, site.steps)
+    known = np.array([[step in settled.deltas, step in settled.updates] for step in site.steps])
+    bad: BoolArray = np.any(known & ~np.isfinite(np.stack([delta, update], 1)), axis=1)
+    keep = thinned(steps, [delta, update], bad, FULL_ROWS)
+    if keep.all():
+        return
+    site.steps[:] = steps[keep].tolist()
+    left = set(site.steps)
+    for by_step in (settled.deltas, settled.updates, settled.squares, settled.spreads, site.rates):
+        for step in [step for step in by_step if step not in left]:
+            del by_step[step]
+
+
+def _bring(waiting: dict[int, Tensor], by_step: dict[int, float]) -> None:
+    """Move numbers to the host in one copy; of an optimizer that steps again the larger update counts."""
+    for step, value in zip(waiting, _to_host(list(waiting.values())).tolist(), strict=True):
+        by_step[step] = float(np.maximum(value, by_step.get(step, -np.inf)))
+    waiting.clear()
+
+
+def _to_host(numbers: list[Tensor]) -> FloatArray:
+    if not numbers:
+        return np.empty(0)
+    together = torch.stack([number.reshape(()) for number in numbers])
+    # MPS has no float64.
+    values: FloatArray = together.cpu().double().numpy()
     return values
 
 
-def _first_bad(site: SiteRecord, glanced: int | None) -> int | None:
-    """The first observed step at which the output held NaN or an infinity."""
+def _column(by_step: Mapping[int, float], steps: Sequence[int]) -> FloatArray:
+    """One number per step, NaN where there is none."""
+    return np.array([by_step.get(step, np.nan) for step in steps], np.float64)
+
+
+def _norms(by_step: Mapping[int, tuple[float, int]], steps: Sequence[int]) -> FloatArray:
+    none = (np.nan, 1)
+    squares = np.array([by_step.get(step, none) for step in steps], np.float64).reshape(-1, 2)
+    norms: FloatArray = np.sqrt(squares[:, 0] / squares[:, 1])
+    return norms
+
+
+def _first_bad(site: SiteRecord) -> int | None:
+    """The first counted step, since the counters were last read, at which the output held NaN or an infinity."""
     if not site.extremes:
-        return glanced
+        return None
     extremes = torch.stack([torch.stack([high, low]).float() for _, high, low in site.extremes]).cpu().numpy()
     bad = np.flatnonzero(~np.isfinite(extremes).all(axis=1))
-    found = [] if glanced is None else [glanced]
-    return min([*found, *(site.extremes[index][0] for index in bad[:1])], default=None)
+    return site.extremes[bad[0]][0] if len(bad) else None
+
+
+def _earlier(*steps: int | None) -> int | None:
+    return min((step for step in steps if step is not None), default=None)
 
 
 def _bias_of(site: SiteRecord) -> FloatArray | None:

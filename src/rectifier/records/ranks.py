@@ -81,15 +81,16 @@ def _snapshot(stretch: Sequence[Sequence[Snapshot]], past: Sequence[Sequence[Sna
         cost=max((end.cost for end in ends), key=lambda cost: cost.watching_fraction),
         distinct_samples=total,
         visits_since_new=min(end.visits_since_new for end in ends),
+        sparse=any(end.sparse for end in ends),
         input_offset=None if None in offsets else float(np.mean([one for one in offsets if one is not None])),
         input_rms=None if None in squares else float(np.sqrt(np.mean([s for s in squares if s is not None]))),
     )
 
 
 def _series(parts: Sequence[Series]) -> Series:
-    """The mean over the ranks, step by step."""
+    """The mean over the ranks, step by step; where late values were thinned, an extreme may be that of one rank."""
     steps, values = _by_step([(part.steps, part.values, 1.0) for part in parts], _mean)
-    return Series(steps=steps, values=values)
+    return Series(steps=steps, values=values, every=max(part.every for part in parts))
 
 
 def _window(site: int, stretch: Sequence[Sequence[Snapshot]], past: Sequence[Sequence[Snapshot]]) -> SiteWindow:

@@ -92,6 +92,7 @@ class Process:
         return Series(
             steps=np.concatenate([part.steps for part in parts]),
             values=np.concatenate([part.values for part in parts]),
+            every=max(part.every for part in parts),
         )
 
     @property

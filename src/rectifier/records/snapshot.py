@@ -1,8 +1,11 @@
 """What the counters said, window by window. Windows of one site are disjoint, so facts over them add up."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+import numpy as np
 
 from rectifier.records.arrays import FloatArray, IntArray
+from rectifier.records.thinning import grid, spacing, thinned
 
 NORM_BEFORE_CLIPPING = "gradient_norm_before_clipping"
 """Name of the series of what `clip_grad_norm_` measured."""
@@ -12,13 +15,14 @@ NORM_BEFORE_CLIPPING = "gradient_norm_before_clipping"
 class SiteWindow:
     """One site's counters over one window of observed training steps.
 
-    `U` is the number of units (0 where the unit axis is unknown), `K` the number of observed steps in the window. At
-    some of them everything was counted; at the others there was a glance, which tells whether units fired.
+    `U` is the number of units (0 where the unit axis is unknown), `K` the number of observed steps that are kept of the
+    window. At some of them everything was counted; at the others there was a glance, which tells whether units fired.
     A unit *fires* on a sample when its pre-activation is above 0 at any position (seen in the output: h > f(0)).
 
     Attributes:
         site: Index into the process's sites.
-        steps: (K,) the observed steps, counted from 0 in optimizer steps.
+        steps: (K,) the observed steps, counted from 0 in optimizer steps. From step 4,096 on they are thinned as a
+            series is: at most 2,048 of them each time their number doubles, beside extremes of `delta` and `update`.
         visits: Samples counted in this window; the same sample seen twice counts twice.
         seen: Samples of all observed steps of this window, those of glances included.
         fired: (U,) counted samples of this window on which the unit fired.
@@ -73,10 +77,42 @@ class SiteWindow:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Series:
-    """A number over training steps: the loss, or what the script logged under a name."""
+    """A number over training steps: the loss, or what the script logged under a name.
+
+    Attributes:
+        steps: (n,) ascending.
+        values: (n,) one at each of them.
+        every: 1 while nothing has been left out. Above that, late values have been thinned: one of at most so many
+            steps is kept, and beside those the extremes, and what was not finite, at their exact steps.
+    """
 
     steps: IntArray
     values: FloatArray
+    every: int = 1
+
+    def thin(self) -> "Series":
+        """What of it is worth its place in a long run (`rectifier.records.thinning`)."""
+        keep = thinned(self.steps, [self.values], ~np.isfinite(self.values))
+        if keep.all():
+            return self
+        coarsest = int(spacing(self.steps[~keep]).max())
+        return Series(steps=self.steps[keep], values=self.values[keep], every=max(self.every, coarsest))
+
+    @property
+    def even(self) -> "Series":
+        """The values that lie equally far apart, for statistics that extremes would bias."""
+        return self._on_grid(self.every)
+
+    @property
+    def regular(self) -> "Series":
+        """The values without the extremes between them, as close together as they are kept."""
+        return self if self.every == 1 else self._on_grid(np.minimum(spacing(self.steps), self.every))
+
+    def _on_grid(self, widths: IntArray | int) -> "Series":
+        if self.every == 1:
+            return self
+        keep = grid(self.steps, widths)
+        return replace(self, steps=self.steps[keep], values=self.values[keep])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +164,8 @@ class Snapshot:
         input_offset: γ = ‖μ‖/‖σ‖ of that input's features, over the same steps; None where nothing varies, or the
             shape does.
         visits_since_new: Samples seen at observed steps since the last one that had never been seen before.
+        sparse: Whether so much has been kept of single units that a window is added only each time the number of steps
+            doubles, and not with each tenth.
     """
 
     step: int
@@ -139,3 +177,4 @@ class Snapshot:
     visits_since_new: int = 0
     input_rms: float | None = None
     input_offset: float | None = None
+    sparse: bool = False

@@ -21,7 +21,8 @@ def run_json(run: Run, diagnoses: Sequence[Diagnosis]) -> dict[str, Any]:
         `schema_version`, `kind` ("run"), `manifest`, `outcome` (null while the script runs, or where its end is not on
         record), `worst` (the highest severity of what is not silenced, or null), and `processes`, each with `writer`,
         `findings`, `layers`, `silenced`, `cost` (null when nothing was counted), `loss` (lists `steps` and `values` of
-        one length), `unseen`, `changes`, `treated`, `warnings`.
+        one length; `every` is above 1 where late values of a long run are thinned), `unseen`, `changes`, `treated`,
+        `warnings`.
     """
     order = ("serious", "warning", "info")
     severities = {diagnosis.worst for diagnosis in diagnoses}

@@ -12,6 +12,7 @@ from rectifier.report import figures, unit_figures
 from rectifier.report.drawing import BLUE, GREEN, GREY, INK, ORANGE, WHITE
 from rectifier.report.rows import factors, worth_a_row
 from rectifier.report.treated import treated_lines
+from rectifier.report.windows import thinning_told
 
 MOST_FINDINGS = 60
 MOST_LAYERS = 300
@@ -90,6 +91,11 @@ class Part:
     over_time: Sequence[Shown]
     units: Sequence[Shown]
     series_left: int
+
+    @property
+    def thinning(self) -> str:
+        """What was left out of a long run, after a sentence."""
+        return thinning_told(self.process)
 
     @cached_property
     def alarms(self) -> list[Finding]:

@@ -26,6 +26,7 @@ from rectifier.report.layers_text import layer_table, print_legend
 from rectifier.report.lines import fit, print_table, say
 from rectifier.report.rows import worth_a_row
 from rectifier.report.treated import treated_lines
+from rectifier.report.windows import thinning_told
 from rectifier.report.words import counted, findings_counted, looks_told
 
 _STYLES = {"serious": "bold red", "warning": "bold yellow", "info": "cyan"}
@@ -199,7 +200,7 @@ def _print_coverage(process: Process, console: Console) -> None:
         f"Observed {cost.observed_steps:,} of {cost.steps:,} steps ({_every(cost.interval)} at the end), {samples}; "
         f"counted in full at {cost.counted_steps:,}. "
         f"Watching took {cost.watching_seconds:.2f} s, {cost.watching_fraction:.1%} of the training "
-        f"(host clock).{short}{_treating(cost)}",
+        f"(host clock).{short}{_treating(cost)}{thinning_told(process)}",
     )
 
 

@@ -49,7 +49,7 @@ def _firing(process: Process, treated: Treated) -> str:
 
 
 def _loss(process: Process, number: int) -> str:
-    series = process.series("loss")
+    series = process.series("loss").regular
     step = process.treated[number].step
     earlier = process.treated[number - 1].step if number else -1
     later = process.treated[number + 1].step if number + 1 < len(process.treated) else np.inf

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from rectifier.records import FloatArray, IntArray, Process, SiteWindow
+from rectifier.records.thinning import FULL_STEPS
 from rectifier.report.words import counted
 
 
@@ -29,3 +30,17 @@ def samples_told(windows: Sequence[SiteWindow]) -> str:
     """On how many samples windows rest."""
     low, high = (pick(window.visits for window in windows) for pick in (min, max))
     return counted(high, "counted sample") if low == high else f"{low:,} to {high:,} counted samples"
+
+
+def thinning_told(process: Process) -> str:
+    """What a long run, or one of a large network, does not keep: sentences after a space, or nothing."""
+    told = ""
+    every = max((process.series(name).every for name in process.series_names), default=1)
+    if every > 1:
+        told += (
+            f" From step {FULL_STEPS:,} on the losses and other numbers are thinned, at the end to one of {every} "
+            "steps; the highest, the lowest and those that are not finite are kept between them."
+        )
+    if process.snapshots and process.snapshots[-1].sparse:
+        told += " The network is so large that its units' counters are kept only each time the number of steps doubles."
+    return told

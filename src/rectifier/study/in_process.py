@@ -16,7 +16,7 @@ from rectifier.errors import NothingToCompare
 from rectifier.monitor import MemorySink, Monitor
 from rectifier.records import Comparison, Process, Trial
 from rectifier.study.question import BASELINE, LOSS, RESCALE, Question, TrialSpec, summarise
-from rectifier.study.trial import STALLED, dead_fraction, fingerprint
+from rectifier.study.trial import STALLED, dead_fraction, fingerprint, to_summarise
 from rectifier.study.weighing import ahead, weigh
 from rectifier.treatment import scale_learning_rates, swap_everywhere
 
@@ -107,7 +107,7 @@ def _metric(value: Any, process: Process, question: Question) -> float:
                 f"the function returned a {type(value).__name__}, and a comparison needs one number a training: return "
                 "the metric, for example the test accuracy, or nothing for the loss that it back-propagates."
             ) from error
-    losses = process.series("loss").values
+    losses = to_summarise(process.series("loss"), question)
     if not len(losses):
         raise NothingToCompare(
             "the function returned nothing, and no loss was seen: return a metric, and name it with metric=. (A loss "

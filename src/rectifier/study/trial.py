@@ -22,7 +22,7 @@ from rectifier.diagnosis import diagnose
 from rectifier.diagnosis.progress import judge_progress
 from rectifier.errors import UnreadableRun
 from rectifier.launch import STOPPED, TIMED_OUT, Launch, start
-from rectifier.records import FloatArray, Manifest, Outcome, Process, Run, Trial
+from rectifier.records import FloatArray, Manifest, Outcome, Process, Run, Series, Trial
 from rectifier.store import read_run, write_manifest, write_outcome
 from rectifier.study.question import Question, TrialSpec, printed_values, summarise
 
@@ -216,8 +216,13 @@ def _trial(
 
 def _values(process: Process, question: Question, folder: Path) -> FloatArray:
     if question.pattern is None:
-        return process.series(question.metric).values
+        return to_summarise(process.series(question.metric), question)
     return printed_values(question.pattern, _printed(folder.parent))
+
+
+def to_summarise(series: Series, question: Question) -> FloatArray:
+    """The values that a summary is of: a mean asks for values equally far apart, the others for all that were kept."""
+    return series.even.values if question.summary == "last-tenth" else series.values
 
 
 def _printed(folder: Path) -> str:
@@ -267,7 +272,8 @@ def dead_fraction(process: Process) -> float | None:
 
 def fingerprint(process: Process, metric: str) -> str | None:
     """Give a text that is equal for two trainings whose losses and values of the metric were all equal to the bit."""
-    series = [np.ascontiguousarray(process.series(name).values, "<f8") for name in dict.fromkeys(("loss", metric))]
+    # Which extremes are kept of a long run depends on where its windows end, and so on the clock.
+    series = [np.ascontiguousarray(process.series(name).even.values, "<f8") for name in dict.fromkeys(("loss", metric))]
     digest = hashlib.sha256(b"|".join(values.tobytes() for values in series)).hexdigest()
     if not any(len(values) for values in series):
         return None
