@@ -4,12 +4,15 @@ import json
 import os
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 
+import msgspec
 import numpy as np
 import pytest
 
 from rectifier.errors import UnreadableRun
-from rectifier.records import FORMAT_VERSION, Cost, Manifest, Outcome, Series, Site, Snapshot, Treated, Writer
+from rectifier.records import FORMAT_VERSION, Cost, Manifest, Outcome, Series, Site, Snapshot, Treated, Writer, codec
 from rectifier.store import RunWriter, create_run_folder, read_run, write_manifest, write_note, write_outcome
 
 WRITER = Writer(pid=1, rank=0, world_size=1, torch="2.13.0", device="cpu")
@@ -234,3 +237,25 @@ print("the training went on")
     assert ran.stderr.count("\n") == 1
     assert process_file(folder).stat().st_size == 1000, "the last line is torn"
     assert len(read_run(folder).processes[0].series("loss").steps) >= 1
+
+
+def test_two_threads_never_put_together_what_is_known_of_a_kind_at_the_same_time(monkeypatch):
+    """msgspec lets others see a dataclass's fields while they are filled in; a driver's threads died of it."""
+    at_once, most, real = 0, 0, msgspec.json.Decoder
+
+    def slow(*args, **kwargs):
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        time.sleep(0.05)
+        at_once -= 1
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(msgspec.json, "Decoder", slow)
+    monkeypatch.setattr(codec, "_decoders", {})
+    line = codec.encode(snapshot(3))
+    with ThreadPoolExecutor(6) as pool:
+        kinds = [Snapshot, Site, Snapshot, tuple[Snapshot, ...], Writer, Snapshot]
+        results = [pool.submit(codec.decode, line, kind) for kind in kinds]
+    assert results[0].result().step == 3
+    assert most == 1

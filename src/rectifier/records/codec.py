@@ -6,6 +6,7 @@ Reading validates every field against its type and never executes anything, so a
 import base64
 import binascii
 import math
+import threading
 import zlib
 from typing import Any, TypeVar
 
@@ -18,6 +19,9 @@ _WIDER = {"<i4": np.int64, "<f4": np.float64}
 """What facts hold; the narrower forms are for the file alone."""
 
 T = TypeVar("T")
+
+_decoders: dict[Any, Any] = {}
+_one_at_a_time = threading.Lock()
 
 
 def _narrow(value: Any) -> Any:
@@ -74,7 +78,13 @@ def decode(line: bytes, kind: type[T]) -> T:
     Raises:
         ValueError: The line is not JSON, or a field is missing or of another type; the text names the field.
     """
-    return msgspec.json.decode(line, type=kind, dec_hook=_decode_array)
+    decoder = _decoders.get(kind)
+    if decoder is None:
+        # What is known of a dataclass is seen by other threads while it is put together: two at once end the process.
+        with _one_at_a_time:
+            decoder = _decoders[kind] = msgspec.json.Decoder(kind, dec_hook=_decode_array)
+    decoded: T = decoder.decode(line)
+    return decoded
 
 
 def to_builtins(fact: object) -> Any:
