@@ -104,6 +104,8 @@ class Monitor:
         self._last_write = self._write_seconds = 0.0
         self._window_end = self._window_due = 0
         self._unit_windows = 0
+        self._away_steps = 0
+        self._next_write = 0.0
         self._opened = False
         self._treated_early: list[Treated] = []
         self._failed = False
@@ -208,7 +210,9 @@ class Monitor:
     def on_backward(self, loss: Tensor, unscaled: Tensor) -> None:
         """A loss is about to be back-propagated."""
         began = time.perf_counter()
-        self._guarded(self._note_loss, loss, unscaled)
+        if self.armed:
+            self._guarded(self._end_forwards, loss)
+        self._guarded(self._numbers.back_propagate, loss, unscaled, self._step)
         self._schedule.watching_seconds += time.perf_counter() - began
 
     def on_clip(self, norm: Tensor) -> None:
@@ -226,7 +230,19 @@ class Monitor:
     def on_step_end(self, optimizer: Optimizer) -> None:
         """An optimizer has changed the weights."""
         began = time.perf_counter()
-        self._guarded(self._note_step, optimizer)
+        if (
+            self._away_steps
+            and began < self._next_write
+            and self._clock is not None
+            and self._clock() is optimizer
+            and os.getpid() == self._pid
+        ):
+            # Most steps of a fast training: nothing to look at, and nothing to do until the next that is observed.
+            self._away_steps -= 1
+            self._step += 1
+            self._strangers = 0
+        else:
+            self._guarded(self._note_step, optimizer)
         self._schedule.watching_seconds += time.perf_counter() - began
 
     # ------------------------------------------------------------------------------------------------------------
@@ -256,12 +272,14 @@ class Monitor:
 
     def _arm(self, look: Look) -> None:
         self._look = look
+        # The last one is left to be noted in full.
+        self._away_steps = self._schedule.steps_away(self._step) - 1 if look is Look.AWAY else 0
         armed = look is not Look.AWAY
         if armed != self.armed:
             self.armed = armed
             functions.refresh()
 
-    def _note_loss(self, loss: Tensor, unscaled: Tensor) -> None:
+    def _end_forwards(self, loss: Tensor) -> None:
         if self._look is Look.COUNT and self._models.nodes is not None:
             repeated = self._beside.numbers if self._beside is not None else ()
             self._note_unseen(unobserved_activations([loss], self._models.nodes, repeated))
@@ -269,7 +287,6 @@ class Monitor:
             if self._graphs_searched == _GRAPHS_SEARCHED:
                 self._models.nodes = None
         self._models.end_forwards()
-        self._numbers.back_propagate(loss, unscaled, self._step)
 
     def _note_unseen(self, found: Iterable[Unseen]) -> None:
         for unseen in found:
@@ -322,9 +339,10 @@ class Monitor:
             if look is Look.COUNT and step >= self._window_end:
                 self._write(finished=True)
                 self._window_end = max(step + _FIRST_WINDOWS, int(step * _WINDOW_GROWTH))
-            elif now - self._last_write > self._patience():
+            elif now > self._next_write:
                 self._write(finished=False)
         self._arm(look)
+        self._next_write = self._last_write + self._patience()
 
     def _patience(self) -> float:
         """Seconds after the last write until the unfinished window is written again."""
@@ -335,6 +353,7 @@ class Monitor:
     def _begin_in_fork(self) -> None:
         """A forked child that trains by itself writes for itself, from its own first forward on."""
         self._pid = os.getpid()
+        self._away_steps = 0
         # Another thread of the parent's may have held it, and no longer exists to let it go.
         self._lock = threading.RLock()
         self._opened = False

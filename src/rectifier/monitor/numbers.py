@@ -1,6 +1,7 @@
 """Numbers over steps: the losses that are back-propagated, the norms before clipping, and what the user logs.
 
-Losses and norms wait on their device until a window is written, and are then brought over in one copy.
+Losses and norms wait on their device until a window is written, and are then brought over in one copy. What lies on the
+host is read at once, which costs less than keeping a tensor.
 """
 
 import numpy as np
@@ -20,8 +21,8 @@ class Numbers:
     def __init__(self) -> None:
         self._series: dict[str, tuple[list[int], list[float]]] = {}
         self._every: dict[str, int] = {}
-        self._losses: list[tuple[int, Tensor]] = []
-        self._norms: list[tuple[int, Tensor]] = []
+        self._losses: list[tuple[int, Tensor | float]] = []
+        self._norms: list[tuple[int, Tensor | float]] = []
 
     def __bool__(self) -> bool:
         return bool(self._series)
@@ -34,6 +35,9 @@ class Numbers:
 
     def back_propagate(self, loss: Tensor, unscaled: Tensor, step: int) -> None:
         """Keep a loss, as it was before a GradScaler."""
+        if unscaled.is_cpu and type(unscaled) is Tensor:
+            self._losses.append((step, unscaled.item()))
+            return
         value = unscaled.detach()
         # Asking for the storage at every step is dear; only a view looks into a larger one.
         if (unscaled is not loss or loss._is_view()) and value.untyped_storage().nbytes() > _SMALL:
@@ -42,6 +46,9 @@ class Numbers:
 
     def clip(self, norm: Tensor, step: int) -> None:
         """Keep the norm of gradients before they are clipped."""
+        if norm.is_cpu and type(norm) is Tensor:
+            self._norms.append((step, norm.item()))
+            return
         # A copy: the tensor is the user's from here on, and its one number costs less than asking who holds it.
         self._norms.append((step, norm.detach().clone()))
 
@@ -71,8 +78,8 @@ class Numbers:
         self._every.clear()
 
     def _bring(
-        self, name: str, pending: list[tuple[int, Tensor]], before: int, *, mean: bool
-    ) -> list[tuple[int, Tensor]]:
+        self, name: str, pending: list[tuple[int, Tensor | float]], before: int, *, mean: bool
+    ) -> list[tuple[int, Tensor | float]]:
         """Bring the numbers of finished steps to the host, one a step; returns those that wait."""
         ready = [(step, value) for step, value in pending if step < before]
         if ready:
@@ -85,9 +92,10 @@ class Numbers:
         return pending[len(ready) :]
 
 
-def _to_host(numbers: list[Tensor]) -> FloatArray:
+def _to_host(numbers: list[Tensor | float]) -> FloatArray:
     """Many numbers from the device in one copy."""
-    if len({number.device for number in numbers}) > 1:
+    tensors = [number for number in numbers if isinstance(number, Tensor)]
+    if len(tensors) < len(numbers) or len({tensor.device for tensor in tensors}) > 1:
         return np.array([float(number) for number in numbers])
-    together = torch.stack([number.reshape(()) if number.ndim else number for number in numbers])
+    together = torch.stack([tensor.reshape(()) if tensor.ndim else tensor for tensor in tensors])
     return together.cpu().double().numpy()

@@ -53,8 +53,12 @@ class Schedule:
             return Look.AWAY
         return Look.GLANCE if step % self.count_interval else Look.COUNT
 
+    def steps_away(self, step: int) -> int:
+        """How many steps from this one on are not observed."""
+        return -step % self.interval
+
     def passed(self) -> None:
-        """Take note of a step that has ended without being observed."""
+        """Take note of steps that have ended without being observed."""
         self._idle_seconds += self.watching_seconds - self._accounted_seconds
         self._accounted_seconds = self.watching_seconds
 
