@@ -40,6 +40,9 @@ _FIRST_WINDOWS = 4
 # Once so many windows of single units are kept, which is some 30 MB, one is added each time the steps double. A hundred
 # thousand units reach that after ten windows, ten thousand after a million steps.
 _MOST_UNIT_WINDOWS = 1_000_000
+# Of the steps that are not observed, one of so many at most is timed and stands for the rest: asking for the time, twice
+# a call, costs more there than all that is done.
+_MOST_PER_TIMED = 16
 # Looking through the autograd graph for what was missed is done at the first backward passes only.
 _GRAPHS_SEARCHED = 2
 
@@ -87,6 +90,7 @@ class Monitor:
     ) -> None:
         self.armed = False
         self._look = Look.AWAY
+        self._counting = False
         self._sink = sink
         self._schedule = Schedule(budget, every)
         self._models = ModelRecords(sink, model, units)
@@ -105,6 +109,7 @@ class Monitor:
         self._window_end = self._window_due = 0
         self._unit_windows = 0
         self._away_steps = 0
+        self._one_timed_of = 1
         self._next_write = 0.0
         self._opened = False
         self._treated_early: list[Treated] = []
@@ -209,11 +214,15 @@ class Monitor:
 
     def on_backward(self, loss: Tensor, unscaled: Tensor) -> None:
         """A loss is about to be back-propagated."""
+        if self._away_steps % self._one_timed_of:
+            self._guarded(self._numbers.back_propagate, loss, unscaled, self._step)
+            return
         began = time.perf_counter()
         if self.armed:
             self._guarded(self._end_forwards, loss)
         self._guarded(self._numbers.back_propagate, loss, unscaled, self._step)
-        self._schedule.watching_seconds += time.perf_counter() - began
+        stands_for = self._one_timed_of if self._away_steps else 1
+        self._schedule.watching_seconds += stands_for * (time.perf_counter() - began)
 
     def on_clip(self, norm: Tensor) -> None:
         """The gradients are about to be clipped."""
@@ -222,27 +231,26 @@ class Monitor:
 
     def on_step_start(self, optimizer: Optimizer) -> None:
         """An optimizer is about to change the weights."""
-        if self._look is Look.COUNT:
+        if self._counting:
             began = time.perf_counter()
             self._guarded(self._models.updates.remember)
             self._schedule.watching_seconds += time.perf_counter() - began
 
     def on_step_end(self, optimizer: Optimizer) -> None:
         """An optimizer has changed the weights."""
-        began = time.perf_counter()
-        if (
-            self._away_steps
-            and began < self._next_write
-            and self._clock is not None
-            and self._clock() is optimizer
-            and os.getpid() == self._pid
-        ):
+        away = self._away_steps
+        if away and self._clock is not None and self._clock() is optimizer and os.getpid() == self._pid:
             # Most steps of a fast training: nothing to look at, and nothing to do until the next that is observed.
-            self._away_steps -= 1
-            self._step += 1
-            self._strangers = 0
-        else:
-            self._guarded(self._note_step, optimizer)
+            began = time.perf_counter() if away % self._one_timed_of == 0 else None
+            if began is None or began < self._next_write:
+                self._away_steps = away - 1
+                self._step += 1
+                self._strangers = 0
+                if began is not None:
+                    self._schedule.watching_seconds += self._one_timed_of * (time.perf_counter() - began)
+                return
+        began = time.perf_counter()
+        self._guarded(self._note_step, optimizer)
         self._schedule.watching_seconds += time.perf_counter() - began
 
     # ------------------------------------------------------------------------------------------------------------
@@ -271,9 +279,10 @@ class Monitor:
         self._models.forget_step()
 
     def _arm(self, look: Look) -> None:
-        self._look = look
+        self._look, self._counting = look, look is Look.COUNT
         # The last one is left to be noted in full.
         self._away_steps = self._schedule.steps_away(self._step) - 1 if look is Look.AWAY else 0
+        self._one_timed_of = max(1, min(self._away_steps, _MOST_PER_TIMED))
         armed = look is not Look.AWAY
         if armed != self.armed:
             self.armed = armed
