@@ -5,12 +5,15 @@
     python benchmarks/monitor.py --quick --write benchmarks/README.md
 
 Arms train in turns: plain, plain again (A/A: the noise), watched as by default, and what people do today, each rebuilt
-here so that nothing but its own work is timed. A ratio is that of an arm's turn to the plain turn of its round; the
-table has the median over rounds with a 95 % interval from the bootstrap. What counts is the upper end of the interval
-above the A/A ratio: at most 1.01, and 1.03 for the tiny network.
+here so that nothing but its own work is timed. Every step is timed by itself. An arm's steps are of kinds (observed in
+full, at a glance, or not; every tenth of a tool that works at every tenth): its time is the median of each kind,
+weighted by how often the kind comes, so that a machine that stands still now and then does not decide. What the monitor
+writes, now and then, is timed apart and added as a mean. A ratio is that of an arm to plain, with a 95 % interval from
+the bootstrap over rounds. What counts is the upper end of the interval above the A/A ratio: at most 1.01, and 1.03 for
+the tiny network.
 
-The monitor is put where it is after 100,000 steps, its budget spent and its early allowance used up; a turn holds whole
-intervals of its schedule. Under torch.compile each arm compiles a model of its own.
+The monitor is put where it is after 100,000 steps, its budget spent and its early allowance used up. Under
+torch.compile each arm compiles a model of its own.
 
 `--clock thread` reads the processor time of one thread instead, for a machine that others use, too.
 """
@@ -21,6 +24,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
@@ -28,10 +32,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
-from scipy.stats import bootstrap
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rectifier.monitor import MemorySink, Monitor
+from rectifier.monitor.schedule import Look
 
 MARKS = "<!-- monitor: begin -->", "<!-- monitor: end -->"
 
@@ -108,12 +113,23 @@ class Watched:
         # All that is allowed so far has been spent.
         spent = 0.01 * self.LATE * seconds_per_step + 0.05 * np.log2(self.LATE)
         schedule.watching_seconds = schedule._accounted_seconds = spent
+        self.writing = 0.0
+        write = self.monitor._write
+
+        def timed_write(*, finished: bool) -> None:
+            began = self.now()
+            write(finished=finished)
+            self.writing += self.now() - began
+
+        self.monitor._write = timed_write  # type: ignore[method-assign]
 
     @contextmanager
     def __call__(self, model: nn.Module) -> Iterator[None]:
         paused = self.now() - getattr(self, "left", self.now())
         # What the other arms trained in the meantime was not this training's.
         self.monitor._began = (self.monitor._began or 0.0) + paused
+        self.monitor._last_write += paused
+        self.monitor._next_write += paused
         self.monitor.start()
         try:
             yield
@@ -125,6 +141,17 @@ class Watched:
     def now() -> float:
         """By the monitor's own clock."""
         return float(import_module("rectifier.monitor.monitor").time.perf_counter())
+
+    def kind(self, index: int) -> int:
+        """How closely the coming step is observed."""
+        return int(self.monitor._look)
+
+    def shares(self) -> dict[int, float]:
+        """How often each kind of step comes."""
+        schedule = self.monitor._schedule
+        counted = 1 / schedule.count_interval
+        glanced = 1 / schedule.interval - counted
+        return {Look.COUNT: counted, Look.GLANCE: glanced, Look.AWAY: 1 - counted - glanced}
 
     @property
     def note(self) -> str:
@@ -236,16 +263,60 @@ def trainer(model: nn.Module, shape: tuple[int, ...], called: nn.Module | None =
     return step
 
 
+@dataclass
+class Arm:
+    """One way to train, and what its turns took.
+
+    Attributes:
+        step: One training step.
+        around: Entered for a turn.
+        steps: Of a turn.
+        kind: Of the step that comes next, given its place in the turn.
+        watched: The monitor's side, for the arms that are watched.
+        times: Per turn and kind, what each step took.
+        writing: Per turn, seconds that went into writing, a step.
+    """
+
+    step: Step
+    around: Callable[[], AbstractContextManager[None]]
+    steps: int = 0
+    kind: Callable[[int], int] = lambda index: 0
+    watched: Watched | None = None
+    times: list[dict[int, list[float]]] = field(default_factory=list)
+    writing: list[float] = field(default_factory=list)
+
+    def turn(self, clock: Callable[[], float]) -> None:
+        times: dict[int, list[float]] = {}
+        written = self.watched.writing if self.watched is not None else 0.0
+        with self.around():
+            for index in range(self.steps):
+                kind, before = self.kind(index), self.watched.writing if self.watched is not None else 0.0
+                began = clock()
+                self.step()
+                took = clock() - began
+                if self.watched is not None:
+                    took -= self.watched.writing - before
+                times.setdefault(kind, []).append(took)
+        self.times.append(times)
+        self.writing.append(((self.watched.writing if self.watched is not None else 0.0) - written) / self.steps)
+
+    def mean(self, rounds: NDArray[np.int64]) -> float:
+        """Seconds a step, over the rounds of these numbers."""
+        kinds = {kind for index in rounds for kind in self.times[index]}
+        shares = self.watched.shares() if self.watched is not None else dict.fromkeys(kinds, 1 / len(kinds))
+        medians = {kind: np.median(np.concatenate([self.times[i].get(kind, []) for i in rounds])) for kind in kinds}
+        known = sum(shares[kind] for kind in kinds)
+        total = sum(shares[kind] * medians[kind] for kind in kinds) / known
+        return float(total + np.mean([self.writing[i] for i in rounds]))
+
+
 class Measured:
     """Arms of one workload, timed in turns."""
 
     def __init__(self, clock: Callable[[], float], seconds: float) -> None:
         self._clock, self._seconds = clock, seconds
-        self.arms: dict[
-            str, tuple[Step, AbstractContextManager[None] | Callable[[], AbstractContextManager[None]]]
-        ] = {}
-        self.steps: dict[str, int] = {}
-        self.times: dict[str, list[float]] = {}
+        self.arms: dict[str, Arm] = {}
+        self.rounds = 0
 
     def timed(self, step: Step, steps: int) -> float:
         began = self._clock()
@@ -254,25 +325,28 @@ class Measured:
         return (self._clock() - began) / steps
 
     def run(self) -> None:
-        self.times = {arm: [] for arm in self.arms}
         began, order = time.perf_counter(), list(self.arms)
-        while time.perf_counter() - began < self._seconds or len(self.times["plain"]) < 5:
+        while time.perf_counter() - began < self._seconds or self.rounds < 8:
             order = order[1:] + order[:1]
             for arm in order:
-                step, around = self.arms[arm]
-                with around():
-                    self.times[arm].append(self.timed(step, self.steps[arm]))
+                self.arms[arm].turn(self._clock)
+            self.rounds += 1
 
-    def rows(self, name: str, notes: dict[str, str]) -> list[str]:
-        base = np.array(self.times["plain"])
-        noise = float(np.median(np.array(self.times["plain again (A/A)"]) / base))
-        rows = []
-        for arm in list(self.arms)[1:]:
-            ratios = np.array(self.times[arm]) / base
-            interval = bootstrap((ratios,), np.median, method="percentile", rng=0).confidence_interval
+    def rows(self, name: str) -> list[str]:
+        rng = np.random.default_rng(0)
+        everything = np.arange(self.rounds)
+        drawn = [rng.choice(everything, self.rounds) for _ in range(400)]
+        base = self.arms["plain"]
+        plain = [base.mean(rounds) for rounds in [everything, *drawn]]
+        rows, noise = [], 1.0
+        for label, arm in list(self.arms.items())[1:]:
+            ratio, *again = [arm.mean(rounds) / b for rounds, b in zip([everything, *drawn], plain, strict=True)]
+            low, high = np.quantile(again, [0.025, 0.975])
+            if "A/A" in label:
+                noise = ratio
             rows.append(
-                f"| {name} | {1e3 * np.median(base):.2f} | {arm} | {notes.get(arm, '')} | {np.median(ratios):.3f} "
-                f"| {interval.low:.3f} – {interval.high:.3f} | {interval.high / noise:.3f} |"
+                f"| {name} | {1e3 * plain[0]:.2f} | {label} | {arm.watched.note if arm.watched else ''} | {ratio:.3f} "
+                f"| {low:.3f} – {high:.3f} | {high / noise:.3f} |"
             )
         return rows
 
@@ -282,42 +356,42 @@ def measure(name: str, seconds: float, clock: Callable[[], float], *, compiled: 
     torch.manual_seed(0)
     model = build()
     run = Measured(clock, seconds)
-    watched: dict[str, Watched] = {}
     if not compiled:
         step = trainer(model, shape)
         run.timed(step, 3)
         per_step = run.timed(step, 10)
-        watched["rectifier"] = Watched(per_step)
-        for arm, around in {"plain": nothing, "plain again (A/A)": nothing, **watched, **TODAY}.items():
-            run.arms[arm] = (step, lambda around=around: around(model))
+        watched = Watched(per_step)
+        for label, around in {"plain": nothing, "plain again (A/A)": nothing, "rectifier": watched, **TODAY}.items():
+            run.arms[label] = Arm(step, lambda around=around: around(model))
+            if label in TODAY:
+                run.arms[label].kind = lambda index: index % 10
+        run.arms["rectifier"].watched = watched
     else:
         name = f"{name}, compiled"
         torch._dynamo.reset()
         per_step = 0.0
-        for arm in ("plain", "plain again (A/A)", "rectifier", "rectifier --beside"):
+        for label in ("plain", "plain again (A/A)", "rectifier", "rectifier --beside"):
             own = copy.deepcopy(model)
-            around = nothing
-            if arm.startswith("rectifier"):
-                around = watched[arm] = Watched(per_step, beside="beside" in arm)
+            watched_arm = Watched(per_step, beside="beside" in label) if label.startswith("rectifier") else None
+            around = watched_arm or nothing
             step = trainer(own, shape, torch.compile(own))
             with around(own):
                 run.timed(step, 3)
                 per_step = run.timed(step, 10)
-            run.arms[arm] = (step, lambda around=around, own=own: around(own))
+            run.arms[label] = Arm(step, lambda around=around, own=own: around(own), watched=watched_arm)
     longest = max(8, round(2.0 / per_step))
-    for arm, around in watched.items():
-        step, enter = run.arms[arm]
-        # Until the schedule has found its length.
-        for _ in range(6):
-            with enter():
-                run.timed(step, min(max(8, 2 * around.monitor._schedule.count_interval), longest))
-    # A turn must hold whole intervals, or some turns would have all of the cost and others none; but not last for ever.
-    whole = min(
-        max([round(0.05 / per_step), 8, *(one.monitor._schedule.count_interval for one in watched.values())]), longest
-    )
-    run.steps = {arm: 10 * max(1, round(0.005 / per_step)) if arm in TODAY else whole for arm in run.arms}
+    for arm in run.arms.values():
+        arm.steps = 10 * max(1, round(0.025 / per_step))
+        if arm.watched is not None:
+            arm.kind = arm.watched.kind
+            # Until the schedule has found its length.
+            for _ in range(6):
+                with arm.around():
+                    run.timed(arm.step, min(max(8, 2 * arm.watched.monitor._schedule.count_interval), longest))
+            # A turn holds a whole interval, so that each kind of step comes.
+            arm.steps = min(max(arm.steps, arm.watched.monitor._schedule.count_interval), longest)
     run.run()
-    return run.rows(name, {arm: one.note for arm, one in watched.items()})
+    return run.rows(name)
 
 
 def main() -> None:

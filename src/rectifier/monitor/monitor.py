@@ -40,8 +40,8 @@ _FIRST_WINDOWS = 4
 # Once so many windows of single units are kept, which is some 30 MB, one is added each time the steps double. A hundred
 # thousand units reach that after ten windows, ten thousand after a million steps.
 _MOST_UNIT_WINDOWS = 1_000_000
-# Of the steps that are not observed, one of so many at most is timed and stands for the rest: asking for the time, twice
-# a call, costs more there than all that is done.
+# Of the steps that are not observed, one of so many at most is timed and stands for the rest: asking for the time,
+# twice a call, costs more there than all that is done.
 _MOST_PER_TIMED = 16
 # Looking through the autograd graph for what was missed is done at the first backward passes only.
 _GRAPHS_SEARCHED = 2
