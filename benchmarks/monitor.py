@@ -111,7 +111,7 @@ class Watched:
         self.monitor._step = self.LATE
         self.monitor._began = self.now() - self.LATE * seconds_per_step
         # All that is allowed so far has been spent.
-        spent = 0.01 * self.LATE * seconds_per_step + 0.05 * np.log2(self.LATE)
+        spent = 0.005 * self.LATE * seconds_per_step + 0.05 * np.log2(self.LATE)
         schedule.watching_seconds = schedule._accounted_seconds = spent
         self.writing = 0.0
         write = self.monitor._write
