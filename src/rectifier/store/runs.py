@@ -105,7 +105,7 @@ def _read_process(path: Path) -> Process:
     # A whole file ends with a line's end; what comes after the last one is a torn line.
     for number, line in enumerate(lines[:-1], 1):
         try:
-            outer = msgspec.json.decode(line, type=_Line)
+            outer = decode(line, _Line)
             if outer.kind in _KINDS:
                 found[outer.kind].append(decode(bytes(outer.data), _KINDS[outer.kind]))
         except ValueError as error:
