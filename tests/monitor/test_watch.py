@@ -442,3 +442,41 @@ def test_nothing_seen_is_not_called_healthy():
     assert "No activation was counted" in repr(watch)
     assert "Nothing was observed" in watch._repr_html_()
     assert "Nothing is wrong" not in watch._repr_html_() + watch.diagnose()._repr_html_()
+
+
+@pytest.mark.parametrize("second", [False, True])
+def test_steps_that_are_not_observed_are_counted_and_their_losses_kept(second):
+    model, other = Net(), nn.Linear(3, 1)
+    watch = rectifier.watch(model, every=64)
+    optimizer = torch.optim.SGD(model.parameters(), 0.01)
+    another = torch.optim.SGD(other.parameters(), 0.01)
+    losses = []
+    for _ in range(300):
+        optimizer.zero_grad()
+        loss = model(torch.randn(5, 3)).square().mean()
+        loss.backward()
+        optimizer.step()
+        if second:
+            # A second optimizer, which steps by turns, is not the clock.
+            another.step()
+        losses.append(loss.item())
+    process = watch.run.processes[0]
+    watch.detach()
+    kept = [snapshot.series["loss"] for snapshot in process.snapshots]
+    assert [step for series in kept for step in series.steps.tolist()] == list(range(300))
+    assert [value for series in kept for value in series.values.tolist()] == losses
+    cost = process.snapshots[-1].cost
+    assert (cost.steps, cost.observed_steps) == (300, 5)
+    assert 0 < cost.watching_seconds < cost.training_seconds
+
+
+def test_of_a_loss_that_is_complex_the_real_part_is_kept():
+    model = nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 1))
+    watch = rectifier.watch(model)
+    optimizer = torch.optim.SGD(model.parameters(), 0.01)
+    loss = model(torch.ones(1, 3)).to(torch.complex64).sum() * (1 + 1j)
+    loss.backward(torch.ones_like(loss))
+    optimizer.step()
+    process = watch.run.processes[0]
+    watch.detach()
+    assert process.snapshots[0].series["loss"].values.tolist() == [pytest.approx(loss.real.item())]

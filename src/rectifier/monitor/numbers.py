@@ -96,6 +96,7 @@ def _to_host(numbers: list[Tensor | float]) -> FloatArray:
     """Many numbers from the device in one copy."""
     tensors = [number for number in numbers if isinstance(number, Tensor)]
     if len(tensors) < len(numbers) or len({tensor.device for tensor in tensors}) > 1:
-        return np.array([float(number) for number in numbers])
+        # Of a complex loss, which is back-propagated with a gradient of its own, the real part.
+        return np.array([float(number.real) for number in numbers])
     together = torch.stack([tensor.reshape(()) if tensor.ndim else tensor for tensor in tensors])
     return together.cpu().double().numpy()
