@@ -114,22 +114,23 @@ class Watched:
         spent = 0.005 * self.LATE * seconds_per_step + 0.05 * np.log2(self.LATE)
         schedule.watching_seconds = schedule._accounted_seconds = spent
         self.writing = 0.0
-        write = self.monitor._write
+        windows = self.monitor._windows
+        write = windows.write
 
-        def timed_write(*, finished: bool) -> None:
+        def timed_write(steps: int, elapsed: float, *, finished: bool) -> None:
             began = self.now()
-            write(finished=finished)
+            write(steps, elapsed, finished=finished)
             self.writing += self.now() - began
 
-        self.monitor._write = timed_write  # type: ignore[method-assign]
+        windows.write = timed_write  # type: ignore[method-assign]
 
     @contextmanager
     def __call__(self, model: nn.Module) -> Iterator[None]:
         paused = self.now() - getattr(self, "left", self.now())
         # What the other arms trained in the meantime was not this training's.
         self.monitor._began = (self.monitor._began or 0.0) + paused
-        self.monitor._last_write += paused
-        self.monitor._next_write += paused
+        self.monitor._windows._last_write += paused
+        self.monitor._windows.due += paused
         self.monitor.start()
         try:
             yield
@@ -409,7 +410,7 @@ def main() -> None:
         # The monitor's budget must not pay for what other programs take, either.
         clock = time.thread_time
         own = SimpleNamespace(perf_counter=clock, thread_time=clock)
-        for module in ("monitor", "counting", "beside"):
+        for module in ("monitor", "windows", "counting", "beside"):
             vars(import_module(f"rectifier.monitor.{module}"))["time"] = own
     seconds = 20.0 if options.quick else options.seconds
     threads = torch.get_num_threads()

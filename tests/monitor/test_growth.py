@@ -9,7 +9,7 @@ from torch import nn
 
 from rectifier.catalogue import CATALOGUE
 from rectifier.diagnosis import diagnose
-from rectifier.monitor import Monitor, monitor
+from rectifier.monitor import Monitor, monitor, windows
 from rectifier.monitor.counters import UnitCounters
 from rectifier.monitor.models import _SATURATION
 from rectifier.records import Manifest, Series
@@ -100,15 +100,15 @@ def test_a_killed_run_has_been_thinned_alike(tmp_path, long):
     assert np.array_equal(loss.values, whole.values[: len(loss.steps)], equal_nan=True)
 
 
-@pytest.mark.parametrize("chunk", [1, 37, 5_000])
+@pytest.mark.parametrize("chunk", [37, 1_000, 5_000])
 def test_thinning_bit_by_bit_is_thinning_at_once(chunk):
     steps = np.cumsum(np.random.default_rng(0).integers(1, 4, 20_000)) + 10_000
     values = np.random.default_rng(1).normal(size=len(steps))
     values[[9_001, 9_002, 15_000]] = np.inf, np.nan, 99.0
     whole = Series(steps=steps, values=values)
     at_once, kept = whole.thin(), Series(steps=steps[:0], values=values[:0])
-    for begin in range(0, len(steps), chunk if chunk > 1 else 1_000):
-        end = begin + (chunk if chunk > 1 else 1_000)
+    for begin in range(0, len(steps), chunk):
+        end = begin + chunk
         kept = Series(
             steps=np.concatenate([kept.steps, steps[begin:end]]),
             values=np.concatenate([kept.values, values[begin:end]]),
@@ -121,7 +121,7 @@ def test_thinning_bit_by_bit_is_thinning_at_once(chunk):
 
 def test_a_large_network_adds_a_window_each_time_its_steps_double(tmp_path, monkeypatch):
     usual = trained(tmp_path / "usual", 1_000)[0].processes[0]
-    monkeypatch.setattr(monitor, "_MOST_UNIT_WINDOWS", 30)
+    monkeypatch.setattr(windows, "_MOST_UNIT_WINDOWS", 30)
     process = trained(tmp_path / "large", 1_000)[0].processes[0]
     ends = [snapshot.step for snapshot in process.snapshots]
     assert len(ends) < len(usual.snapshots) / 2

@@ -284,7 +284,7 @@ def test_what_takes_long_to_write_is_written_rarely():
     model = Net()
     with Watching(model, every=1) as watching:
         train(model, 3)
-        assert 1.0 <= watching.monitor._patience() <= 4.0
+        assert 1.0 <= watching.monitor._windows.patience(armed=True) <= 4.0
         read = watching.monitor._models.read
 
         def slow(**options):
@@ -295,7 +295,7 @@ def test_what_takes_long_to_write_is_written_rarely():
 
         watching.monitor._models.read = slow
         watching.monitor.flush()
-        assert watching.monitor._patience() >= 20 * 0.2
+        assert watching.monitor._windows.patience(armed=True) >= 20 * 0.2
 
 
 # Units ------------------------------------------------------------------------------------------------------------

@@ -8,38 +8,24 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from rectifier.monitor.met import Token
 from rectifier.monitor.models import ModelRecords
 from rectifier.monitor.numbers import Numbers
-from rectifier.monitor.samples import DistinctSamples
 from rectifier.monitor.schedule import Look, Schedule
 from rectifier.monitor.sinks import Sink
-from rectifier.records import Snapshot, Treated, Unseen, Writer
+from rectifier.monitor.windows import Windows
+from rectifier.records import Treated
 from rectifier.sites import announce, compiled, functions, training, unobserved_activations
-from rectifier.sites.ranks import rank_and_world_size
 
 if TYPE_CHECKING:
     from rectifier.monitor.beside import Beside
 
-_SECONDS_BETWEEN_WRITES = 1.0
-# Where steps are rarely observed, a killed run must still not be far behind.
-_MOST_SECONDS_BETWEEN_WRITES = 4.0
-# Writing shall take no more than a quarter of a percent of the time ...
-_CHEAP_TIMES_A_WRITE = 400
-# ... but where reading takes a second, for thousands of layers, a twentieth is the limit.
-_TIMES_A_WRITE = 20
-_WINDOW_GROWTH = 1.1
-_FIRST_WINDOWS = 4
-# Once so many windows of single units are kept, which is some 30 MB, one is added each time the steps double. A hundred
-# thousand units reach that after ten windows, ten thousand after a million steps.
-_MOST_UNIT_WINDOWS = 1_000_000
 # Of the steps that are not observed, one of so many at most is timed and stands for the rest: asking for the time,
 # twice a call, costs more there than all that is done.
 _MOST_PER_TIMED = 16
@@ -90,32 +76,25 @@ class Monitor:
     ) -> None:
         self.armed = False
         self._look = Look.AWAY
-        self._counting = False
         self._sink = sink
         self._schedule = Schedule(budget, every)
         self._models = ModelRecords(sink, model, units)
+        self._numbers = Numbers()
+        self._windows = Windows(sink, self._models, self._schedule, self._numbers)
         self._beside: Beside | None = None
         if beside:
             from rectifier.monitor import beside as repeating  # noqa: PLC0415 - few ask for it
 
-            self._beside = repeating.Beside(self._models, sink.warning, self._note_unseen)
-        self._numbers = Numbers()
+            self._beside = repeating.Beside(self._models, sink.warning, self._windows.note_unseen)
         self._step = 0
         self._clock: weakref.ref[Optimizer] | None = None
         self._strangers = 0
         self._steps_taken = False
         self._began: float | None = None
-        self._last_write = self._write_seconds = 0.0
-        self._window_end = self._window_due = 0
-        self._unit_windows = 0
         self._away_steps = 0
         self._one_timed_of = 1
-        self._next_write = 0.0
-        self._opened = False
-        self._treated_early: list[Treated] = []
         self._failed = False
         self._graphs_searched = 0
-        self._unseen: set[Unseen] = set()
         self._pid = os.getpid()
         self._lock = threading.RLock()
         self._undo: list[Callable[[], None]] = []
@@ -149,19 +128,14 @@ class Monitor:
             _live.remove(self)
         self._take_away()
         if os.getpid() == self._pid and (self._steps_taken or self._numbers):
-            self._guarded(self._finish)
+            self._guarded(self._windows.finish, self._step, self._elapsed())
         self._sink.close()
 
     def on_treated(self, model: nn.Module, name: str, text: str, units: Mapping[str, tuple[int, ...]]) -> None:
         """Hear that somebody has changed a model; of one that is not watched there is nothing to tell."""
         if self._models.watches(model):
-            self._guarded(self._keep_treated, Treated(step=self._step - 1, name=name, text=text, units=dict(units)))
-
-    def _keep_treated(self, treated: Treated) -> None:
-        if self._opened:
-            self._sink.treated(treated)
-        else:
-            self._treated_early.append(treated)
+            treated = Treated(step=self._step - 1, name=name, text=text, units=dict(units))
+            self._guarded(self._windows.keep_treated, treated)
 
     def treating_took(self, seconds: float) -> None:
         """Hear that so much of the training's time was a treatment's: it is told apart from what watching costs."""
@@ -170,7 +144,7 @@ class Monitor:
     def flush(self) -> None:
         """Hand the sink the unfinished window as it stands."""
         if self._steps_taken or self._numbers:
-            self._guarded(self._write, finished=False)
+            self._guarded(self._windows.write, self._step, self._elapsed(), finished=False)
 
     def log(self, name: str, value: float) -> None:
         """Keep one number of the user's under a name, at the current step."""
@@ -214,15 +188,14 @@ class Monitor:
 
     def on_backward(self, loss: Tensor, unscaled: Tensor) -> None:
         """A loss is about to be back-propagated."""
-        if self._away_steps % self._one_timed_of:
-            self._guarded(self._numbers.back_propagate, loss, unscaled, self._step)
-            return
-        began = time.perf_counter()
+        timed = self._away_steps % self._one_timed_of == 0
+        began = time.perf_counter() if timed else 0.0
         if self.armed:
             self._guarded(self._end_forwards, loss)
         self._guarded(self._numbers.back_propagate, loss, unscaled, self._step)
-        stands_for = self._one_timed_of if self._away_steps else 1
-        self._schedule.watching_seconds += stands_for * (time.perf_counter() - began)
+        if timed:
+            stands_for = self._one_timed_of if self._away_steps else 1
+            self._schedule.watching_seconds += stands_for * (time.perf_counter() - began)
 
     def on_clip(self, norm: Tensor) -> None:
         """The gradients are about to be clipped."""
@@ -231,7 +204,7 @@ class Monitor:
 
     def on_step_start(self, optimizer: Optimizer) -> None:
         """An optimizer is about to change the weights."""
-        if self._counting:
+        if self._look is Look.COUNT:
             began = time.perf_counter()
             self._guarded(self._models.updates.remember)
             self._schedule.watching_seconds += time.perf_counter() - began
@@ -242,7 +215,7 @@ class Monitor:
         if away and self._clock is not None and self._clock() is optimizer and os.getpid() == self._pid:
             # Most steps of a fast training: nothing to look at, and nothing to do until the next that is observed.
             began = time.perf_counter() if away % self._one_timed_of == 0 else None
-            if began is None or began < self._next_write:
+            if began is None or began < self._windows.due:
                 self._away_steps = away - 1
                 self._step += 1
                 self._strangers = 0
@@ -279,7 +252,7 @@ class Monitor:
         self._models.forget_step()
 
     def _arm(self, look: Look) -> None:
-        self._look, self._counting = look, look is Look.COUNT
+        self._look = look
         # The last one is left to be noted in full.
         self._away_steps = self._schedule.steps_away(self._step) - 1 if look is Look.AWAY else 0
         self._one_timed_of = max(1, min(self._away_steps, _MOST_PER_TIMED))
@@ -291,18 +264,11 @@ class Monitor:
     def _end_forwards(self, loss: Tensor) -> None:
         if self._look is Look.COUNT and self._models.nodes is not None:
             repeated = self._beside.numbers if self._beside is not None else ()
-            self._note_unseen(unobserved_activations([loss], self._models.nodes, repeated))
+            self._windows.note_unseen(unobserved_activations([loss], self._models.nodes, repeated))
             self._graphs_searched += 1
             if self._graphs_searched == _GRAPHS_SEARCHED:
                 self._models.nodes = None
         self._models.end_forwards()
-
-    def _note_unseen(self, found: Iterable[Unseen]) -> None:
-        for unseen in found:
-            if unseen not in self._unseen:
-                self._unseen.add(unseen)
-                if self._opened:
-                    self._sink.unseen(unseen)
 
     def _is_clock(self, optimizer: Optimizer) -> bool:
         """Whether this optimizer's steps are the training's steps.
@@ -345,84 +311,21 @@ class Monitor:
         look = self._schedule.look(self._step)
         if self._models.sites:
             # A window begins with a step at which everything is counted, so that none holds glances alone.
-            if look is Look.COUNT and step >= self._window_end:
-                self._write(finished=True)
-                self._window_end = max(step + _FIRST_WINDOWS, int(step * _WINDOW_GROWTH))
-            elif now > self._next_write:
-                self._write(finished=False)
+            if look is Look.COUNT and self._windows.may_end(step):
+                self._windows.end(step, self._elapsed())
+            elif now > self._windows.due:
+                self._windows.write(self._step, self._elapsed(), finished=False)
         self._arm(look)
-        self._next_write = self._last_write + self._patience()
+        self._windows.wait(armed=self.armed)
 
-    def _patience(self) -> float:
-        """Seconds after the last write until the unfinished window is written again."""
-        usual = _SECONDS_BETWEEN_WRITES if self.armed else _MOST_SECONDS_BETWEEN_WRITES
-        cheap = min(_CHEAP_TIMES_A_WRITE * self._write_seconds, _MOST_SECONDS_BETWEEN_WRITES)
-        return max(usual, cheap, _TIMES_A_WRITE * self._write_seconds)
+    def _elapsed(self) -> float:
+        return time.perf_counter() - self._began if self._began is not None else 0.0
 
     def _begin_in_fork(self) -> None:
         """A forked child that trains by itself writes for itself, from its own first forward on."""
         self._pid = os.getpid()
-        self._away_steps = 0
         # Another thread of the parent's may have held it, and no longer exists to let it go.
         self._lock = threading.RLock()
-        self._opened = False
         self._models.begin_again()
         self._numbers = Numbers()
-        self._unit_windows = self._window_due = 0
-
-    def _open(self) -> None:
-        self._opened = True
-        rank, world_size = rank_and_world_size()
-        self._sink.open(
-            Writer(
-                pid=os.getpid(),
-                rank=rank,
-                world_size=world_size,
-                torch=str(torch.__version__),
-                device=self._models.device,
-                replica=world_size > 1 and self._models.are_replicas,
-            )
-        )
-        for unseen in self._unseen:
-            self._sink.unseen(unseen)
-        for treated in self._treated_early:
-            self._sink.treated(treated)
-        self._treated_early.clear()
-
-    def _finish(self) -> None:
-        self._window_due = 0
-        self._write(finished=True)
-
-    def _write(self, *, finished: bool) -> None:
-        if not self._opened:
-            self._open()
-        # Where windows are dear, one that could end goes on.
-        finished = finished and self._step >= self._window_due
-        now = time.perf_counter()
-        # What other programs take of the processor is not what a write costs.
-        began = time.thread_time()
-        elapsed = now - self._began if self._began is not None else 0.0
-        windows = self._models.read(finished=finished)
-        samples: DistinctSamples | None = self._models.only_samples
-        snapshot = Snapshot(
-            step=max(self._step - 1, 0),
-            seconds=elapsed,
-            windows=windows,
-            series=self._numbers.collect(self._step),
-            cost=self._schedule.cost(self._step, elapsed),
-            distinct_samples=samples.count if samples else None,
-            visits_since_new=samples.visits_since_new if samples else 0,
-            input_rms=samples.rms if samples else None,
-            input_offset=samples.offset if samples else None,
-            sparse=self._unit_windows > _MOST_UNIT_WINDOWS,
-        )
-        if finished:
-            self._sink.snapshot(snapshot)
-            self._numbers.begin_window()
-            self._unit_windows += sum(len(window.fired) for window in windows)
-            if self._unit_windows > _MOST_UNIT_WINDOWS:
-                self._window_due = 2 * self._step
-        else:
-            self._sink.latest(snapshot)
-        self._last_write = now
-        self._write_seconds = time.thread_time() - began
+        self._windows.begin_again(self._numbers)
