@@ -319,8 +319,11 @@ def test_scripting_symbolic_tracing_and_export_work_while_watched(watched):
 
 
 def test_compiling_makes_one_graph_and_compiles_once(watched):
+    # Not loaded by torch itself.
+    from torch._dynamo.testing import CompileCounterWithBackend
+
     torch._dynamo.reset()
-    counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
+    counter = CompileCounterWithBackend("aot_eager")
     model = ConvNet()
     list(
         plain(

@@ -120,8 +120,8 @@ class Cost:
     """What watching has cost so far, by the host's clock.
 
     Attributes:
-        watching_seconds: Time spent in our own code, reading and writing included. Work that it queues on an
-            accelerator is not in it.
+        watching_seconds: Time spent in our own code, reading and writing included. Of steps that are not observed one
+            in up to 16 is timed, and stands for the others. Work that it queues on an accelerator is not in it.
         training_seconds: Time from the first optimizer step to the last one, everything included.
         treating_seconds: Time in it that went into treatments which Rectifier gave while the script ran, and into
             looking for what to treat; it is no part of `watching_seconds`.
