@@ -136,3 +136,38 @@ def test_exec_and_grandchildren(tmp_path):
     plainly, run = run_both(GRANDCHILDREN, tmp_path)
     assert "the child's code 5" in plainly.out
     assert observed(run) > 0
+
+
+def test_a_child_forked_from_a_long_training_is_observed_from_its_own_beginning(tmp_path):
+    """The parent, a network whose steps take less than a millisecond, is observed every so many steps by then."""
+    script = """
+import os
+
+import torch
+from torch import nn
+
+
+def train(units, steps):
+    model = nn.Sequential(nn.Linear(3, units), nn.ReLU(), nn.Linear(units, 1))
+    optimizer = torch.optim.SGD(model.parameters(), 0.01)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        model(torch.randn(5, 3)).square().mean().backward()
+        optimizer.step()
+
+
+train(7, 6_000)
+child = os.fork()
+if not child:
+    train(11, 20)
+    os._exit(0)
+os.waitpid(child, 0)
+"""
+    case = Case({"train.py": script})
+    lay(case, tmp_path / "here")
+    ours, (run,) = rectifier(case, tmp_path / "here", "--budget", "0")
+    assert ours.code == 0, ours.err
+    parent, child = sorted(run.processes, key=lambda process: process.sites[0].units)
+    assert parent.snapshots[-1].cost.interval > 1, "never thinned out, so this shows nothing"
+    assert child.sites[0].units == 11
+    assert child.snapshots[-1].cost.observed_steps >= 5

@@ -322,10 +322,13 @@ class Monitor:
         return time.perf_counter() - self._began if self._began is not None else 0.0
 
     def _begin_in_fork(self) -> None:
-        """A forked child that trains by itself writes for itself, from its own first forward on."""
+        """A forked child that trains by itself writes for itself, from its first forward or step that is noticed."""
         self._pid = os.getpid()
         # Another thread of the parent's may have held it, and no longer exists to let it go.
         self._lock = threading.RLock()
+        # However rarely the parent was observed by then, the child may train for a few steps only.
+        self._schedule.begin_again()
+        self._clock = self._began = None
         self._models.begin_again()
         self._numbers = Numbers()
         self._windows.begin_again(self._numbers)

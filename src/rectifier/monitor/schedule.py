@@ -42,8 +42,12 @@ class Schedule:
 
     def __init__(self, budget: float = 0.01, every: int | None = None) -> None:
         self._budget = budget
-        self._fixed = every is not None
-        self.interval = self.count_interval = every or 1
+        self._every = every
+        self.begin_again()
+
+    def begin_again(self) -> None:
+        """Forget what has been spent, and observe as at the beginning."""
+        self.interval = self.count_interval = self._every or 1
         self.watching_seconds = self.treating_seconds = 0.0
         self.observed_steps = self.counted_steps = 0
         self._accounted_seconds = self._idle_seconds = 0.0
@@ -83,7 +87,7 @@ class Schedule:
         self._seen[look] += 1
         budget = _PLANNED * self._budget
         allowed = budget * training_seconds + _ALLOWANCE_SECONDS * math.log2(1 + steps)
-        if self._fixed or self.watching_seconds <= allowed:
+        if self._every is not None or self.watching_seconds <= allowed:
             return
         # What each step costs that is not observed, no interval can lower; the rest of the budget, and at least a
         # quarter of it, is for those that are.

@@ -48,7 +48,8 @@ class Windows:
         """Begin in a forked child, which writes for itself."""
         self._numbers = numbers
         self._opened = False
-        self._unit_windows = self._earliest_end = 0
+        self.due = self._last_write = self._write_seconds = 0.0
+        self._unit_windows = self._end = self._earliest_end = 0
 
     def note_unseen(self, found: Iterable[Unseen]) -> None:
         """Tell what was not observed, each thing once."""
