@@ -326,7 +326,8 @@ class Monitor:
         self._pid = os.getpid()
         # Another thread of the parent's may have held it, and no longer exists to let it go.
         self._lock = threading.RLock()
-        # However rarely the parent was observed by then, the child may train for a few steps only.
+        # However rarely the parent was observed by then, the child may train for a few steps only, its own from 0 on.
+        self._step = 0
         self._schedule.begin_again()
         self._clock = self._began = None
         self._models.begin_again()
