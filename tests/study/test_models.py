@@ -17,7 +17,7 @@ from torch.optim import SGD, Adam
 
 import rectifier
 from rectifier.errors import NothingToCompare, UnknownActivation
-from rectifier.study import models, ways
+from rectifier.study import choosing, models, stacked, ways
 from rectifier.study.ensemble import Recipe, draws_for
 
 
@@ -75,7 +75,7 @@ def kept_stream():
 )
 def test_each_member_equals_its_own_single_training(build, arm):
     draws = draws_for(3, 3)
-    together, alone = (way(task(build), arm, draws) for way in (ways.train_together, ways.train_alone))
+    together, alone = (way(task(build), arm, draws) for way in (stacked.train_together, ways.train_alone))
     assert together.losses.shape == (55, 3)
     assert_same_runs(together, alone)
     torch.testing.assert_close(together.outputs, alone.outputs, rtol=1e-2, atol=1e-3)
@@ -89,7 +89,7 @@ def test_each_member_equals_its_own_single_training(build, arm):
 def test_sgd_with_momentum_is_the_same_too():
     plain = task(Residual, partial(SGD, lr=0.05, momentum=0.9))
     draws = draws_for(1, 3)
-    assert_same_runs(ways.train_together(plain, "as is", draws), ways.train_alone(plain, "as is", draws))
+    assert_same_runs(stacked.train_together(plain, "as is", draws), ways.train_alone(plain, "as is", draws))
 
 
 def with_dropout():
@@ -112,14 +112,14 @@ class WholeNorm(SGD):
     ],
 )
 def test_what_would_not_be_the_same_training_is_done_one_by_one(unfit, why):
-    way, reason = models.choose(unfit, "as is", draws_for(0, 4))
+    way, reason = choosing.Chooser(unfit, 3).choose("as is", draws_for(0, 4))
     assert way == "one by one"
     assert why in reason
     assert " together" not in reason
 
 
-def children():
-    """The command lines of this process's children; each library's tracker of shared memory stays until the end."""
+def workers():
+    """The command lines of this process's children that train; a tracker of shared memory stays until the end."""
     if not Path("/proc/self").exists():
         pytest.skip("reads /proc")
     found = []
@@ -127,7 +127,7 @@ def children():
         with contextlib.suppress(OSError):
             if f"PPid:\t{os.getpid()}\n" in (process / "status").read_text():
                 found.append((process / "cmdline").read_text())
-    return found
+    return [told for told in found if "process_executor" in told or "popen_loky" in told]
 
 
 def test_trained_in_processes_they_are_those_trained_one_by_one():
@@ -136,24 +136,102 @@ def test_trained_in_processes_they_are_those_trained_one_by_one():
     exec("import torch\ndef build(): return torch.nn.Sequential(torch.nn.Linear(11, 7), torch.nn.ReLU())", from_nowhere)
     plain = task(from_nowhere["build"])
     draws = draws_for(0, 5)
-    alone, sent = (way(plain, "leaky_relu:0.3", draws) for way in (ways.train_alone, ways.train_in_processes))
+    alone = ways.train_alone(plain, "leaky_relu:0.3", draws)
+    with ways.Processes(plain) as processes:
+        assert not workers()
+        queued = processes.start("leaky_relu:0.3", draws), processes.start("as is", draws[:1])
+        sent, other = map(ways.gathered, queued)
+        # The same ones for both arms.
+        assert 1 <= len(workers()) <= ways.cores()
     torch.testing.assert_close(sent.losses, alone.losses, rtol=1e-5, atol=1e-7)
     torch.testing.assert_close(sent.outputs, alone.outputs, rtol=1e-3, atol=1e-5)
-    assert not [told for told in children() if "process_executor" in told or "popen_loky" in told]
+    assert other.losses.shape == (55, 1)
+    assert not torch.equal(other.losses[:, 0], sent.losses[:, 0])
+    assert not workers()
+
+
+def test_the_pool_ends_with_what_goes_wrong_beside_it():
+    def goes_wrong():
+        with ways.Processes(task()) as processes:
+            processes.start("as is", draws_for(0, 2))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        goes_wrong()
+    assert not workers()
 
 
 def test_processes_are_taken_where_they_are_done_first_and_can_be_given_the_task(monkeypatch):
-    monkeypatch.setattr(models, "cores", lambda: 4)
-    monkeypatch.setattr(models, "START_SECONDS", 0.0)
+    monkeypatch.setattr(choosing, "cores", lambda: 4)
+    monkeypatch.setattr(choosing, "START_SECONDS", 0.0)
     long, draws = task(with_dropout), draws_for(0, 4)
-    way, reason = models.choose(long, "as is", draws)
+    way, reason = choosing.Chooser(long, 3).choose("as is", draws)
     assert way == "in processes"
-    assert re.search(r"foreseen by the first steps: \S+ s in processes, \S+ s one by one$", reason)
+    assert re.search(r"all arms, by a few steps: \S+ s in processes, \S+ s one by one$", reason)
     lock = threading.Lock()  # It cannot be sent.
     held = replace(long, score=lambda predicted, targets: float(lock.locked()))
-    assert models.choose(held, "as is", draws)[0] == "one by one"
-    monkeypatch.setattr(models, "START_SECONDS", 1e9)
-    assert models.choose(long, "as is", draws)[0] == "one by one"
+    assert choosing.Chooser(held, 3).choose("as is", draws)[0] == "one by one"
+    monkeypatch.setattr(choosing, "START_SECONDS", 1e9)
+    assert choosing.Chooser(long, 3).choose("as is", draws)[0] == "one by one"
+
+
+def test_only_the_first_arm_is_timed_and_one_that_cannot_be_stacked_is_not(monkeypatch):
+    timed, tried = [], []
+
+    def slow_alone(task, arm, draws, *, steps):
+        timed.append(arm)
+        found = ways.train_alone(task, arm, draws, steps=steps)
+        return replace(found, stepping=found.stepping + 1e3)
+
+    def other_than_the_arm(task, arm, draws, *, steps):
+        tried.append((arm, len(draws)))
+        return stacked.train_together(task, "gelu" if arm == "elu:1.0" else arm, draws, steps=steps)
+
+    monkeypatch.setattr(choosing, "train_alone", slow_alone)
+    monkeypatch.setattr(choosing, "train_together", other_than_the_arm)
+    monkeypatch.setattr(choosing, "can_be_sent", lambda task: False)
+    chooser, draws = choosing.Chooser(task(), 4), draws_for(0, 3)
+    ways_of = {arm: chooser.choose(arm, draws) for arm in ("as is", "leaky_relu:0.3", "elu:1.0")}
+    assert [way for way, _ in ways_of.values()] == ["together", "together", "one by one"]
+    assert tried == [("as is", 2), ("as is", 3), ("leaky_relu:0.3", 2), ("elu:1.0", 2)]
+    assert timed.count("as is") == 2
+    assert "differ from those of a single training" in ways_of["elu:1.0"][1]
+    assert " together" not in ways_of["elu:1.0"][1]
+
+
+@pytest.mark.parametrize("members", [4, 9])
+@pytest.mark.parametrize("build", [mlp, Residual])
+def test_on_several_threads_each_member_is_the_same_and_the_number_of_threads_is_kept(build, members):
+    before = torch.get_num_threads()
+    draws, given = draws_for(3, members), task(build)
+    torch.set_num_threads(2)
+    try:
+        parts = stacked.train_together(given, "elu:0.7", draws)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert parts.losses.shape == (55, members)
+    alone = ways.train_alone(given, "elu:0.7", draws)
+    assert_same_runs(parts, alone)
+    torch.testing.assert_close(parts.outputs, alone.outputs, rtol=1e-2, atol=1e-3)
+
+
+def test_what_goes_wrong_on_one_thread_ends_the_others_and_is_told():
+    begun, threads = itertools.count(), torch.get_num_threads()
+
+    def loss(predicted, targets):
+        if next(begun) == 40:
+            raise ZeroDivisionError("on the way")
+        return nn.functional.cross_entropy(predicted, targets)
+
+    long = replace(task(), loss=loss, recipe=Recipe(epochs=10_000, batch_size=7))
+    torch.set_num_threads(2)
+    try:
+        with pytest.raises(ZeroDivisionError, match="on the way"):
+            stacked.train_together(long, "as is", draws_for(0, 8))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
 
 
 def test_both_ways_give_the_same_record_and_the_random_stream_is_kept():

@@ -3,44 +3,21 @@
 import hashlib
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
-from operator import itemgetter
-from typing import Literal, cast
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-import torch
 from torch import Tensor
 
 from rectifier.aside import streams_kept
 from rectifier.catalogue import parse
 from rectifier.errors import NothingToCompare
 from rectifier.records import Comparison, Trial
+from rectifier.study.choosing import Chooser, Way
 from rectifier.study.ensemble import Draws, draws_for, failures
 from rectifier.study.looks import checked_looks
 from rectifier.study.question import BASELINE, PLACEBO, TREATED
+from rectifier.study.stacked import train_together
 from rectifier.study.statistics import compare_trials
-from rectifier.study.ways import (
-    Task,
-    Trained,
-    can_be_sent,
-    cores,
-    train_alone,
-    train_in_processes,
-    train_together,
-)
-
-Way = Literal["together", "one by one", "in processes"]
-
-_WAYS: dict[Way, Callable[[Task, str, Sequence[Draws]], Trained]] = {
-    "together": train_together,
-    "one by one": train_alone,
-    "in processes": train_in_processes,
-}
-START_SECONDS = 4.0
-"""About what it takes to start processes and to load torch in them."""
-TRIED_STEPS = 3
-TOLERANCE = 1e-3
-"""Largest relative difference of the losses of the first steps between both ways: float32's rounding, summed in another
-order, is about a thousandth of this; another algorithm is far above it."""
+from rectifier.study.ways import Processes, Task, Trained, gathered, train_alone
 
 
 def accuracy(predicted: Tensor, labels: Tensor) -> float:
@@ -60,34 +37,6 @@ def activations(arms: Iterable[str]) -> list[str]:
     if not specs:
         raise NothingToCompare("arms names nothing but relu. Write for example: arms=['leaky_relu:0.1', 'elu']")
     return list(specs)
-
-
-def choose(task: Task, arm: str, draws: Sequence[Draws]) -> tuple[Way, str]:
-    """Try the ways for a few steps: the one that will be done first, of those that give the same.
-
-    Returns:
-        The way, and why in a few words.
-    """
-    two = draws[:2]
-    alone = train_alone(task, arm, two, steps=TRIED_STEPS)
-    refused = None
-    try:
-        stacked = train_together(task, arm, two, steps=TRIED_STEPS)
-    except (RuntimeError, TypeError, ValueError, NotImplementedError) as error:
-        refused = f"the model cannot be stacked: {str(error).splitlines()[0][:120]}"
-    else:
-        if not torch.allclose(stacked.losses, alone.losses, rtol=TOLERANCE, atol=1e-6, equal_nan=True):
-            refused = "stacked, the first steps differ from those of a single training"
-    # Again, because the first calls of everything are slow.
-    seconds = {"one by one": train_alone(task, arm, two, steps=TRIED_STEPS).seconds * len(draws) / len(two)}
-    if refused is None:
-        seconds["together"] = train_together(task, arm, draws, steps=TRIED_STEPS).seconds
-    seconds = {way: taken * task.steps / TRIED_STEPS for way, taken in seconds.items()}
-    if cores() > 1 and can_be_sent(task):
-        seconds["in processes"] = seconds["one by one"] / min(cores(), len(draws)) + START_SECONDS
-    best = min(seconds, key=seconds.__getitem__)
-    told = ", ".join(f"{taken:.2g} s {way}" for way, taken in sorted(seconds.items(), key=itemgetter(1)))
-    return cast(Way, best), "; ".join(filter(None, [refused, f"foreseen by the first steps: {told}"]))
 
 
 def compare_trained(
@@ -117,39 +66,60 @@ def compare_trained(
     began = time.perf_counter()
     trials: list[Trial] = []
     ways: dict[str, tuple[Way, str]] = {}
+    chooser = Chooser(task, len(arms) + 2)
     undecided, before = list(arms), 0
-    for now in planned:
-        with streams_kept():
-            for arm in (BASELINE, *undecided, PLACEBO):
-                draws = draws_for(seed, now, placebo=arm == PLACEBO)[before:]
-                if arm not in ways:
-                    ways[arm] = (way, "as asked") if way is not None else choose(task, arm, draws)
-                trained = _WAYS[ways[arm][0]](task, arm, draws)
-                trials += _trials(task, arm, trained, before)
-                on_arm(arm)
-        comparison = compare_trials(
-            trials,
-            baseline=BASELINE,
-            placebo=PLACEBO,
-            arms=arms,
-            metric=metric,
-            higher_is_better=higher_is_better,
-            margin=margin,
-            title="Many small networks: does another activation help?",
-            seconds=time.perf_counter() - began,
-            looks=planned,
-            settings={
-                "training": f"{task.recipe.epochs} epochs of batches of {task.recipe.batch_size}, {task.steps} steps",
-                "failure": "constant output on the test inputs, or a number that is not finite",
-                "seed": str(seed),
-                **{f"trained, {arm}": f"{chosen} ({why})" for arm, (chosen, why) in ways.items()},
-            },
-        )
-        undecided = [row.arm for row in comparison.arms if row.arm in undecided and row.verdict == "undecided"]
-        if not undecided:
-            break
-        before = now
+    with Processes(task) as processes:
+        for now in planned:
+            draws = {
+                arm: draws_for(seed, now, placebo=arm == PLACEBO)[before:] for arm in (BASELINE, *undecided, PLACEBO)
+            }
+            with streams_kept():
+                for arm, own in draws.items():
+                    if arm not in ways:
+                        ways[arm] = (way, "as asked") if way is not None else chooser.choose(arm, own)
+                for arm, trained in _trained(task, draws, {arm: ways[arm][0] for arm in draws}, processes):
+                    trials += _trials(task, arm, trained, before)
+                    on_arm(arm)
+            comparison = compare_trials(
+                trials,
+                baseline=BASELINE,
+                placebo=PLACEBO,
+                arms=arms,
+                metric=metric,
+                higher_is_better=higher_is_better,
+                margin=margin,
+                title="Many small networks: does another activation help?",
+                seconds=time.perf_counter() - began,
+                looks=planned,
+                settings=_settings(task, seed, ways),
+            )
+            undecided = [row.arm for row in comparison.arms if row.arm in undecided and row.verdict == "undecided"]
+            if not undecided:
+                break
+            before = now
     return comparison
+
+
+def _settings(task: Task, seed: int, ways: Mapping[str, tuple[Way, str]]) -> dict[str, str]:
+    """What a reader needs to know about how it was trained."""
+    return {
+        "training": f"{task.recipe.epochs} epochs of batches of {task.recipe.batch_size}, {task.steps} steps",
+        "failure": "constant output on the test inputs, or a number that is not finite",
+        "seed": str(seed),
+        **{f"trained, {arm}": f"{way} ({why})" for arm, (way, why) in ways.items()},
+    }
+
+
+def _trained(
+    task: Task, draws: Mapping[str, Sequence[Draws]], ways: Mapping[str, Way], processes: Processes
+) -> Iterator[tuple[str, Trained]]:
+    """Train all members of every arm, and give arm after arm as they are done."""
+    queued = {arm: processes.start(arm, own) for arm, own in draws.items() if ways[arm] == "in processes"}
+    for arm, own in draws.items():
+        if arm in queued:
+            yield arm, gathered(queued[arm])
+        else:
+            yield arm, train_together(task, arm, own) if ways[arm] == "together" else train_alone(task, arm, own)
 
 
 def _trials(task: Task, arm: str, trained: Trained, first: int) -> list[Trial]:
