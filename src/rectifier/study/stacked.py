@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 from torch.nn.functional import cross_entropy
 
+from rectifier.activations import nn as own
 from rectifier.catalogue import CATALOGUE
 from rectifier.study.ensemble import Draws, batches
 from rectifier.study.together import Forward, outputs, train
@@ -27,9 +28,10 @@ MEMBERS_PER_THREAD = 4
 """A thread with fewer members waits for Python more than it computes."""
 
 _ELEMENTWISE = frozenset(
-    getattr(nn, row.module)
+    getattr(namespace, row.module)
     for row in CATALOGUE.values()
-    if row.module is not None and row.name not in ("prelu", "rrelu")
+    for namespace in (nn, own)
+    if row.name not in ("prelu", "rrelu") and row.module is not None and hasattr(namespace, row.module)
 )
 """Activations that are the same function of every number: without parameters and without chance."""
 
@@ -190,9 +192,14 @@ def _chain(model: nn.Module, parameters: dict[str, Tensor]) -> tuple[Forward, li
             learned += [columns] if bias is None else [columns, bias]
             layers.append(partial(_linear, columns, bias))
         elif type(layer) in _ELEMENTWISE:
-            if layers and _from_output(layer):
-                layer.inplace = True  # type: ignore[assignment]
-            layers.append(layer)
+            # The first layer's input is the data.
+            layers.append((layers and _in_place(layer)) or layer)
+        elif type(layer) in (nn.PReLU, own.PReLU) and f"{name}.weight" in parameters:
+            slopes = parameters[f"{name}.weight"]
+            if slopes.shape[1] != 1:
+                return None
+            learned.append(slopes)
+            layers.append(partial(_prelu, slopes))
         else:
             return None
 
@@ -211,9 +218,20 @@ def _linear(columns: Tensor, bias: Tensor | None, inputs: Tensor) -> Tensor:
     return product if inputs.dim() == 3 else product.view(*inputs.shape[:-1], columns.shape[2])
 
 
-def _from_output(layer: nn.Module) -> bool:
-    """Whether an activation's gradient needs its output alone, so that it can take its input's place."""
-    return type(layer) is nn.ReLU or (type(layer) is nn.LeakyReLU and layer.negative_slope > 0)
+def _in_place(layer: nn.Module) -> Callable[[Tensor], Tensor] | None:
+    """The activation in the place of its input, where its gradient needs its output alone; None elsewhere."""
+    if isinstance(layer, nn.ReLU):
+        return torch.relu_
+    if isinstance(layer, nn.LeakyReLU) and layer.negative_slope > 0:
+        return partial(nn.functional.leaky_relu, negative_slope=layer.negative_slope, inplace=True)
+    if isinstance(layer, nn.ELU) and layer.alpha > 0:
+        return partial(nn.functional.elu, alpha=layer.alpha, inplace=True)
+    return None
+
+
+def _prelu(slopes: Tensor, inputs: Tensor) -> Tensor:
+    """One slope per member: torch's own has none for each of a batch."""
+    return torch.where(inputs > 0, inputs, slopes.view(-1, *[1] * (inputs.dim() - 1)) * inputs)
 
 
 def _any_model(skeleton: nn.Module, parameters: dict[str, Tensor], buffers: dict[str, Tensor]) -> Forward:
