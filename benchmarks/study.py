@@ -136,8 +136,12 @@ def in_processes(loop: Callable[..., int], name: str, members: list[Member], see
 
 def with_joblib(name: str, members: list[Member], seeds: int, epochs: int) -> int:
     from joblib import Parallel, delayed  # noqa: PLC0415 - scikit-learn brings it
+    from joblib.externals.loky import get_reusable_executor  # noqa: PLC0415
 
-    return sum(Parallel(2)(delayed(usual)(name, part, seeds, epochs) for part in (members[::2], members[1::2])))
+    done = sum(Parallel(2)(delayed(usual)(name, part, seeds, epochs) for part in (members[::2], members[1::2])))
+    # joblib keeps its processes for the next round; everybody else's start anew.
+    get_reusable_executor().shutdown(wait=True)
+    return done
 
 
 def with_ray(name: str, members: list[Member], seeds: int, epochs: int) -> int:
