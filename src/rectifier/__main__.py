@@ -1,5 +1,5 @@
 """`python -m rectifier` is `rectifier`."""
 
-from rectifier.cli import main
+from rectifier.cli import program
 
-main()
+program()

@@ -242,6 +242,16 @@ def test_a_folder_that_cannot_be_written(tmp_path, monkeypatch, capfd):
     assert err.startswith("Error: neither file/runs nor a temporary folder can be written: ")
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full")
+@pytest.mark.parametrize("nobody", ["2>/dev/full", "2>&-", "2>&1 | true", ">&- 2>&-"])
+def test_the_exit_code_is_the_scripts_where_nobody_can_be_told(tmp_path, nobody):
+    (tmp_path / "train.py").write_text("print = lambda *_: None\n" + TRAIN + "raise SystemExit(7)\n")
+    line = f"set -o pipefail; {shlex.quote(RECTIFIER)} run train.py {nobody}"
+    assert subprocess.run(["bash", "-c", line], cwd=tmp_path, check=False, timeout=120).returncode == 7
+    (folder,) = (tmp_path / "rectifier-runs").iterdir()
+    assert read_run(folder).outcome.exit_code == 7
+
+
 def test_a_folder_that_the_script_throws_away(tmp_path, monkeypatch, capfd):
     (tmp_path / "app.py").write_text(
         "import glob, shutil, time\n"

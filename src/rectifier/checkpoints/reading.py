@@ -21,7 +21,7 @@ from rectifier.checkpoints.rows import (
 )
 from rectifier.errors import UnreadableCheckpoint
 from rectifier.records import Checkpoint, Memory, WeightRows
-from rectifier.records.autopsy import BoolArray
+from rectifier.records.arrays import BoolArray
 
 _FREE_OF_STATE = "not in the optimizer"
 

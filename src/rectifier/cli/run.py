@@ -5,16 +5,16 @@ What the diagnosis needs (numpy, rich, ...) loads while the script runs, so that
 
 import shlex
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from rectifier.cli.gate import UNJUDGED, fail_on_option, gate, silence_option
+from rectifier.cli.gate import UNJUDGED, Done, fail_on_option, gate, silence_option
 from rectifier.cli.live import live
 from rectifier.launch import Launch, start
 from rectifier.store import create_run_folder
@@ -121,7 +121,7 @@ def command(
     )
     with live(folder, shown_live):
         code = start(launch, started=started)
-    sys.exit(_tell(folder, out, code, time.monotonic() - began, silence, fail_on))
+    raise Done(_tell(folder, out, code, time.monotonic() - began, silence, fail_on))
 
 
 def _tell(
@@ -134,10 +134,19 @@ def _tell(
         diagnoses = ending.tell_ending(folder, base, code, seconds, silence)
         return code or gate(diagnoses, fail_on)
     except KeyboardInterrupt:
-        click.echo(f"\nRun: {folder}", err=True)
+        _say(f"\nRun: {folder}")
+    except SystemExit:
+        # rich leaves so when nobody reads any more.
+        pass
     except Exception as error:
-        click.echo(f"rectifier: the diagnosis failed: {type(error).__name__}: {error}\nRun: {folder}", err=True)
+        _say(f"rectifier: the diagnosis failed: {type(error).__name__}: {error}\nRun: {folder}")
     return code or (UNJUDGED if fail_on is not None else 0)
+
+
+def _say(text: str) -> None:
+    # A full disk or a closed pipe behind standard error is no reason to end otherwise than the script did.
+    with suppress(OSError):
+        click.echo(text, err=True)
 
 
 def check_recycle(text: str) -> int:

@@ -11,7 +11,7 @@ from rectifier.diagnosis.rows import Rows, summary
 from rectifier.diagnosis.silence import apply_silences
 from rectifier.diagnosis.words import listed
 from rectifier.records import Autopsy, Checkpoint, Finding, Severity, WeightRows
-from rectifier.records.autopsy import BoolArray
+from rectifier.records.arrays import BoolArray
 
 _ORDER = {"serious": 0, "warning": 1, "info": 2}
 _MOST_UNITS = 1_000

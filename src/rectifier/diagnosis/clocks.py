@@ -17,7 +17,7 @@ import numpy as np
 
 from rectifier.diagnosis import thresholds as limit
 from rectifier.records import FloatArray, Memory
-from rectifier.records.autopsy import BoolArray
+from rectifier.records.arrays import BoolArray
 
 
 @dataclass(frozen=True, slots=True)

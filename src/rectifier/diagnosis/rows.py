@@ -8,7 +8,8 @@ import numpy as np
 from rectifier.diagnosis import thresholds as limit
 from rectifier.diagnosis.clocks import Silence, silence_of, since_earlier
 from rectifier.records import LayerAutopsy, WeightRows
-from rectifier.records.autopsy import EMBEDDING, BoolArray
+from rectifier.records.arrays import BoolArray
+from rectifier.records.autopsy import EMBEDDING
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,16 @@
 """Starting the user's script exactly as `python` would, with a monitor inside once it imports torch."""
 
-from rectifier.launch.parent import STOPPED as STOPPED
-from rectifier.launch.parent import TIMED_OUT as TIMED_OUT
-from rectifier.launch.parent import Launch as Launch
-from rectifier.launch.parent import start as start
+from typing import TYPE_CHECKING
+
+from rectifier.lazily import on_first_use
+
+if TYPE_CHECKING:
+    from rectifier.launch.parent import STOPPED as STOPPED
+    from rectifier.launch.parent import TIMED_OUT as TIMED_OUT
+    from rectifier.launch.parent import Launch as Launch
+    from rectifier.launch.parent import start as start
+
+# The script's own process needs none of them.
+_HOMES = dict.fromkeys(("STOPPED", "TIMED_OUT", "Launch", "start"), "rectifier.launch.parent")
+
+__getattr__ = on_first_use(globals(), _HOMES)

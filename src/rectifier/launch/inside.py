@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from rectifier import catalogue, records
-from rectifier.launch.parent import STOPPED
 from rectifier.monitor import Monitor
 from rectifier.store import RunWriter, write_note
 
@@ -98,6 +97,7 @@ class _Observed:
     def ends_after(self, steps: int) -> None:
         """Finish after so many steps, and leave the script; the driver of a comparison reads the note."""
         from rectifier.launch.limit import end_after  # noqa: PLC0415 - trials of a comparison only
+        from rectifier.launch.parent import STOPPED  # noqa: PLC0415
 
         def end() -> None:
             if self._ended_in != os.getpid():

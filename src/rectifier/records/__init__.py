@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from rectifier.lazily import on_first_use
 
 if TYPE_CHECKING:
+    from rectifier.records.arrays import BoolArray as BoolArray
     from rectifier.records.arrays import FloatArray as FloatArray
     from rectifier.records.arrays import IntArray as IntArray
     from rectifier.records.autopsy import Autopsy as Autopsy
-    from rectifier.records.autopsy import BoolArray as BoolArray
     from rectifier.records.autopsy import Checkpoint as Checkpoint
     from rectifier.records.autopsy import LayerAutopsy as LayerAutopsy
     from rectifier.records.autopsy import Memory as Memory
@@ -38,13 +38,13 @@ if TYPE_CHECKING:
     from rectifier.records.preflight import Preflight as Preflight
     from rectifier.records.preflight import Probe as Probe
     from rectifier.records.preflight import SiteProbe as SiteProbe
+    from rectifier.records.process import Process as Process
+    from rectifier.records.process import Writer as Writer
     from rectifier.records.ranks import merge_ranks as merge_ranks
     from rectifier.records.run import FORMAT_VERSION as FORMAT_VERSION
     from rectifier.records.run import Manifest as Manifest
     from rectifier.records.run import Outcome as Outcome
-    from rectifier.records.run import Process as Process
     from rectifier.records.run import Run as Run
-    from rectifier.records.run import Writer as Writer
     from rectifier.records.site import Site as Site
     from rectifier.records.site import Unseen as Unseen
     from rectifier.records.site import told_apart as told_apart
@@ -58,12 +58,12 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "arrays": (
+        "BoolArray",
         "FloatArray",
         "IntArray",
     ),
     "autopsy": (
         "Autopsy",
-        "BoolArray",
         "Checkpoint",
         "LayerAutopsy",
         "Memory",
@@ -99,14 +99,16 @@ _NAMES = {
         "Probe",
         "SiteProbe",
     ),
+    "process": (
+        "Process",
+        "Writer",
+    ),
     "ranks": ("merge_ranks",),
     "run": (
         "FORMAT_VERSION",
         "Manifest",
         "Outcome",
-        "Process",
         "Run",
-        "Writer",
     ),
     "site": (
         "Site",

@@ -2,16 +2,11 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
-from rectifier.records.arrays import FloatArray
+from rectifier.records.arrays import BoolArray, FloatArray
 from rectifier.records.finding import Judged
 
 EMBEDDING = "embedding"
 """A weight's remark: a table that is looked up, whose unused rows are normal."""
-
-BoolArray = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

@@ -12,7 +12,7 @@ from functools import reduce
 import numpy as np
 
 from rectifier.records.arrays import FloatArray, IntArray
-from rectifier.records.run import Process
+from rectifier.records.process import Process
 from rectifier.records.site import Site
 from rectifier.records.snapshot import Series, SiteWindow, Snapshot
 

@@ -1,7 +1,6 @@
 """Where a run lies: a new folder for each, made before anything else is loaded."""
 
 import re
-import tempfile
 from datetime import datetime
 from pathlib import Path
 
@@ -25,6 +24,8 @@ def create_run_folder(base: Path, stem: str) -> Path:
         base.mkdir(parents=True, exist_ok=True)
         return _first_free(base, name)
     except OSError:
+        import tempfile  # noqa: PLC0415 - before a script starts, milliseconds count
+
         return _first_free(Path(tempfile.mkdtemp(prefix="rectifier-")), name)
 
 
