@@ -46,7 +46,9 @@ def values(z: Tensor, slopes: Tensor, channel: int) -> Tensor | None:
     return None if functions is None else _values(functions, z, slopes, channel)
 
 
-def gradients(delta: Tensor, z: Tensor, slopes: Tensor, channel: int) -> tuple[Tensor, Tensor] | None:
+def gradients(
+    delta: Tensor, z: Tensor, slopes: Tensor, channel: int, into: Tensor | None = None
+) -> tuple[Tensor, Tensor] | None:
     """Compute both gradients of contiguous tensors; None where that cannot be done, or gains nothing.
 
     Args:
@@ -54,12 +56,13 @@ def gradients(delta: Tensor, z: Tensor, slopes: Tensor, channel: int) -> tuple[T
         z: The input, contiguous.
         slopes: One slope, or one for each entry of z's dimension `channel`.
         channel: The dimension that the slopes belong to.
+        into: delta itself, where the gradient of z may take its place.
 
     Returns:
         The gradient of z, and that of the slopes in their shape and dtype; or None.
     """
     functions = _for(z, slopes, channel)
-    return None if functions is None else _gradients(functions, delta, z, slopes, channel)
+    return None if functions is None else _gradients(functions, delta, z, slopes, channel, into)
 
 
 def _for(z: Tensor, slopes: Tensor, channel: int) -> Functions | None:
@@ -86,8 +89,11 @@ def _values(functions: Functions, z: Tensor, slopes: Tensor, channel: int) -> Te
     return h
 
 
-def _gradients(functions: Functions, delta: Tensor, z: Tensor, slopes: Tensor, channel: int) -> tuple[Tensor, Tensor]:
-    d_z, count, channels, slopes = torch.empty_like(z), z.numel(), slopes.numel(), slopes.contiguous()
+def _gradients(
+    functions: Functions, delta: Tensor, z: Tensor, slopes: Tensor, channel: int, into: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    d_z, slopes = torch.empty_like(z) if into is None else into, slopes.contiguous()
+    count, channels = z.numel(), slopes.numel()
     d_slopes = torch.empty_like(slopes)
     pointers = (delta.data_ptr(), z.data_ptr(), slopes.data_ptr(), d_z.data_ptr(), d_slopes.data_ptr())
     threads, length = _threads(count), _row(z, channels, channel)

@@ -4,7 +4,8 @@ The layer that follows keeps this output anyway, so nothing is stored twice. It 
 together when the slope is above 0, and the exponential side has f′(z) = input_scale·(f(z) + alpha·scale).
 
 Leaky ReLU's is torch's own backward, whose saved tensor is exchanged: two thirds of what a Function costs. Where the
-user has hooks on saved tensors, these have already got the input, and a Function it is.
+user has hooks on saved tensors, these have already got the input, and a Function it is; so it is for large tensors,
+whose gradient takes the place of the one that arrives (`owned.py`).
 """
 
 from collections.abc import Callable
@@ -15,9 +16,13 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.compiler import is_compiling
 
+from rectifier.activations import owned
+
 # The overload's own callable: torch.ops' packet looks the overload up at every call, 2.5 µs of a 20 µs backward.
 _leaky_relu_backward = torch.ops.aten.leaky_relu_backward.default._op
+_leaky_relu_backward_into = torch.ops.aten.leaky_relu_backward.grad_input._op
 _elu_backward = torch.ops.aten.elu_backward.default._op
+_elu_backward_into = torch.ops.aten.elu_backward.grad_input._op
 
 
 class _LeakyReLU(Function):
@@ -31,6 +36,9 @@ class _LeakyReLU(Function):
     @staticmethod
     def backward(ctx: Any, delta: Tensor) -> tuple[Tensor, None]:
         (h,) = ctx.saved_tensors
+        into = None if torch.is_grad_enabled() else owned.place(delta, h)
+        if into is not None:
+            return _leaky_relu_backward_into(delta, h, ctx.slope, True, grad_input=into), None
         return _leaky_relu_backward(delta, h, ctx.slope, True), None
 
 
@@ -45,12 +53,16 @@ class _ELU(Function):
     @staticmethod
     def backward(ctx: Any, delta: Tensor) -> tuple[Tensor, None, None, None]:
         (h,) = ctx.saved_tensors
+        into = None if torch.is_grad_enabled() else owned.place(delta, h)
+        if into is not None:
+            return _elu_backward_into(delta, *ctx.constants, True, h, grad_input=into), None, None, None
         return _elu_backward(delta, *ctx.constants, True, h), None, None, None
 
 
 def leaky_relu(z: Tensor, slope: float) -> Tensor:
     """Apply Leaky ReLU of a slope above 0 to what `paths.plain` lets through."""
-    if torch._C._autograd._top_saved_tensors_default_hooks(True) is not None:
+    if z.nbytes > owned.LARGE or torch._C._autograd._top_saved_tensors_default_hooks(True) is not None:
+        owned.prepare(z)
         return _leaky_relu_function(z, slope)
     h: Tensor = torch._C._nn.leaky_relu(z, slope)
     # Detached, or the graph would hold itself; it shares the memory and the count of changes in place.
@@ -73,5 +85,10 @@ def _unchanged(kept: Tensor) -> Tensor:
 
 # Function.apply first asks whether torch.func is active, which `paths.plain` has already denied: 4 µs saved.
 _leaky_relu_function: Callable[[Tensor, float], Tensor] = super(Function, _LeakyReLU).apply
-elu: Callable[[Tensor, float, float, float], Tensor] = super(Function, _ELU).apply
-"""`(z, alpha, scale, input_scale) -> h` for an alpha above 0, in float32 or float64, likewise."""
+_elu_function: Callable[[Tensor, float, float, float], Tensor] = super(Function, _ELU).apply
+
+
+def elu(z: Tensor, alpha: float, scale: float, input_scale: float) -> Tensor:
+    """Apply ELU's family for an alpha above 0, in float32 or float64, to what `paths.plain` lets through."""
+    owned.prepare(z)
+    return _elu_function(z, alpha, scale, input_scale)

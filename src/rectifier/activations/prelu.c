@@ -4,6 +4,8 @@
    Compared with the passes of torch's operators, every number is read and written once. Sums are kept in the
    arithmetic type over a block of fixed size, then in double: they do not depend on the number of threads.
 
+   dz may be delta itself: each number is read before its place is written, and none is read again.
+
    A tensor is either rows of `length` elements that share a slope - row r has that of channel r % channels, and the
    last one may be short -, or (rows, channels) with a slope for each column. */
 
@@ -36,6 +38,8 @@ static inline bfloat16 choose(int positive, bfloat16 d, float value) {
 #define SAME(x) (x)
 #define EITHER(positive, d, value) ((positive) ? (d) : (value))
 #define BLOCK 4096
+/* Rows whose products are added up before they go to their slopes' sums: two loads and a store for four of them. */
+#define TOGETHER 4
 
 /* One element of the output. */
 #define VALUE(i, slope, READ, CHOOSE, ARITHMETIC)        \
@@ -86,8 +90,8 @@ static inline bfloat16 choose(int positive, bfloat16 d, float value) {
     }                                                                                                                 \
   }                                                                                                                   \
   /* `sums` has room for one of each row. */                                                                          \
-  void row_gradients_##NAME(const TYPE *restrict delta, const TYPE *restrict z, const TYPE *restrict slopes,          \
-                            TYPE *restrict dz, TYPE *restrict dslopes, double *restrict sums, int64_t count,          \
+  void row_gradients_##NAME(const TYPE *delta, const TYPE *restrict z, const TYPE *restrict slopes,                   \
+                            TYPE *dz, TYPE *restrict dslopes, double *restrict sums, int64_t count,          \
                             int64_t length, int64_t channels, int threads) {                                          \
     const int64_t rows = (count + length - 1) / length;                                                               \
     EACH(r, rows) {                                                                                             \
@@ -106,8 +110,8 @@ static inline bfloat16 choose(int positive, bfloat16 d, float value) {
     add_up_##NAME(sums, rows, channels, dslopes);                                                                     \
   }                                                                                                                   \
   /* `sums` has room for each block's, `scratch` for the slopes and for each block's sums while they are added up. */ \
-  void column_gradients_##NAME(const TYPE *restrict delta, const TYPE *restrict z, const TYPE *restrict slopes,       \
-                               TYPE *restrict dz, TYPE *restrict dslopes, double *restrict sums, int64_t rows,        \
+  void column_gradients_##NAME(const TYPE *delta, const TYPE *restrict z, const TYPE *restrict slopes,                \
+                               TYPE *dz, TYPE *restrict dslopes, double *restrict sums, int64_t rows,        \
                                int64_t channels, int64_t block, ARITHMETIC *restrict scratch, int threads) {          \
     const int64_t blocks = (rows + block - 1) / block;                                                                \
     for (int64_t c = 0; c < channels; c++) scratch[c] = READ(slopes[c]);                                              \
@@ -115,7 +119,17 @@ static inline bfloat16 choose(int positive, bfloat16 d, float value) {
       const int64_t end = (b + 1) * block < rows ? (b + 1) * block : rows;                                            \
       ARITHMETIC *restrict own = scratch + (b + 1) * channels;                                                        \
       for (int64_t c = 0; c < channels; c++) own[c] = 0;                                                              \
-      for (int64_t r = b * block; r < end; r++) {                                                                     \
+      int64_t r = b * block;                                                                                          \
+      for (; r + TOGETHER <= end; r += TOGETHER) {                                                                    \
+        _Pragma("omp simd") for (int64_t c = 0; c < channels; c++) {                                                  \
+          const ARITHMETIC slope = scratch[c];                                                                        \
+          ARITHMETIC sum = 0;                                                                                         \
+          for (int64_t k = 0; k < TOGETHER; k++)                                                                      \
+            GRADIENT((r + k) * channels + c, slope, sum, READ, CHOOSE, ARITHMETIC)                                    \
+          own[c] += sum;                                                                                              \
+        }                                                                                                             \
+      }                                                                                                               \
+      for (; r < end; r++) {                                                                                          \
         _Pragma("omp simd") for (int64_t c = 0; c < channels; c++)                                                    \
             GRADIENT(r *channels + c, scratch[c], own[c], READ, CHOOSE, ARITHMETIC)                                   \
       }                                                                                                               \

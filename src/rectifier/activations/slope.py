@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from rectifier.activations import kernel, paths
+from rectifier.activations import kernel, owned, paths
 
 # 2 MiB of float32: large enough for the calls of a piece to cost nothing, and three of them stay in a shared cache.
 PIECE = 1 << 19
@@ -31,6 +31,7 @@ class _PReLU(Function):
     @staticmethod
     def forward(ctx: Any, z: Tensor, slopes: Tensor) -> Tensor:
         ctx.save_for_backward(z, slopes)
+        owned.prepare(z)
         h = kernel.values(z, slopes, _channel(z)) if z.is_contiguous() else None
         return torch.prelu(z, slopes) if h is None else h
 
@@ -40,7 +41,9 @@ class _PReLU(Function):
         # Where a graph of this backward is wanted, or it is itself transformed, torch's operator has all that.
         if torch.is_grad_enabled() or not paths.ordinary(delta, z, slopes):
             return _torchs(delta, z, slopes, _channel(z))
-        return gradients(delta, z, slopes)
+        # In a statement of its own: an argument that waits for its neighbour is one holder more.
+        into = owned.place(delta, z)
+        return gradients(delta, z, slopes, into)
 
 
 # Function.apply first asks whether torch.func is active, which `paths.plain` has already denied: 4 µs saved.
@@ -48,7 +51,7 @@ prelu: Callable[[Tensor, Tensor], Tensor] = super(Function, _PReLU).apply
 """`(z, slopes) -> h`, of what `paths.plain` lets through."""
 
 
-def gradients(delta: Tensor, z: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
+def gradients(delta: Tensor, z: Tensor, slopes: Tensor, into: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Compute the gradients of the input and of the slopes.
 
     The trap: without the kernel, products with zeros are wrong where a factor is infinite or NaN. Any such factor
@@ -58,12 +61,13 @@ def gradients(delta: Tensor, z: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]
         delta: Gradient of the output, of the shape of z.
         z: The input.
         slopes: One slope, or one for each entry of dimension 1.
+        into: delta itself, where the gradient of z may take its place.
 
     Returns:
         The gradient of z, in z's memory format where z is dense, and that of the slopes, in their shape.
     """
     if z.is_contiguous():
-        return _of_contiguous(delta.contiguous(), z, slopes, _channel(z))
+        return _of_contiguous(delta.contiguous(), z, slopes, _channel(z), into)
     order = _as_in_memory(z)
     moved, delta_moved = z.permute(order).contiguous(), delta.permute(order).contiguous()
     d_z, d_slopes = _of_contiguous(delta_moved, moved, slopes, order.index(_channel(z)))
@@ -74,8 +78,10 @@ def _channel(z: Tensor) -> int:
     return 1 if z.dim() > 1 else 0
 
 
-def _of_contiguous(delta: Tensor, z: Tensor, slopes: Tensor, channel: int) -> tuple[Tensor, Tensor]:
-    found = kernel.gradients(delta, z, slopes, channel)
+def _of_contiguous(
+    delta: Tensor, z: Tensor, slopes: Tensor, channel: int, into: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    found = kernel.gradients(delta, z, slopes, channel, into)
     if found is not None:
         return found
     d_z, total = _in_pieces(delta, z, slopes, channel)
