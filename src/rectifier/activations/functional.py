@@ -64,6 +64,9 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
     The trap: from 65,536 elements on, changing the *output* in place (`h += skip`) makes backward raise, as it does
     with `relu`; torch's `leaky_relu` forbids changing the *input* instead.
 
+    A gradient of more than 32 MiB is written into the one that arrives, where no tensor, hook or array holds that; what
+    keeps only a raw pointer to it does not show.
+
     Args:
         input: A floating-point tensor of any shape.
         negative_slope: Slope for z ≤ 0. At 0 and below, the output does not tell the sign of z; torch's is used.
