@@ -384,7 +384,7 @@ def compare_models(
             None for the end alone, because all seeds of an arm at once are quickest a training.
         epochs: Passes over the training inputs.
         batch_size: Samples a step; the last batch of an epoch may be smaller.
-        optimizer: Makes one for parameters; Adam with rate 0.001 when None.
+        optimizer: Makes one for parameters; Adam with rate 0.001 when None. Several threads may call it, and the loss.
         loss: Mean loss of outputs and targets.
         score: The metric of the outputs and targets of the test; the share of right classes when None.
         metric: Its name.

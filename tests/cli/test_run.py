@@ -243,6 +243,16 @@ def test_a_folder_that_cannot_be_written(tmp_path, monkeypatch, capfd):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full")
+@pytest.mark.parametrize("nobody", ["2>/dev/full", "2>&1 >/dev/null | true"])
+@pytest.mark.parametrize(("bias", "code"), [(-1e3, 10), (0.0, 0)])
+def test_a_gate_judges_where_nobody_can_be_told(tmp_path, nobody, bias, code):
+    planted = TRAIN.replace("net = Net()", f"net = Net()\nnn.init.constant_(net.second.bias, {bias})")
+    (tmp_path / "train.py").write_text(planted.replace("range(7)", "range(60)"))
+    line = f"set -o pipefail; {shlex.quote(RECTIFIER)} run --fail-on warning train.py {nobody}"
+    assert subprocess.run(["bash", "-c", line], cwd=tmp_path, check=False, timeout=120).returncode == code
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full")
 @pytest.mark.parametrize("nobody", ["2>/dev/full", "2>&-", "2>&1 | true", ">&- 2>&-"])
 def test_the_exit_code_is_the_scripts_where_nobody_can_be_told(tmp_path, nobody):
     (tmp_path / "train.py").write_text("print = lambda *_: None\n" + TRAIN + "raise SystemExit(7)\n")

@@ -104,10 +104,18 @@ class WholeNorm(SGD):
         return super().step(closure)
 
 
+def tied():
+    """The second layer has the first one's bias."""
+    model = nn.Sequential(nn.Linear(11, 7), nn.ReLU(), nn.Linear(7, 7), nn.ReLU(), nn.Linear(7, 3))
+    model[2].bias = model[0].bias
+    return model
+
+
 @pytest.mark.parametrize(
     ("unfit", "why"),
     [
         (task(with_dropout), "cannot be stacked: "),
+        (task(tied), "cannot be stacked: "),
         (task(optimizer=partial(WholeNorm, lr=5.0)), "differ from those of a single training"),
     ],
 )
@@ -216,11 +224,13 @@ def test_on_several_threads_each_member_is_the_same_and_the_number_of_threads_is
     torch.testing.assert_close(parts.outputs, alone.outputs, rtol=1e-2, atol=1e-3)
 
 
-def test_what_goes_wrong_on_one_thread_ends_the_others_and_is_told():
-    begun, threads = itertools.count(), torch.get_num_threads()
+def test_what_goes_wrong_on_the_last_thread_ends_the_others_and_is_told():
+    calls, threads = {}, torch.get_num_threads()
 
     def loss(predicted, targets):
-        if next(begun) == 40:
+        name = threading.current_thread().name
+        calls[name] = calls.get(name, 0) + 1
+        if name.endswith("_1") and calls[name] == 20:
             raise ZeroDivisionError("on the way")
         return nn.functional.cross_entropy(predicted, targets)
 
@@ -232,6 +242,73 @@ def test_what_goes_wrong_on_one_thread_ends_the_others_and_is_told():
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(threads)
+    assert len(calls) == 2
+    assert max(calls.values()) < 20_000, "of 110,000 steps"
+
+
+def chain(*layers):
+    return lambda: nn.Sequential(nn.Linear(11, 7), *(make() for make in layers), nn.Linear(7, 3))
+
+
+def hooked():
+    model = mlp()
+    model[1].register_forward_hook(lambda module, inputs, output: output * 0.5)
+    return model
+
+
+def inplace_first():
+    return nn.Sequential(nn.ReLU(inplace=True), nn.Linear(11, 7), nn.ReLU(inplace=True), nn.Linear(7, 3))
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        chain(nn.Tanh, nn.ReLU), chain(nn.Sigmoid, nn.ReLU), chain(nn.ReLU, nn.ReLU), chain(nn.ReLU, nn.ELU),
+        hooked, inplace_first,
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("arm", ["as is", "leaky_relu:0.2"])
+def test_unusual_chains_are_trained_as_they_would_be_alone(build, arm):
+    draws, given = draws_for(3, 3), task(build)
+    one, other = stacked.train_together(given, arm, draws), ways.train_alone(given, arm, draws)
+    assert_same_runs(one, other)
+    torch.testing.assert_close(one.outputs, other.outputs, rtol=1e-2, atol=1e-3)
+
+
+def test_targets_that_are_left_out_are_left_out_of_the_mean():
+    given = task()
+    targets = given.targets.clone()
+    targets[::9] = -100
+    left_out, draws = replace(given, targets=targets), draws_for(3, 3)
+    assert_same_runs(stacked.train_together(left_out, "as is", draws), ways.train_alone(left_out, "as is", draws))
+
+
+def test_an_optimizer_that_looks_at_shapes_is_refused():
+    def by_shape(parameters):
+        parameters = list(parameters)
+        groups = [[p for p in parameters if p.dim() > 1], [p for p in parameters if p.dim() < 2]]
+        return SGD([{"params": group, "weight_decay": 0.1 * (not number)} for number, group in enumerate(groups)], 0.1)
+
+    unfit, draws = task(optimizer=by_shape), draws_for(0, 4)
+    with pytest.raises(RuntimeError, match="looks at their shapes"):
+        stacked.train_together(unfit, "as is", draws)
+    way, why = choosing.Chooser(unfit, 3).choose("as is", draws)
+    assert way in {"one by one", "in processes"}
+    assert "looks at their shapes" in why
+
+
+def test_a_model_that_refuses_without_a_word_is_trained_one_by_one():
+    class Mute(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(11, 3)
+
+        def forward(self, inputs):
+            if torch._C._are_functorch_transforms_active():
+                raise ValueError
+            return torch.relu(self.layer(inputs))
+
+    assert "cannot be stacked: ValueError" in choosing.Chooser(task(Mute), 3).choose("as is", draws_for(0, 2))[1]
 
 
 def test_both_ways_give_the_same_record_and_the_random_stream_is_kept():

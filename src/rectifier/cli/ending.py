@@ -76,6 +76,11 @@ def tell_ending(folder: Path, base: Path, code: int, seconds: float, silence: Ma
     return diagnoses
 
 
+def judge(folder: Path, silence: Mapping[str, str]) -> list[Diagnosis]:
+    """What `tell_ending` returns, where it could not be printed."""
+    return [diagnose(process, silence) for process in read_run(folder).processes]
+
+
 def print_observed(run: Run, silence: Mapping[str, str], console: Console) -> list[Diagnosis]:
     """Print the diagnosis of a run, or why there is none; returns that of each process."""
     diagnoses = [diagnose(process, silence) for process in run.processes]

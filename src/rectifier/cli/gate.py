@@ -1,6 +1,7 @@
 """`--fail-on` and `--silence`: a severity that ends a command with an exit code of its own, and what is known."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -49,7 +50,8 @@ def gate(diagnoses: "Sequence[Diagnosis | Preflight | Autopsy]", fail_on: "Sever
     if any(diagnosis.reaches(fail_on) for diagnosis in diagnoses):
         return FOUND
     if not any(diagnosis.layers for diagnosis in diagnoses):
-        click.echo(f"--fail-on {fail_on}: no activation was observed, so there was nothing to judge.", err=True)
+        with suppress(OSError):
+            click.echo(f"--fail-on {fail_on}: no activation was observed, so there was nothing to judge.", err=True)
         return UNJUDGED
     return 0
 

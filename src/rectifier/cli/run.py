@@ -135,9 +135,10 @@ def _tell(
         return code or gate(diagnoses, fail_on)
     except KeyboardInterrupt:
         _say(f"\nRun: {folder}")
-    except SystemExit:
-        # rich leaves so when nobody reads any more.
-        pass
+    except (SystemExit, OSError):
+        # Nobody reads any more (rich then exits), or there is no room: the run is judged all the same.
+        with suppress(Exception):
+            return code or gate(ending.judge(folder, silence), fail_on)
     except Exception as error:
         _say(f"rectifier: the diagnosis failed: {type(error).__name__}: {error}\nRun: {folder}")
     return code or (UNJUDGED if fail_on is not None else 0)

@@ -48,11 +48,12 @@ class Chooser:
 
     def _refused(self, arm: str, two: Sequence[Draws]) -> str | None:
         """Why members cannot be trained as one; None where two of them have the losses that they have alone."""
+        alone = train_alone(self._task, arm, two, steps=TRIED_STEPS)
         try:
             stacked = train_together(self._task, arm, two, steps=TRIED_STEPS)
         except (RuntimeError, TypeError, ValueError, NotImplementedError) as error:
-            return f"the model cannot be stacked: {str(error).splitlines()[0][:120]}"
-        alone = train_alone(self._task, arm, two, steps=TRIED_STEPS)
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            return f"the model cannot be stacked: {reason[:120]}"
         if torch.allclose(stacked.losses, alone.losses, rtol=TOLERANCE, atol=1e-6, equal_nan=True):
             return None
         return "stacked, the first steps differ from those of a single training"

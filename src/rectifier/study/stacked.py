@@ -6,8 +6,8 @@ Each member's training is the one it would have been alone, within the rounding 
 import copy
 import itertools
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from functools import partial
 from threading import Event
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 from torch.nn.functional import cross_entropy
+from torch.optim import Optimizer
 
 from rectifier.activations import nn as own
 from rectifier.catalogue import CATALOGUE
@@ -24,8 +25,11 @@ from rectifier.study.ensemble import Draws, batches
 from rectifier.study.together import Forward, outputs, train
 from rectifier.study.ways import Task, Trained, member
 
-MEMBERS_PER_THREAD = 4
-"""A thread with fewer members waits for Python more than it computes."""
+_IGNORED = -100
+"""The target that `cross_entropy` leaves out of the mean."""
+
+MEMBERS_PER_THREAD = 2
+"""With one alone, a thread of a small network waits for Python more than it computes."""
 
 _ELEMENTWISE = frozenset(
     getattr(namespace, row.module)
@@ -95,36 +99,54 @@ class _StackedLinear(nn.Linear):
         return result
 
 
+class _Stopped(Exception):
+    """Another part has failed, or the user has had enough."""
+
+
 def train_together(task: Task, arm: str, draws: Sequence[Draws], *, steps: int | None = None) -> Trained:
     """Train all members as one, or on several threads as one part each: no thread waits for another within a step.
 
     Raises:
         RuntimeError: The model does what cannot be stacked: it draws random numbers in its forward, or its course
-            depends on values.
+            depends on values; or the optimizer treats parameters by their shape.
     """
     began = time.perf_counter()
     models = [member(task, arm, draw) for draw in draws]
     threads = torch.get_num_threads()
     # Elsewhere than on the processor one queue takes all work, and what is set for a thread (a default device) stays.
     count = min(threads, max(1, len(draws) // MEMBERS_PER_THREAD)) if task.inputs.device.type == "cpu" else 1
+    cuts = [len(draws) * number // count for number in range(count + 1)]
+    shares = [slice(*ends) for ends in itertools.pairwise(cuts)]
     if count == 1:
         parts = [_train_part(task, models, draws, steps, Event())]
     else:
-        cuts = [len(draws) * number // count for number in range(count + 1)]
-        shares = [slice(*ends) for ends in itertools.pairwise(cuts)]
-        stop = Event()
-        with threads_each(threads // count), ThreadPoolExecutor(count) as pool:
-            running = [pool.submit(_train_part, task, models[own], draws[own], steps, stop) for own in shares]
-            try:
-                parts = [each.result() for each in running]
-            finally:
-                stop.set()  # Ctrl-C, or an error in one of them, must not wait for the others' last step.
+        with threads_each(threads // count):
+            parts = _in_threads(
+                [partial(_train_part, task, models[own], draws[own], steps) for own in shares],
+            )
     return Trained(
         torch.cat([part.losses for part in parts], 1),
         torch.cat([part.outputs for part in parts]),
         seconds=time.perf_counter() - began,
         stepping=max(part.stepping for part in parts),
     )
+
+
+def _in_threads(parts: Sequence[Callable[[Event], Trained]]) -> list[Trained]:
+    """Run each on a thread of its own; the first error ends the others within a step, and is raised."""
+    stop = Event()
+    running: list[Future[Trained]] = []
+    with ThreadPoolExecutor(len(parts)) as pool:
+        try:
+            running += [pool.submit(part, stop) for part in parts]
+            wait(running, return_when=FIRST_EXCEPTION)
+        finally:
+            # Ctrl-C comes through here, too. What is done already does not look.
+            stop.set()
+    errors = [error for each in running if (error := each.exception()) is not None]
+    for error in sorted(errors, key=lambda error: isinstance(error, _Stopped)):
+        raise error
+    return [each.result() for each in running]
 
 
 @contextmanager
@@ -150,18 +172,41 @@ def _train_part(
     )
     each_loss = _cross_entropies if task.loss is cross_entropy else vmap(task.loss)
     shown = itertools.islice((chosen for _, chosen in batches(len(task.inputs), task.recipe, draws)), steps)
+    optimizer = task.optimizer(learned)
+    _check_grouping(task, optimizer, learned, list(models[0].parameters()))
     began = time.perf_counter()
     losses = train(
         forward,
-        task.optimizer(learned),
+        optimizer,
         task.inputs,
-        itertools.takewhile(lambda _: not stop.is_set(), shown),
+        _until(stop, shown),
         lambda predicted, chosen: each_loss(predicted, task.targets[chosen]),
     )
     stepping = time.perf_counter() - began
+    if stop.is_set():
+        raise _Stopped
     skeleton.eval()
     found = outputs(forward, task.test_inputs, len(draws))
     return Trained(losses, found, seconds=time.perf_counter() - began, stepping=stepping)
+
+
+def _until(stop: Event, batches: Iterable[Tensor]) -> Iterator[Tensor]:
+    for chosen in batches:
+        if stop.is_set():
+            raise _Stopped
+        yield chosen
+
+
+def _check_grouping(task: Task, optimizer: Optimizer, stacked: Sequence[Tensor], own: Sequence[Tensor]) -> None:
+    """Refuse an optimizer whose groups depend on shapes: no weight decay on what has one dimension, for instance."""
+    options = [
+        {id(tensor): {**group, "params": None} for group in made.param_groups for tensor in group["params"]}
+        for made in (optimizer, task.optimizer(own))
+    ]
+    if any(options[0].get(id(one)) != options[1].get(id(other)) for one, other in zip(stacked, own, strict=True)):
+        raise RuntimeError(
+            "the optimizer groups stacked parameters otherwise than those of one model: it looks at their shapes"
+        )
 
 
 def _cross_entropies(predicted: Tensor, targets: Tensor) -> Tensor:
@@ -169,7 +214,8 @@ def _cross_entropies(predicted: Tensor, targets: Tensor) -> Tensor:
     if predicted.dim() != 3 or targets.dim() != 2:
         each: Tensor = vmap(cross_entropy)(predicted, targets)
         return each
-    return cross_entropy(predicted.flatten(0, 1), targets.flatten(), reduction="none").view(targets.shape).mean(1)
+    each = cross_entropy(predicted.flatten(0, 1), targets.flatten(), reduction="none").view(targets.shape)
+    return each.sum(1) / (targets != _IGNORED).sum(1)
 
 
 def _chain(model: nn.Module, parameters: dict[str, Tensor]) -> tuple[Forward, list[Tensor]] | None:
@@ -181,19 +227,21 @@ def _chain(model: nn.Module, parameters: dict[str, Tensor]) -> tuple[Forward, li
     Returns:
         The forward of all members and what it learns, None for any other model.
     """
-    if type(model) is not nn.Sequential:
+    if type(model) is not nn.Sequential or any(_is_hooked(module) for module in model.modules()):
         return None
     layers: list[Callable[[Tensor], Tensor]] = []
     learned: list[Tensor] = []
+    linear = False
     for name, layer in model._modules.items():
         if type(layer) is nn.Linear and f"{name}.weight" in parameters:
             weight, bias = parameters[f"{name}.weight"], parameters.get(f"{name}.bias")
+            if bias is None and layer.bias is not None:
+                return None  # It is another layer's, too.
             columns = weight.detach().transpose(1, 2).contiguous().requires_grad_(weight.requires_grad)
             learned += [columns] if bias is None else [columns, bias]
             layers.append(partial(_linear, columns, bias))
         elif type(layer) in _ELEMENTWISE:
-            # The first layer's input is the data.
-            layers.append((layers and _in_place(layer)) or layer)
+            layers.append((linear and _in_place(layer)) or _out_of_place(layer))
         elif type(layer) in (nn.PReLU, own.PReLU) and f"{name}.weight" in parameters:
             slopes = parameters[f"{name}.weight"]
             if slopes.shape[1] != 1:
@@ -202,6 +250,8 @@ def _chain(model: nn.Module, parameters: dict[str, Tensor]) -> tuple[Forward, li
             layers.append(partial(_prelu, slopes))
         else:
             return None
+        # Its output is nobody's; an activation's may be kept for its gradient, and the first layer's input is the data.
+        linear = type(layer) is nn.Linear
 
     def forward(inputs: Tensor) -> Tensor:
         for layer in layers:
@@ -227,6 +277,18 @@ def _in_place(layer: nn.Module) -> Callable[[Tensor], Tensor] | None:
     if isinstance(layer, nn.ELU) and layer.alpha > 0:
         return partial(nn.functional.elu, alpha=layer.alpha, inplace=True)
     return None
+
+
+def _out_of_place(layer: nn.Module) -> nn.Module:
+    if getattr(layer, "inplace", False):
+        layer.inplace = False  # type: ignore[assignment]
+    return layer
+
+
+def _is_hooked(module: nn.Module) -> bool:
+    return bool(
+        module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
+    )
 
 
 def _prelu(slopes: Tensor, inputs: Tensor) -> Tensor:

@@ -101,7 +101,8 @@ def train_alone(task: Task, arm: str, draws: Sequence[Draws], *, steps: int | No
         losses.append(torch.stack(own))
         model.eval()
         with torch.no_grad():
-            predicted.append(model(task.test_inputs))
+            # A copy: a model whose first layer works in place would change what the next one is asked.
+            predicted.append(model(task.test_inputs.clone()))
     return Trained(torch.stack(losses, 1), torch.stack(predicted), time.perf_counter() - began, stepping)
 
 
