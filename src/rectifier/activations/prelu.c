@@ -38,8 +38,6 @@ static inline bfloat16 choose(int positive, bfloat16 d, float value) {
 #define SAME(x) (x)
 #define EITHER(positive, d, value) ((positive) ? (d) : (value))
 #define BLOCK 4096
-/* Rows whose products are added up before they go to their slopes' sums: two loads and a store for four of them. */
-#define TOGETHER 4
 
 /* One element of the output. */
 #define VALUE(i, slope, READ, CHOOSE, ARITHMETIC)        \
@@ -60,7 +58,9 @@ static inline bfloat16 choose(int positive, bfloat16 d, float value) {
 #define EACH(VARIABLE, COUNT)                                                                      \
   _Pragma("omp parallel for num_threads(threads) if (threads > 1)") for (int64_t VARIABLE = 0; VARIABLE < COUNT; VARIABLE++)
 
-#define FUNCTIONS(NAME, TYPE, READ, CHOOSE, ROUND, ARITHMETIC)                                                        \
+/* `TOGETHER` rows' products are added up before they go to their slopes' sums: two loads and a store for all of them.
+   bfloat16, widened and narrowed again, has no registers left for that. */
+#define FUNCTIONS(NAME, TYPE, READ, CHOOSE, ROUND, ARITHMETIC, TOGETHER)                                              \
   void row_values_##NAME(const TYPE *restrict z, const TYPE *restrict slopes, TYPE *restrict h, int64_t count,        \
                          int64_t length, int64_t channels, int threads) {                                             \
     EACH(r, (count + length - 1) / length) {                                                                    \
@@ -138,6 +138,6 @@ static inline bfloat16 choose(int positive, bfloat16 d, float value) {
     add_up_##NAME(sums, blocks *channels, channels, dslopes);                                                         \
   }
 
-FUNCTIONS(float32, float, SAME, EITHER, SAME, float)
-FUNCTIONS(float64, double, SAME, EITHER, SAME, double)
-FUNCTIONS(bfloat16, bfloat16, widen, choose, narrow, float)
+FUNCTIONS(float32, float, SAME, EITHER, SAME, float, 4)
+FUNCTIONS(float64, double, SAME, EITHER, SAME, double, 4)
+FUNCTIONS(bfloat16, bfloat16, widen, choose, narrow, float, 1)
