@@ -72,7 +72,7 @@ def test_it_can_be_forbidden_and_missing(name, value, anew, monkeypatch):
         "s/which += at > 0/which += at < 0/",
         "s/\\[r % channels\\]/[0]/",
         "s/scratch\\[c\\] = READ(slopes\\[c\\])/scratch[c] = READ(slopes[0])/",
-        "s/r += channels) total/r += channels + 1) total/",
+        "s/totals\\[c\\] += sums\\[r + c\\]/totals[c] += sums[r]/",
         "s/>> 16 : 0x7fc0u/>> 15 : 0x7fc0u/",
         "s/block : rows;/block : rows - 1;/",
     ],

@@ -121,8 +121,8 @@ def _row(z: Tensor, channels: int, channel: int) -> int:
 
 
 def _block(rows: int, count: int) -> int:
-    # Not more blocks than rows or than 64, so that their sums stay small beside z.
-    return ceil(rows / min(rows, 64, ceil(count / BLOCK)))
+    # At most 64 blocks, of at least 64 rows where there are as many, so that their sums stay small beside z.
+    return max(min(rows, 64), ceil(rows / min(64, ceil(count / BLOCK))))
 
 
 def _threads(count: int) -> int:

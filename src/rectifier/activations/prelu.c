@@ -38,6 +38,7 @@ static inline bfloat16 choose(int positive, bfloat16 d, float value) {
 #define SAME(x) (x)
 #define EITHER(positive, d, value) ((positive) ? (d) : (value))
 #define BLOCK 4096
+#define COLUMNS 64
 
 /* One element of the output. */
 #define VALUE(i, slope, READ, CHOOSE, ARITHMETIC)        \
@@ -47,15 +48,15 @@ static inline bfloat16 choose(int positive, bfloat16 d, float value) {
   }
 
 /* One element of the gradient; `which` is where its slope's sum is kept. */
-#define GRADIENT(i, slope, which, READ, CHOOSE, ARITHMETIC) \
-  {                                                         \
-    const ARITHMETIC at = READ(z[i]), d = READ(delta[i]);   \
-    const ARITHMETIC leaked = slope * d, product = at * d;  \
-    dz[i] = CHOOSE(at > 0, delta[i], leaked);               \
-    which += at > 0 ? 0 : product;                          \
+#define GRADIENT(i, slope, which, READ, CHOOSE, ARITHMETIC)                                                           \
+  {                                                                                                                   \
+    const ARITHMETIC at = READ(z[i]), d = READ(delta[i]);                                                             \
+    const ARITHMETIC leaked = slope * d, product = at * d;                                                            \
+    dz[i] = CHOOSE(at > 0, delta[i], leaked);                                                                         \
+    which += at > 0 ? 0 : product;                                                                                    \
   }
 
-#define EACH(VARIABLE, COUNT)                                                                      \
+#define EACH(VARIABLE, COUNT)                                                                                         \
   _Pragma("omp parallel for num_threads(threads) if (threads > 1)") for (int64_t VARIABLE = 0; VARIABLE < COUNT; VARIABLE++)
 
 /* `TOGETHER` rows' products are added up before they go to their slopes' sums: two loads and a store for all of them.
@@ -63,7 +64,7 @@ static inline bfloat16 choose(int positive, bfloat16 d, float value) {
 #define FUNCTIONS(NAME, TYPE, READ, CHOOSE, ROUND, ARITHMETIC, TOGETHER)                                              \
   void row_values_##NAME(const TYPE *restrict z, const TYPE *restrict slopes, TYPE *restrict h, int64_t count,        \
                          int64_t length, int64_t channels, int threads) {                                             \
-    EACH(r, (count + length - 1) / length) {                                                                    \
+    EACH(r, (count + length - 1) / length) {                                                                          \
       const ARITHMETIC slope = READ(slopes[r % channels]);                                                            \
       const int64_t end = (r + 1) * length < count ? (r + 1) * length : count;                                        \
       _Pragma("omp simd") for (int64_t i = r * length; i < end; i++) VALUE(i, slope, READ, CHOOSE, ARITHMETIC)        \
@@ -73,7 +74,7 @@ static inline bfloat16 choose(int positive, bfloat16 d, float value) {
   void column_values_##NAME(const TYPE *restrict z, const TYPE *restrict slopes, TYPE *restrict h, int64_t rows,      \
                             int64_t channels, int64_t block, ARITHMETIC *restrict scratch, int threads) {             \
     for (int64_t c = 0; c < channels; c++) scratch[c] = READ(slopes[c]);                                              \
-    EACH(b, (rows + block - 1) / block) {                                                                       \
+    EACH(b, (rows + block - 1) / block) {                                                                             \
       const int64_t end = (b + 1) * block < rows ? (b + 1) * block : rows;                                            \
       for (int64_t r = b * block; r < end; r++) {                                                                     \
         _Pragma("omp simd") for (int64_t c = 0; c < channels; c++)                                                    \
@@ -81,20 +82,23 @@ static inline bfloat16 choose(int positive, bfloat16 d, float value) {
       }                                                                                                               \
     }                                                                                                                 \
   }                                                                                                                   \
-  /* The sums of `rows` times `channels`, in order, and rounded once. */                                              \
-  static void add_up_##NAME(const double *sums, int64_t rows, int64_t channels, TYPE *dslopes) {                      \
-    for (int64_t c = 0; c < channels; c++) {                                                                          \
-      double total = 0;                                                                                               \
-      for (int64_t r = c; r < rows; r += channels) total += sums[r];                                                  \
-      dslopes[c] = ROUND((ARITHMETIC)total);                                                                          \
+  /* The sums of `rows` times `channels`, in order, and rounded once; some columns at a time, so that what a cache line \
+     brings is used at once. */                                                                                       \
+  static void add_up_##NAME(const double *restrict sums, int64_t rows, int64_t channels, TYPE *restrict dslopes) {    \
+    for (int64_t first = 0; first < channels; first += COLUMNS) {                                                     \
+      const int64_t some = channels - first < COLUMNS ? channels - first : COLUMNS;                                   \
+      double totals[COLUMNS] = {0};                                                                                   \
+      for (int64_t r = first; r < rows; r += channels)                                                                \
+        for (int64_t c = 0; c < some; c++) totals[c] += sums[r + c];                                                  \
+      for (int64_t c = 0; c < some; c++) dslopes[first + c] = ROUND((ARITHMETIC)totals[c]);                           \
     }                                                                                                                 \
   }                                                                                                                   \
   /* `sums` has room for one of each row. */                                                                          \
   void row_gradients_##NAME(const TYPE *delta, const TYPE *restrict z, const TYPE *restrict slopes,                   \
-                            TYPE *dz, TYPE *restrict dslopes, double *restrict sums, int64_t count,          \
+                            TYPE *dz, TYPE *restrict dslopes, double *restrict sums, int64_t count,                   \
                             int64_t length, int64_t channels, int threads) {                                          \
     const int64_t rows = (count + length - 1) / length;                                                               \
-    EACH(r, rows) {                                                                                             \
+    EACH(r, rows) {                                                                                                   \
       const ARITHMETIC slope = READ(slopes[r % channels]);                                                            \
       const int64_t end = (r + 1) * length < count ? (r + 1) * length : count;                                        \
       double total = 0;                                                                                               \
@@ -111,11 +115,11 @@ static inline bfloat16 choose(int positive, bfloat16 d, float value) {
   }                                                                                                                   \
   /* `sums` has room for each block's, `scratch` for the slopes and for each block's sums while they are added up. */ \
   void column_gradients_##NAME(const TYPE *delta, const TYPE *restrict z, const TYPE *restrict slopes,                \
-                               TYPE *dz, TYPE *restrict dslopes, double *restrict sums, int64_t rows,        \
+                               TYPE *dz, TYPE *restrict dslopes, double *restrict sums, int64_t rows,                 \
                                int64_t channels, int64_t block, ARITHMETIC *restrict scratch, int threads) {          \
     const int64_t blocks = (rows + block - 1) / block;                                                                \
     for (int64_t c = 0; c < channels; c++) scratch[c] = READ(slopes[c]);                                              \
-    EACH(b, blocks) {                                                                                           \
+    EACH(b, blocks) {                                                                                                 \
       const int64_t end = (b + 1) * block < rows ? (b + 1) * block : rows;                                            \
       ARITHMETIC *restrict own = scratch + (b + 1) * channels;                                                        \
       for (int64_t c = 0; c < channels; c++) own[c] = 0;                                                              \
