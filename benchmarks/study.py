@@ -14,7 +14,7 @@ the full grid of the same arms and seeds.
 import argparse
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -167,6 +167,40 @@ def ours(name: str, members: list[Member], seeds: int, epochs: int, *, together:
     return len(found.trials)
 
 
+def products_alone(name: str, members: list[Member], seeds: int, epochs: int) -> int:
+    """Only the matrix products and Adam's update of stacked networks, on two threads: what no way can do without."""
+    torch.set_num_threads(1)
+    case = CASES[name]
+    model, inputs = case.build(), case.tensors()[0]
+    shapes = [tuple(layer.weight.shape) for layer in model.modules() if isinstance(layer, nn.Linear)]
+    steps, each = epochs * -(-len(inputs) // 64), seeds // 2
+
+    def half() -> None:
+        weights = [torch.randn(each, i, o).mul_(0.01).requires_grad_() for o, i in shapes]
+        biases = [torch.zeros(each, o).requires_grad_() for o, _ in shapes]
+        hidden = [torch.randn(each, 64, i) for _, i in shapes] + [torch.randn(each, 64, shapes[-1][0])]
+        # Small ones: nothing here shall become infinite or denormal.
+        deltas = [torch.randn_like(h).mul_(1e-3) for h in hidden]
+        for tensor in (*weights, *biases):
+            tensor.grad = torch.randn_like(tensor).mul_(1e-3)
+        optimizer = Adam([*weights, *biases], lr=1e-3, fused=True)
+        with torch.no_grad():
+            for _ in range(steps):
+                for k, weight in enumerate(weights):
+                    torch.bmm(hidden[k], weight, out=torch.empty_like(hidden[k + 1]))
+                for k, weight in reversed(list(enumerate(weights))):
+                    torch.bmm(hidden[k].transpose(1, 2), deltas[k + 1], out=torch.empty_like(weight))
+                    if k:
+                        torch.bmm(deltas[k + 1], weight.transpose(1, 2), out=torch.empty_like(deltas[k]))
+                optimizer.step()
+
+    for _ in range(len(members) // seeds):
+        with ThreadPoolExecutor(2) as pool:
+            for done in [pool.submit(half) for _ in range(2)]:
+                done.result()
+    return len(members) // seeds * each * 2
+
+
 LOOKS = (13, 24, 48)
 
 
@@ -237,6 +271,8 @@ def main() -> None:
     case = CASES[options.task]
     seeds, epochs = options.seeds or case.seeds, options.epochs or case.epochs
     ways = WAYS | ({"plain loop, Ray Tune": (with_ray, DATALOADER)} if options.ray else {})
+    if options.task != "cnn":
+        ways["matrix products and Adam alone"] = (products_alone, None)
     members = [(arm, seed) for arm in ("as is", *ARMS, "placebo") for seed in range(seeds)]
     # Everybody's first call loads code.
     lean(options.task, members[:1], seeds, 1)
