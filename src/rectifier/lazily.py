@@ -2,10 +2,9 @@
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import Any
 
 
-def on_first_use(room: dict[str, Any], homes: Mapping[str, str]) -> Callable[[str], object]:
+def on_first_use(room: dict[str, object], homes: Mapping[str, str]) -> Callable[[str], object]:
     """Make the `__getattr__` of a room's module.
 
     Args:

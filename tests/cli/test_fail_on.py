@@ -3,7 +3,7 @@
 import pytest
 from click.testing import CliRunner
 
-from rectifier.cli import report, run
+from rectifier.cli import report, run, running
 from rectifier.cli.gate import FOUND, UNJUDGED, gate
 from rectifier.errors import UnreadableRun
 from rectifier.records import Diagnosis, Finding, LayerSummary
@@ -77,7 +77,7 @@ def test_a_comparison_has_no_findings_to_fail_on(monkeypatch, tmp_path):
 )
 def test_of_run_the_scripts_own_failure_wins(monkeypatch, tmp_path, script, found, options, code):
     (tmp_path / "train.py").write_text("")
-    monkeypatch.setattr(run, "start", lambda launch, started: script)
+    monkeypatch.setattr(running, "start", lambda launch, started: script)
     monkeypatch.setattr("rectifier.cli.ending.tell_ending", lambda *arguments: [diagnosis(*found)])
     where = ["--out", str(tmp_path), *options, str(tmp_path / "train.py")]
     assert CliRunner().invoke(run.command, where).exit_code == code
@@ -89,7 +89,7 @@ def test_a_diagnosis_that_fails_is_no_success_where_one_was_asked_for(monkeypatc
         raise UnreadableRun("gone")
 
     (tmp_path / "train.py").write_text("")
-    monkeypatch.setattr(run, "start", lambda launch, started: 0)
+    monkeypatch.setattr(running, "start", lambda launch, started: 0)
     monkeypatch.setattr("rectifier.cli.ending.tell_ending", fail)
     result = CliRunner().invoke(run.command, ["--out", str(tmp_path), *options, str(tmp_path / "train.py")])
     assert result.exit_code == code

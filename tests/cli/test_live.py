@@ -13,7 +13,7 @@ import threading
 import pytest
 from click.testing import CliRunner
 
-from rectifier.cli import live, run
+from rectifier.cli import live, run, running
 from rectifier.cli.live import LiveTable
 from rectifier.report.live import live_lines
 from tests.cli.screen import Screen
@@ -91,7 +91,7 @@ def test_without_a_terminal_it_says_so_once_and_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "hello.py").write_text("print('hello')")
     seen = []
-    monkeypatch.setattr(run, "start", lambda launch, started: seen.append(launch) or 0)
+    monkeypatch.setattr(running, "start", lambda launch, started: seen.append(launch) or 0)
     result = CliRunner().invoke(run.command, ["--live", "hello.py"])
     assert result.stderr.count("--live shows nothing: standard error is not a terminal.") == 1
     assert "\x1b" not in result.stderr
@@ -112,7 +112,7 @@ def test_a_terminal_that_is_too_small_or_dumb_is_left_alone(rows, columns, term,
 
     screen = Stderr()
     monkeypatch.setattr(sys, "stderr", screen)
-    with live.live(tmp_path, True):
+    with live.live(tmp_path):
         pass
     os.close(theirs)
     os.close(ours)

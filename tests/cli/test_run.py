@@ -1,6 +1,7 @@
 """`rectifier run` as a user meets it: what it prints, what it leaves behind, and what it says to mistakes."""
 
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -88,6 +89,35 @@ def test_two_runs_at_once_and_the_reports_that_they_name(tmp_path):
     assert document["processes"][0]["loss"]["values"] == [
         float.fromhex(line.split()[1]) for line in out.splitlines()[:7]
     ]
+
+
+def test_a_run_without_options_is_the_run_with_what_they_are_if_they_are_not_given(tmp_path):
+    (tmp_path / "train.py").write_text(TRAIN)
+    given = ["--budget", "0.01", "--out", "rectifier-runs"]
+    (plain, parsed) = (run(*options, "train.py", "--seed", "3", cwd=tmp_path) for options in ([], given))
+    assert plain[:2] == parsed[:2]
+    first, second = (read_run(folder_of(err, tmp_path)) for *_, err in (plain, parsed))
+    assert first.manifest.command == second.manifest.command == ("train.py", "--seed", "3")
+    assert first.processes[0].series("loss").values.tolist() == second.processes[0].series("loss").values.tolist()
+    assert first.processes[0].sites == second.processes[0].sites
+
+
+@pytest.mark.parametrize("options", [[], ["--fail-on", "serious"]], ids=str)
+def test_a_script_has_started_before_anything_of_ours_can_fail_to_load(options, tmp_path):
+    broken = ["numpy", "rich"] + (["click"] if not options else [])
+    for name in broken:
+        (tmp_path / f"{name}.py").write_text(f"raise ImportError('{name} is broken')\n")
+    (tmp_path / "train.py").write_text("import sys; sys.path.clear(); print('ran'); raise SystemExit(3)\n")
+    path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
+    process = subprocess.run(
+        [RECTIFIER, "run", *options, "train.py"], cwd=tmp_path, env={**os.environ, "PYTHONPATH": path},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (process.returncode, process.stdout) == (3, "ran\n")
+    assert re.fullmatch(
+        r"rectifier: the diagnosis failed: ImportError: \w+ is broken\nRun: .*rectifier-runs/train-[\d-]+\n",
+        process.stderr,
+    ), process.stderr
 
 
 def test_swap_is_the_same_as_editing_the_script(tmp_path):

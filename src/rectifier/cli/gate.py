@@ -6,25 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rectifier.cli.running import UNJUDGED
+
 if TYPE_CHECKING:
     from rectifier.records import Autopsy, Diagnosis, Preflight, Severity
 
 FOUND = 10
 """Exit code where something at or above `--fail-on` was found: none of a shell's, and not misuse (2)."""
-
-UNJUDGED = 2
-"""Exit code where `--fail-on` had nothing to judge: a gate that nothing can close is a mistake in its use."""
-
-
-class Done(SystemExit):
-    """The end of a command that has nothing to put away: the process may be left as it stands.
-
-    Python would first take apart what was loaded, which keeps a user waiting for 25 ms.
-    """
-
-    def __init__(self, code: int) -> None:
-        super().__init__(code)
-        self.exit_code = code
 
 
 def fail_on_option(default: str | None = None) -> Callable[[Any], Any]:

@@ -29,11 +29,8 @@ _PART = 3
 
 
 @contextlib.contextmanager
-def live(folder: Path, wanted: bool) -> Iterator[None]:
-    """Show the run in a folder while the block runs, if that is wanted and standard error is a terminal."""
-    if not wanted:
-        yield
-        return
+def live(folder: Path) -> Iterator[None]:
+    """Show the run in a folder while the block runs, if standard error is a terminal."""
     reason = _why_not()
     if reason is not None:
         click.echo(f"rectifier: --live shows nothing: {reason}.", err=True)

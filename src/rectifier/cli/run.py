@@ -1,28 +1,20 @@
-"""`rectifier run`: the user's script as under `python`, and afterwards what its units did.
-
-What the diagnosis needs (numpy, rich, ...) loads while the script runs, so that the script starts at once.
-"""
+"""`rectifier run`: the user's script as under `python`, and afterwards what its units did."""
 
 import shlex
-import subprocess
-import time
 from collections.abc import Sequence
-from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from rectifier.cli.gate import UNJUDGED, Done, fail_on_option, gate, silence_option
-from rectifier.cli.live import live
-from rectifier.launch import Launch, start
+from rectifier.cli.gate import fail_on_option, silence_option
+from rectifier.cli.running import RUNS, name_of, run
+from rectifier.launch import Launch
 from rectifier.store import create_run_folder
 
 if TYPE_CHECKING:
     from rectifier.records import Severity
-
-_RUNS = Path("rectifier-runs")
 
 
 @click.command(
@@ -62,9 +54,7 @@ _RUNS = Path("rectifier-runs")
     help="At observed steps, repeat the forward of what runs compiled as it is written, and count there. "
     "What the forward prints or writes to files then comes twice.",
 )
-@click.option(
-    "--out", type=click.Path(path_type=Path), default=_RUNS, show_default=True, help="Folder for run folders."
-)
+@click.option("--out", type=click.Path(path_type=Path), default=RUNS, show_default=True, help="Folder for run folders.")
 @click.option("--name", help="Beginning of the run folder's name.  [default: the script's]")
 @click.option(
     "--live", "shown_live", is_flag=True, help="A table at the bottom of the terminal while the script trains."
@@ -101,16 +91,8 @@ def command(
     except OSError as error:
         reason = error.strerror or error
         raise click.ClickException(f"neither {out} nor a temporary folder can be written: {reason}") from None
-    full = ("-m", *command) if as_module else command
-    began = time.monotonic()
-
-    def started(process: subprocess.Popen[bytes]) -> None:
-        from rectifier.cli import ending  # noqa: PLC0415 - see above
-
-        ending.note_beginning(folder, full, swap, rescale=rescale, recycle=recycle)
-
     launch = Launch(
-        command=full,
+        command=("-m", *command) if as_module else command,
         folder=folder,
         swap=swap,
         rescale=rescale,
@@ -119,35 +101,7 @@ def command(
         every=every,
         beside=beside,
     )
-    with live(folder, shown_live):
-        code = start(launch, started=started)
-    raise Done(_tell(folder, out, code, time.monotonic() - began, silence, fail_on))
-
-
-def _tell(
-    folder: Path, base: Path, code: int, seconds: float, silence: dict[str, str], fail_on: "Severity | None"
-) -> int:
-    """Say what the run showed; whatever happens here, an exit code of the script's that is not 0 stays."""
-    try:
-        from rectifier.cli import ending  # noqa: PLC0415 - see above
-
-        diagnoses = ending.tell_ending(folder, base, code, seconds, silence)
-        return code or gate(diagnoses, fail_on)
-    except KeyboardInterrupt:
-        _say(f"\nRun: {folder}")
-    except (SystemExit, OSError):
-        # Nobody reads any more (rich then exits), or there is no room: the run is judged all the same.
-        with suppress(Exception):
-            return code or gate(ending.judge(folder, silence), fail_on)
-    except Exception as error:
-        _say(f"rectifier: the diagnosis failed: {type(error).__name__}: {error}\nRun: {folder}")
-    return code or (UNJUDGED if fail_on is not None else 0)
-
-
-def _say(text: str) -> None:
-    # A full disk or a closed pipe behind standard error is no reason to end otherwise than the script did.
-    with suppress(OSError):
-        click.echo(text, err=True)
+    run(launch, out, shown_live=shown_live, silence=silence, fail_on=fail_on)
 
 
 def check_recycle(text: str) -> int:
@@ -172,7 +126,7 @@ def check_swap(text: str) -> tuple[str, str]:
     old, equals, new = text.partition("=")
     if not equals:
         raise click.BadParameter(f"{text!r} names one activation; write OLD=NEW, for instance relu=leaky_relu:0.1")
-    from rectifier.catalogue import parse  # noqa: PLC0415 - see above
+    from rectifier.catalogue import parse  # noqa: PLC0415 - most runs swap nothing
 
     parse(old)
     parse(new)
@@ -194,4 +148,4 @@ def _check_command(command: Sequence[str], *, as_module: bool) -> str:
         if script.suffix != ".py" and find_spec(command[0].partition(".")[0]) is not None:
             hint = f" To run a module, write: rectifier run -m {shlex.join(command)}"
         raise click.UsageError(f"there is no script {command[0]}.{hint}")
-    return script.stem or script.absolute().name
+    return name_of(command[0])

@@ -15,7 +15,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import IO
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import IO
+
+    _Stream = int | IO[bytes] | IO[str] | None
 
 _BOOTSTRAP = Path(__file__).parent / "bootstrap"
 _PACKAGE = Path(__file__).parents[2]
@@ -25,8 +30,6 @@ TIMED_OUT = 124
 
 STOPPED = "stopped"
 """The note of a run that was ended after the number of steps asked for, whatever its exit code."""
-
-_Stream = int | IO[bytes] | IO[str] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,9 +82,9 @@ class Launch:
 def start(
     launch: Launch,
     *,
-    stdin: _Stream = None,
-    stdout: _Stream = None,
-    stderr: _Stream = None,
+    stdin: "_Stream" = None,
+    stdout: "_Stream" = None,
+    stderr: "_Stream" = None,
     timeout: float | None = None,
     started: Callable[[subprocess.Popen[bytes]], None] = lambda process: None,
 ) -> int:

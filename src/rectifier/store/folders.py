@@ -1,7 +1,7 @@
 """Where a run lies: a new folder for each, made before anything else is loaded."""
 
 import re
-from datetime import datetime
+import time
 from pathlib import Path
 
 
@@ -19,7 +19,7 @@ def create_run_folder(base: Path, stem: str) -> Path:
         OSError: A temporary folder cannot be made either.
     """
     safe = re.sub(r"[^\w.-]+", "-", stem).strip("-.")[:80] or "run"
-    name = f"{safe}-{datetime.now():%Y%m%d-%H%M%S}"
+    name = f"{safe}-{time.strftime('%Y%m%d-%H%M%S')}"
     try:
         base.mkdir(parents=True, exist_ok=True)
         return _first_free(base, name)

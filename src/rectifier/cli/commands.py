@@ -1,0 +1,57 @@
+"""The commands: one file a command, each of them parse, one call, print.
+
+Commands load when they are named, so that `rectifier --help` and `rectifier report` never pay for torch.
+"""
+
+import sys
+from importlib import import_module
+
+import click
+
+import rectifier
+from rectifier.errors import RectifierError
+
+# demo and reproduce ask and print like the commands here, and stand beside this room: they are named, not imported.
+_COMMANDS = {
+    "demo": ("rectifier.demo:command", "See a deep ReLU network die, be explained, treated and compared."),
+    "run": ("rectifier.cli.run:command", "Run a training script unchanged and diagnose its units."),
+    "report": ("rectifier.cli.report:command", "Render a run or a comparison again, as text, page or JSON."),
+    "compare": ("rectifier.cli.compare:command", "Compare activations on your own script, paired by seed."),
+    "check": ("rectifier.cli.check:command", "Check an untrained network with one forward and one backward pass."),
+    "census": ("rectifier.cli.census:command", "Count a trained network's dead and rare units over a data set."),
+    "autopsy": ("rectifier.cli.autopsy:command", "Tell from a checkpoint alone which units have not learned."),
+    "reproduce": ("rectifier.reproduce.command:command", "Measure published and exact results again."),
+    "activations": ("rectifier.cli.activations:command", "List the activations that Rectifier knows."),
+}
+
+
+class _LazyGroup(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module, _, attribute = _COMMANDS[cmd_name][0].partition(":")
+        command = getattr(import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(rectifier.__version__, prog_name="rectifier")
+def _group() -> None:
+    """Find the neurons that stopped learning, put them right, and prove that it helped."""
+
+
+def main() -> None:
+    """Run the command line; a user's mistake ends in one clear message, never in a traceback of ours."""
+    try:
+        _group(prog_name="rectifier", standalone_mode=True)
+    except RectifierError as error:
+        click.echo(f"rectifier: {error}", err=True)
+        sys.exit(error.exit_code)
