@@ -4,11 +4,10 @@ The names below load on first use, so that `rectifier --help` never pays for tor
 """
 
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
-# typing's own takes 3 ms to load, and a script that is to be run waits for them; checkers know it by its name.
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rectifier import functional as functional
     from rectifier import nn as nn

@@ -48,7 +48,7 @@ print("ends with", loss.item())
 """
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def scheduler(tmp_path_factory):
     """Address of a scheduler that has two workers, which are at work in another folder than the driver."""
     if find_spec("distributed") is None:
@@ -108,7 +108,6 @@ def rows(comparison):
 
 def test_a_worker_with_other_code_is_refused_before_anything_runs_and_later(scheduler, tmp_path, monkeypatch):
     question = ask(monkeypatch, tmp_path / "project", 1)
-    # Before the test that kills one of the two workers.
     with connected(scheduler, question) as launcher:
         spec = next(question.plan())
         ours, torch = launcher._code, re.escape(version("torch"))

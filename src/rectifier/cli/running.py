@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from io import StringIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rectifier.launch import Launch, start
 from rectifier.store import create_run_folder
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rectifier.records import Severity
 

@@ -1,8 +1,9 @@
 """Starting the user's script exactly as `python` would, with a monitor inside once it imports torch."""
 
+from typing import TYPE_CHECKING
+
 from rectifier.lazily import on_first_use
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rectifier.launch.parent import STOPPED as STOPPED
     from rectifier.launch.parent import TIMED_OUT as TIMED_OUT

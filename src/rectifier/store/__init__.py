@@ -4,9 +4,10 @@ The names below load on first use (PEP 562): `rectifier run` makes its folder an
 that reads or writes facts is imported.
 """
 
+from typing import TYPE_CHECKING
+
 from rectifier.lazily import on_first_use
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rectifier.store.folders import create_run_folder as create_run_folder
     from rectifier.store.runs import is_run_folder as is_run_folder
