@@ -4,13 +4,14 @@
     python benchmarks/monitor.py --quick      # about 5 minutes, wider intervals
     python benchmarks/monitor.py --quick --write benchmarks/README.md
 
-Arms train in turns: plain, plain again (A/A: the noise), watched as by default, and what people do today, each rebuilt
-here so that nothing but its own work is timed. Every step is timed by itself. An arm's steps are of kinds (observed in
-full, at a glance, or not; every tenth of a tool that works at every tenth): its time is the median of each kind,
-weighted by how often the kind comes, so that a machine that stands still now and then does not decide. What the monitor
-writes, now and then, is timed apart and added as a mean. A ratio is that of an arm to plain, with a 95 % interval from
-the bootstrap over rounds. What counts is the upper end of the interval above the A/A ratio: at most 1.01, and 1.03 for
-the tiny network.
+Arms train in turns of a few steps: plain, plain again (A/A: the noise), watched as by default, and what people do
+today, each rebuilt here so that nothing but its own work is timed. Every step is timed by itself and divided by the
+median plain step of its round, so that what drifts from round to round does not count; a turn's first step, which finds
+the caches as another arm left them, is not used. An arm's steps are of kinds (observed in full, at a glance, or not;
+every tenth of a tool that works at every tenth): its ratio is the median of each kind, weighted by how often the kind
+comes, so that a machine that stands still now and then does not decide. What the monitor writes, now and then, is timed
+apart and added as a mean. The 95 % interval is from the bootstrap over rounds. What counts is its upper end above the
+A/A ratio: at most 1.01, and 1.03 for the tiny network.
 
 The monitor is put where it is after 100,000 steps, its budget spent and its early allowance used up. Under
 torch.compile each arm compiles a model of its own.
@@ -38,6 +39,8 @@ from torch import Tensor, nn
 from rectifier.monitor import MemorySink, Monitor
 from rectifier.monitor.schedule import Look
 
+FEWEST_ROUNDS = 20
+FEWEST_OF_A_KIND = 8
 MARKS = "<!-- monitor: begin -->", "<!-- monitor: end -->"
 
 
@@ -297,18 +300,32 @@ class Arm:
                 took = clock() - began
                 if self.watched is not None:
                     took -= self.watched.writing - before
-                times.setdefault(kind, []).append(took)
+                if index:
+                    times.setdefault(kind, []).append(took)
         self.times.append(times)
         self.writing.append(((self.watched.writing if self.watched is not None else 0.0) - written) / self.steps)
 
-    def mean(self, rounds: NDArray[np.int64]) -> float:
-        """Seconds a step, over the rounds of these numbers."""
-        kinds = {kind for index in rounds for kind in self.times[index]}
-        shares = self.watched.shares() if self.watched is not None else dict.fromkeys(kinds, 1 / len(kinds))
-        medians = {kind: np.median(np.concatenate([self.times[i].get(kind, []) for i in rounds])) for kind in kinds}
-        known = sum(shares[kind] for kind in kinds)
-        total = sum(shares[kind] * medians[kind] for kind in kinds) / known
-        return float(total + np.mean([self.writing[i] for i in rounds]))
+    def shares(self) -> dict[int, float]:
+        """How often each kind of step comes, of those that came."""
+        kinds = {kind for turn in self.times for kind in turn}
+        if self.watched is None:
+            return dict.fromkeys(kinds, 1 / len(kinds))
+        return {kind: share for kind, share in self.watched.shares().items() if kind in kinds}
+
+    def ratio(self, rounds: NDArray[np.int64], plain: NDArray[np.float64]) -> float:
+        """Of a step to a plain one of its round, over the rounds of these numbers; `plain` has all rounds'."""
+        total, known = 0.0, 0.0
+        for kind, share in self.shares().items():
+            each = [np.array(self.times[i].get(kind, [])) / plain[i] for i in rounds]
+            if any(map(len, each)):
+                total += share * float(np.median(np.concatenate(each)))
+                known += share
+        return total / known + float(np.mean([self.writing[i] / plain[i] for i in rounds]))
+
+    def fewest(self) -> int:
+        """How many steps there are of the rarest kind that comes."""
+        kinds = self.shares() if self.watched is None else self.watched.shares()
+        return min(sum(len(turn.get(kind, [])) for turn in self.times) for kind, share in kinds.items() if share > 0)
 
 
 class Measured:
@@ -327,26 +344,33 @@ class Measured:
 
     def run(self) -> None:
         began, order = time.perf_counter(), list(self.arms)
-        while time.perf_counter() - began < self._seconds or self.rounds < 8:
+        while not self._enough(time.perf_counter() - began):
             order = order[1:] + order[:1]
             for arm in order:
                 self.arms[arm].turn(self._clock)
             self.rounds += 1
 
+    def _enough(self, seconds: float) -> bool:
+        if seconds < self._seconds or self.rounds < FEWEST_ROUNDS:
+            return False
+        # A kind that comes every few thousand steps is not waited for: it weighs as little.
+        return seconds > 2 * self._seconds or min(arm.fewest() for arm in self.arms.values()) >= FEWEST_OF_A_KIND
+
     def rows(self, name: str) -> list[str]:
         rng = np.random.default_rng(0)
         everything = np.arange(self.rounds)
         drawn = [rng.choice(everything, self.rounds) for _ in range(400)]
-        base = self.arms["plain"]
-        plain = [base.mean(rounds) for rounds in [everything, *drawn]]
+        # A plain arm's steps are all of one kind.
+        plain = np.array([np.median(np.concatenate(list(turn.values()))) for turn in self.arms["plain"].times])
         rows, noise = [], 1.0
         for label, arm in list(self.arms.items())[1:]:
-            ratio, *again = [arm.mean(rounds) / b for rounds, b in zip([everything, *drawn], plain, strict=True)]
+            ratio, *again = [arm.ratio(rounds, plain) for rounds in [everything, *drawn]]
             low, high = np.quantile(again, [0.025, 0.975])
             if "A/A" in label:
                 noise = ratio
+            note = arm.watched.note if arm.watched else ""
             rows.append(
-                f"| {name} | {1e3 * plain[0]:.2f} | {label} | {arm.watched.note if arm.watched else ''} | {ratio:.3f} "
+                f"| {name} | {1e3 * np.median(plain):.2f} | {label} | {note} | {ratio:.3f} "
                 f"| {low:.3f} – {high:.3f} | {high / noise:.3f} |"
             )
         return rows
@@ -382,15 +406,14 @@ def measure(name: str, seconds: float, clock: Callable[[], float], *, compiled: 
             run.arms[label] = Arm(step, lambda around=around, own=own: around(own), watched=watched_arm)
     longest = max(8, round(2.0 / per_step))
     for arm in run.arms.values():
-        arm.steps = 10 * max(1, round(0.025 / per_step))
+        # One more than tens: the first is not used, and every tenth step of the others comes equally often.
+        arm.steps = 1 + 10 * max(1, round(0.025 / per_step))
         if arm.watched is not None:
             arm.kind = arm.watched.kind
             # Until the schedule has found its length.
             for _ in range(6):
                 with arm.around():
                     run.timed(arm.step, min(max(8, 2 * arm.watched.monitor._schedule.count_interval), longest))
-            # A turn holds a whole interval, so that each kind of step comes.
-            arm.steps = min(max(arm.steps, arm.watched.monitor._schedule.count_interval), longest)
     run.run()
     return run.rows(name)
 

@@ -5,8 +5,8 @@ import shlex
 import click
 import pytest
 
-from rectifier import cli
 from rectifier.catalogue import parse
+from rectifier.cli import commands
 from rectifier.diagnosis import advice, diagnose
 from rectifier.diagnosis.causes import Cause
 
@@ -39,7 +39,7 @@ def test_every_command_is_one_that_the_command_line_accepts(activation, command,
     (tmp_path / "train.py").touch()
     program, verb, *arguments = shlex.split(command)
     assert program == "rectifier"
-    found = cli._group.get_command(click.Context(cli._group), verb)
+    found = commands._group.get_command(click.Context(commands._group), verb)
     given = found.make_context(verb, arguments).params
     # What is no option of ours would be taken for the script's.
     assert ("train.py",) in given.values()
