@@ -116,6 +116,8 @@ class Watched:
         # All that is allowed so far has been spent.
         spent = 0.005 * self.LATE * seconds_per_step + 0.05 * np.log2(self.LATE)
         schedule.watching_seconds = schedule._accounted_seconds = spent
+        # What a step costs that is not observed is learned from the steps that are run here alone.
+        schedule.observed_steps = self.LATE
         self.writing = 0.0
         windows = self.monitor._windows
         write = windows.write
