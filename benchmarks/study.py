@@ -168,7 +168,7 @@ def ours(name: str, members: list[Member], seeds: int, epochs: int, *, together:
 
 
 def products_alone(name: str, members: list[Member], seeds: int, epochs: int) -> int:
-    """Only the matrix products and Adam's update of stacked networks, on two threads: what no way can do without."""
+    """Only the products and Adam's update of stacked networks, on two threads: about what no way can do without."""
     torch.set_num_threads(1)
     case = CASES[name]
     model, inputs = case.build(), case.tensors()[0]

@@ -1,5 +1,8 @@
 """A large gradient takes the place of the one that arrives where that is nobody's, and of no other."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -27,6 +30,17 @@ def everything_is_large(monkeypatch):
 
 def test_this_torch_tells_a_gradient_of_nobodys():
     assert owned.alone() is not None
+
+
+def test_it_tells_where_a_prelu_asks_first():
+    """Inside of a Function's forward gradients are off, and an answer is kept for the process."""
+    program = (
+        "import torch, rectifier.functional as rf; from rectifier.activations import owned; owned.LARGE = 0\n"
+        "rf.prelu(torch.randn(1024, 1024, requires_grad=True), torch.tensor([0.25], requires_grad=True))\n"
+        "assert owned.alone.cache_info().currsize == 1, 'it was not asked'; print(owned.alone())"
+    )
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
+    assert told.stdout.strip() == str(owned.alone())
 
 
 class Cached(torch.autograd.Function):

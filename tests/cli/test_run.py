@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from rectifier.cli import ending, main
+from rectifier.cli import commands, ending, main, program
 from rectifier.store import create_run_folder, read_run, write_manifest
 from tests.launch.running import RECTIFIER
 from tests.store.test_runs import manifest
@@ -91,15 +91,43 @@ def test_two_runs_at_once_and_the_reports_that_they_name(tmp_path):
     ]
 
 
-def test_a_run_without_options_is_the_run_with_what_they_are_if_they_are_not_given(tmp_path):
+@pytest.mark.parametrize("arguments", [["train.py"], ["train.py", "--seed", "3"]], ids=str)
+def test_without_options_it_is_the_run_with_what_they_are_if_they_are_not_given(arguments, tmp_path, monkeypatch):
+    (tmp_path / "train.py").write_text("")
+    monkeypatch.chdir(tmp_path)
+    asked = []
+
+    def instead(launch, base, *, shown_live=False, silence=None, fail_on=None):
+        asked.append((launch._replace(folder=None), base, shown_live, silence or {}, fail_on))
+        raise SystemExit(0)
+
+    for module in ("running", "run"):
+        monkeypatch.setattr(f"rectifier.cli.{module}.run", instead)
+    monkeypatch.setattr(sys, "argv", ["rectifier", "run", *arguments])
+    for way in (main, commands.main):
+        with pytest.raises(SystemExit):
+            way()
+    assert len(asked) == 2
+    assert asked[0] == asked[1]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="its arguments are text")
+def test_an_argument_that_is_no_utf_8_is_no_reason_not_to_tell(tmp_path):
     (tmp_path / "train.py").write_text(TRAIN)
-    given = ["--budget", "0.01", "--out", "rectifier-runs"]
-    (plain, parsed) = (run(*options, "train.py", "--seed", "3", cwd=tmp_path) for options in ([], given))
-    assert plain[:2] == parsed[:2]
-    first, second = (read_run(folder_of(err, tmp_path)) for *_, err in (plain, parsed))
-    assert first.manifest.command == second.manifest.command == ("train.py", "--seed", "3")
-    assert first.processes[0].series("loss").values.tolist() == second.processes[0].series("loss").values.tolist()
-    assert first.processes[0].sites == second.processes[0].sites
+    code, out, err = run("train.py", os.fsdecode(b"data\xff"), cwd=tmp_path)
+    assert (code, len(out.splitlines())) == (0, 8)
+    assert read_run(folder_of(err, tmp_path)).manifest.command == ("train.py", "data\ufffd")
+
+
+def test_ctrl_c_before_the_script_has_begun(monkeypatch):
+    def interrupted(command):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("rectifier.cli.run_as_it_is", interrupted)
+    monkeypatch.setattr(sys, "argv", ["rectifier", "run", "train.py"])
+    with pytest.raises(SystemExit) as left:
+        program()
+    assert left.value.code == "Aborted!"
 
 
 @pytest.mark.parametrize("options", [[], ["--fail-on", "serious"]], ids=str)
@@ -115,6 +143,7 @@ def test_a_script_has_started_before_anything_of_ours_can_fail_to_load(options, 
     )  # fmt: skip
     assert (process.returncode, process.stdout) == (3, "ran\n")
     assert re.fullmatch(
+        r"rectifier: the run will not be diagnosed: ImportError: \w+ is broken; the script goes on\n"
         r"rectifier: the diagnosis failed: ImportError: \w+ is broken\nRun: .*rectifier-runs/train-[\d-]+\n",
         process.stderr,
     ), process.stderr

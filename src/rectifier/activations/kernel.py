@@ -85,7 +85,9 @@ def _values(functions: Functions, z: Tensor, slopes: Tensor, channel: int) -> Te
     else:
         rows = count // channels
         scratch = torch.empty(channels, dtype=_WIDE[z.dtype], device="cpu")
-        functions["column_values", z.dtype](*pointers, rows, channels, _block(rows, count), scratch.data_ptr(), threads)
+        # Values are the same in blocks of any size: as many as there are threads.
+        block = ceil(rows / min(rows, threads))
+        functions["column_values", z.dtype](*pointers, rows, channels, block, scratch.data_ptr(), threads)
     return h
 
 
@@ -121,8 +123,8 @@ def _row(z: Tensor, channels: int, channel: int) -> int:
 
 
 def _block(rows: int, count: int) -> int:
-    # At most 64 blocks, of at least 64 rows where there are as many, so that their sums stay small beside z.
-    return max(min(rows, 64), ceil(rows / min(64, ceil(count / BLOCK))))
+    # At most 64 blocks, of at least 32 rows where there are as many, so that their sums stay small beside z.
+    return max(min(rows, 32), ceil(rows / min(64, ceil(count / BLOCK))))
 
 
 def _threads(count: int) -> int:
@@ -174,12 +176,14 @@ def _functions(library: ctypes.CDLL) -> Functions:
 def _right(functions: Functions) -> bool:
     """Tell whether what was compiled computes what it shall, on a few numbers: compilers have bugs, too."""
     # Small powers of 2 and their sums: exact in every dtype.
-    z, delta = [-2.0, -0.0, 3.0, 1.0, -0.5, -4.0, -1.0, 8.0], [1.0, 5.0, -1.0, 2.0, -4.0, 0.5, 0.25, 1.0]
-    # One slope; one for each column; one for each row of two.
-    for shape, a in (((8,), [0.25]), ((4, 2), [0.25, 2.0]), ((2, 2, 2), [0.25, 2.0])):
+    eight_z, eight_delta = [-2.0, -0.0, 3.0, 1.0, -0.5, -4.0, -1.0, 8.0], [1.0, 5.0, -1.0, 2.0, -4.0, 0.5, 0.25, 1.0]
+    two = [0.25, 2.0]
+    # One slope; one for each column, also of two blocks and more columns than are added up at once; one for each row.
+    for shape, a in (((8,), [0.25]), ((4, 2), two), ((66, 72), two * 36), ((2, 2, 2), two)):
+        z, delta = (eight * (prod(shape) // 8) for eight in (eight_z, eight_delta))
         channel = min(1, len(shape) - 1)
         side_by_side = prod(shape[channel + 1 :])
-        of = [index // side_by_side % len(a) for index in range(8)]
+        of = [index // side_by_side % len(a) for index in range(len(z))]
         products = [0.0 if at > 0 else at * d for at, d in zip(z, delta, strict=True)]
         expected = [
             [at if at > 0 else a[c] * at for at, c in zip(z, of, strict=True)],

@@ -80,8 +80,10 @@ def _tell(delta: Tensor, told: list[Counts]) -> None:
 def alone() -> Counts | None:
     """The counts of a gradient that nobody else holds; None where this torch or this Python do not tell."""
     try:
-        own = _told(lambda h, z: h.neg())
-        held = [_told(case) for case in (_kept_by_a_hook, _kept_in_part_by_a_hook, _shared_with_a_second, _given)]
+        # It may be asked for the first time inside of a Function's forward, where gradients are off.
+        with torch.inference_mode(False), torch.enable_grad():
+            own = _told(lambda h, z: h.neg())
+            held = [_told(case) for case in (_kept_by_a_hook, _kept_in_part_by_a_hook, _shared_with_a_second, _given)]
     except Exception:  # Names of torch's that are not public may go.
         return None
     return own if own not in held else None

@@ -21,6 +21,9 @@ def program() -> None:
     """The whole process of `rectifier`: `main`, left at once where nothing is to be put away."""
     try:
         main()
+    except KeyboardInterrupt:
+        # Before the script began; as click says it.
+        sys.exit("Aborted!")
     except Done as done:
         for stream in (sys.stdout, sys.stderr):
             # Nobody is there to be told, or there is no room: the exit code is the script's all the same.

@@ -1,6 +1,7 @@
 """What `rectifier run` and `rectifier report` say of a run: the diagnosis, where it lies, what to type next."""
 
 import contextlib
+import os
 import platform
 import re
 import shlex
@@ -31,7 +32,8 @@ def note_beginning(
     """Write what has been started; a disk that refuses will be told of at the end."""
     manifest = Manifest(
         name=folder.name,
-        command=tuple(command),
+        # What is not UTF-8 in it cannot be written as text.
+        command=tuple(os.fsencode(part).decode(errors="replace") for part in command),
         folder=str(folder),
         started=datetime.now().astimezone().isoformat(timespec="seconds"),
         rectifier=rectifier.__version__,

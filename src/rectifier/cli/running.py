@@ -80,13 +80,15 @@ def run(
     began = time.monotonic()
 
     def started(process: subprocess.Popen[bytes]) -> None:
-        # A script that has begun is not to be stopped by what we cannot load.
-        with suppress(Exception):
+        # A script that has begun is not to be stopped by what we cannot load or write.
+        try:
             from rectifier.cli import ending, gate  # noqa: F401, PLC0415 - see above
 
             ending.note_beginning(
                 launch.folder, launch.command, launch.swap, rescale=launch.rescale, recycle=launch.recycle
             )
+        except Exception as error:
+            _say(f"rectifier: the run will not be diagnosed: {type(error).__name__}: {error}; the script goes on")
 
     with _live(launch.folder) if shown_live else nullcontext():
         code = start(launch, started=started)
