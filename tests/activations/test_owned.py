@@ -1,5 +1,6 @@
 """A large gradient takes the place of the one that arrives where that is nobody's, and of no other."""
 
+import re
 import subprocess
 import sys
 
@@ -37,10 +38,26 @@ def test_it_tells_where_a_prelu_asks_first():
     program = (
         "import torch, rectifier.functional as rf; from rectifier.activations import owned; owned.LARGE = 0\n"
         "rf.prelu(torch.randn(1024, 1024, requires_grad=True), torch.tensor([0.25], requires_grad=True))\n"
-        "assert owned.alone.cache_info().currsize == 1, 'it was not asked'; print(owned.alone())"
+        "assert owned._counts_of_nobodys.cache_info().currsize == 1, 'it was not asked'; print(owned.alone())"
     )
     told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
-    assert told.stdout.strip() == str(owned.alone())
+    assert re.fullmatch(r"\(\d+, \d+, \d+\)\n", told.stdout)
+
+
+def test_nothing_is_told_under_a_profiler(monkeypatch):
+    monkeypatch.setattr(sys, "getprofile", lambda: print)
+    assert owned.alone() is None
+
+
+def test_each_state_of_the_frames_has_its_own_answer():
+    """`torch._dynamo.explain` leaves a hook that has each frame hold its arguments once more."""
+    program = (
+        "import torch; from rectifier.activations import owned\n"
+        "before = owned._passed_on(object()), owned.alone(); torch._dynamo.explain(torch.sin)(torch.ones(3))\n"
+        "after = owned._passed_on(object()), owned.alone()\n"
+        "assert (before[0] == after[0]) == (before[1] == after[1]), (before, after); print(before, after)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
 
 
 class Cached(torch.autograd.Function):

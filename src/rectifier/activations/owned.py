@@ -76,9 +76,23 @@ def _tell(delta: Tensor, told: list[Counts]) -> None:
     told.append(_counts(delta))
 
 
-@cache
 def alone() -> Counts | None:
-    """The counts of a gradient that nobody else holds; None where this torch or this Python do not tell."""
+    """The counts of a gradient that nobody else holds; None where this torch or this Python do not tell.
+
+    The trap: while Dynamo's hook is in place, frames hold what is passed to them once more, and counts taken then
+    would later be those of a gradient that somebody keeps: there is an answer for each such state, none under a tracer.
+    """
+    if sys.gettrace() is not None or sys.getprofile() is not None:
+        return None
+    return _counts_of_nobodys(_passed_on(object()))
+
+
+def _passed_on(given: object) -> int:
+    return sys.getrefcount(given)
+
+
+@cache
+def _counts_of_nobodys(held_by_frames: int) -> Counts | None:
     try:
         # It may be asked for the first time inside of a Function's forward, where gradients are off.
         with torch.inference_mode(False), torch.enable_grad():
