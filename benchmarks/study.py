@@ -271,7 +271,7 @@ def main() -> None:
     case = CASES[options.task]
     seeds, epochs = options.seeds or case.seeds, options.epochs or case.epochs
     ways = WAYS | ({"plain loop, Ray Tune": (with_ray, DATALOADER)} if options.ray else {})
-    if options.task != "cnn":
+    if options.task != "cnn" and seeds > 1:
         ways["matrix products and Adam alone"] = (products_alone, None)
     members = [(arm, seed) for arm in ("as is", *ARMS, "placebo") for seed in range(seeds)]
     # Everybody's first call loads code.

@@ -82,8 +82,8 @@ static inline bfloat16 choose(int positive, bfloat16 d, float value) {
       }                                                                                                               \
     }                                                                                                                 \
   }                                                                                                                   \
-  /* The sums of `rows` times `channels`, in order, and rounded once; some columns at a time, so that what a cache line \
-     brings is used at once. */                                                                                       \
+  /* The sums of `rows` times `channels`, in order, and rounded once; some columns at a time, so that all of a cache  \
+     line is used at once. */                                                                                         \
   static void add_up_##NAME(const double *restrict sums, int64_t rows, int64_t channels, TYPE *restrict dslopes) {    \
     for (int64_t first = 0; first < channels; first += COLUMNS) {                                                     \
       const int64_t some = channels - first < COLUMNS ? channels - first : COLUMNS;                                   \

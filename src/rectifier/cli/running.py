@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from rectifier.launch import Launch, start
 from rectifier.store import create_run_folder
@@ -64,7 +64,7 @@ def run(
     shown_live: bool = False,
     silence: Mapping[str, str] | None = None,
     fail_on: "Severity | None" = None,
-) -> None:
+) -> NoReturn:
     """Run a script to its end, and say what it showed.
 
     Args:
@@ -78,9 +78,11 @@ def run(
         Done: With the exit code, always.
     """
     began = time.monotonic()
+    failure: Exception | None = None
 
     def started(process: subprocess.Popen[bytes]) -> None:
-        # A script that has begun is not to be stopped by what we cannot load or write.
+        # A script that has begun is not to be stopped by what we cannot load or write: that is told at its end.
+        nonlocal failure
         try:
             from rectifier.cli import ending, gate  # noqa: F401, PLC0415 - see above
 
@@ -88,10 +90,12 @@ def run(
                 launch.folder, launch.command, launch.swap, rescale=launch.rescale, recycle=launch.recycle
             )
         except Exception as error:
-            _say(f"rectifier: the run will not be diagnosed: {type(error).__name__}: {error}; the script goes on")
+            failure = error
 
     with _live(launch.folder) if shown_live else nullcontext():
         code = start(launch, started=started)
+    if failure is not None:
+        raise Done(_not_told(launch.folder, code, failure, fail_on))
     raise Done(_tell(launch.folder, base, code, time.monotonic() - began, silence or {}, fail_on))
 
 
@@ -117,7 +121,12 @@ def _tell(
         with suppress(Exception):
             return code or gate.gate(ending.judge(folder, silence), fail_on)
     except Exception as error:
-        _say(f"rectifier: the diagnosis failed: {type(error).__name__}: {error}\nRun: {folder}")
+        return _not_told(folder, code, error, fail_on)
+    return code or (UNJUDGED if fail_on is not None else 0)
+
+
+def _not_told(folder: Path, code: int, error: Exception, fail_on: "Severity | None") -> int:
+    _say(f"rectifier: the diagnosis failed: {type(error).__name__}: {error}\nRun: {folder}")
     return code or (UNJUDGED if fail_on is not None else 0)
 
 
