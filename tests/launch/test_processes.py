@@ -171,3 +171,4 @@ os.waitpid(child, 0)
     assert parent.snapshots[-1].cost.interval > 1, "never thinned out, so this shows nothing"
     assert child.sites[0].units == 11
     assert child.snapshots[-1].cost.observed_steps >= 5
+    assert child.series("loss").steps[0] == 0

@@ -123,13 +123,13 @@ class Treating:
     def on_clip(self, norm: Tensor) -> None:
         """Gradients are about to be clipped."""
 
-    def on_step_start(self, optimizer: Optimizer) -> None:
+    def on_step_start(self, optimizer: Optimizer, *call: Any) -> None:
         """An optimizer is about to step."""
         if self._rescale and self._ours(optimizer) is not None:
             self._guarded(self._rescale_now, optimizer)
             self._rescale = False
 
-    def on_step_end(self, optimizer: Optimizer) -> None:
+    def on_step_end(self, optimizer: Optimizer, *call: Any) -> None:
         """An optimizer has stepped, and the monitor knows."""
         model = self._ours(optimizer)
         if model is not None and self._every and self._monitor.step and self._monitor.step % self._every == 0:

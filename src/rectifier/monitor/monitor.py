@@ -9,6 +9,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
@@ -33,6 +34,21 @@ _MOST_PER_TIMED = 16
 _GRAPHS_SEARCHED = 2
 
 _live: list["Monitor"] = []
+
+
+def _after_fork() -> None:
+    """In a forked child: let every monitor notice, with its next call, that it is one."""
+    for monitor in _live:
+        monitor.note_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    # Asking for the process number at every step instead would be half of what a step costs that is not observed.
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def _nobody() -> None:
+    """Stand in for the optimizer whose steps are counted, before any has stepped."""
 
 
 def log(name: str, value: float | Tensor) -> None:
@@ -87,7 +103,7 @@ class Monitor:
 
             self._beside = repeating.Beside(self._models, sink.warning, self._windows.note_unseen)
         self._step = 0
-        self._clock: weakref.ref[Optimizer] | None = None
+        self._clock: Callable[[], Optimizer | None] = _nobody
         self._strangers = 0
         self._steps_taken = False
         self._began: float | None = None
@@ -95,7 +111,7 @@ class Monitor:
         self._one_timed_of = 1
         self._failed = False
         self._graphs_searched = 0
-        self._pid = os.getpid()
+        self._forked = False
         self._lock = threading.RLock()
         self._undo: list[Callable[[], None]] = []
 
@@ -127,7 +143,7 @@ class Monitor:
         if self in _live:
             _live.remove(self)
         self._take_away()
-        if os.getpid() == self._pid and (self._steps_taken or self._numbers):
+        if not self._forked and (self._steps_taken or self._numbers):
             self._guarded(self._windows.finish, self._step, self._elapsed())
         self._sink.close()
 
@@ -146,6 +162,11 @@ class Monitor:
         if self._steps_taken or self._numbers:
             self._guarded(self._windows.write, self._step, self._elapsed(), finished=False)
 
+    def note_fork(self) -> None:
+        """Hear that this is a forked child now, which may never train: nothing else is done until it does."""
+        self._forked = True
+        self._away_steps = 0
+
     def log(self, name: str, value: float) -> None:
         """Keep one number of the user's under a name, at the current step."""
         # What is logged after a step belongs to that step.
@@ -156,7 +177,7 @@ class Monitor:
     def before(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Token | None:
         """An activation is about to be computed."""
         began = time.perf_counter()
-        if os.getpid() != self._pid:
+        if self._forked:
             self._begin_in_fork()
         token: Token | None = self._guarded(self._models.before, name, args, kwargs, self._step, self._look)
         if self._began is None and token is not None and token.site is not None:
@@ -188,38 +209,46 @@ class Monitor:
 
     def on_backward(self, loss: Tensor, unscaled: Tensor) -> None:
         """A loss is about to be back-propagated."""
-        timed = self._away_steps % self._one_timed_of == 0
-        began = time.perf_counter() if timed else 0.0
+        if self._away_steps % self._one_timed_of:
+            # Most steps of a fast training.
+            try:
+                self._numbers.back_propagate(loss, unscaled, self._step)
+            except Exception as error:
+                self._give_up(error)
+            return
+        began = time.perf_counter()
+        if self._forked:
+            self._begin_in_fork()
         if self.armed:
             self._guarded(self._end_forwards, loss)
         self._guarded(self._numbers.back_propagate, loss, unscaled, self._step)
-        if timed:
-            stands_for = self._one_timed_of if self._away_steps else 1
-            self._schedule.watching_seconds += stands_for * (time.perf_counter() - began)
+        stands_for = self._one_timed_of if self._away_steps else 1
+        self._schedule.watching_seconds += stands_for * (time.perf_counter() - began)
 
     def on_clip(self, norm: Tensor) -> None:
         """The gradients are about to be clipped."""
         if not self._failed:
             self._numbers.clip(norm, self._step)
 
-    def on_step_start(self, optimizer: Optimizer) -> None:
+    def on_step_start(self, optimizer: Optimizer, *call: Any) -> None:
         """An optimizer is about to change the weights."""
-        if self._look is Look.COUNT:
+        if self.armed and self._look is Look.COUNT:
             began = time.perf_counter()
             self._guarded(self._models.updates.remember)
             self._schedule.watching_seconds += time.perf_counter() - began
 
-    def on_step_end(self, optimizer: Optimizer) -> None:
+    def on_step_end(self, optimizer: Optimizer, *call: Any) -> None:
         """An optimizer has changed the weights."""
         away = self._away_steps
-        if away and self._clock is not None and self._clock() is optimizer and os.getpid() == self._pid:
+        if away and self._clock() is optimizer:
             # Most steps of a fast training: nothing to look at, and nothing to do until the next that is observed.
-            began = time.perf_counter() if away % self._one_timed_of == 0 else None
-            if began is None or began < self._windows.due:
+            untimed = away % self._one_timed_of
+            began = 0.0 if untimed else time.perf_counter()
+            if untimed or began < self._windows.due:
                 self._away_steps = away - 1
                 self._step += 1
                 self._strangers = 0
-                if began is not None:
+                if not untimed:
                     self._schedule.watching_seconds += self._one_timed_of * (time.perf_counter() - began)
                 return
         began = time.perf_counter()
@@ -235,15 +264,16 @@ class Monitor:
         try:
             return function(*args, **kwargs)
         except Exception as error:
-            self._failed = True
-            self._take_away()
-            text = f"watching stopped at step {self._step}: {type(error).__name__}: {error}"
-            try:
-                self._sink.warning(text)
-            except Exception:
-                # The sink is what failed: it has said so itself, and there is nobody left to tell.
-                return None
+            self._give_up(error)
             return None
+
+    def _give_up(self, error: Exception) -> None:
+        self._failed = True
+        self._take_away()
+        text = f"watching stopped at step {self._step}: {type(error).__name__}: {error}"
+        # Where it fails, the sink is what failed: it has said so itself, and there is nobody left to tell.
+        with suppress(Exception):
+            self._sink.warning(text)
 
     def _take_away(self) -> None:
         self._arm(Look.AWAY)
@@ -276,7 +306,7 @@ class Monitor:
         With several (a GAN) the first that steps is the clock; another takes over when the first has not stepped
         while that one did a few times, as in a second phase of training.
         """
-        clock = self._clock() if self._clock is not None else None
+        clock = self._clock()
         if clock is optimizer:
             self._strangers = 0
             return True
@@ -288,7 +318,7 @@ class Monitor:
         return False
 
     def _note_step(self, optimizer: Optimizer) -> None:
-        if os.getpid() != self._pid:
+        if self._forked:
             self._begin_in_fork()
         self._steps_taken = True
         if self._look is Look.COUNT:
@@ -323,13 +353,13 @@ class Monitor:
 
     def _begin_in_fork(self) -> None:
         """A forked child that trains by itself writes for itself, from its first forward or step that is noticed."""
-        self._pid = os.getpid()
+        self._forked = False
         # Another thread of the parent's may have held it, and no longer exists to let it go.
         self._lock = threading.RLock()
         # However rarely the parent was observed by then, the child may train for a few steps only, its own from 0 on.
         self._step = 0
         self._schedule.begin_again()
-        self._clock = self._began = None
+        self._clock, self._began = _nobody, None
         self._models.begin_again()
         self._numbers = Numbers()
         self._windows.begin_again(self._numbers)

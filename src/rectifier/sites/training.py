@@ -25,23 +25,20 @@ class TrainingListener(Protocol):
     def on_clip(self, norm: Tensor) -> None:
         """`clip_grad_norm_` is about to shrink gradients whose norm is `norm`, a number on the device."""
 
-    def on_step_start(self, optimizer: Optimizer) -> None:
-        """`optimizer` is about to step."""
+    def on_step_start(self, optimizer: Optimizer, *call: Any) -> None:
+        """`optimizer` is about to step; `call` is what `step` was called with."""
 
-    def on_step_end(self, optimizer: Optimizer) -> None:
+    def on_step_end(self, optimizer: Optimizer, *call: Any) -> None:
         """`optimizer` has stepped."""
 
 
 def listen(listener: TrainingListener) -> Callable[[], None]:
     """Tell `listener` of every backward pass and every optimizer step of this process; returns the undo."""
-
-    def before(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        listener.on_step_start(optimizer)
-
-    def after(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        listener.on_step_end(optimizer)
-
-    handles = [register_optimizer_step_pre_hook(before), register_optimizer_step_post_hook(after)]
+    # The methods themselves: in a training of short steps whatever is called in between has left the caches.
+    handles = [
+        register_optimizer_step_pre_hook(listener.on_step_start),
+        register_optimizer_step_post_hook(listener.on_step_end),
+    ]
     undo_backward, undo_clipping = _listen_to_backward(listener), _listen_to_clipping(listener)
 
     def forget() -> None:
@@ -92,9 +89,10 @@ def _listen_to_backward(listener: TrainingListener) -> Callable[[], None]:
     def heard_backward(tensors: Any, *args: Any, **kwargs: Any) -> None:
         if active and isinstance(tensors, Tensor) and tensors.numel() == 1 and not torch.compiler.is_compiling():
             unscaled = tensors
-            if scaled and scaled[0][0]() is tensors:
-                unscaled = scaled[0][1]
-            scaled.clear()
+            if scaled:
+                if scaled[0][0]() is tensors:
+                    unscaled = scaled[0][1]
+                scaled.clear()
             listener.on_backward(tensors, unscaled)
         return backward(tensors, *args, **kwargs)
 
