@@ -6,30 +6,31 @@
 
 Arms train in turns of a few steps: plain, plain again (A/A: the noise), watched as by default, and what people do
 today, each rebuilt here so that nothing but its own work is timed. Every step is timed by itself and divided by the
-median plain step of its round, so that what drifts from round to round does not count; a turn's first step, which finds
-the caches as another arm left them, is not used. An arm's steps are of kinds (observed in full, at a glance, or not;
-every tenth of a tool that works at every tenth): its ratio is the median of each kind, weighted by how often the kind
-comes, so that a machine that stands still now and then does not decide. What the monitor writes, now and then, is timed
-apart and added as a mean. The 95 % interval is from the bootstrap over rounds. What counts is its upper end above the
-A/A ratio: at most 1.01, and 1.03 for the tiny network.
+median step of both plain arms in its round (A/A: of the first), so that what drifts from round to round does not count;
+a turn's first step, which finds the caches as another arm left them, is not used. An arm's steps are of kinds (observed
+in full, at a glance, or not; every tenth of a tool that works at every tenth): its ratio is the median of each kind,
+weighted by how often the kind comes, so that a machine that stands still now and then does not decide. What the monitor
+writes, now and then, is timed apart and added as a mean. The 95 % interval is from the bootstrap over rounds. What
+counts is its upper end: at most 1.01, and 1.03 for the tiny network.
 
-The monitor is put where it is after 100,000 steps, its budget spent and its early allowance used up. Under
-torch.compile each arm compiles a model of its own.
+The monitor is put where it is after 100,000 steps, its budget spent and its early allowance used up. All arms train one
+model, compiled once: another copy of it, elsewhere in memory, may by itself be half a percent faster or slower.
 
 `--clock thread` reads the processor time of one thread instead, for a machine that others use, too.
 """
 
 import argparse
-import copy
 import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,10 +38,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rectifier.monitor import MemorySink, Monitor
-from rectifier.monitor.schedule import Look
+from rectifier.monitor.schedule import ALLOWANCE_SECONDS, PLANNED, Look
 
 FEWEST_ROUNDS = 20
 FEWEST_OF_A_KIND = 8
+PLAIN, AGAIN = "plain", "plain again (A/A)"
 MARKS = "<!-- monitor: begin -->", "<!-- monitor: end -->"
 
 
@@ -114,7 +116,7 @@ class Watched:
         self.monitor._step = self.LATE
         self.monitor._began = self.now() - self.LATE * seconds_per_step
         # All that is allowed so far has been spent.
-        spent = 0.005 * self.LATE * seconds_per_step + 0.05 * np.log2(self.LATE)
+        spent = PLANNED * 0.01 * self.LATE * seconds_per_step + ALLOWANCE_SECONDS * np.log2(self.LATE)
         schedule.watching_seconds = schedule._accounted_seconds = spent
         # What a step costs that is not observed is learned from the steps that are run here alone.
         schedule.observed_steps = self.LATE
@@ -251,7 +253,7 @@ TODAY: dict[str, Around] = {
 }
 
 
-def trainer(model: nn.Module, shape: tuple[int, ...], called: nn.Module | None = None) -> Step:
+def trainer(model: nn.Module, shape: tuple[int, ...], called: Callable[..., Any] | None = None) -> Step:
     """One training step, on more batches than fit into the caches."""
     call = model if called is None else called
     optimizer = torch.optim.Adam(model.parameters(), 1e-4)
@@ -279,8 +281,8 @@ class Arm:
         steps: Of a turn.
         kind: Of the step that comes next, given its place in the turn.
         watched: The monitor's side, for the arms that are watched.
-        times: Per turn and kind, what each step took.
-        writing: Per turn, seconds that went into writing, a step.
+        times: Per round and kind, what each step took.
+        writing: Per round, seconds that went into writing, a step.
     """
 
     step: Step
@@ -291,8 +293,13 @@ class Arm:
     times: list[dict[int, list[float]]] = field(default_factory=list)
     writing: list[float] = field(default_factory=list)
 
-    def turn(self, clock: Callable[[], float]) -> None:
-        times: dict[int, list[float]] = {}
+    def begin_round(self) -> None:
+        self.times.append({})
+        self.writing.append(0.0)
+
+    def turn(self, clock: Callable[[], float], share: float) -> None:
+        """Train some steps; `share` is the turn's of its round."""
+        times = self.times[-1]
         written = self.watched.writing if self.watched is not None else 0.0
         with self.around():
             for index in range(self.steps):
@@ -304,8 +311,8 @@ class Arm:
                     took -= self.watched.writing - before
                 if index:
                     times.setdefault(kind, []).append(took)
-        self.times.append(times)
-        self.writing.append(((self.watched.writing if self.watched is not None else 0.0) - written) / self.steps)
+        if self.watched is not None:
+            self.writing[-1] += share * (self.watched.writing - written) / self.steps
 
     def shares(self) -> dict[int, float]:
         """How often each kind of step comes, of those that came."""
@@ -345,11 +352,16 @@ class Measured:
         return (self._clock() - began) / steps
 
     def run(self) -> None:
-        began, order = time.perf_counter(), list(self.arms)
+        often = [label for label in self.arms if label not in TODAY]
+        # What is to be told apart by a percent has a turn before each of the others.
+        order = [label for other in [[arm] for arm in self.arms if arm in TODAY] or [[]] for label in (*often, *other)]
+        began = time.perf_counter()
         while not self._enough(time.perf_counter() - began):
             order = order[1:] + order[:1]
-            for arm in order:
-                self.arms[arm].turn(self._clock)
+            for arm in self.arms.values():
+                arm.begin_round()
+            for label in order:
+                self.arms[label].turn(self._clock, 1 / order.count(label))
             self.rounds += 1
 
     def _enough(self, seconds: float) -> bool:
@@ -358,54 +370,47 @@ class Measured:
         # A kind that comes every few thousand steps is not waited for: it weighs as little.
         return seconds > 2 * self._seconds or min(arm.fewest() for arm in self.arms.values()) >= FEWEST_OF_A_KIND
 
+    @staticmethod
+    def _all(arm: Arm, number: int) -> list[float]:
+        """What each step of a round took."""
+        return [took for times in arm.times[number].values() for took in times]
+
     def rows(self, name: str) -> list[str]:
         rng = np.random.default_rng(0)
         everything = np.arange(self.rounds)
         drawn = [rng.choice(everything, self.rounds) for _ in range(400)]
-        # A plain arm's steps are all of one kind.
-        plain = np.array([np.median(np.concatenate(list(turn.values()))) for turn in self.arms["plain"].times])
-        rows, noise = [], 1.0
+        first, second = ([self._all(self.arms[label], i) for i in range(self.rounds)] for label in (PLAIN, AGAIN))
+        alone = np.array([np.median(times) for times in first])
+        both = np.array([np.median([*a, *b]) for a, b in zip(first, second, strict=True)])
+        rows = []
         for label, arm in list(self.arms.items())[1:]:
+            plain = alone if label == AGAIN else both
             ratio, *again = [arm.ratio(rounds, plain) for rounds in [everything, *drawn]]
             low, high = np.quantile(again, [0.025, 0.975])
-            if "A/A" in label:
-                noise = ratio
             note = arm.watched.note if arm.watched else ""
-            rows.append(
-                f"| {name} | {1e3 * np.median(plain):.2f} | {label} | {note} | {ratio:.3f} "
-                f"| {low:.3f} – {high:.3f} | {high / noise:.3f} |"
-            )
+            step = f"{1e3 * np.median(both):.2f}"
+            rows.append(f"| {name} | {step} | {label} | {note} | {ratio:.3f} | {low:.3f} – {high:.3f} |")
         return rows
 
 
 def measure(name: str, seconds: float, clock: Callable[[], float], *, compiled: bool) -> list[str]:
     build, shape = WORKLOADS[name]
     torch.manual_seed(0)
+    torch._dynamo.reset()
     model = build()
     run = Measured(clock, seconds)
-    if not compiled:
-        step = trainer(model, shape)
-        run.timed(step, 3)
-        per_step = run.timed(step, 10)
-        watched = Watched(per_step)
-        for label, around in {"plain": nothing, "plain again (A/A)": nothing, "rectifier": watched, **TODAY}.items():
-            run.arms[label] = Arm(step, lambda around=around: around(model))
-            if label in TODAY:
-                run.arms[label].kind = lambda index: index % 10
-        run.arms["rectifier"].watched = watched
-    else:
-        name = f"{name}, compiled"
-        torch._dynamo.reset()
-        per_step = 0.0
-        for label in ("plain", "plain again (A/A)", "rectifier", "rectifier --beside"):
-            own = copy.deepcopy(model)
-            watched_arm = Watched(per_step, beside="beside" in label) if label.startswith("rectifier") else None
-            around = watched_arm or nothing
-            step = trainer(own, shape, torch.compile(own))
-            with around(own):
-                run.timed(step, 3)
-                per_step = run.timed(step, 10)
-            run.arms[label] = Arm(step, lambda around=around, own=own: around(own), watched=watched_arm)
+    step = trainer(model, shape, torch.compile(model) if compiled else None)
+    run.timed(step, 3)
+    per_step = run.timed(step, 10)
+    watched = {"rectifier": Watched(per_step)}
+    if compiled:
+        watched["rectifier --beside"] = Watched(per_step, beside=True)
+    others = {} if compiled else TODAY
+    every: dict[str, Around] = {PLAIN: nothing, AGAIN: nothing, **watched, **others}
+    for label, around in every.items():
+        run.arms[label] = Arm(step, partial(around, model), watched=watched.get(label))
+        if label in others:
+            run.arms[label].kind = lambda index: index % 10
     longest = max(8, round(2.0 / per_step))
     for arm in run.arms.values():
         # One more than tens: the first is not used, and every tenth step of the others comes equally often.
@@ -417,7 +422,7 @@ def measure(name: str, seconds: float, clock: Callable[[], float], *, compiled: 
                 with arm.around():
                     run.timed(arm.step, min(max(8, 2 * arm.watched.monitor._schedule.count_interval), longest))
     run.run()
-    return run.rows(name)
+    return run.rows(f"{name}, compiled" if compiled else name)
 
 
 def main() -> None:
@@ -441,8 +446,8 @@ def main() -> None:
     threads = torch.get_num_threads()
     head = f"torch {torch.__version__}, threads: {threads}, {options.clock} time, {seconds:.0f} s a workload"
     lines = [
-        head, "", "| workload | step, ms | arm | observed steps | ratio to plain | 95 % | upper end ÷ A/A |",
-        "|---|---|---|---|---|---|---|",
+        head, "", "| workload | step, ms | arm | observed steps | ratio to plain | 95 % |",
+        "|---|---|---|---|---|---|",
     ]  # fmt: skip
     print("\n".join(lines), flush=True)
     for name, compiled in [*((one, False) for one in WORKLOADS), *((one, True) for one in COMPILED)]:

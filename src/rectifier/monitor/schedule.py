@@ -8,11 +8,11 @@ from rectifier.records import Cost
 # Beside its budget, watching may take this much each time the number of steps doubles. Most happens at the beginning,
 # and without an allowance a training of a second would hardly be seen; after 2¹⁰ steps it has added up to 0.5 s, after
 # 2²⁰ to 1 s.
-_ALLOWANCE_SECONDS = 0.05
+ALLOWANCE_SECONDS = 0.05
 _LONGEST_INTERVAL = 1 << 20
 # Of the budget this share is planned with. The rest is for what cannot be timed from within: calls passed through,
 # caches that hold our data instead of the training's. In steps below a millisecond it is more than all that is timed.
-_PLANNED = 0.5
+PLANNED = 1 / 3
 
 
 class Look(IntEnum):
@@ -85,8 +85,8 @@ class Schedule:
         # cost does.
         self._seconds[look] = (self._seconds[look] + latest) / 2 if self._seen[look] else 0.0
         self._seen[look] += 1
-        budget = _PLANNED * self._budget
-        allowed = budget * training_seconds + _ALLOWANCE_SECONDS * math.log2(1 + steps)
+        budget = PLANNED * self._budget
+        allowed = budget * training_seconds + ALLOWANCE_SECONDS * math.log2(1 + steps)
         if self._every is not None or self.watching_seconds <= allowed:
             return
         # What each step costs that is not observed, no interval can lower; the rest of the budget, and at least a
@@ -95,7 +95,7 @@ class Schedule:
         counting = self._seconds[Look.COUNT] / self.count_interval
         glancing = self._seconds[Look.GLANCE] * (1 / self.interval - 1 / self.count_interval)
         # What is allowed per step, here: the derivative of `allowed`.
-        per_step = budget * training_seconds / max(steps, 1) + _ALLOWANCE_SECONDS / (math.log(2) * (1 + steps))
+        per_step = budget * training_seconds / max(steps, 1) + ALLOWANCE_SECONDS / (math.log(2) * (1 + steps))
         if counting + glancing <= max(per_step - idle, per_step / 4) or self.count_interval >= _LONGEST_INTERVAL:
             return
         if counting >= glancing or self.count_interval == self.interval:

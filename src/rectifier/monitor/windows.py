@@ -16,8 +16,8 @@ from rectifier.sites.ranks import rank_and_world_size
 _SECONDS_BETWEEN_WRITES = 1.0
 # Where steps are rarely observed, a killed run must still not be far behind.
 _MOST_SECONDS_BETWEEN_WRITES = 4.0
-# Writing shall take no more than a quarter of a percent of the time ...
-_CHEAP_TIMES_A_WRITE = 400
+# Writing shall take no more than an eighth of a percent of the time ...
+_CHEAP_TIMES_A_WRITE = 800
 # ... but where reading takes a second, for thousands of layers, a twentieth is the limit.
 _TIMES_A_WRITE = 20
 _WINDOW_GROWTH = 1.1
