@@ -59,9 +59,7 @@ static inline bfloat16 choose(int positive, bfloat16 d, float value) {
 #define EACH(VARIABLE, COUNT)                                                                                         \
   _Pragma("omp parallel for num_threads(threads) if (threads > 1)") for (int64_t VARIABLE = 0; VARIABLE < COUNT; VARIABLE++)
 
-/* `TOGETHER` rows' products are added up before they go to their slopes' sums: two loads and a store for all of them.
-   bfloat16, widened and narrowed again, has no registers left for that. */
-#define FUNCTIONS(NAME, TYPE, READ, CHOOSE, ROUND, ARITHMETIC, TOGETHER)                                              \
+#define FUNCTIONS(NAME, TYPE, READ, CHOOSE, ROUND, ARITHMETIC)                                                        \
   void row_values_##NAME(const TYPE *restrict z, const TYPE *restrict slopes, TYPE *restrict h, int64_t count,        \
                          int64_t length, int64_t channels, int threads) {                                             \
     EACH(r, (count + length - 1) / length) {                                                                          \
@@ -123,17 +121,7 @@ static inline bfloat16 choose(int positive, bfloat16 d, float value) {
       const int64_t end = (b + 1) * block < rows ? (b + 1) * block : rows;                                            \
       ARITHMETIC *restrict own = scratch + (b + 1) * channels;                                                        \
       for (int64_t c = 0; c < channels; c++) own[c] = 0;                                                              \
-      int64_t r = b * block;                                                                                          \
-      for (; r + TOGETHER <= end; r += TOGETHER) {                                                                    \
-        _Pragma("omp simd") for (int64_t c = 0; c < channels; c++) {                                                  \
-          const ARITHMETIC slope = scratch[c];                                                                        \
-          ARITHMETIC sum = 0;                                                                                         \
-          for (int64_t k = 0; k < TOGETHER; k++)                                                                      \
-            GRADIENT((r + k) * channels + c, slope, sum, READ, CHOOSE, ARITHMETIC)                                    \
-          own[c] += sum;                                                                                              \
-        }                                                                                                             \
-      }                                                                                                               \
-      for (; r < end; r++) {                                                                                          \
+      for (int64_t r = b * block; r < end; r++) {                                                                     \
         _Pragma("omp simd") for (int64_t c = 0; c < channels; c++)                                                    \
             GRADIENT(r *channels + c, scratch[c], own[c], READ, CHOOSE, ARITHMETIC)                                   \
       }                                                                                                               \
@@ -142,6 +130,6 @@ static inline bfloat16 choose(int positive, bfloat16 d, float value) {
     add_up_##NAME(sums, blocks *channels, channels, dslopes);                                                         \
   }
 
-FUNCTIONS(float32, float, SAME, EITHER, SAME, float, 4)
-FUNCTIONS(float64, double, SAME, EITHER, SAME, double, 4)
-FUNCTIONS(bfloat16, bfloat16, widen, choose, narrow, float, 1)
+FUNCTIONS(float32, float, SAME, EITHER, SAME, float)
+FUNCTIONS(float64, double, SAME, EITHER, SAME, double)
+FUNCTIONS(bfloat16, bfloat16, widen, choose, narrow, float)
