@@ -1,7 +1,7 @@
 """What watching costs: the same training steps with and without it, interleaved in one run, ratios last.
 
-    python benchmarks/monitor.py              # about 15 minutes
-    python benchmarks/monitor.py --quick      # about 5 minutes, wider intervals
+    python benchmarks/monitor.py              # about 25 minutes
+    python benchmarks/monitor.py --quick      # about 15 minutes, wider intervals
     python benchmarks/monitor.py --quick --write benchmarks/README.md
 
 Arms train in turns of a few steps: plain, plain again (A/A: the noise), watched as by default, and what people do
@@ -121,6 +121,7 @@ class Watched:
         # What a step costs that is not observed is learned from the steps that are run here alone.
         schedule.observed_steps = self.LATE
         self.writing = 0.0
+        self.left = self.now()
         windows = self.monitor._windows
         write = windows.write
 
@@ -133,7 +134,7 @@ class Watched:
 
     @contextmanager
     def __call__(self, model: nn.Module) -> Iterator[None]:
-        paused = self.now() - getattr(self, "left", self.now())
+        paused = self.now() - self.left
         # What the other arms trained in the meantime was not this training's.
         self.monitor._began = (self.monitor._began or 0.0) + paused
         self.monitor._windows._last_write += paused
@@ -427,8 +428,9 @@ def measure(name: str, seconds: float, clock: Callable[[], float], *, compiled: 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=90.0, help="per workload (default 90)")
-    parser.add_argument("--quick", action="store_true", help="20 seconds per workload, less than 6 minutes in all")
+    longer = "at least 20 rounds, and up to twice as long where rare steps are waited for"
+    parser.add_argument("--seconds", type=float, default=90.0, help=f"per workload (default 90); {longer}")
+    parser.add_argument("--quick", action="store_true", help="20 seconds per workload, or 20 rounds")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--clock", choices=("wall", "thread"), default="wall", help="thread: with --threads 1")
     parser.add_argument("--only", default="", help="workloads whose name contains this")
@@ -444,7 +446,7 @@ def main() -> None:
             vars(import_module(f"rectifier.monitor.{module}"))["time"] = own
     seconds = 20.0 if options.quick else options.seconds
     threads = torch.get_num_threads()
-    head = f"torch {torch.__version__}, threads: {threads}, {options.clock} time, {seconds:.0f} s a workload"
+    head = f"torch {torch.__version__}, threads: {threads}, {options.clock} time, at least {seconds:.0f} s a workload"
     lines = [
         head, "", "| workload | step, ms | arm | observed steps | ratio to plain | 95 % |",
         "|---|---|---|---|---|---|",

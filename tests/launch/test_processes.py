@@ -172,3 +172,43 @@ os.waitpid(child, 0)
     assert child.sites[0].units == 11
     assert child.snapshots[-1].cost.observed_steps >= 5
     assert child.series("loss").steps[0] == 0
+
+
+def test_a_forked_child_that_only_back_propagates_is_no_training(tmp_path):
+    """A saliency map, or a batch's adversarial samples, in a process of its own."""
+    script = """
+import multiprocessing
+
+import torch
+from torch import nn
+
+model = nn.Sequential(nn.Linear(3, 7), nn.ReLU(), nn.Linear(7, 1))
+optimizer = torch.optim.SGD(model.parameters(), 0.01)
+
+
+def step():
+    optimizer.zero_grad()
+    model(torch.randn(5, 3)).square().mean().backward()
+    optimizer.step()
+
+
+def saliency():
+    inputs = torch.randn(5, 3, requires_grad=True)
+    (inputs * 2).sum().backward()
+    model(inputs).sum().backward()
+
+
+for _ in range(50):
+    step()
+child = multiprocessing.get_context("fork").Process(target=saliency)
+child.start()
+child.join()
+assert child.exitcode == 0
+step()
+"""
+    case = Case({"train.py": script})
+    lay(case, tmp_path / "here")
+    ours, (run,) = rectifier(case, tmp_path / "here")
+    assert ours.code == 0, ours.err
+    (process,) = run.processes
+    assert process.series("loss").steps.tolist() == list(range(51))

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.optim import Optimizer
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 from torch.utils.checkpoint import checkpoint
 
 from rectifier.sites import functions, training
@@ -356,10 +357,10 @@ def test_an_observer_that_raises_never_reaches_the_user():
         def on_backward(self, loss, unscaled):
             raise RuntimeError("a listener must not raise, so this one shows that the guard is the monitor's")
 
-        def on_step_start(self, optimizer):
+        def on_step_start(self, optimizer, *call):
             pass
 
-        def on_step_end(self, optimizer):
+        def on_step_end(self, optimizer, *call):
             pass
 
     undo = training.listen(Broken())
@@ -375,6 +376,28 @@ def test_an_observer_that_raises_never_reaches_the_user():
     assert len(losses) == 13
     (warning,) = watch.process.warnings
     assert warning.startswith("watching stopped at step 0: ZeroDivisionError")
+
+
+@pytest.mark.parametrize("place", ["on_step_start", "on_step_end"])
+def test_a_failure_inside_an_optimizers_hooks_leaves_torch_going_through_them(place):
+    """With another hook behind ours, taking ours away there would end the user's `step()` with a RuntimeError."""
+    heard = []
+    register = {"on_step_start": register_optimizer_step_pre_hook, "on_step_end": register_optimizer_step_post_hook}
+    model = ConvNet()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    with Watching(model) as watch:
+        user = register[place](lambda *call: heard.append(call[0]))
+        if place == "on_step_start":
+            watch.monitor._models.updates.remember = lambda: 1 / 0
+        else:
+            watch.monitor._windows.wait = lambda **_: 1 / 0
+        losses = list(plain(model, optimizer))
+        user.remove()
+    assert len(losses) == 13
+    assert heard == [optimizer] * 13
+    (warning,) = watch.process.warnings
+    assert "ZeroDivisionError" in warning
+    assert watch.process.series("loss").steps.size <= 1, "it went on after it had said that it stopped"
 
 
 def test_a_compiler_first_met_while_watching_works_afterwards():

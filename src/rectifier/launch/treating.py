@@ -94,7 +94,7 @@ class Treating:
         self._monitor, self._sink = monitor, sink
         self._rescale, self._every = rescale, recycle
         self._batch: tuple[weakref.ref[nn.Module], Arguments] | None = None
-        self._refused = False
+        self._refused = self._failed = False
         self._undo: list[Callable[[], None]] = [functions.observe(self), training.listen(self)]
         self._arm()
 
@@ -125,13 +125,13 @@ class Treating:
 
     def on_step_start(self, optimizer: Optimizer, *call: Any) -> None:
         """An optimizer is about to step."""
-        if self._rescale and self._ours(optimizer) is not None:
+        if self._rescale and not self._failed and self._ours(optimizer) is not None:
             self._guarded(self._rescale_now, optimizer)
             self._rescale = False
 
     def on_step_end(self, optimizer: Optimizer, *call: Any) -> None:
         """An optimizer has stepped, and the monitor knows."""
-        model = self._ours(optimizer)
+        model = None if self._failed else self._ours(optimizer)
         if model is not None and self._every and self._monitor.step and self._monitor.step % self._every == 0:
             self._guarded(self._recycle_now, model, optimizer)
         self._batch = None
@@ -149,7 +149,8 @@ class Treating:
                 self._refused = True
                 self._sink.warning(f"not treated after step {max(self._monitor.step - 1, 0)}: {refusal}")
         except Exception as error:
-            self.stop()
+            # The interceptions stay until `stop`, and do nothing: torch may be going through its hooks at this moment.
+            self._failed = True
             self._sink.warning(f"treating stopped at step {self._monitor.step}: {type(error).__name__}: {error}")
         finally:
             self._monitor.treating_took(time.perf_counter() - began)
@@ -157,7 +158,7 @@ class Treating:
     def _arm(self) -> None:
         """Look for a batch in the steps that end with a treatment only."""
         due = bool(self._every) and (self._monitor.step + 1) % int(self._every or 1) == 0
-        armed = bool(self._undo) and (self._rescale or due)
+        armed = bool(self._undo) and not self._failed and (self._rescale or due)
         if armed != self.armed:
             self.armed = armed
             functions.refresh()

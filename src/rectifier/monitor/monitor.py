@@ -216,10 +216,12 @@ class Monitor:
             except Exception as error:
                 self._give_up(error)
             return
+        if self._failed:
+            return
         began = time.perf_counter()
         if self._forked:
             self._begin_in_fork()
-        if self.armed:
+        elif self.armed:
             self._guarded(self._end_forwards, loss)
         self._guarded(self._numbers.back_propagate, loss, unscaled, self._step)
         stands_for = self._one_timed_of if self._away_steps else 1
@@ -227,8 +229,11 @@ class Monitor:
 
     def on_clip(self, norm: Tensor) -> None:
         """The gradients are about to be clipped."""
-        if not self._failed:
-            self._numbers.clip(norm, self._step)
+        if self._failed:
+            return
+        if self._forked:
+            self._begin_in_fork()
+        self._numbers.clip(norm, self._step)
 
     def on_step_start(self, optimizer: Optimizer, *call: Any) -> None:
         """An optimizer is about to change the weights."""
@@ -251,6 +256,8 @@ class Monitor:
                 if not untimed:
                     self._schedule.watching_seconds += self._one_timed_of * (time.perf_counter() - began)
                 return
+        if self._failed:
+            return
         began = time.perf_counter()
         self._guarded(self._note_step, optimizer)
         self._schedule.watching_seconds += time.perf_counter() - began
@@ -268,8 +275,11 @@ class Monitor:
             return None
 
     def _give_up(self, error: Exception) -> None:
+        # The interceptions stay until `stop`, and do nothing: torch may be going through its hooks at this moment.
         self._failed = True
-        self._take_away()
+        self._arm(Look.AWAY)
+        self._away_steps = 0
+        self._models.forget_step()
         text = f"watching stopped at step {self._step}: {type(error).__name__}: {error}"
         # Where it fails, the sink is what failed: it has said so itself, and there is nobody left to tell.
         with suppress(Exception):
@@ -352,12 +362,13 @@ class Monitor:
         return time.perf_counter() - self._began if self._began is not None else 0.0
 
     def _begin_in_fork(self) -> None:
-        """A forked child that trains by itself writes for itself, from its first forward or step that is noticed."""
+        """A forked child that trains by itself writes for itself, from its first forward, backward or step on."""
         self._forked = False
         # Another thread of the parent's may have held it, and no longer exists to let it go.
         self._lock = threading.RLock()
         # However rarely the parent was observed by then, the child may train for a few steps only, its own from 0 on.
         self._step = 0
+        self._steps_taken = False
         self._schedule.begin_again()
         self._clock, self._began = _nobody, None
         self._models.begin_again()
