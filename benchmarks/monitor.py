@@ -20,6 +20,7 @@ model, compiled once: another copy of it, elsewhere in memory, may by itself be 
 """
 
 import argparse
+import random
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -354,11 +355,12 @@ class Measured:
 
     def run(self) -> None:
         often = [label for label in self.arms if label not in TODAY]
-        # What is to be told apart by a percent has a turn before each of the others.
-        order = [label for other in [[arm] for arm in self.arms if arm in TODAY] or [[]] for label in (*often, *other)]
-        began = time.perf_counter()
+        tools = [[label] for label in self.arms if label in TODAY] or [[]]
+        # Drawn anew each round, so that no arm always finds what the same other one has left behind.
+        rng, began = random.Random(0), time.perf_counter()
         while not self._enough(time.perf_counter() - began):
-            order = order[1:] + order[:1]
+            # What is to be told apart by a percent has a turn before each of the others.
+            order = [arm for tool in rng.sample(tools, len(tools)) for arm in (*rng.sample(often, len(often)), *tool)]
             for arm in self.arms.values():
                 arm.begin_round()
             for label in order:
