@@ -14,7 +14,7 @@ writes, now and then, is timed apart and added as a mean. The 95 % interval is f
 counts is its upper end: at most 1.01, and 1.03 for the tiny network.
 
 The monitor is put where it is after 100,000 steps, its budget spent and its early allowance used up. All arms train one
-model, compiled once: another copy of it, elsewhere in memory, may by itself be half a percent faster or slower.
+model, compiled ones too: another copy of it, elsewhere in memory, may by itself be half a percent faster or slower.
 
 `--clock thread` reads the processor time of one thread instead, for a machine that others use, too.
 """

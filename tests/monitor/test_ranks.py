@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -52,6 +52,7 @@ def windows(process):
     st.integers(2, 3),
     st.lists(st.lists(st.integers(0, 4), min_size=3, max_size=3), min_size=2, max_size=9),
 )
+@example(0, 3, [[0, 0, 0], [0, 1, 0]])  # a unit that fired on one rank alone, whose last batch is empty
 def test_any_split_over_ranks_gives_the_counts_of_one_process(seed, ranks, sizes):
     generator = torch.Generator().manual_seed(seed)
     # Each rank has something in the first step, so that all know the site.
@@ -66,6 +67,7 @@ def test_any_split_over_ranks_gives_the_counts_of_one_process(seed, ranks, sizes
         assert np.array_equal(total, expected), name
     ours, exact = windows(merged)[-1], windows(alone)[-1]
     assert ours.last_fired.tolist() == exact.last_fired.tolist()
+    assert ours.last_gradient.tolist() == exact.last_gradient.tolist()
     assert max(w.highest.max() for w in windows(merged)) == max(w.highest.max() for w in windows(alone))
     mean, expected = (
         sum(w.mean * w.visits for w in windows(one)) / sum(w.visits for w in windows(one)) for one in (merged, alone)

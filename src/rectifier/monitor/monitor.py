@@ -43,7 +43,7 @@ def _after_fork() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    # Asking for the process number at every step instead would be half of what a step costs that is not observed.
+    # Instead of asking for the process number at every step: that took 2.5 of the 17 µs of one that is not observed.
     os.register_at_fork(after_in_child=_after_fork)
 
 
@@ -277,18 +277,20 @@ class Monitor:
     def _give_up(self, error: Exception) -> None:
         # The interceptions stay until `stop`, and do nothing: torch may be going through its hooks at this moment.
         self._failed = True
-        self._arm(Look.AWAY)
-        self._away_steps = 0
-        self._models.forget_step()
+        self._disarm()
         text = f"watching stopped at step {self._step}: {type(error).__name__}: {error}"
         # Where it fails, the sink is what failed: it has said so itself, and there is nobody left to tell.
         with suppress(Exception):
             self._sink.warning(text)
 
     def _take_away(self) -> None:
-        self._arm(Look.AWAY)
+        self._disarm()
         while self._undo:
             self._undo.pop()()
+
+    def _disarm(self) -> None:
+        self._arm(Look.AWAY)
+        self._away_steps = 0
         self._models.forget_step()
 
     def _arm(self, look: Look) -> None:

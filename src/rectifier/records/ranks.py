@@ -98,7 +98,8 @@ def _window(site: int, stretch: Sequence[Sequence[Snapshot]], past: Sequence[Seq
     history = [[w for snapshot in one for w in snapshot.windows if w.site == site] for one in past]
     history = [one for one in history if one]
     weights = np.array([float(w.visits) for w in windows])
-    last_fired = reduce(np.maximum, [w.last_fired for w in windows])
+    # Of a rank whose batches were empty in this stretch, what it knew before.
+    last_fired = reduce(np.maximum, [one[-1].last_fired for one in history])
     steps = np.unique(np.concatenate([w.steps for w in windows]))
 
     def weighted(values: Callable[[SiteWindow], FloatArray]) -> FloatArray:
@@ -124,7 +125,7 @@ def _window(site: int, stretch: Sequence[Sequence[Snapshot]], past: Sequence[Seq
         return result
 
     bad = [w.nonfinite_step for w in windows if w.nonfinite_step is not None]
-    gradients = [w.last_gradient for w in windows if w.last_gradient is not None]
+    gradients = [one[-1].last_gradient for one in history if one[-1].last_gradient is not None]
     saturated = [w.saturated for w in windows if w.saturated is not None]
     rates = any(w.learning_rate is not None for w in windows)
     sizes = any(w.square is not None for w in windows)
