@@ -52,6 +52,7 @@ def test_a_run_has_the_documented_fields(dying):
         "cost",
         "loss",
         "unseen",
+        "left_alone",
         "changes",
         "treated",
         "warnings",

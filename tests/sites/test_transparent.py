@@ -388,7 +388,7 @@ def test_a_failure_inside_an_optimizers_hooks_leaves_torch_going_through_them(pl
     with Watching(model) as watch:
         user = register[place](lambda *call: heard.append(call[0]))
         if place == "on_step_start":
-            watch.monitor._models.updates.remember = lambda: 1 / 0
+            watch.monitor._models.updates.remember = lambda *_: 1 / 0
         else:
             watch.monitor._windows.wait = lambda **_: 1 / 0
         losses = list(plain(model, optimizer))

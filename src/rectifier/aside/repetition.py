@@ -95,6 +95,8 @@ def _no_global_hooks() -> Iterator[None]:
 class _NoCollectives(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Other ranks repeat other steps: a forward that waits for them would wait for ever."""
 
+    rectifier_mode = True
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if "c10d" in func.namespace:
             raise CannotKeep(f"the forward calls {func}, for which every rank would have to repeat the same steps")

@@ -17,6 +17,7 @@ import rectifier
 from rectifier.diagnosis import diagnose
 from rectifier.errors import UnreadableRun
 from rectifier.records import Diagnosis, Manifest, Outcome, Run
+from rectifier.report.recorded import recorded
 from rectifier.report.text import print_run
 from rectifier.store import read_run, write_manifest, write_outcome
 
@@ -147,6 +148,9 @@ def why_nothing(run: Run) -> str:
         return "\n".join(warning for process in run.processes for warning in process.warnings)
     if failed and "steps" not in run.notes:
         return "Nothing observed: the script ended before its first training step."
+    left_alone = [sentence for process in run.processes for sentence in recorded(process)]
+    if left_alone:
+        return "\n".join(["Nothing observed.", *dict.fromkeys(left_alone)])
     unseen = [unseen for process in run.processes for unseen in process.unseen]
     if unseen:
         listed = "\n".join(f"Not seen: {one.what} ({one.reason})." for one in dict.fromkeys(unseen))

@@ -13,6 +13,7 @@ from rectifier.monitor.models import ModelRecords
 from rectifier.records import Unseen
 from rectifier.sites import unobserved_activations
 from rectifier.sites.compiled import sequence_number
+from rectifier.sites.recorders import recorder
 
 
 class Beside:
@@ -56,10 +57,8 @@ class Beside:
             and torch.is_grad_enabled()
             # What activation checkpointing runs again has been counted already.
             and torch._C._current_graph_task_id() == -1
-            and torch._C._functorch.peek_interpreter_stack() is None
-            # A mode of the user's would see everything twice.
-            and not torch._C._len_torch_dispatch_stack()
-            and torch._C._get_tracing_state() is None
+            # It would see everything twice.
+            and recorder() is None
             and self._models.watches(module)
             and not any(nn.parameter.is_lazy(weight) for weight in module.parameters())
         )
@@ -77,7 +76,7 @@ class Beside:
             self._models.repeating = False
             self._models.end_forward_of(module)
         if self._models.nodes is not None:
-            self._unseen(unobserved_activations(tensors_in(output), self._models.nodes, [range(first)]))
+            self._unseen(unobserved_activations(tensors_in(output), self._models.observed_nodes(), [range(first)]))
         if events is not None:
             events[1].record()
             self._on_device.append((*events, time.perf_counter() - began))

@@ -9,6 +9,10 @@ from torch import Tensor
 
 from rectifier.monitor.met import Gradient, SiteRecord, Token
 from rectifier.monitor.schedule import Look
+from rectifier.sites.recorders import recorder
+
+Guarded = Callable[..., Any]
+"""Calls its first argument with the others, and turns a failure into a warning."""
 
 # How large an output is, and how much of it differs between samples, is measured on its first samples.
 _MOST_VALUES = 1 << 16
@@ -20,21 +24,27 @@ def count_input(site: SiteRecord, tensor: Tensor) -> None:
         site.counters.observe_input(tensor, site.axis)
 
 
-def count_output(token: Token, output: Tensor, entries: list[tuple[Any, int]]) -> None:
+def count_output(token: Token, output: Tensor, entries: list[tuple[Any, int]], guarded: Guarded) -> list[Any]:
     """After the activation, as closely as the step is looked at.
 
     Args:
         token: From before it.
         output: What came out.
         entries: Where its input enters the graph: nodes, and which of their inputs.
+        guarded: Calls what listens to the gradients.
+
+    Returns:
+        The handles of the hooks on those nodes, which go with the graph.
     """
-    site, step = token.site, token.step
+    site = token.site
     if site is None:
-        return
+        return []
+    # In a model that several threads train, another one may have been counted at a later step in the meantime.
+    step = max(token.step, site.steps[-1]) if site.steps else token.step
     values = output.detach()
     if token.look is Look.GLANCE:
         _glance(site, values, step)
-        return
+        return []
     samples = values.shape[0] if values.ndim else 1
     if site.axis is None:
         high, low, counted = site.counters.observe(values.reshape(-1, 1), -1, step)
@@ -42,17 +52,16 @@ def count_output(token: Token, output: Tensor, entries: list[tuple[Any, int]]) -
         high, low, counted = site.counters.observe(values, site.axis, step)
         samples = counted
     else:
-        return
+        return []
     if counted == 0:
-        return
+        return []
     if not site.steps or site.steps[-1] != step:
         site.steps.append(step)
     site.visits += samples
     site.extremes.append((step, high, low))
     if not site.measured or site is site.model.last:
         _measure(site, values, step)
-    if entries:
-        _listen(site, step, samples, entries)
+    return _listen(site, step, samples, entries, guarded)
 
 
 def _measure(site: SiteRecord, values: Tensor, step: int) -> None:
@@ -77,23 +86,29 @@ def _glance(site: SiteRecord, values: Tensor, step: int) -> None:
         site.steps.append(step)
 
 
-def _listen(site: SiteRecord, step: int, samples: int, entries: list[tuple[Any, int]]) -> None:
+def _listen(site: SiteRecord, step: int, samples: int, entries: list[tuple[Any, int]], guarded: Guarded) -> list[Any]:
     """Hear of ∂L/∂z, exactly, when the backward pass comes by; what listens goes with the graph."""
     came: list[Tensor] = []
 
     def hear(gradient: Tensor | None) -> None:
+        if gradient is None or type(gradient) is not Tensor or recorder() is not None:
+            return
+        # A batch of gradients (`is_grads_batched=True`) is a tensor without memory, of which little can be computed.
+        if not torch._C._has_storage(gradient):
+            return
+        guarded(keep, gradient)
+
+    def keep(gradient: Tensor) -> None:
         began = time.perf_counter()
-        if gradient is not None:
-            came.append(gradient.detach().reshape(-1))
-            if len(came) == len(entries):
-                record = site.gradients.setdefault(step, Gradient(step))
-                record.squares.append(_square(sum(came[1:], came[0]), wide=site.wide))
-                record.samples += samples
-                came.clear()
+        came.append(gradient.detach().reshape(-1))
+        if len(came) == len(entries):
+            record = site.gradients.setdefault(step, Gradient(step))
+            record.squares.append(_square(sum(came[1:], came[0]), wide=site.wide))
+            record.samples += samples
+            came.clear()
         site.hook_seconds += time.perf_counter() - began
 
-    for entry, number in entries:
-        entry.register_hook(_hook(hear, number))
+    return [entry.register_hook(_hook(hear, number)) for entry, number in entries]
 
 
 def _hook(hear: Callable[[Tensor | None], None], number: int) -> Any:

@@ -1,8 +1,9 @@
 """The user's models and the sites met in them: which call is which site, and when it is looked at."""
 
 import math
+import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from rectifier import catalogue
 from rectifier.monitor.counters import UnitCounters
 from rectifier.monitor.counting import count_input, count_output
-from rectifier.monitor.met import ModelRecord, SiteRecord, Token
+from rectifier.monitor.met import Forward, ModelRecord, SiteRecord, Token
 from rectifier.monitor.reading import begin_window, read_site
 from rectifier.monitor.samples import DistinctSamples
 from rectifier.monitor.schedule import Look
@@ -36,10 +37,18 @@ class ModelRecords:
         sink: Told of each new site.
         only: Count this module's forwards only.
         units: Where the user says that units are, by the path of the module that applies the activation.
+        guarded: Calls what is called from elsewhere (a hook) as the monitor calls its own parts.
     """
 
-    def __init__(self, sink: Sink, only: nn.Module | None, units: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self,
+        sink: Sink,
+        only: nn.Module | None,
+        units: Mapping[str, int] | None = None,
+        guarded: Callable[..., Any] = lambda function, *args: function(*args),
+    ) -> None:
         self._units = units or {}
+        self._guarded = guarded
         self._sink = sink
         self._only = weakref.ref(only) if only is not None else None
         self._models: weakref.WeakKeyDictionary[nn.Module, ModelRecord] = weakref.WeakKeyDictionary()
@@ -48,8 +57,9 @@ class ModelRecords:
         self.sites: list[SiteRecord] = []
         self.updates = Updates(self.sites)
         self._records: list[ModelRecord] = []
-        self.nodes: set[int] | None = set()
-        """Sequence number of the `grad_fn` of every output met in this step; None once nobody asks any more."""
+        self.nodes: dict[int, set[int]] | None = {}
+        """By thread, the sequence number of the `grad_fn` of every output met in this step; None once nobody asks."""
+        self._hooks: dict[int, list[Any]] = {}
         self.device = "cpu"
         self.repeating = False
         """Whether the forward that runs is repeated, beside a compiled one."""
@@ -69,10 +79,10 @@ class ModelRecords:
         # Anything but a plain tensor is a tracer's stand-in.
         if not isinstance(tensor, Tensor) or type(tensor) not in _PLAIN_TENSORS:
             return None
-        if not tensor.is_floating_point() or not torch.is_grad_enabled():
+        if not tensor.is_floating_point() or tensor.is_meta or not torch.is_grad_enabled():
             return None
         # A forward that is run again inside of backward (activation checkpointing) has been counted already.
-        if torch._C._current_graph_task_id() != -1 or torch._C._functorch.peek_interpreter_stack() is not None:
+        if torch._C._current_graph_task_id() != -1:
             return None
         token = self._at_site(name, tensor, args, kwargs, step, look)
         if token is None and self.nodes is not None and look is Look.COUNT:
@@ -94,13 +104,15 @@ class ModelRecords:
         model = self._models.get(place.root) or self._meet(place.root, place.wrapper)
         if not model.trains:
             return None
-        if model.forward is not place.forward:
-            model.forward = place.forward
-            model.calls.clear()
+        thread = threading.get_ident()
+        forward = model.forwards.get(thread)
+        if forward is None or forward.frame is not place.forward:
+            forward = model.forwards[thread] = Forward(place.forward)
+            self.updates.threads.add(thread)
             model.samples.see(place.inputs(), step, measured=look is Look.COUNT)
         key = id(place.owner)
-        call = model.calls.get(key, 0)
-        model.calls[key] = call + 1
+        call = forward.calls.get(key, 0)
+        forward.calls[key] = call + 1
         site = model.sites.get((key, call))
         if site is None or site.owner() is not place.owner:
             activation = describe(name, args, kwargs)
@@ -215,28 +227,43 @@ class ModelRecords:
                 found, numbers = between(node, token.edge)
                 entries = found or entries
             if self.nodes is not None:
-                self.nodes.update(numbers or [node._sequence_nr()])
-        count_output(token, output, entries)
+                self.observed_nodes().update(numbers or [node._sequence_nr()])
+        handles = count_output(token, output, entries, self._guarded)
+        if handles:
+            self._hooks.setdefault(threading.get_ident(), []).extend(handles)
+
+    def observed_nodes(self) -> set[int]:
+        """The nodes that this thread has met in this step; each thread numbers its own."""
+        return set() if self.nodes is None else self.nodes.setdefault(threading.get_ident(), set())
 
     # Around backward and step -----------------------------------------------------------------------------------
 
     def end_forwards(self) -> None:
-        """Let go of the running forwards; nothing of them is needed from here on."""
+        """Let go of this thread's forwards; nothing of them is needed from here on."""
         for record in self._records:
-            record.forward = None
+            record.forwards.pop(threading.get_ident(), None)
+
+    def take_hooks_away(self) -> None:
+        """Hear of none of the gradients that this thread's forwards of this step would get."""
+        for handle in self._hooks.pop(threading.get_ident(), ()):
+            handle.remove()
 
     def end_forward_of(self, root: nn.Module) -> None:
         """Let go of one model's running forward."""
         record = self._models.get(root)
         if record is not None:
-            record.forward = None
+            record.forwards.pop(threading.get_ident(), None)
 
     def end_step(self) -> None:
         """An observed step has ended."""
         # Not at a backward pass: a step may have several, and each asks what was met since the step began.
         self.end_forwards()
+        for record in self._records:
+            # Other threads may be in the middle of theirs.
+            record.forwards = {thread: one for thread, one in record.forwards.items() if not one.has_ended}
+        self._hooks.pop(threading.get_ident(), None)
         if self.nodes is not None:
-            self.nodes.clear()
+            self.nodes.pop(threading.get_ident(), None)
 
     def take_hook_seconds(self) -> float:
         """Seconds that went into gradient hooks since the last call."""
@@ -253,6 +280,7 @@ class ModelRecords:
     def begin_again(self) -> None:
         """Forget all models and counts (in a forked child)."""
         self.forget_step()
+        self._hooks.clear()
         self._models.clear()
         self._records.clear()
         self._names.clear()

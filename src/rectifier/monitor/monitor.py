@@ -1,7 +1,10 @@
 """The monitor: stands at every activation of a process, counts at some training steps, reads the counters now and then.
 
 It follows the user's training by its optimizer steps, and is a guest there: it keeps nothing of a step alive, draws no
-random number, waits for the device only when it reads, and gives up with one warning rather than disturb.
+random number, waits for the device only when it reads, and gives up with one warning rather than disturb. While
+something of the user's records what is computed (`sites.recorders`), it computes nothing.
+
+Several threads may train at once: whatever is called here runs under one lock.
 """
 
 import os
@@ -21,8 +24,9 @@ from rectifier.monitor.numbers import Numbers
 from rectifier.monitor.schedule import Look, Schedule
 from rectifier.monitor.sinks import Sink
 from rectifier.monitor.windows import Windows
-from rectifier.records import Treated
+from rectifier.records import Recorder, Treated
 from rectifier.sites import announce, compiled, functions, training, unobserved_activations
+from rectifier.sites.recorders import has_values, recorder, records_backward
 
 if TYPE_CHECKING:
     from rectifier.monitor.beside import Beside
@@ -32,6 +36,9 @@ if TYPE_CHECKING:
 _MOST_PER_TIMED = 16
 # Looking through the autograd graph for what was missed is done at the first backward passes only.
 _GRAPHS_SEARCHED = 2
+# Another thread holds the lock for microseconds, or while a window is read; on a busy machine for two seconds. Who waits
+# for longer than this is caught in a circle with locks of the user's.
+_PATIENCE_SECONDS = 30.0
 
 _live: list["Monitor"] = []
 
@@ -94,7 +101,7 @@ class Monitor:
         self._look = Look.AWAY
         self._sink = sink
         self._schedule = Schedule(budget, every)
-        self._models = ModelRecords(sink, model, units)
+        self._models = ModelRecords(sink, model, units, self._guarded)
         self._numbers = Numbers()
         self._windows = Windows(sink, self._models, self._schedule, self._numbers)
         self._beside: Beside | None = None
@@ -112,6 +119,7 @@ class Monitor:
         self._failed = False
         self._graphs_searched = 0
         self._forked = False
+        self._left_alone_at: dict[Recorder, int] = {}
         self._lock = threading.RLock()
         self._undo: list[Callable[[], None]] = []
 
@@ -166,30 +174,37 @@ class Monitor:
         """Hear that this is a forked child now, which may never train: nothing else is done until it does."""
         self._forked = True
         self._away_steps = 0
+        # Another thread of the parent's may have held it, and no longer exists to let it go.
+        self._lock = threading.RLock()
 
     def log(self, name: str, value: float) -> None:
         """Keep one number of the user's under a name, at the current step."""
         # What is logged after a step belongs to that step.
-        self._numbers.log(name, value, max(self._step - 1, 0))
+        self._guarded(lambda: self._numbers.log(name, value, max(self._step - 1, 0)))
 
     # What the interceptions call. ------------------------------------------------------------------------------
 
     def before(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Token | None:
         """An activation is about to be computed."""
         began = time.perf_counter()
+        token: Token | None = self._guarded(self._before, name, args, kwargs, began)
+        self._schedule.watching_seconds += time.perf_counter() - began
+        return token
+
+    def _before(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], began: float) -> Token | None:
         if self._forked:
             self._begin_in_fork()
-        token: Token | None = self._guarded(self._models.before, name, args, kwargs, self._step, self._look)
+        if self._leaves_alone():
+            return None
+        token = self._models.before(name, args, kwargs, self._step, self._look)
         if self._began is None and token is not None and token.site is not None:
             self._began = began
-        self._schedule.watching_seconds += time.perf_counter() - began
         return token
 
     def after(self, token: Token, output: Tensor) -> None:
         """It has been computed."""
         began = time.perf_counter()
-        with self._lock:
-            self._guarded(self._models.after, token, output)
+        self._guarded(self._models.after, token, output)
         self._schedule.watching_seconds += time.perf_counter() - began
 
     def on_compiled_call(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
@@ -211,42 +226,51 @@ class Monitor:
         """A loss is about to be back-propagated."""
         if self._away_steps % self._one_timed_of:
             # Most steps of a fast training.
-            try:
-                self._numbers.back_propagate(loss, unscaled, self._step)
-            except Exception as error:
-                self._give_up(error)
-            return
-        if self._failed:
+            self._guarded(self._note_loss, loss, unscaled)
             return
         began = time.perf_counter()
-        if self._forked:
-            self._begin_in_fork()
-        elif self.armed:
-            self._guarded(self._end_forwards, loss)
-        self._guarded(self._numbers.back_propagate, loss, unscaled, self._step)
+        self._guarded(self._note_backward, loss, unscaled)
         stands_for = self._one_timed_of if self._away_steps else 1
         self._schedule.watching_seconds += stands_for * (time.perf_counter() - began)
 
-    def on_clip(self, norm: Tensor) -> None:
-        """The gradients are about to be clipped."""
-        if self._failed:
-            return
+    def _note_loss(self, loss: Tensor, unscaled: Tensor) -> None:
+        if not self._leaves_alone() and has_values(unscaled):
+            self._numbers.back_propagate(loss, unscaled, self._step)
+
+    def _note_backward(self, loss: Tensor, unscaled: Tensor) -> None:
         if self._forked:
             self._begin_in_fork()
-        self._numbers.clip(norm, self._step)
+        elif self.armed:
+            self._end_forwards(loss)
+        self._note_loss(loss, unscaled)
+
+    def on_clip(self, norm: Tensor) -> None:
+        """The gradients are about to be clipped."""
+        self._guarded(self._note_clip, norm)
+
+    def _note_clip(self, norm: Tensor) -> None:
+        if self._forked:
+            self._begin_in_fork()
+        if not self._leaves_alone():
+            self._numbers.clip(norm, self._step)
 
     def on_step_start(self, optimizer: Optimizer, *call: Any) -> None:
         """An optimizer is about to change the weights."""
         if self.armed and self._look is Look.COUNT:
             began = time.perf_counter()
-            self._guarded(self._models.updates.remember)
+            self._guarded(self._note_step_start, optimizer)
             self._schedule.watching_seconds += time.perf_counter() - began
+
+    def _note_step_start(self, optimizer: Optimizer) -> None:
+        if not self._leaves_alone():
+            self._models.updates.remember(self._step, optimizer)
 
     def on_step_end(self, optimizer: Optimizer, *call: Any) -> None:
         """An optimizer has changed the weights."""
         away = self._away_steps
         if away and self._clock() is optimizer:
             # Most steps of a fast training: nothing to look at, and nothing to do until the next that is observed.
+            # Only the thread of that optimizer comes here, so that it needs no lock.
             untimed = away % self._one_timed_of
             began = 0.0 if untimed else time.perf_counter()
             if untimed or began < self._windows.due:
@@ -256,8 +280,6 @@ class Monitor:
                 if not untimed:
                     self._schedule.watching_seconds += self._one_timed_of * (time.perf_counter() - began)
                 return
-        if self._failed:
-            return
         began = time.perf_counter()
         self._guarded(self._note_step, optimizer)
         self._schedule.watching_seconds += time.perf_counter() - began
@@ -266,13 +288,32 @@ class Monitor:
 
     def _guarded(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Call a part of ours; its failure becomes one warning and the end of watching, never of the training."""
+        lock = self._lock
         if self._failed:
+            return None
+        if not lock.acquire(timeout=_PATIENCE_SECONDS):
+            self._give_up_waiting()
             return None
         try:
             return function(*args, **kwargs)
         except Exception as error:
             self._give_up(error)
             return None
+        finally:
+            lock.release()
+
+    def _leaves_alone(self) -> bool:
+        """Whether nothing may be computed now; the step is told of."""
+        who = recorder()
+        if who is None:
+            return False
+        self._leave_alone(who)
+        return True
+
+    def _leave_alone(self, who: Recorder) -> None:
+        if self._left_alone_at.get(who) != self._step:
+            self._left_alone_at[who] = self._step
+            self._windows.left_alone[who] = self._windows.left_alone.get(who, 0) + 1
 
     def _give_up(self, error: Exception) -> None:
         # The interceptions stay until `stop`, and do nothing: torch may be going through its hooks at this moment.
@@ -283,8 +324,18 @@ class Monitor:
         with suppress(Exception):
             self._sink.warning(text)
 
+    def _give_up_waiting(self) -> None:
+        # What the lock guards stays as it is: somebody may be in the middle of it.
+        self._failed, self.armed = True, False
+        functions.refresh()
+        with suppress(Exception):
+            self._sink.warning(
+                f"watching stopped at step {self._step}: another thread has held the monitor's lock for "
+                f"{_PATIENCE_SECONDS:.0f} s"
+            )
+
     def _take_away(self) -> None:
-        self._disarm()
+        self._guarded(self._disarm)
         while self._undo:
             self._undo.pop()()
 
@@ -304,9 +355,12 @@ class Monitor:
             functions.refresh()
 
     def _end_forwards(self, loss: Tensor) -> None:
-        if self._look is Look.COUNT and self._models.nodes is not None:
+        if records_backward():
+            self._models.take_hooks_away()
+            self._leave_alone(Recorder.COMPILED_AUTOGRAD)
+        if self._look is Look.COUNT and self._models.nodes is not None and recorder() is None:
             repeated = self._beside.numbers if self._beside is not None else ()
-            self._windows.note_unseen(unobserved_activations([loss], self._models.nodes, repeated))
+            self._windows.note_unseen(unobserved_activations([loss], self._models.observed_nodes(), repeated))
             self._graphs_searched += 1
             if self._graphs_searched == _GRAPHS_SEARCHED:
                 self._models.nodes = None
@@ -333,7 +387,8 @@ class Monitor:
         if self._forked:
             self._begin_in_fork()
         self._steps_taken = True
-        if self._look is Look.COUNT:
+        alone = self._leaves_alone()
+        if self._look is Look.COUNT and not alone:
             self._models.updates.compare(self._step, optimizer)
         if not self._is_clock(optimizer):
             return
@@ -351,7 +406,7 @@ class Monitor:
         else:
             self._schedule.passed()
         look = self._schedule.look(self._step)
-        if self._models.sites:
+        if self._models.sites and not alone:
             # A window begins with a step at which everything is counted, so that none holds glances alone.
             if look is Look.COUNT and self._windows.may_end(step):
                 self._windows.end(step, self._elapsed())
@@ -366,8 +421,6 @@ class Monitor:
     def _begin_in_fork(self) -> None:
         """A forked child that trains by itself writes for itself, from its first forward, backward or step on."""
         self._forked = False
-        # Another thread of the parent's may have held it, and no longer exists to let it go.
-        self._lock = threading.RLock()
         # However rarely the parent was observed by then, the child may train for a few steps only, its own from 0 on.
         self._step = 0
         self._steps_taken = False

@@ -1,5 +1,6 @@
 """What an optimizer's step does to the weights that feed the sites, and what drove it."""
 
+import weakref
 from collections.abc import Callable
 
 import torch
@@ -11,6 +12,9 @@ from rectifier.monitor.met import SiteRecord
 # The relative update of a large layer is measured on its first weights; 65,536 settle a ratio of norms to 0.4 %.
 _MOST_WEIGHTS = 1 << 16
 
+_Weights = dict[int, tuple[Tensor, Tensor]]
+"""By identity: a weight, and a copy of its beginning."""
+
 
 class Updates:
     """The relative size of each update, measured around an optimizer's step.
@@ -21,23 +25,39 @@ class Updates:
 
     def __init__(self, sites: list[SiteRecord]) -> None:
         self._sites = sites
-        self._weights: dict[int, tuple[Tensor, Tensor]] = {}
+        # By optimizer: in several threads several step at the same time.
+        self._remembered: weakref.WeakKeyDictionary[Optimizer, tuple[int, _Weights]] = weakref.WeakKeyDictionary()
+        self.threads: set[int] = set()
+        """All that have run a forward of a model."""
+        self._owned: weakref.WeakKeyDictionary[Optimizer, frozenset[int]] = weakref.WeakKeyDictionary()
 
     def forget(self) -> None:
         """Keep no copy of a weight."""
-        self._weights.clear()
+        self._remembered.clear()
 
-    def remember(self) -> None:
-        """Before an optimizer's step: copy the beginning of each weight that feeds a site."""
-        self._weights.clear()
+    def remember(self, step: int, optimizer: Optimizer) -> None:
+        """Before an optimizer's step: copy the beginning of each weight that feeds a site, and is no other's."""
+        self._owned[optimizer] = frozenset(id(one) for group in optimizer.param_groups for one in group["params"])
+        others = frozenset().union(*(ids for one, ids in self._owned.items() if one is not optimizer))
+        others -= self._owned[optimizer]
+        weights: _Weights = {}
+        self._remembered[optimizer] = step, weights
         for site in self._sites:
             weight = site.weight() if site.weight is not None else None
-            if weight is not None and id(weight) not in self._weights and weight.layout == torch.strided:
-                self._weights[id(weight)] = (weight, _head(weight).clone())
+            if weight is None or id(weight) in weights or id(weight) in others:
+                continue
+            if weight.layout == torch.strided:
+                weights[id(weight)] = (weight, _head(weight).clone())
 
     def compare(self, step: int, optimizer: Optimizer) -> None:
-        """After an optimizer's step: the relative size of each update that moved something, and what drove it."""
-        ratios = {key: (_head(new) - old).norm() / old.norm() for key, (new, old) in self._weights.items()}
+        """After an optimizer's step: the relative size of each update that moved something, and what drove it.
+
+        Args:
+            step: The training's, where it was not remembered before: another thread's may have ended in the meantime.
+            optimizer: Which has stepped.
+        """
+        step, weights = self._remembered.pop(optimizer, (step, {}))
+        ratios = {key: (_head(new) - old).norm() / old.norm() for key, (new, old) in weights.items()}
         for site in self._sites:
             weight = site.weight() if site.weight is not None else None
             if weight is not None and id(weight) in ratios:
@@ -45,17 +65,21 @@ class Updates:
                 now = ratios[id(weight)]
                 # Of several optimizers in one step only one moves this weight; the others change it by 0.
                 site.updates[step] = now if earlier is None else torch.maximum(earlier, now)
-            _note_bias_gradient(site, step)
-        self._note_rates(step, optimizer)
-        self._weights.clear()
+            if self._may_touch(site.bias() if site.bias is not None else None, optimizer):
+                _note_bias_gradient(site, step)
+        self._note_rates(step, optimizer, weights)
 
-    def _note_rates(self, step: int, optimizer: Optimizer) -> None:
+    def _may_touch(self, bias: Tensor | None, optimizer: Optimizer) -> bool:
+        """Whether this thread may read a gradient: while another one sets it, reading it ends the process."""
+        return bias is not None and (len(self.threads) <= 1 or id(bias) in self._owned.get(optimizer, ()))
+
+    def _note_rates(self, step: int, optimizer: Optimizer, weights: _Weights) -> None:
         rates: dict[int, float] = {}
         for group in optimizer.param_groups:
             rate = group.get("lr")
             # A tensor may live on the device, and is not waited for.
             if isinstance(rate, int | float):
-                rates.update((id(weight), float(rate)) for weight in group["params"] if id(weight) in self._weights)
+                rates.update((id(weight), float(rate)) for weight in group["params"] if id(weight) in weights)
         for site in self._sites:
             weight = site.weight() if site.weight is not None else None
             if id(weight) in rates:

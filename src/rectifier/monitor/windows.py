@@ -10,7 +10,7 @@ from rectifier.monitor.models import ModelRecords
 from rectifier.monitor.numbers import Numbers
 from rectifier.monitor.schedule import Schedule
 from rectifier.monitor.sinks import Sink
-from rectifier.records import Snapshot, Treated, Unseen, Writer
+from rectifier.records import Recorder, Snapshot, Treated, Unseen, Writer
 from rectifier.sites.ranks import rank_and_world_size
 
 _SECONDS_BETWEEN_WRITES = 1.0
@@ -32,11 +32,13 @@ class Windows:
 
     Attributes:
         due: When the unfinished window is to be written again, on the clock of `time.perf_counter`.
+        left_alone: Steps so far at which something was not observed, by who recorded what was computed.
     """
 
     def __init__(self, sink: Sink, models: ModelRecords, schedule: Schedule, numbers: Numbers) -> None:
         self._sink, self._models, self._schedule, self._numbers = sink, models, schedule, numbers
         self.due = 0.0
+        self.left_alone: dict[Recorder, int] = {}
         self._last_write = self._write_seconds = 0.0
         self._end = self._earliest_end = 0
         self._unit_windows = 0
@@ -48,6 +50,7 @@ class Windows:
         """Begin in a forked child, which writes for itself."""
         self._numbers = numbers
         self._opened = False
+        self.left_alone = {}
         self.due = self._last_write = self._write_seconds = 0.0
         self._unit_windows = self._end = self._earliest_end = 0
 
@@ -107,6 +110,7 @@ class Windows:
             input_rms=samples.rms if samples else None,
             input_offset=samples.offset if samples else None,
             sparse=self._unit_windows > _MOST_UNIT_WINDOWS,
+            left_alone=dict(self.left_alone),
         )
         if finished:
             self._sink.snapshot(snapshot)

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from rectifier.records.process import Process as Process
     from rectifier.records.process import Writer as Writer
     from rectifier.records.ranks import merge_ranks as merge_ranks
+    from rectifier.records.recorder import Recorder as Recorder
     from rectifier.records.run import FORMAT_VERSION as FORMAT_VERSION
     from rectifier.records.run import Manifest as Manifest
     from rectifier.records.run import Outcome as Outcome
@@ -104,6 +105,7 @@ _NAMES = {
         "Writer",
     ),
     "ranks": ("merge_ranks",),
+    "recorder": ("Recorder",),
     "run": (
         "FORMAT_VERSION",
         "Manifest",

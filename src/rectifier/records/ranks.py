@@ -82,6 +82,7 @@ def _snapshot(stretch: Sequence[Sequence[Snapshot]], past: Sequence[Sequence[Sna
         distinct_samples=total,
         visits_since_new=min(end.visits_since_new for end in ends),
         sparse=any(end.sparse for end in ends),
+        left_alone={who: max(end.left_alone.get(who, 0) for end in ends) for end in ends for who in end.left_alone},
         input_offset=None if None in offsets else float(np.mean([one for one in offsets if one is not None])),
         input_rms=None if None in squares else float(np.sqrt(np.mean([s for s in squares if s is not None]))),
     )

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from rectifier.records.arrays import FloatArray, IntArray
+from rectifier.records.recorder import Recorder
 from rectifier.records.thinning import grid, spacing, thinned
 
 NORM_BEFORE_CLIPPING = "gradient_norm_before_clipping"
@@ -166,6 +167,7 @@ class Snapshot:
         visits_since_new: Samples seen at observed steps since the last one that had never been seen before.
         sparse: Whether so much has been kept of single units that a window is added only each time the number of steps
             doubles, and not with each tenth.
+        left_alone: Steps so far at which something was not observed, by who recorded there what was computed.
     """
 
     step: int
@@ -178,3 +180,4 @@ class Snapshot:
     input_rms: float | None = None
     input_offset: float | None = None
     sparse: bool = False
+    left_alone: dict[Recorder, int] = field(default_factory=dict)

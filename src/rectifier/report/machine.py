@@ -21,8 +21,8 @@ def run_json(run: Run, diagnoses: Sequence[Diagnosis]) -> dict[str, Any]:
         `schema_version`, `kind` ("run"), `manifest`, `outcome` (null while the script runs, or where its end is not on
         record), `worst` (the highest severity of what is not silenced, or null), and `processes`, each with `writer`,
         `findings`, `layers`, `silenced`, `cost` (null when nothing was counted), `loss` (lists `steps` and `values` of
-        one length; `every` is above 1 where late values of a long run are thinned), `unseen`, `changes`, `treated`,
-        `warnings`.
+        one length; `every` is above 1 where late values of a long run are thinned), `unseen`, `left_alone` (steps that
+        were not observed, by who recorded the operations there), `changes`, `treated`, `warnings`.
     """
     order = ("serious", "warning", "info")
     severities = {diagnosis.worst for diagnosis in diagnoses}
@@ -39,6 +39,7 @@ def run_json(run: Run, diagnoses: Sequence[Diagnosis]) -> dict[str, Any]:
                 "cost": to_builtins(process.snapshots[-1].cost) if process.snapshots else None,
                 "loss": to_builtins(process.series("loss")),
                 "unseen": to_builtins(process.unseen),
+                "left_alone": to_builtins(process.snapshots[-1].left_alone) if process.snapshots else {},
                 "changes": list(process.changes),
                 "treated": to_builtins(process.treated),
                 "warnings": list(process.warnings),

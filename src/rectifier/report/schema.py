@@ -72,6 +72,7 @@ def json_schema() -> dict[str, Any]:
         cost=_or_null(_ref("Cost")),
         loss=_ref("Series"),
         unseen=_list(_ref("Unseen")),
+        left_alone={"type": "object", "additionalProperties": {"type": "integer", "minimum": 1}},
         changes=_list({"type": "string"}),
         treated=_list(_ref("Treated")),
         warnings=_list({"type": "string"}),

@@ -10,6 +10,7 @@ from markupsafe import Markup
 from rectifier.records import Diagnosis, Finding, Process, Run, Snapshot
 from rectifier.report import figures, unit_figures
 from rectifier.report.drawing import BLUE, GREEN, GREY, INK, ORANGE, WHITE
+from rectifier.report.recorded import recorded
 from rectifier.report.rows import factors, worth_a_row
 from rectifier.report.treated import treated_lines
 from rectifier.report.windows import thinning_told
@@ -96,6 +97,11 @@ class Part:
     def thinning(self) -> str:
         """What was left out of a long run, after a sentence."""
         return thinning_told(self.process)
+
+    @property
+    def recorded(self) -> tuple[str, ...]:
+        """At how many steps nothing was observed because something recorded the operations."""
+        return recorded(self.process)
 
     @cached_property
     def alarms(self) -> list[Finding]:

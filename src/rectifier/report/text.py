@@ -24,6 +24,7 @@ from rectifier.records import (
 )
 from rectifier.report.layers_text import layer_table, print_legend
 from rectifier.report.lines import fit, print_table, say
+from rectifier.report.recorded import recorded
 from rectifier.report.rows import worth_a_row
 from rectifier.report.treated import treated_lines
 from rectifier.report.windows import thinning_told
@@ -113,6 +114,8 @@ def _print_remarks(process: Process, console: Console) -> None:
         )
     for unseen in process.unseen:
         say(console, f"Not seen: {unseen.what} ({unseen.reason}).")
+    for sentence in recorded(process):
+        say(console, sentence)
     for change in process.changes:
         say(console, f"Changed: {change}.")
     for line in treated_lines(process):

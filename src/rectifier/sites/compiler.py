@@ -1,7 +1,10 @@
-"""Keeps torch's compiler from learning our wrappers for torch's own functions.
+"""Keeps torch's compiler from learning our wrappers for torch's own functions, and from compiling our own code.
 
 Dynamo looks up `torch.relu`, `Tensor.relu` and thousands of other names once, and remembers the objects that it found.
 Were a wrapper in place at that moment, the builtin behind it would be unknown to it for the life of the process.
+
+Where it leaves a compiled function for a while (at `loss.backward()`, say), it compiles every Python function that is
+called then, ours among them: 40 graphs for one step, and seconds of the user's time.
 """
 
 import functools
@@ -18,6 +21,13 @@ _RULES = "torch._dynamo.trace_rules"
 _LOOK_UPS = ("get_torch_obj_rule_map", "get_tensor_method")
 
 _OUR_FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+# Whatever is called from within a forward that is compiled (the functions of torch that we stand in for, activations,
+# scopes) stays open to Dynamo; it must be able to see through.
+_CLOSED = (
+    "aside/", "launch/", "monitor/", "records/", "store/",
+    "sites/announce.py", "sites/frames.py", "sites/graph.py", "sites/recorders.py", "sites/training.py",
+)  # fmt: skip
+
 _met: dict[str, ModuleType] = {}
 """Our own modules that were changed once, by name."""
 
@@ -67,12 +77,40 @@ def _change_ours(change: Callable[[ModuleType], Callable[[], None]], module: Mod
 
 def _wrap(rules: ModuleType, step_aside: Callable[[Callable[[], Any]], Any]) -> Callable[[], None]:
     undo = [_wrap_one(rules, name, step_aside) for name in _LOOK_UPS if hasattr(rules, name)]
+    undo.append(_close(rules))
 
     def undo_all() -> None:
         while undo:
             undo.pop()()
 
     return undo_all
+
+
+def _close(rules: ModuleType) -> Callable[[], None]:
+    """Let Dynamo pass our own code by."""
+    if not (hasattr(rules, "SKIP_DIRS") and hasattr(rules, "_recompile_re")):
+        return lambda: None
+    closed = [os.path.join(_OUR_FOLDER, part) for part in _CLOSED]
+    rules.SKIP_DIRS.extend(closed)
+    rules._recompile_re()
+
+    def undo() -> None:
+        rules.SKIP_DIRS[:] = [folder for folder in rules.SKIP_DIRS if folder not in closed]
+        rules._recompile_re()
+
+    return undo
+
+
+def pass_by(*functions: Callable[..., Any]) -> Callable[[], None]:
+    """Let Dynamo not compile these functions, but whatever they call; for those that share a file with others."""
+
+    def mark(frames: ModuleType) -> Callable[[], None]:
+        for function in functions:
+            if hasattr(frames, "skip_code"):
+                frames.skip_code(function.__code__)
+        return lambda: None
+
+    return after_import("torch._dynamo.eval_frame", mark)
 
 
 def _wrap_one(rules: ModuleType, name: str, step_aside: Callable[[Callable[[], Any]], Any]) -> Callable[[], None]:

@@ -20,10 +20,11 @@ from typing import Any, Protocol
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.overrides import handle_torch_function
 
 from rectifier import catalogue
 from rectifier.sites.codes import kept_and_new, put
-from rectifier.sites.compiler import after_import, look_up_unwrapped
+from rectifier.sites.compiler import after_import, look_up_unwrapped, pass_by
 from rectifier.sites.composites import meet_forwards
 from rectifier.sites.frames import inside_a_model
 from rectifier.sites.modules import activation_of
@@ -85,6 +86,9 @@ _BUILTINS: tuple[tuple[Any, str, str], ...] = (
     (torch, "clamp", "clamp"), (torch.Tensor, "clamp", "clamp"), (torch.Tensor, "clamp_", "clamp"),
     (torch, "clamp_min", "clamp"), (torch.Tensor, "clamp_min", "clamp"), (torch.Tensor, "clamp_min_", "clamp"),
 )  # fmt: skip
+
+_TORCHSCRIPT = ("script", "trace", "trace_module", "_get_trace_graph")
+"""Functions of `torch.jit` that look at what they run; the last is called by the ONNX exporter."""
 
 
 def observe(observer: Observer) -> Callable[[], None]:
@@ -273,21 +277,24 @@ class _Patches:
     """Puts the interceptions in place for the first who needs them and takes them away with the last."""
 
     def __init__(self) -> None:
-        self._holders = 0
+        self._holders = self._aside = 0
+        self._lock = threading.RLock()
         # The same code and wrappers each time: whatever was compiled while they were in place is used again.
         self._exchanged: dict[types.FunctionType, tuple[types.FunctionType, types.CodeType]] = {}
         self._wrappers: dict[int, Callable[..., Tensor]] = {}
         self._undo: list[Callable[[], None]] = []
 
     def hold(self) -> None:
-        self._holders += 1
-        if self._holders == 1:
-            self._put_in_place()
+        with self._lock:
+            self._holders += 1
+            if self._holders == 1 and not self._aside:
+                self._put_in_place()
 
     def release(self) -> None:
-        self._holders -= 1
-        if self._holders == 0:
-            self._take_away()
+        with self._lock:
+            self._holders -= 1
+            if self._holders == 0 and not self._aside:
+                self._take_away()
 
     def _put_in_place(self) -> None:
         for name in _FUNCTIONS:
@@ -297,8 +304,10 @@ class _Patches:
         for holder, attribute, name in _BUILTINS:
             self._wrap(holder, attribute, name)
         self._undo.append(meet_forwards(_whole, _switch))
-        self._step_aside_for_scripting()
+        for name in _TORCHSCRIPT:
+            self._step_aside_for_torchscript(name, even_when_replacing=name == "script")
         self._undo.append(look_up_unwrapped(self._step_aside))
+        self._undo.append(pass_by(_intercepted, _observed, _whole))
 
     def _exchange_ours(self, ours: types.ModuleType) -> Callable[[], None]:
         for name in _OURS:
@@ -310,28 +319,39 @@ class _Patches:
             self._undo.pop()()
 
     def _step_aside(self, function: Callable[[], Any]) -> Any:
-        """Call something that must meet torch as it was made."""
-        placed = bool(self._undo)
-        self._take_away()
+        """Call something that must meet torch as it was made; several threads may do so at once."""
+        with self._lock:
+            self._aside += 1
+            if self._aside == 1:
+                self._take_away()
         try:
             return function()
         finally:
-            if placed:
-                self._put_in_place()
+            with self._lock:
+                self._aside -= 1
+                if self._holders and not self._aside:
+                    self._put_in_place()
 
-    def _step_aside_for_scripting(self) -> None:
-        """TorchScript knows its builtins by identity."""
-        script = torch.jit.script
+    def _step_aside_for_torchscript(self, name: str, *, even_when_replacing: bool) -> None:
+        """A script knows its builtins by identity; a trace names values after the variables of whoever calls them.
 
-        @functools.wraps(script)
-        def undisturbed_script(*args: Any, **kwargs: Any) -> Any:
-            return self._step_aside(lambda: script(*args, **kwargs))
+        What a swap puts in the place of a call belongs into a trace.
+        """
+        function = getattr(torch.jit, name, None)
+        if function is None:
+            return
 
-        torch.jit.script = undisturbed_script
+        @functools.wraps(function)
+        def undisturbed(*args: Any, **kwargs: Any) -> Any:
+            if _switch.replacements and not even_when_replacing:
+                return function(*args, **kwargs)
+            return self._step_aside(lambda: function(*args, **kwargs))
+
+        setattr(torch.jit, name, undisturbed)
 
         def undo() -> None:
-            if torch.jit.script is undisturbed_script:
-                torch.jit.script = script
+            if getattr(torch.jit, name) is undisturbed:
+                setattr(torch.jit, name, function)
 
         self._undo.append(undo)
 
@@ -383,28 +403,76 @@ class _Patches:
         self._undo.append(undo)
 
 
+class _StandIn(functools.partial[Tensor]):
+    """What takes the name of one of torch's builtins, and is taken for it.
+
+    As a builtin it does not become a method of the class that holds it (`act = torch.relu` in a class body), pickles by
+    its name, and copies as itself. It equals the builtin: a table of functions finds either by the other.
+    """
+
+    __rectifier_original__: Callable[..., Tensor]
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        return self
+
+    def __eq__(self, other: object) -> bool:
+        return self.__rectifier_original__ is getattr(other, "__rectifier_original__", other)
+
+    def __hash__(self) -> int:
+        return hash(self.__rectifier_original__)
+
+    def __reduce__(self) -> str:
+        return self.__qualname__  # type: ignore[attr-defined,no-any-return]
+
+    def __repr__(self) -> str:
+        return repr(self.__rectifier_original__)
+
+
+class _MethodStandIn(_StandIn):
+    """The same for a method of `torch.Tensor`, which binds."""
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        return self if instance is None else types.MethodType(self, instance)
+
+
 def _make_wrapper(builtin: Callable[..., Tensor], name: str, holder: Any, attribute: str) -> Callable[..., Tensor]:
     compiling = torch.compiler.is_compiling
+    overridden = torch._C._has_torch_function
     switch = _switch
     # A replacement hears of an in-place form as inplace=True; the builtin itself takes no such word.
     in_place = attribute.endswith("_") and name != "clamp"
 
+    def call(*args: Any, **kwargs: Any) -> Tensor:
+        # torch would hand the builtin to a mode, a subclass or a tracer, which knows it by the name that we have taken.
+        given = (*args, *kwargs.values()) if kwargs else args
+        if overridden(given):
+            return handle_torch_function(wrapper, given, *args, **kwargs)
+        return builtin(*args, **kwargs)
+
     def replaceable(*args: Any, inplace: bool = True, **kwargs: Any) -> Tensor:
+        return call(*args, **kwargs)
+
+    def traceable(*args: Any, inplace: bool = True, **kwargs: Any) -> Tensor:
         return builtin(*args, **kwargs)
 
-    def wrapper(*args: Any, **kwargs: Any) -> Tensor:
-        if compiling() or switch.armed:
-            route = _traced if compiling() else _intercepted
+    def intercept(*args: Any, **kwargs: Any) -> Tensor:
+        if compiling():
             if in_place:
-                return route(name, replaceable, args, {**kwargs, "inplace": True})
-            return route(name, builtin, args, kwargs)
-        return builtin(*args, **kwargs)
+                return _traced(name, traceable, args, {**kwargs, "inplace": True})
+            return _traced(name, builtin, args, kwargs)
+        if switch.armed:
+            if in_place:
+                return _intercepted(name, replaceable, args, {**kwargs, "inplace": True})
+            return _intercepted(name, call, args, kwargs)
+        return call(*args, **kwargs)
 
+    wrapper = (_MethodStandIn if isinstance(holder, type) else _StandIn)(intercept)
+    call.__rectifier_original__ = replaceable.__rectifier_original__ = builtin  # type: ignore[attr-defined]
+    wrapper.__rectifier_original__ = builtin
     functools.update_wrapper(wrapper, builtin, assigned=("__name__", "__doc__"), updated=())
     # Pickled by name, so that what is saved while we watch loads where we are not.
-    wrapper.__qualname__ = f"{holder.__name__}.{attribute}" if isinstance(holder, type) else attribute
+    wrapper.__qualname__ = f"{holder.__name__}.{attribute}" if isinstance(holder, type) else attribute  # type: ignore[attr-defined]
     wrapper.__module__ = "torch" if isinstance(holder, type) else holder.__name__
-    wrapper.__rectifier_original__ = builtin  # type: ignore[attr-defined]
     return wrapper
 
 

@@ -36,6 +36,8 @@ class Scope(TorchFunctionMode):
             because what they see next is the new activation's call.
     """
 
+    rectifier_mode = True
+
     def __init__(self, name: str, replacement: Replacement | None) -> None:
         super().__init__()
         self.name = name

@@ -5,6 +5,7 @@ AMP, Lightning and Hugging Face alike; a step that a GradScaler skips never reac
 """
 
 import functools
+import threading
 import weakref
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -14,6 +15,8 @@ from torch import Tensor
 from torch.nn.utils import clip_grad
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+
+from rectifier.sites.recorders import recorder
 
 
 class TrainingListener(Protocol):
@@ -79,28 +82,35 @@ def _listen_to_clipping(listener: TrainingListener) -> Callable[[], None]:
     return forget
 
 
+class _Scaled(threading.local):
+    """What this thread's GradScaler has scaled last: the result, and its value before."""
+
+    now: tuple[weakref.ref[Tensor], Tensor] | None = None
+
+
 def _listen_to_backward(listener: TrainingListener) -> Callable[[], None]:
     backward = torch.autograd.backward
     scale = torch.amp.GradScaler.scale
-    scaled: list[tuple[weakref.ref[Tensor], Tensor]] = []
+    scaled = _Scaled()
     active = True
 
     @functools.wraps(backward)
     def heard_backward(tensors: Any, *args: Any, **kwargs: Any) -> None:
         if active and isinstance(tensors, Tensor) and tensors.numel() == 1 and not torch.compiler.is_compiling():
             unscaled = tensors
-            if scaled:
-                if scaled[0][0]() is tensors:
-                    unscaled = scaled[0][1]
-                scaled.clear()
+            if scaled.now is not None:
+                result, value = scaled.now
+                if result() is tensors:
+                    unscaled = value
+                scaled.now = None
             listener.on_backward(tensors, unscaled)
         return backward(tensors, *args, **kwargs)
 
     @functools.wraps(scale)
     def heard_scale(self: torch.amp.GradScaler, outputs: Any) -> Any:
         result = scale(self, outputs)
-        if active and isinstance(outputs, Tensor) and isinstance(result, Tensor):
-            scaled[:] = [(weakref.ref(result), outputs.detach())]
+        if active and isinstance(outputs, Tensor) and isinstance(result, Tensor) and recorder() is None:
+            scaled.now = weakref.ref(result), outputs.detach()
         return result
 
     torch.autograd.backward = heard_backward
@@ -109,7 +119,7 @@ def _listen_to_backward(listener: TrainingListener) -> Callable[[], None]:
     def forget() -> None:
         nonlocal active
         active = False
-        scaled.clear()
+        scaled.now = None
         if torch.autograd.backward is heard_backward:
             torch.autograd.backward = backward
         if torch.amp.GradScaler.scale is heard_scale:
