@@ -11,8 +11,9 @@ class AppendedFile:
     """A new file, opened again by its name for each record.
 
     A training script may close every descriptor that it has not opened itself, as daemons do. Its next file then has
-    the number that ours had. So no descriptor is held between two records, and a record is written only after device
-    and inode of what was opened have been compared with those of the file that was created.
+    the number that ours had. So no descriptor is held between two records, and a record is written only after what was
+    opened has been compared with the file that was created: device, inode, and size, because a file system gives the
+    inode of a removed file to the next one. Nobody else writes to it.
 
     Args:
         path: Where to create it.
@@ -27,7 +28,9 @@ class AppendedFile:
         self._path = os.fspath(path.absolute())
         descriptor = os.open(self._path, _APPENDING | os.O_CREAT | os.O_EXCL, 0o666)
         try:
-            self._identity = _identity(os.fstat(descriptor))
+            status = os.fstat(descriptor)
+            self._identity = status.st_dev, status.st_ino
+            self._size = 0
         finally:
             os.close(descriptor)
 
@@ -42,7 +45,9 @@ class AppendedFile:
             self._compare(os.fstat(descriptor))
             rest = memoryview(record)
             while rest:
-                rest = rest[os.write(descriptor, rest) :]
+                written = os.write(descriptor, rest)
+                self._size += written
+                rest = rest[written:]
         finally:
             os.close(descriptor)
 
@@ -55,9 +60,5 @@ class AppendedFile:
         self._compare(os.lstat(self._path))
 
     def _compare(self, status: os.stat_result) -> None:
-        if _identity(status) != self._identity:
+        if (status.st_dev, status.st_ino) != self._identity or status.st_size != self._size:
             raise OSError(errno.ESTALE, f"{os.path.basename(self._path)} is not the file that was created here")
-
-
-def _identity(status: os.stat_result) -> tuple[int, int]:
-    return status.st_dev, status.st_ino
