@@ -287,8 +287,10 @@ def terminal(tmp_path):
     for one in opened:
         with contextlib.suppress(OSError):
             os.close(one.descriptor)
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(one.pid, signal.SIGKILL)
+        for entry in os.listdir("/proc"):
+            with contextlib.suppress(ValueError, ProcessLookupError):
+                if os.getsid(int(entry)) == one.pid:
+                    os.kill(int(entry), signal.SIGKILL)
         with contextlib.suppress(ChildProcessError):
             os.waitpid(one.pid, 0)
 
