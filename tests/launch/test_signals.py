@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -83,16 +82,7 @@ def test_what_was_recorded_survives_a_kill(victim, tmp_path):
     ) as process:
         script = int(process.stdout.readline().split()[1])
         os.kill(script if victim == "script" else process.pid, signal.SIGKILL)
-        if victim == "rectifier":
-            process.wait(timeout=60)
-            # The script has not noticed, and is still being recorded.
-            (run_folder,) = (tmp_path / "runs").iterdir()
-            before = read_run(run_folder)
-            deadline = time.monotonic() + 60
-            while read_run(run_folder).processes[0].snapshots[-1].step <= before.processes[0].snapshots[-1].step:
-                assert time.monotonic() < deadline
-                time.sleep(0.1)
-            os.kill(script, signal.SIGKILL)
+        # Both end, and nobody is left who could write.
         _, err = process.communicate(timeout=60)
     (run_folder,) = (tmp_path / "runs").iterdir()
     run = read_run(run_folder)

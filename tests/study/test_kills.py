@@ -110,7 +110,7 @@ def disturbed(folder, line, draw, kills, *, most, longest):
                 driver.kill()
                 driver.wait()
                 kills.driver += 1
-                # Half of the time as when a machine goes down; otherwise its trainings go on unheard.
+                # Half of the time as when a machine goes down; otherwise the system ends its trainings.
                 for pid, _ in left if draw.random() < 0.5 else ():
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGKILL)

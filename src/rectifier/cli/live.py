@@ -6,6 +6,7 @@ scroll in the rows above ours only, and whatever we write is put there with the 
 
 import contextlib
 import os
+import signal
 import sys
 import threading
 import time
@@ -14,6 +15,8 @@ from importlib import import_module
 from pathlib import Path
 
 import click
+
+from rectifier.launch.following import for_the_script
 
 _SECONDS = 1.0
 """Between two looks at the run folder."""
@@ -101,6 +104,8 @@ class LiveTable:
         self._write("\n" * rows + f"\x1b7\x1b[1;{self._size.lines - rows}r\x1b8\x1b[{rows}A")
 
     def _look(self) -> None:
+        # Signals are for the thread that waits for the script.
+        signal.pthread_sigmask(signal.SIG_BLOCK, for_the_script())
         # What drawing needs is not imported before the script has started, and is not counted as drawing.
         with contextlib.suppress(Exception):
             import_module("rectifier.report.live")

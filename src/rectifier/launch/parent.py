@@ -9,16 +9,15 @@ import os
 import signal
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from types import FrameType
 from typing import IO, NamedTuple
+
+from rectifier.launch.following import follow
 
 _BOOTSTRAP = Path(__file__).parent / "bootstrap"
 _PACKAGE = Path(__file__).parents[2]
-_FORWARDED = ("SIGTERM", "SIGHUP")
 TIMED_OUT = 124
 """What `start` returns for a script that ran past its timeout, as `timeout(1)` does."""
 
@@ -87,7 +86,9 @@ def start(
 ) -> int:
     """Run a script to its end under observation.
 
-    While it runs, Ctrl-C is the script's own affair, and SIGTERM and SIGHUP are passed on to it.
+    While it runs, signals are the script's own affair: what is sent to this process is passed on to it, and Ctrl-C
+    does nothing here. Called in a thread other than the main one, it leaves signals alone. Descriptors that this
+    process was given by its own parent reach the script, as those of a shell's `3>log`.
 
     Args:
         launch: What to start.
@@ -103,7 +104,7 @@ def start(
     Raises:
         OSError: The interpreter could not be started.
     """
-    with _signals() as forward_to:
+    with follow(same_group=not launch.own_group) as following:
         process = subprocess.Popen(
             [sys.executable, *launch.command],
             env=_environment(launch),
@@ -112,11 +113,11 @@ def start(
             stderr=stderr,
             start_new_session=launch.own_group,
             cwd=launch.directory,
+            # Not `close_fds=False`: Popen then starts the script in a way that makes it ignore two signals of glibc's.
+            pass_fds=_inherited(),
         )
-        forward_to.append(process)
         try:
-            started(process)
-            code = process.wait(timeout)
+            code = following.wait(process, started, timeout)
         except subprocess.TimeoutExpired:
             _kill(process, group=launch.own_group)
             process.wait()
@@ -150,6 +151,8 @@ def _environment(launch: Launch) -> dict[str, str]:
         "frameworks": launch.frameworks,
     }
     environment["RECTIFIER_LAUNCH"] = json.dumps(settings)
+    # On Linux the bootstrap has the script killed when the thread ends that starts it now; it removes this again.
+    environment["RECTIFIER_PARENT"] = str(os.getpid())
     if launch.temporary is not None:
         environment["TMPDIR"] = str(launch.temporary)
     if launch.threads is not None:
@@ -157,6 +160,18 @@ def _environment(launch: Launch) -> dict[str, str]:
             dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(launch.threads))
         )
     return environment
+
+
+def _inherited() -> list[int]:
+    """Descriptors that this process was given to be passed on; those that Python opens here are never inherited."""
+    found = []
+    with suppress(OSError):
+        for descriptor in map(int, os.listdir("/dev/fd")):
+            # The one that lists them is closed by now.
+            with suppress(OSError):
+                if descriptor > 2 and os.get_inheritable(descriptor):
+                    found.append(descriptor)
+    return found
 
 
 def _kill(process: subprocess.Popen[bytes], *, group: bool) -> None:
@@ -167,31 +182,3 @@ def _kill(process: subprocess.Popen[bytes], *, group: bool) -> None:
             return
     else:
         process.kill()
-
-
-@contextmanager
-def _signals() -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Within it, Ctrl-C does nothing here and terminating signals go to the processes in the list."""
-    processes: list[subprocess.Popen[bytes]] = []
-    if threading.current_thread() is not threading.main_thread():
-        # Only the main thread may set handlers; a driver that starts scripts from threads has its own.
-        yield processes
-        return
-
-    def nothing(number: int, frame: FrameType | None) -> None:
-        """A handler, not SIG_IGN: ignored signals would be inherited by the script."""
-
-    def forward(number: int, frame: FrameType | None) -> None:
-        for process in processes:
-            process.send_signal(number)
-
-    handlers = {signal.SIGINT: nothing}
-    handlers.update({getattr(signal, name): forward for name in _FORWARDED if hasattr(signal, name)})
-    # What is ignored here stays so, for the script inherits that: under nohup it outlives its terminal.
-    heeded = {n: handler for n, handler in handlers.items() if signal.getsignal(n) is not signal.SIG_IGN}
-    previous = {number: signal.signal(number, handler) for number, handler in heeded.items()}
-    try:
-        yield processes
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

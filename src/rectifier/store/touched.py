@@ -1,9 +1,10 @@
 """Which files a training opened: an append-only text per process beside its run, one opening a line.
 
-`files-<pid>.jsonl` holds [kind, seconds since 1970, path], the kind being "read" or "write". A line is one write to a
-descriptor that appends, so that a kill at any moment leaves whole lines.
+`files-<pid>-<number>.jsonl` holds [kind, seconds since 1970, path], the kind being "read" or "write". A line is one
+write that appends, so that a kill at any moment leaves whole lines.
 """
 
+import itertools
 import json
 import os
 from dataclasses import replace
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from rectifier.records import Touched
+from rectifier.store.appended import AppendedFile
 
 Kind = Literal["read", "write"]
 
@@ -24,19 +26,35 @@ class TouchWriter:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._pid = 0
-        self._descriptor = -1
+        self._file: AppendedFile | None = None
         self._noted: dict[tuple[Kind, str], float] = {}
 
     def note(self, kind: Kind, path: str, at: float) -> None:
-        """Note one opening, unless the same was noted within a second."""
+        """Note one opening, unless the same was noted within a second.
+
+        Raises:
+            OSError: The note cannot be written; no other will be.
+        """
         if os.getpid() != self._pid:
-            self._pid, self._noted = os.getpid(), {}
-            name = self._folder / f"files-{self._pid}.jsonl"
-            self._descriptor = os.open(name, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        if at - self._noted.get((kind, path), 0.0) < _AGAIN_AFTER:
+            self._pid, self._noted, self._file = os.getpid(), {}, None
+            self._file = self._create()
+        if self._file is None or at - self._noted.get((kind, path), 0.0) < _AGAIN_AFTER:
             return
         self._noted[kind, path] = at
-        os.write(self._descriptor, json.dumps([kind, at, path]).encode() + b"\n")
+        try:
+            self._file.append(json.dumps([kind, at, path]).encode() + b"\n")
+        except OSError:
+            self._file = None
+            raise
+
+    def _create(self) -> AppendedFile:
+        # The number of a process that has ended is given again, and a script that replaces itself keeps its own.
+        for number in itertools.count():
+            try:
+                return AppendedFile(self._folder / f"files-{self._pid}-{number}.jsonl")
+            except FileExistsError:
+                continue
+        raise AssertionError("unreachable")
 
 
 def read_touched(folder: Path) -> dict[str, Touched]:

@@ -7,10 +7,12 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from rectifier import records
+from rectifier.store.appended import AppendedFile
 
 if TYPE_CHECKING:
     from rectifier.records import Manifest, Outcome, Site, Snapshot, Treated, Unseen, Writer
@@ -38,13 +40,14 @@ def write_note(folder: Path, name: str, text: str) -> None:
 class RunWriter:
     """A monitor's sink that writes to a run folder, one file per process.
 
-    Nothing is created before `open`, so a process that never trains leaves no file. When the disk refuses, the
-    writer says so once on standard error and writes no more; the training goes on.
+    Nothing is created before `open`, so a process that never trains leaves no file. When the disk refuses, or the
+    file is gone or replaced, the writer says so once on standard error and writes no more; the training goes on. No
+    descriptor is open between two records: the script may close them all, or use their numbers for files of its own.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._file: IO[bytes] | None = None
+        self._folder = folder.absolute()
+        self._file: AppendedFile | None = None
         self._pid = os.getpid()
         self._early: list[tuple[str, object]] = []
         self._changes: list[str] = []
@@ -66,18 +69,14 @@ class RunWriter:
         if self._pid != os.getpid():
             self._pid = os.getpid()
             self._early.clear()
-            if self._file is not None:
-                # Our copy of its descriptor: closing it writes nothing, the file has no buffer.
-                self._file.close()
-                self._file = None
+            self._file = None
 
     def _create(self) -> None:
         number = 0
         while True:
             path = self._folder / f"process-{self._pid}-{number}.jsonl"
             try:
-                # Without a buffer there is nothing that could be written twice, or at an end that nobody chose.
-                self._file = path.open("xb", buffering=0)
+                self._file = AppendedFile(path)
             except FileExistsError:
                 number += 1
             else:
@@ -94,7 +93,17 @@ class RunWriter:
 
     def latest(self, snapshot: "Snapshot") -> None:
         """Replace the unfinished window."""
-        self._guarded(lambda: _replace(self._latest, records.encode(snapshot)))
+        self._begin_in_fork()
+        file = self._file
+        if file is None:
+            return
+
+        def replace() -> None:
+            # Another folder may have taken the name of ours, and nothing of ours belongs there.
+            file.check()
+            _replace(self._latest, records.encode(snapshot))
+
+        self._guarded(replace)
 
     def unseen(self, unseen: "Unseen") -> None:
         """Write what was not observed."""
@@ -116,9 +125,7 @@ class RunWriter:
         self._say(f"{text}; the training goes on")
 
     def close(self) -> None:
-        """Close this process's file."""
-        if self._file is not None:
-            self._file.close()
+        """Write no more to this process's file."""
         self._file = None
 
     def _write(self, kind: str, fact: object) -> None:
@@ -129,7 +136,7 @@ class RunWriter:
             return
         file = self._file
         line = b'{"kind":"' + kind.encode() + b'","data":' + records.encode(fact) + b"}\n"
-        self._guarded(lambda: _write_all(file, line))
+        self._guarded(lambda: file.append(line))
 
     def _guarded(self, write: Callable[[], object]) -> None:
         if self._refused:
@@ -142,15 +149,10 @@ class RunWriter:
             self._say(f"cannot write to {self._folder}: {reason}; the training goes on, unrecorded from here")
 
     def _say(self, text: str) -> None:
-        # A process without a console has no standard error.
+        # A process without a console has no standard error, and a script may have closed its own.
         if sys.stderr is not None:
-            print(f"rectifier: {text}", file=sys.stderr)  # noqa: T201
-
-
-def _write_all(file: IO[bytes], data: bytes) -> None:
-    rest = memoryview(data)
-    while rest:
-        rest = rest[file.write(rest) :]
+            with suppress(OSError, ValueError):
+                print(f"rectifier: {text}", file=sys.stderr)  # noqa: T201
 
 
 def _replace(path: Path, data: bytes) -> None:

@@ -4,6 +4,7 @@ It must parse on any Python, do nothing outside of a launch, and load the enviro
 on the path it has taken.
 """
 
+import errno
 import os
 import sys
 
@@ -139,7 +140,41 @@ def _take_out():
     return {name: sys.modules.pop(name) for name in names}
 
 
+def _end_with_the_launcher():
+    """Have the system kill this process when `rectifier run` is killed: nobody would know that the script goes on.
+
+    Only the launcher's own child has its number in the environment, and takes it out. The child's children see to
+    themselves, as under plain Python.
+    """
+    number = os.environ.pop("RECTIFIER_PARENT", None)
+    if number is None or not sys.platform.startswith("linux"):
+        return
+    try:
+        parent = int(number)
+        if os.getppid() == parent:
+            import ctypes
+
+            nothing = ctypes.c_ulong(0)
+            # PR_SET_PDEATHSIG, SIGKILL
+            ctypes.CDLL(None).prctl(1, ctypes.c_ulong(9), nothing, nothing, nothing)
+        if os.getppid() != parent and _is_gone(parent):
+            # It was killed just before.
+            os.kill(os.getpid(), 9)
+    except Exception:
+        return
+
+
+def _is_gone(pid):
+    try:
+        os.kill(pid, 0)
+        with open("/proc/%d/stat" % pid, "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] in (b"Z", b"X")
+    except OSError as error:
+        return error.errno == errno.ESRCH
+
+
 def _start():
+    _end_with_the_launcher()
     _step_out_of_the_path()
     if "RECTIFIER_LAUNCH" in os.environ and sys.version_info >= (3, 9):
         _after_import("torch", _begin)

@@ -1,0 +1,64 @@
+"""A file that gets our records and nothing else, in a process whose descriptors belong to somebody else."""
+
+import errno
+import os
+from pathlib import Path
+
+_APPENDING = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+class AppendedFile:
+    """A new file, opened again by its name for each record.
+
+    A training script may close every descriptor that it has not opened itself, as daemons do. Its next file then has
+    the number that ours had. So no descriptor is held between two records, and a record is written only after what was
+    opened has been compared with the file that was created: device, inode, and size, because a file system gives the
+    inode of a removed file to the next one. Nobody else writes to it.
+
+    Args:
+        path: Where to create it.
+
+    Raises:
+        FileExistsError: There is something of that name.
+        OSError: It cannot be created.
+    """
+
+    def __init__(self, path: Path) -> None:
+        # The script may change its directory.
+        self._path = os.fspath(path.absolute())
+        descriptor = os.open(self._path, _APPENDING | os.O_CREAT | os.O_EXCL, 0o666)
+        try:
+            status = os.fstat(descriptor)
+            self._identity = status.st_dev, status.st_ino
+            self._size = 0
+        finally:
+            os.close(descriptor)
+
+    def append(self, record: bytes) -> None:
+        """Write one record at the end.
+
+        Raises:
+            OSError: There is no room, or the file of that name is gone or another one.
+        """
+        descriptor = os.open(self._path, _APPENDING)
+        try:
+            self._compare(os.fstat(descriptor))
+            rest = memoryview(record)
+            while rest:
+                written = os.write(descriptor, rest)
+                self._size += written
+                rest = rest[written:]
+        finally:
+            os.close(descriptor)
+
+    def check(self) -> None:
+        """Find out whether the name still leads to this file.
+
+        Raises:
+            OSError: The file of that name is gone or another one.
+        """
+        self._compare(os.lstat(self._path))
+
+    def _compare(self, status: os.stat_result) -> None:
+        if (status.st_dev, status.st_ino) != self._identity or status.st_size != self._size:
+            raise OSError(errno.ESTALE, f"{os.path.basename(self._path)} is not the file that was created here")
