@@ -172,7 +172,7 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:  # noqa: A002
     """Apply PReLU, `z if z > 0 else weight·z` with learned slopes, without materialising the slopes' gradient.
 
     Note:
-        From 131,072 elements on, the backward pass is ours: the two take a fifth to three quarters of torch's time. With
+        From 131,072 elements on, the backward pass is ours: both take a fifth to three quarters of torch's time. With
         `compile_prelu`, or `RECTIFIER_COMPILE=1` in the environment, it is a tenth to a quarter at most sizes; only
         then is a C compiler called. Sums differ from torch's in the last digits.
 
