@@ -39,6 +39,10 @@ class CannotSilence(RectifierError):
     """A finding cannot be silenced as asked; the text lists the names of findings."""
 
 
+class CannotCompile(RectifierError):
+    """PReLU's kernel cannot be compiled as asked; the text says why."""
+
+
 class CannotRecycle(RectifierError):
     """Dead units cannot be revived as asked; the text names the layer, the reason and what to do instead."""
 

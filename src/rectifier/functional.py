@@ -2,6 +2,7 @@
 
 from rectifier.activations.functional import celu as celu
 from rectifier.activations.functional import celu_ as celu_
+from rectifier.activations.functional import compile_prelu as compile_prelu
 from rectifier.activations.functional import elu as elu
 from rectifier.activations.functional import elu_ as elu_
 from rectifier.activations.functional import gelu as gelu

@@ -6,16 +6,17 @@ import torch.nn.functional as F
 
 import rectifier.functional as rf
 import rectifier.nn as rn
-from rectifier.activations import functional, paths
+from rectifier.activations import paths
 
 RANDOM = torch.randn(2, 3)
 
 
-@pytest.fixture(params=["small", "own"])
-def _path(request, monkeypatch):
-    if request.param == "own":
-        monkeypatch.setattr(functional, "OUTPUT_FROM", 0)
-        monkeypatch.setattr(functional, "PRELU_FROM", 0)
+@pytest.fixture(params=["small", "own", "compiled"])
+def _path(request):
+    if request.param != "small":
+        request.getfixturevalue("ours_at_every_size")
+    if request.param == "compiled":
+        request.getfixturevalue("with_kernel")
 
 
 MISTAKES = [

@@ -8,20 +8,15 @@ from hypothesis import strategies as st
 from torch.autograd import gradcheck, gradgradcheck
 
 import rectifier.functional as rf
-from rectifier.activations import functional, kernel, paths, slope
+from rectifier.activations import kernel, paths, prelu
 from tests.activations.members import SLOPES
 
 
-@pytest.fixture(autouse=True, params=["kernel", "operators"])
-def ours_in_small_pieces(request, monkeypatch):
+@pytest.fixture(autouse=True)
+def ours_in_small_pieces(ours_at_every_size, each_way, monkeypatch):
     """Our own backward from the first element on, cut so that even small tensors have several pieces and a rest."""
-    monkeypatch.setattr(functional, "PRELU_FROM", 0)
-    monkeypatch.setattr(slope, "PIECE", 64)
+    monkeypatch.setattr(prelu, "PIECE", 64)
     monkeypatch.setattr(kernel, "BLOCK", 64)
-    if request.param == "operators":
-        monkeypatch.setattr(kernel, "compiled", lambda: None)
-    elif kernel.compiled() is None:
-        pytest.skip("NO C COMPILER: the kernel of PReLU's backward is not tested")
 
 
 def gradients(function, z, slopes, delta):
@@ -155,7 +150,7 @@ def test_only_one_argument_may_ask_for_a_gradient(asks):
 
 def test_sums_of_many_products_stay_exact():
     """A million products of one sign: a float32 running sum would be off in the third digit."""
-    slope.PIECE = kernel.BLOCK = 1 << 19
+    prelu.PIECE = kernel.BLOCK = 1 << 19
     z = -torch.rand(1 << 20, generator=torch.Generator().manual_seed(1)) - 0.5
     delta = torch.full_like(z, 0.1)
     (_, given_) = gradients(rf.prelu, z, torch.tensor([0.25]), delta)
@@ -168,8 +163,8 @@ def test_sums_of_many_products_stay_exact():
     [lambda d_z, d_a: (d_z * 1.001, d_a), lambda d_z, d_a: (d_z, d_a * 1.001), lambda d_z, d_a: (d_z, d_a.flip(0))],
 )
 def test_a_wrong_gradient_would_be_caught(wrong, monkeypatch):
-    right = slope.gradients
-    monkeypatch.setattr(slope, "gradients", lambda *tensors: wrong(*right(*tensors)))
+    right = prelu.prelu_backward
+    monkeypatch.setattr(prelu, "prelu_backward", lambda *tensors: wrong(*right(*tensors)))
     with pytest.raises(AssertionError):
         test_gradients_are_torchs("image", 5, torch.float32)
 

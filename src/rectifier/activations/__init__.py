@@ -38,8 +38,9 @@ def module_for(
 ) -> torch.nn.Module:
     """Build the module that a choice names: Rectifier's where it has its own, otherwise torch's.
 
-    The trap: `inplace` is dropped silently where torch's module has no such argument, and for a negative slope or
-    alpha, where torch's backward refuses it.
+    Warning:
+        `inplace` is dropped silently where torch's module has no such argument, and for a negative slope or
+        alpha, where torch's backward refuses it.
 
     Args:
         choice: An activation with its parameter.

@@ -1,15 +1,16 @@
 """The family as functions, drop-in for `torch.nn.functional`: torch's very own wherever that is the best there is.
 
 Ours are `leaky_relu`, `elu`, `celu`, `selu` (from a size on they keep their output for backward instead of their
-input), `prelu` (its backward is several times faster), and those that torch does not have. Below those sizes, and
-under `torch.compile`, `torch.func`, export, on other devices and for tensor subclasses, they call torch's.
+input), `prelu` (its backward is faster, and `compile_prelu` makes it faster still), and those that torch does not have.
+Below those sizes, and under `torch.compile`, `torch.func`, export, on other devices and for tensor subclasses, they
+call torch's.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch._jit_internal import is_scripting
 from torch.compiler import is_compiling
+from torch.jit import is_scripting  # type: ignore[attr-defined]
 from torch.nn.functional import elu_ as elu_
 from torch.nn.functional import gelu as gelu
 from torch.nn.functional import hardshrink as hardshrink
@@ -34,8 +35,10 @@ from torch.nn.functional import tanh as tanh
 from torch.nn.functional import tanhshrink as tanhshrink
 from torch.nn.functional import threshold as threshold
 
-from rectifier.activations import output, paths, slope
+from rectifier.activations import output, paths
+from rectifier.activations.kernel import compile_prelu as compile_prelu
 from rectifier.activations.leaky_grad import leaky_grad as leaky_grad
+from rectifier.activations.prelu import prelu as _own_prelu
 from rectifier.activations.relatives import gelu_10 as gelu_10
 from rectifier.activations.relatives import laplace as laplace
 from rectifier.activations.relatives import quick_gelu as quick_gelu
@@ -44,13 +47,12 @@ from rectifier.activations.relatives import sqrt_softplus as sqrt_softplus
 
 celu_, selu_, threshold_ = F.celu_, F.selu_, torch.threshold_
 
-# Numbers of elements from which ours are used, measured on two cores with benchmarks/activations.py. 64 K are where
-# the memory starts to matter. Exchanging what Leaky ReLU's backward keeps costs about 8 µs; an autograd.Function costs
-# 15 µs, which ELU has won back by then because its backward no longer computes an exponential. PReLU's calls cost
-# 15 µs more than torch's, and without its kernel about 100 µs, which torch's needs for 64 K elements.
-OUTPUT_FROM = 1 << 16
+# Numbers of elements from which ours are used: the first power of 2 at which benchmarks/activations.py finds them no
+# slower than torch's. An autograd.Function costs 15 to 20 µs. Leaky ReLU's saves memory and no time; ELU's has won them
+# back early because its backward computes no exponential; so has PReLU's, without the compiled kernel too.
+LEAKY_RELU_FROM = 1 << 21
+ELU_FROM = 1 << 17
 PRELU_FROM = 1 << 17
-"""From this many elements on, PReLU's own backward is used."""
 
 _SELU_SCALE = 1.0507009873554804934193349852946
 _SELU_ALPHA = 1.6732632423543772848170429916717
@@ -61,11 +63,9 @@ _PRECISE = (torch.float32, torch.float64)
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:  # noqa: A002
     """Apply Leaky ReLU, `z if z > 0 else negative_slope·z`, keeping only the output for backward.
 
-    The trap: from 65,536 elements on, changing the *output* in place (`h += skip`) makes backward raise, as it does
-    with `relu`; torch's `leaky_relu` forbids changing the *input* instead.
-
-    A gradient of more than 32 MiB is written into the one that arrives, where no tensor, hook or array holds that; what
-    keeps only a raw pointer to it does not show.
+    Warning:
+        From 2,097,152 elements on, changing the *output* in place (`h += skip`) makes backward raise, as it does with
+        `relu`; torch's `leaky_relu` forbids changing the *input* instead. Below, this is torch's own.
 
     Args:
         input: A floating-point tensor of any shape.
@@ -92,9 +92,10 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
 def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:  # noqa: A002
     """Apply ELU, `z if z > 0 else alpha·(exp(z) − 1)`, keeping only the output for backward.
 
-    The trap: as for `leaky_relu`, do not change the output in place. Read off the output, the derivative of a
-    float32 unit is exactly 0 below z ≈ −17, where torch's is still 4e-8; `inplace=True` does the same in torch. In
-    half precision that would begin at −6, so that there the input is kept.
+    Warning:
+        From 131,072 elements on, do not change the output in place, as with `leaky_relu`. Read off the output, the
+        derivative of a float32 unit is exactly 0 below z ≈ −17, where torch's is still 4e-8; `inplace=True` does the
+        same in torch. In half precision that would begin at −6, so that there the input is kept.
 
     Args:
         input: A floating-point tensor of any shape.
@@ -119,7 +120,7 @@ def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:  # 
 
 
 def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:  # noqa: A002
-    """Apply CELU, `z if z > 0 else alpha·(exp(z/alpha) − 1)`; the traps, arguments and errors of `elu`.
+    """Apply CELU, `z if z > 0 else alpha·(exp(z/alpha) − 1)`; the warning, arguments and errors of `elu`.
 
     Args:
         input: A floating-point tensor of any shape.
@@ -144,7 +145,7 @@ def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:  #
 
 
 def selu(input: Tensor, inplace: bool = False) -> Tensor:  # noqa: A002
-    """Apply SELU, `1.0507·(z if z > 0 else 1.6733·(exp(z) − 1))`; the traps of `elu`.
+    """Apply SELU, `1.0507·(z if z > 0 else 1.6733·(exp(z) − 1))`; the warning of `elu`.
 
     Args:
         input: A floating-point tensor of any shape.
@@ -170,9 +171,10 @@ def selu(input: Tensor, inplace: bool = False) -> Tensor:  # noqa: A002
 def prelu(input: Tensor, weight: Tensor) -> Tensor:  # noqa: A002
     """Apply PReLU, `z if z > 0 else weight·z` with learned slopes, without materialising the slopes' gradient.
 
-    The trap: the first backward pass of 131,072 elements or more runs the C compiler, if there is one, for about half
-    a second; its kernel makes PReLU two to ten times as fast as torch's. `RECTIFIER_COMPILE=0` forbids it, and
-    then it is about three times as fast. Sums differ from torch's in the last digits.
+    Note:
+        From 131,072 elements on, the backward pass is ours: both take a fifth to three quarters of torch's time. With
+        `compile_prelu`, or `RECTIFIER_COMPILE=1` in the environment, it is a tenth to a quarter at most sizes; only
+        then is a C compiler called. Sums differ from torch's in the last digits.
 
     Args:
         input: A floating-point tensor of any shape.
@@ -199,8 +201,8 @@ def _leaky_relu(z: Tensor, slope: float, inplace: bool) -> Tensor:
     try:
         if (
             not inplace
-            and _untraced(z)
-            and z.numel() >= OUTPUT_FROM
+            and paths.untraced(z)
+            and z.numel() >= LEAKY_RELU_FROM
             and z.requires_grad
             and _positive(slope)
             and z.dtype in paths.FLOATING
@@ -239,23 +241,18 @@ def _selu(z: Tensor, inplace: bool) -> Tensor:
         raise paths.explained(error, "selu", z) from None
 
 
-def _untraced(z: object) -> bool:
-    # While torch.jit.trace records, even the number of elements is a tensor.
-    return type(z) is Tensor and not torch._C._is_tracing()
-
-
 def _positive(number: object) -> bool:
     return isinstance(number, float | int) and number > 0
 
 
 def _keeps_exponential(z: Tensor) -> bool:
-    return _untraced(z) and z.numel() >= OUTPUT_FROM and z.requires_grad and z.dtype in _PRECISE and paths.plain(z)
+    return paths.untraced(z) and z.numel() >= ELU_FROM and z.requires_grad and z.dtype in _PRECISE and paths.plain(z)
 
 
 def _prelu(z: Tensor, slopes: Tensor) -> Tensor:
     try:
         if (
-            _untraced(z)
+            paths.untraced(z)
             and isinstance(slopes, Tensor)
             and z.numel() >= PRELU_FROM
             and (z.requires_grad or slopes.requires_grad)
@@ -264,7 +261,7 @@ def _prelu(z: Tensor, slopes: Tensor) -> Tensor:
             and not torch.is_autocast_enabled("cpu")
             and paths.plain(z, slopes)
         ):
-            return slope.prelu(z, slopes)
+            return _own_prelu(z, slopes)
         return F.prelu(z, slopes)
     except (TypeError, RuntimeError) as error:
         raise paths.explained(error, "prelu", z, slopes) from None

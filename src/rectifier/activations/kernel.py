@@ -1,16 +1,18 @@
-"""PReLU and its backward in one pass each, compiled on the spot where there is a C compiler.
+"""PReLU and its backward in one pass each, compiled on the spot when somebody asks for it.
 
-torch's operators need three to five passes for what the backward can do in one (`slope.py`, the way without a
-compiler). Nothing is compiled at installation: the first large PReLU runs the compiler, about half a second, in a
-temporary folder that is gone when the functions are loaded. Whatever fails on the way means: there is no kernel. `CC`
-names another compiler, `RECTIFIER_COMPILE=0` forbids it.
+torch's operators need three to five passes for what the backward can do in one (`prelu.py`, the way without a
+compiler). Nothing is compiled at installation, and nothing unasked: `RECTIFIER_COMPILE=1` or `compile_prelu()` runs the
+compiler, about half a second, in a temporary folder that is gone when the functions are loaded. `CC` names another
+compiler.
 """
 
 import ctypes
 import os
+import shlex
 import shutil
 import subprocess
 import tempfile
+import warnings
 from collections.abc import Callable, Mapping
 from functools import cache
 from math import ceil, prod
@@ -19,19 +21,53 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from rectifier.errors import CannotCompile
+
 # 64 K elements are done in about 40 µs: enough for a thread to be worth waking, small enough to share them out evenly.
 BLOCK = 1 << 16
 # Shorter rows would spend their time, and their sums' memory, between the rows.
 SHORTEST_ROW = 16
 
 _WIDE = {torch.float32: torch.float32, torch.float64: torch.float64, torch.bfloat16: torch.float32}
-_POINTERS = {"row_values": 3, "column_values": 3, "row_gradients": 6, "column_gradients": 6}
+_MEMORIES = {"row_values": 3, "column_values": 3, "row_gradients": 6, "column_gradients": 6}
 _SECONDS = 60
 
 Functions = Mapping[tuple[str, torch.dtype], Callable[..., None]]
 
 
-def values(z: Tensor, slopes: Tensor, channel: int) -> Tensor | None:
+def compile_prelu() -> None:
+    """Compile PReLU's kernel for this machine, and use it from now on in this process.
+
+    `prelu` and `PReLU` then need one pass over the numbers each way, from 131,072 elements of float32, float64 or
+    bfloat16 on. Without it, their backward pass is made of torch's operators, which is slower (benchmarks/README.md
+    compares both). `RECTIFIER_COMPILE=1` in the environment asks for the same at the first such call; a failure is
+    then one warning.
+
+    Note:
+        This runs the C compiler, `cc` or what the environment variable `CC` names, for about half a second, and loads
+        what it built. The result is checked against known numbers before it is used. Nothing stays on the disk. A
+        second call does nothing.
+
+    Raises:
+        CannotCompile: There is no compiler, it failed, or what it built computes something else. The text says which.
+            PReLU works on without the kernel.
+
+    Example:
+        >>> compile_prelu()  # doctest: +SKIP
+    """
+    global _functions  # noqa: PLW0603
+    if _functions is None:
+        _functions = _compiled()
+
+
+def functions() -> Functions | None:
+    """Give the compiled functions; None where nobody asked for them, or where they cannot be had."""
+    if _functions is None:
+        _heed_environment()
+    return _functions
+
+
+def forward(z: Tensor, slopes: Tensor, channel: int) -> Tensor | None:
     """Compute PReLU of a contiguous tensor; None where that cannot be done, or gains nothing.
 
     Args:
@@ -40,77 +76,84 @@ def values(z: Tensor, slopes: Tensor, channel: int) -> Tensor | None:
         channel: The dimension that the slopes belong to.
 
     Returns:
-        The same bits as torch's; or None: no compiler, or a dtype or shape for which torch's operator is as good.
+        The same bits as torch's; or None: no kernel, or a dtype or shape for which torch's operator is as good.
     """
-    functions = _for(z, slopes, channel)
-    return None if functions is None else _values(functions, z, slopes, channel)
+    found = _for(z, slopes, channel)
+    return None if found is None else _values(found, z, slopes, channel)
 
 
-def gradients(
-    delta: Tensor, z: Tensor, slopes: Tensor, channel: int, into: Tensor | None = None
-) -> tuple[Tensor, Tensor] | None:
+def backward(delta: Tensor, z: Tensor, slopes: Tensor, channel: int) -> tuple[Tensor, Tensor] | None:
     """Compute both gradients of contiguous tensors; None where that cannot be done, or gains nothing.
 
     Args:
-        delta: Gradient of the output, contiguous, of the shape of z.
+        delta: Gradient of the output, contiguous, of the shape and dtype of z.
         z: The input, contiguous.
         slopes: One slope, or one for each entry of z's dimension `channel`.
         channel: The dimension that the slopes belong to.
-        into: delta itself, where the gradient of z may take its place.
 
     Returns:
         The gradient of z, and that of the slopes in their shape and dtype; or None.
     """
-    functions = _for(z, slopes, channel)
-    return None if functions is None else _gradients(functions, delta, z, slopes, channel, into)
+    found = _for(z, slopes, channel)
+    return None if found is None else _gradients(found, delta, z, slopes, channel)
+
+
+_functions: Functions | None = None
+
+
+@cache
+def _heed_environment() -> None:
+    """Compile once a process if `RECTIFIER_COMPILE` asks for it."""
+    if os.environ.get("RECTIFIER_COMPILE") != "1":
+        return
+    try:
+        compile_prelu()
+    except CannotCompile as error:
+        warnings.warn(f"{error} PReLU goes on without it.", RuntimeWarning, stacklevel=2)
 
 
 def _for(z: Tensor, slopes: Tensor, channel: int) -> Functions | None:
     # Slopes of another shape are for torch to refuse.
     if slopes.dim() > 1 or slopes.numel() not in (1, z.shape[channel] if z.dim() > 1 else 1):
         return None
-    if z.dtype not in _WIDE or not z.numel():
+    if z.dtype not in _WIDE or slopes.dtype != z.dtype or not (z.is_cpu and slopes.is_cpu) or not z.numel():
         return None
     if slopes.numel() > 1 and 1 < prod(z.shape[channel + 1 :]) < SHORTEST_ROW:
         return None
-    return compiled()
+    return functions()
 
 
-def _values(functions: Functions, z: Tensor, slopes: Tensor, channel: int) -> Tensor:
+def _values(compiled: Functions, z: Tensor, slopes: Tensor, channel: int) -> Tensor:
     h, count, channels, slopes = torch.empty_like(z), z.numel(), slopes.numel(), slopes.contiguous()
-    pointers, threads = (z.data_ptr(), slopes.data_ptr(), h.data_ptr()), _threads(count)
-    length = _row(z, channels, channel)
+    threads, length = _threads(count), _row(z, channels, channel)
     if length:
-        functions["row_values", z.dtype](*pointers, count, length, channels, threads)
+        compiled["row_values", z.dtype](z, slopes, h, count, length, channels, threads)
     else:
         rows = count // channels
         scratch = torch.empty(channels, dtype=_WIDE[z.dtype], device="cpu")
         # Values are the same in blocks of any size: as many as there are threads.
         block = ceil(rows / min(rows, threads))
-        functions["column_values", z.dtype](*pointers, rows, channels, block, scratch.data_ptr(), threads)
+        compiled["column_values", z.dtype](z, slopes, h, rows, channels, block, scratch, threads)
     return h
 
 
-def _gradients(
-    functions: Functions, delta: Tensor, z: Tensor, slopes: Tensor, channel: int, into: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    d_z, slopes = torch.empty_like(z) if into is None else into, slopes.contiguous()
+def _gradients(compiled: Functions, delta: Tensor, z: Tensor, slopes: Tensor, channel: int) -> tuple[Tensor, Tensor]:
+    d_z, slopes = torch.empty_like(z), slopes.contiguous()
     count, channels = z.numel(), slopes.numel()
     d_slopes = torch.empty_like(slopes)
-    pointers = (delta.data_ptr(), z.data_ptr(), slopes.data_ptr(), d_z.data_ptr(), d_slopes.data_ptr())
     threads, length = _threads(count), _row(z, channels, channel)
     if length:
         sums = torch.empty(ceil(count / length), dtype=torch.float64, device="cpu")
-        functions["row_gradients", z.dtype](*pointers, sums.data_ptr(), count, length, channels, threads)
+        memories = (delta, z, slopes, d_z, d_slopes, sums)
+        compiled["row_gradients", z.dtype](*memories, count, length, channels, threads)
     else:
         rows = count // channels
         block = _block(rows, count)
         blocks = ceil(rows / block)
         sums = torch.empty(blocks * channels, dtype=torch.float64, device="cpu")
         scratch = torch.empty((1 + blocks) * channels, dtype=_WIDE[z.dtype], device="cpu")
-        functions["column_gradients", z.dtype](
-            *pointers, sums.data_ptr(), rows, channels, block, scratch.data_ptr(), threads
-        )
+        memories = (delta, z, slopes, d_z, d_slopes, sums)
+        compiled["column_gradients", z.dtype](*memories, rows, channels, block, scratch, threads)
     return d_z, d_slopes
 
 
@@ -131,19 +174,33 @@ def _threads(count: int) -> int:
     return min(torch.get_num_threads(), ceil(count / BLOCK))
 
 
-@cache
-def compiled() -> Functions | None:
-    """Compile and load the kernel, once a process; None where that is forbidden or fails in any way."""
-    if os.environ.get("RECTIFIER_COMPILE") == "0":
-        return None
+def _compiled() -> Functions:
+    named = os.environ.get("CC") or "cc"
     try:
-        functions = _functions(_build(shutil.which(os.environ.get("CC") or "cc") or ""))
-        return functions if _right(functions) else None
-    except Exception:  # Whatever it is, torch's operators do the same.
-        return None
+        command = shlex.split(named)
+    except ValueError:  # Unbalanced quotes.
+        command = []
+    if not command or shutil.which(command[0]) is None:
+        raise _cannot(f"there is no C compiler {named!r}. Install gcc or clang, or name yours in CC.")
+    try:
+        found = _functions_of(_build(command))
+    except subprocess.CalledProcessError as error:
+        said = error.stderr.decode(errors="replace").strip()[-500:]
+        raise _cannot(f"{command[0]} failed ({error.returncode}): {said}") from None
+    except subprocess.TimeoutExpired:
+        raise _cannot(f"{command[0]} did not end within {_SECONDS} seconds.") from None
+    except (OSError, AttributeError) as error:
+        raise _cannot(f"what {command[0]} built cannot be loaded: {error}") from None
+    if not _right(found):
+        raise _cannot(f"what {command[0]} built computes something else. Try another compiler in CC.")
+    return found
 
 
-def _build(compiler: str) -> ctypes.CDLL:
+def _cannot(reason: str) -> CannotCompile:
+    return CannotCompile(f"PReLU's kernel was not compiled: {reason}")
+
+
+def _build(compiler: list[str]) -> ctypes.CDLL:
     # Not by name: a script may have a module of its own that is called rectifier.
     source = Path(__file__).with_name("prelu.c").read_text(encoding="utf-8")
     with tempfile.TemporaryDirectory(prefix="rectifier-") as folder:
@@ -155,25 +212,37 @@ def _build(compiler: str) -> ctypes.CDLL:
         for flags in (compiling, ["-shared", "kernel.o"]):
             output = "kernel.o" if "-c" in flags else "kernel.so"
             subprocess.run(
-                [compiler, *flags, "-o", output],
+                [*compiler, *flags, "-o", output],
                 cwd=folder, check=True, capture_output=True, stdin=subprocess.DEVNULL, timeout=_SECONDS,
             )  # fmt: skip
         return ctypes.CDLL(str(Path(folder) / "kernel.so"))
 
 
-def _functions(library: ctypes.CDLL) -> Functions:
+class _Memory:
+    """The type of an argument that is a tensor's memory.
+
+    A compiled function is given the tensors themselves, so that its call holds every one of them until it returns. No
+    address is ever kept apart from the tensor that it belongs to.
+    """
+
+    @staticmethod
+    def from_param(tensor: Tensor) -> ctypes.c_void_p:
+        return ctypes.c_void_p(tensor.data_ptr())
+
+
+def _functions_of(library: ctypes.CDLL) -> Functions:
     found = {}
-    for name, pointers in _POINTERS.items():
+    for name, memories in _MEMORIES.items():
         for dtype in _WIDE:
             function = getattr(library, f"{name}_{str(dtype).removeprefix('torch.')}")
-            scratch = [ctypes.c_void_p] if name.startswith("column") else []
-            function.argtypes = [ctypes.c_void_p] * pointers + [ctypes.c_int64] * 3 + scratch + [ctypes.c_int]
+            scratch = [_Memory] if name.startswith("column") else []
+            function.argtypes = [_Memory] * memories + [ctypes.c_int64] * 3 + scratch + [ctypes.c_int]
             function.restype = None
             found[name, dtype] = function
     return found
 
 
-def _right(functions: Functions) -> bool:
+def _right(compiled: Functions) -> bool:
     """Tell whether what was compiled computes what it shall, on a few numbers: compilers have bugs, too."""
     # Small powers of 2 and their sums: exact in every dtype.
     eight_z, eight_delta = [-2.0, -0.0, 3.0, 1.0, -0.5, -4.0, -1.0, 8.0], [1.0, 5.0, -1.0, 2.0, -4.0, 0.5, 0.25, 1.0]
@@ -193,8 +262,8 @@ def _right(functions: Functions) -> bool:
         for dtype in _WIDE:
             inputs, incoming, slopes = (torch.tensor(each, dtype=dtype, device="cpu") for each in (z, delta, a))
             inputs = inputs.view(shape)
-            h = _values(functions, inputs, slopes, channel)
-            found = [h, *_gradients(functions, incoming, inputs, slopes, channel)]
+            h = _values(compiled, inputs, slopes, channel)
+            found = [h, *_gradients(compiled, incoming, inputs, slopes, channel)]
             if [tensor.view(-1).tolist() for tensor in found] != expected:
                 return False
     return True

@@ -37,9 +37,10 @@ def leaky_grad(input: Tensor, negative_slope: float = 0.01) -> Tensor:  # noqa: 
 
     `h = max(0, z)`, `dz = δ·(1 if z > 0 else negative_slope)`.
 
-    The trap: what comes back is not the derivative of what was computed, so that `torch.autograd.gradcheck` fails, and
-    a step against it need not lower the loss. Forward-mode AD, which has no backward to change, raises; exporting and
-    `torch.jit.trace` keep the function and lose the leak.
+    Warning:
+        What comes back is not the derivative of what was computed, so that `torch.autograd.gradcheck` fails,
+        and a step against it need not lower the loss. Forward-mode AD, which has no backward to change, raises;
+        exporting and `torch.jit.trace` keep the function and lose the leak.
 
     Args:
         input: A floating-point tensor of any shape.
@@ -67,7 +68,7 @@ def leaky_grad(input: Tensor, negative_slope: float = 0.01) -> Tensor:  # noqa: 
 
 
 class LeakyGradReLU(torch.nn.Module):
-    """ReLU with a leaky backward; see `functional.leaky_grad` for the trap. There is no in-place form.
+    """ReLU with a leaky backward; see `functional.leaky_grad` for the warning. There is no in-place form.
 
     Args:
         negative_slope: Share of the gradient that passes where z ≤ 0.

@@ -35,7 +35,7 @@ from rectifier.activations.relatives import SqrtSoftplus as SqrtSoftplus
 
 
 class LeakyReLU(torch.nn.LeakyReLU):
-    """`torch.nn.LeakyReLU` that keeps only its output for backward; see `functional.leaky_relu` for the trap.
+    """`torch.nn.LeakyReLU` that keeps only its output for backward; see `functional.leaky_relu` for the warning.
 
     Example:
         >>> LeakyReLU(0.1)(torch.tensor([-2.0, 3.0]))
@@ -47,7 +47,7 @@ class LeakyReLU(torch.nn.LeakyReLU):
 
 
 class ELU(torch.nn.ELU):
-    """`torch.nn.ELU` that keeps only its output for backward; see `functional.elu` for the trap.
+    """`torch.nn.ELU` that keeps only its output for backward; see `functional.elu` for the warning.
 
     Example:
         >>> ELU()(torch.tensor([-2.0, 3.0]))
@@ -59,7 +59,7 @@ class ELU(torch.nn.ELU):
 
 
 class CELU(torch.nn.CELU):
-    """`torch.nn.CELU` that keeps only its output for backward; see `functional.elu` for the trap.
+    """`torch.nn.CELU` that keeps only its output for backward; see `functional.elu` for the warning.
 
     Example:
         >>> CELU(2.0)(torch.tensor([-2.0, 3.0]))
@@ -71,7 +71,7 @@ class CELU(torch.nn.CELU):
 
 
 class SELU(torch.nn.SELU):
-    """`torch.nn.SELU` that keeps only its output for backward; see `functional.elu` for the trap.
+    """`torch.nn.SELU` that keeps only its output for backward; see `functional.elu` for the warning.
 
     Example:
         >>> SELU()(torch.tensor([-2.0, 3.0]))
@@ -85,7 +85,11 @@ class SELU(torch.nn.SELU):
 class PReLU(torch.nn.PReLU):
     """`torch.nn.PReLU` with a backward that does not materialise the slopes' gradient.
 
-    The trap: weight decay pulls the slopes to 0, which is ReLU; leave `weight` out of it.
+    Warning:
+        Weight decay pulls the slopes to 0, which is ReLU; leave `weight` out of it.
+
+    Note:
+        `functional.compile_prelu` makes it faster on CPUs, where there is a C compiler.
 
     Args:
         num_parameters: 1, or the size of dimension 1 of the input.

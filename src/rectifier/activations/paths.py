@@ -1,11 +1,28 @@
 """When an own backward may stand in for torch's, and what to say when torch refuses an argument."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
+from torch.autograd import Function, forward_ad
 from torch.overrides import has_torch_function
 
 FLOATING = frozenset({torch.float32, torch.float64, torch.bfloat16, torch.float16})
+
+# These tell what torch's public names do not. They are private and may go: then torch's own operators do everything.
+_PRIVATE = (
+    "_are_functorch_transforms_active", "_has_storage", "_is_tracing", "_len_torch_dispatch_stack",
+    "DisableTorchFunction", "_AutoDispatchBelowAutograd",
+)  # fmt: skip
+CAN_TELL = all(hasattr(torch._C, name) for name in _PRIVATE) and hasattr(forward_ad, "_current_level")
+"""Whether this torch says what transforms, records or fakes the calls of its operators."""
+
+
+def untraced(z: object) -> bool:
+    """Tell whether this is a plain tensor whose calls nothing records; it costs less than `plain`."""
+    # While torch.jit.trace records, even the number of elements is a tensor.
+    return CAN_TELL and type(z) is Tensor and not torch._C._is_tracing()
 
 
 def plain(*tensors: Tensor) -> bool:
@@ -23,7 +40,8 @@ def ordinary(*tensors: Tensor) -> bool:
     `is_grads_batched=True`, forward-mode AD, and dispatch modes.
     """
     return (
-        all(
+        CAN_TELL
+        and all(
             type(tensor) in (Tensor, torch.nn.Parameter)
             and tensor.is_cpu
             and tensor.layout is torch.strided
@@ -35,6 +53,35 @@ def ordinary(*tensors: Tensor) -> bool:
         and forward_ad._current_level < 0
         and not torch._C._len_torch_dispatch_stack()
     )
+
+
+def applied(function: type[Function]) -> Callable[..., Any]:
+    """Give `function.apply` without its question whether torch.func is active, which `plain` has denied: 4 µs saved."""
+    direct: Callable[..., Any] = getattr(super(Function, function), "apply", function.apply)
+    return direct
+
+
+def hidden_from_dynamo(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Keep Dynamo from compiling `function` and what it calls, where these run eagerly.
+
+    Dynamo looks at every Python function that starts while an eager backward pass runs inside of a compiled step. What
+    a compiled graph calls, compiled autograd's too, may be traced through all the same.
+    """
+    try:
+        # As torch.compiler.disable does, but it costs nothing at a call and loads nothing.
+        from torch._C._dynamo.eval_frame import (  # noqa: PLC0415
+            _FrameAction,
+            _FrameExecStrategy,
+            set_code_exec_strategy,
+        )
+
+        strategy = _FrameExecStrategy(_FrameAction.SKIP, _FrameAction.SKIP)
+        set_code_exec_strategy(function.__code__, strategy)
+    except (ImportError, AttributeError, TypeError):
+        hide = getattr(torch, "_disable_dynamo", torch.compiler.disable)
+        hidden: Callable[..., Any] = hide(function)
+        return hidden
+    return function
 
 
 def explained(error: Exception, name: str, input: object, weight: object = None) -> Exception:  # noqa: A002

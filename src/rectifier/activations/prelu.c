@@ -4,8 +4,6 @@
    Compared with the passes of torch's operators, every number is read and written once. Sums are kept in the
    arithmetic type over a block of fixed size, then in double: they do not depend on the number of threads.
 
-   dz may be delta itself: each number is read before its place is written, and none is read again.
-
    A tensor is either rows of `length` elements that share a slope - row r has that of channel r % channels, and the
    last one may be short -, or (rows, channels) with a slope for each column. */
 
@@ -92,8 +90,8 @@ static inline bfloat16 choose(int positive, bfloat16 d, float value) {
     }                                                                                                                 \
   }                                                                                                                   \
   /* `sums` has room for one of each row. */                                                                          \
-  void row_gradients_##NAME(const TYPE *delta, const TYPE *restrict z, const TYPE *restrict slopes,                   \
-                            TYPE *dz, TYPE *restrict dslopes, double *restrict sums, int64_t count,                   \
+  void row_gradients_##NAME(const TYPE *restrict delta, const TYPE *restrict z, const TYPE *restrict slopes,           \
+                            TYPE *restrict dz, TYPE *restrict dslopes, double *restrict sums, int64_t count,           \
                             int64_t length, int64_t channels, int threads) {                                          \
     const int64_t rows = (count + length - 1) / length;                                                               \
     EACH(r, rows) {                                                                                                   \
@@ -112,8 +110,8 @@ static inline bfloat16 choose(int positive, bfloat16 d, float value) {
     add_up_##NAME(sums, rows, channels, dslopes);                                                                     \
   }                                                                                                                   \
   /* `sums` has room for each block's, `scratch` for the slopes and for each block's sums while they are added up. */ \
-  void column_gradients_##NAME(const TYPE *delta, const TYPE *restrict z, const TYPE *restrict slopes,                \
-                               TYPE *dz, TYPE *restrict dslopes, double *restrict sums, int64_t rows,                 \
+  void column_gradients_##NAME(const TYPE *restrict delta, const TYPE *restrict z, const TYPE *restrict slopes,        \
+                               TYPE *restrict dz, TYPE *restrict dslopes, double *restrict sums, int64_t rows,         \
                                int64_t channels, int64_t block, ARITHMETIC *restrict scratch, int threads) {          \
     const int64_t blocks = (rows + block - 1) / block;                                                                \
     for (int64_t c = 0; c < channels; c++) scratch[c] = READ(slopes[c]);                                              \

@@ -34,7 +34,8 @@ def relu_squared(input: Tensor, inplace: bool = False) -> Tensor:  # noqa: A002
 def quick_gelu(input: Tensor) -> Tensor:  # noqa: A002
     """Apply the logistic approximation of GELU, `z·σ(1.702·z)`.
 
-    The trap: it is up to 0.02 away from `gelu`; a network trained with one is not evaluated with the other.
+    Warning:
+        It is up to 0.02 away from `gelu`; a network trained with one is not evaluated with the other.
 
     Args:
         input: A floating-point tensor of any shape.
@@ -90,7 +91,8 @@ def laplace(input: Tensor) -> Tensor:  # noqa: A002
 def sqrt_softplus(input: Tensor) -> Tensor:  # noqa: A002
     """Apply `√log(1 + exp(z))`, the scores of a router between experts.
 
-    The trap: far below 0, from about −104 in float32, softplus underflows to 0, where the gradient becomes NaN.
+    Warning:
+        Far below 0, from about −104 in float32, softplus underflows to 0, where the gradient becomes NaN.
 
     Args:
         input: A floating-point tensor of any shape.
@@ -168,7 +170,7 @@ class Laplace(torch.nn.Module):
 
 
 class SqrtSoftplus(torch.nn.Module):
-    """`√log(1 + exp(z))`; see `functional.sqrt_softplus` for the trap.
+    """`√log(1 + exp(z))`; see `functional.sqrt_softplus` for the warning.
 
     Example:
         >>> SqrtSoftplus()(torch.tensor([-2.0, 3.0]))
