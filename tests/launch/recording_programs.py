@@ -69,11 +69,11 @@ class Operations(torch.utils._python_dispatch.TorchDispatchMode):
 train(2)
 '''
 
-END = '''
+END = """
 train(2)
 digest = hashlib.sha256(b"".join(p.detach().numpy().tobytes() for p in net.parameters()))
 print("weights", digest.hexdigest(), torch.rand(1).item().hex())
-'''
+"""
 
 PROGRAMS = {
     "torch.jit.trace": """
