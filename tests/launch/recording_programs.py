@@ -206,7 +206,8 @@ mode.show("training")
 from torch.utils.flop_counter import FlopCounterMode
 with FlopCounterMode(display=False) as flops:
     train(3)
-print(flops.get_total_flops(), sorted((name, sorted(map(str, counts.items()))) for name, counts in flops.get_flop_counts().items()))
+by_name = {name: sorted(map(str, counts.items())) for name, counts in flops.get_flop_counts().items()}
+print(flops.get_total_flops(), sorted(by_name.items()))
 """,
     "DebugMode": """
 from torch.utils._debug_mode import DebugMode
@@ -332,7 +333,8 @@ with forward_ad.dual_level():
 """,
     "torch.fx": """
 traced = torch.fx.symbolic_trace(net)
-print(traced.code, [(node.op, node.target is torch.relu, node.target in (F.leaky_relu, "relu")) for node in traced.graph.nodes])
+known = [(node.op, node.target is torch.relu, node.target in (F.leaky_relu, "relu")) for node in traced.graph.nodes]
+print(traced.code, known)
 train(3, traced)
 for node in traced.graph.nodes:
     if node.target is torch.relu:

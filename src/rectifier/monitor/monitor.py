@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 _MOST_PER_TIMED = 16
 # Looking through the autograd graph for what was missed is done at the first backward passes only.
 _GRAPHS_SEARCHED = 2
-# Another thread holds the lock for microseconds, or while a window is read; on a busy machine for two seconds. Who waits
-# for longer than this is caught in a circle with locks of the user's.
+# Another thread holds the lock for microseconds, or while a window is read; on a busy machine for two seconds. A thread
+# that waits for longer than this is caught in a circle with locks of the user's.
 _PATIENCE_SECONDS = 30.0
 
 _live: list["Monitor"] = []
