@@ -12,6 +12,7 @@ from rich.console import Console
 
 from rectifier import demo
 from rectifier.demo import ARMS, BASELINE, PLACEBO, command, run_demo, write_page
+from rectifier.records import Failure, FailureKind
 from tests.test_readme import EXCERPT
 
 SEEDS = 11
@@ -43,7 +44,9 @@ def test_numbers_follow_the_seed_and_text_follows_the_numbers():
         sentence = re.search(r"(\d+|None) of (?:the )?(\d+) trainings ended as a constant", text)
         assert sentence.groups() == (str(failed) if failed else "None", str(SEEDS))
         assert failed == sum(
-            trial.failed == "constant output" for trial in found.comparison.trials if trial.arm == BASELINE
+            trial.failed == Failure(FailureKind.CONSTANT_OUTPUT)
+            for trial in found.comparison.trials
+            if trial.arm == BASELINE
         )
         silent = re.search(r"fell silent in (\d+) of (\d+) trainings", text)
         assert (silent is None) == (not found.deaths.layers)

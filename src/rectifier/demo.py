@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 import rectifier
-from rectifier.records import Comparison, Diagnosis, Manifest, Process, Run, Series, Trial
+from rectifier.records import Comparison, Diagnosis, FailureKind, Manifest, Process, Run, Series, Trial
 from rectifier.study.deaths import Deaths, first_silent_layer, summarise_deaths
 
 if TYPE_CHECKING:
@@ -204,7 +204,7 @@ def _print_deaths(
         console.print(text, highlight=False, markup=False)
 
     console.print("What happened under ReLU", style="bold")
-    constant = [trial for trial in trials if trial.failed == "constant output"]
+    constant = [trial for trial in trials if _failed_by(trial, FailureKind.CONSTANT_OUTPUT)]
     if constant:
         say(
             f"{len(constant)} of {len(trials)} trainings ended as a constant: they give every test image the "
@@ -212,7 +212,7 @@ def _print_deaths(
         )
     else:
         say(f"None of the {len(trials)} trainings ended as a constant.")
-    if diverged := sum(trial.failed == "diverged" for trial in trials):
+    if diverged := sum(_failed_by(trial, FailureKind.DIVERGED) for trial in trials):
         say(f"{diverged} of {len(trials)} ended with numbers that are not finite.")
     dead = sorted(trial.dead_fraction for trial in trials if trial.dead_fraction is not None)
     if dead:
@@ -226,6 +226,10 @@ def _print_deaths(
     for cause, count in _causes(diagnoses, processes):
         whose = "" if count == 1 else " (the numbers are those of the first)"
         say(f"Why, in {count} of {len(deaths.layers)}: {cause}{whose}.")
+
+
+def _failed_by(trial: Trial, kind: FailureKind) -> bool:
+    return trial.failed is not None and trial.failed.kind is kind
 
 
 def _silent_layers(deaths: Deaths, processes: Sequence[Process]) -> str:

@@ -6,6 +6,7 @@ import torch
 
 from rectifier.catalogue import parse
 from rectifier.datasets import MissingData, Split, digits
+from rectifier.records import Failure, FailureKind
 from rectifier.study.ensemble import (
     Network,
     Recipe,
@@ -169,7 +170,7 @@ def test_a_layer_that_is_cut_dies_at_the_step_it_was_cut(monkeypatch):
     assert window.silent_distinct[window.last_fired == 16].tolist() == [75] * int((window.last_fired == 16).sum())
     assert healthy.last_fired.max() == 54
     # Everything above a silent layer is one constant.
-    assert ensemble.failed[1] == "constant output"
+    assert ensemble.failed[1] == Failure(FailureKind.CONSTANT_OUTPUT)
     assert ensemble.failed[0] is None
     assert np.isnan(window.delta).sum() == 0
     assert window.delta[-1] == 0
@@ -201,7 +202,7 @@ def test_numbers_that_are_none_are_a_divergence_of_that_member_only(monkeypatch)
 
     monkeypatch.setattr(torch.optim.Adam, "step", step)
     ensemble = train_ensemble(data, NETWORK, RECIPE, parse("relu"), draws)
-    assert ensemble.failed == (None, None, "diverged")
+    assert ensemble.failed == (None, None, Failure(FailureKind.DIVERGED))
     assert [window.nonfinite_step for window in ensemble.process(2).snapshots[1].windows] == [9] * 5
     assert [window.nonfinite_step for window in ensemble.process(1).snapshots[1].windows] == [None] * 5
 

@@ -17,6 +17,7 @@ from torch.optim import SGD, Adam
 
 import rectifier
 from rectifier.errors import NothingToCompare, UnknownActivation
+from rectifier.records import Failure, FailureKind
 from rectifier.study import choosing, models, stacked, ways
 from rectifier.study.ensemble import Recipe, draws_for
 
@@ -341,11 +342,11 @@ def test_a_collapsed_member_and_a_diverged_one_are_failures():
 
     data = [getattr(task(), name) for name in ("inputs", "targets", "test_inputs", "test_targets")]
     found = rectifier.compare_models(dying, data, arms=["leaky_relu:0.3"], seeds=3, epochs=1, batch_size=25)
-    assert {trial.failed for trial in found.trials if trial.arm == "as is"} == {"constant output"}
+    assert {trial.failed for trial in found.trials if trial.arm == "as is"} == {Failure(FailureKind.CONSTANT_OUTPUT)}
     wild = rectifier.compare_models(
         mlp, data, arms=["elu"], seeds=2, epochs=3, batch_size=25, optimizer=partial(SGD, lr=1e18)
     )
-    assert {trial.failed for trial in wild.trials if trial.arm == "as is"} == {"diverged"}
+    assert {trial.failed for trial in wild.trials if trial.arm == "as is"} == {Failure(FailureKind.DIVERGED)}
 
 
 def test_misuse_is_told_in_one_sentence():

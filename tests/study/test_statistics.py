@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rectifier.records import Trial
+from rectifier.records import Failure, FailureKind, Trial
 from rectifier.study.statistics import compare_trials
 
 ARMS = ("leaky_relu:0.1", "elu:1.0")
@@ -34,7 +34,7 @@ def arm(name, values, failed=(), fingerprints=True):
             arm=name,
             seed=seed,
             metric=value,
-            failed="at chance" if seed in failed else None,
+            failed=Failure(FailureKind.OTHER, "at chance") if seed in failed else None,
             fingerprint=f"{name}-{seed}" if fingerprints else None,
         )
         for seed, value in enumerate(values)
@@ -240,9 +240,24 @@ def test_the_order_of_trials_does_not_matter(rows, random):
     trials = []
     for seed, (base, first, second, base_fails, first_fails) in enumerate(rows):
         trials += [
-            Trial(arm="as is", seed=seed, metric=base, failed="x" if base_fails or base is None else None),
-            Trial(arm=ARMS[0], seed=seed, metric=first, failed="x" if first_fails or first is None else None),
-            Trial(arm=ARMS[1], seed=seed, metric=second, failed="x" if second is None else None),
+            Trial(
+                arm="as is",
+                seed=seed,
+                metric=base,
+                failed=Failure(FailureKind.OTHER, "x") if base_fails or base is None else None,
+            ),
+            Trial(
+                arm=ARMS[0],
+                seed=seed,
+                metric=first,
+                failed=Failure(FailureKind.OTHER, "x") if first_fails or first is None else None,
+            ),
+            Trial(
+                arm=ARMS[1],
+                seed=seed,
+                metric=second,
+                failed=Failure(FailureKind.OTHER, "x") if second is None else None,
+            ),
         ]
     shuffled = random.sample(trials, len(trials))
     one, two = study(trials), study(shuffled)

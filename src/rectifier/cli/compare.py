@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as ProgressBar
 
 from rectifier.records import Comparison, Trial
+from rectifier.report.failures import failure_text
 from rectifier.study.question import (
     DEFAULT_ARMS,
     Question,
@@ -270,7 +271,8 @@ class _Display:
 
     def _line(self, trial: Trial, progress: "Progress") -> None:
         value = "" if trial.metric is None else f"{self._question.metric} {trial.metric:.5g}"
-        result = ", ".join(part for part in (value, trial.failed) if part)
+        why = None if trial.failed is None else failure_text(trial.failed)
+        result = ", ".join(part for part in (value, why) if part)
         self._say(
             f"[{progress.done}/{progress.total}] {trial.arm}, seed {trial.seed}: {result} ({_duration(trial.seconds)})"
         )
@@ -295,10 +297,10 @@ def _print(comparison: Comparison, folder: Path) -> None:
 
     console = Console()
     print_comparison(comparison, console)
-    failed = [trial for trial in comparison.trials if trial.failed is not None]
-    for trial in failed[:_SHOWN_FAILURES]:
+    failed = [(trial, trial.failed) for trial in comparison.trials if trial.failed is not None]
+    for trial, failure in failed[:_SHOWN_FAILURES]:
         log = (folder / trial.run).parent / OUTPUT if trial.run else folder
-        _plain(console, f"Failed: {trial.arm}, seed {trial.seed} ({trial.failed}); what it printed: {log}")
+        _plain(console, f"Failed: {trial.arm}, seed {trial.seed} ({failure_text(failure)}); what it printed: {log}")
     if len(failed) > _SHOWN_FAILURES:
         _plain(console, f"... and {len(failed) - _SHOWN_FAILURES} more.")
     _plain(

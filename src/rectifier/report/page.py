@@ -21,6 +21,7 @@ from plotly.offline import get_plotlyjs
 
 from rectifier.records import Comparison, Diagnosis, Effect, Run, Series
 from rectifier.report import comparison_figures
+from rectifier.report.failures import failure_text
 from rectifier.report.shown import MOST_FINDINGS, MOST_LAYERS, Shown, parts_of
 from rectifier.report.verdict import sentence, verdict_of
 from rectifier.report.words import looks_told, share, signed
@@ -104,7 +105,8 @@ def _trials_as_csv(comparison: Comparison) -> Markup:
     writer = csv.writer(text)
     writer.writerow(["arm", "seed", comparison.metric, "failed", "dead_fraction", "seconds"])
     for trial in comparison.trials:
-        writer.writerow([trial.arm, trial.seed, trial.metric, trial.failed, trial.dead_fraction, trial.seconds])
+        why = None if trial.failed is None else failure_text(trial.failed)
+        writer.writerow([trial.arm, trial.seed, trial.metric, why, trial.dead_fraction, trial.seconds])
     return Markup("data:text/csv;charset=utf-8;base64," + base64.b64encode(text.getvalue().encode()).decode())
 
 

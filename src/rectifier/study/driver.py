@@ -15,11 +15,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rectifier.errors import NothingToCompare
-from rectifier.records import ArmVerdict, Comparison, Trial
+from rectifier.records import ArmVerdict, Comparison, Failure, FailureKind, Trial
+from rectifier.report.failures import failure_text
 from rectifier.study.archive import Archive, open_archive
 from rectifier.study.isolation import passed_files
 from rectifier.study.question import BASELINE, COMPETITORS, TREATED, Question, TrialSpec
-from rectifier.study.trial import CONSTANT, KILLED, OUTPUT, activations_seen, last_lines, logged_names
+from rectifier.study.trial import CONSTANT, OUTPUT, activations_seen, last_lines, logged_names
 from rectifier.study.weighing import Ahead, ahead, weigh
 
 Launcher = Callable[[TrialSpec, Question, Path], Trial]
@@ -183,21 +184,21 @@ class _Study:
 
     def _run_first(self) -> None:
         """Run the script as it is until one training has come through; a second crash ends the study."""
-        crashed: list[tuple[TrialSpec, Trial]] = []
+        crashed: list[tuple[TrialSpec, Trial, Failure]] = []
         for spec in [spec for spec in self._plan if spec.arm == BASELINE][:2]:
             self._run_all([spec], keep=False)
             trial = self._last
-            if trial.failed is not None and trial.metric is None and not trial.failed.endswith("not finite"):
-                crashed.append((spec, trial))
+            if trial.failed is not None and trial.metric is None and trial.failed.kind is not FailureKind.NOT_FINITE:
+                crashed.append((spec, trial, trial.failed))
                 continue
             if trial.failed is None and trial.metric is None:
                 raise NothingToCompare(self._no_metric(trial))
             self._record(spec, trial)
             break
         else:
-            raise NothingToCompare(self._crash(crashed[-1][1]))
+            raise NothingToCompare(self._crash(*crashed[-1][1:]))
         # A crash beside a training that came through is an outcome like any other.
-        for spec, trial in crashed:
+        for spec, trial, _ in crashed:
             self._record(spec, trial)
 
     def _run_all(self, todo: list[TrialSpec], *, keep: bool = True) -> None:
@@ -225,7 +226,7 @@ class _Study:
     def _launch(self, spec: TrialSpec) -> Trial:
         trial = self._launch_once(spec)
         # By somebody from outside, or by the system for want of memory. Only the second happens again.
-        killed = trial.failed == KILLED and not self._stopping
+        killed = trial.failed is not None and trial.failed.kind is FailureKind.KILLED and not self._stopping
         return self._launch_once(spec) if killed else trial
 
     def _launch_once(self, spec: TrialSpec) -> Trial:
@@ -347,11 +348,11 @@ class _Study:
             )
         return f"the script ended without a value of {self._question.metric!r}: {found}. {self._told(folder)}"
 
-    def _crash(self, trial: Trial) -> str:
+    def _crash(self, trial: Trial, failure: Failure) -> str:
         folder = self._folder / (trial.run or "")
         return (
-            f"the script fails as it is ({trial.failed}), before anything was changed in it. Does it run alone, with "
-            f"the same arguments from this directory? {self._told(folder)}"
+            f"the script fails as it is ({failure_text(failure)}), before anything was changed in it. Does it run "
+            f"alone, with the same arguments from this directory? {self._told(folder)}"
         )
 
     def _told(self, folder: Path) -> str:

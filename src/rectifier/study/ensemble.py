@@ -21,7 +21,7 @@ from torch.nn.functional import cross_entropy
 from rectifier.activations import function_for
 from rectifier.catalogue import Choice
 from rectifier.datasets import Split
-from rectifier.records import FloatArray, Process, Trial
+from rectifier.records import Failure, FailureKind, FloatArray, Process, Trial
 from rectifier.study.ensemble_observer import EnsembleObserver, Layers
 
 CONSTANT_VARIANCE = 1e-6
@@ -160,7 +160,7 @@ class Ensemble:
     draws: tuple[Draws, ...]
     loss: FloatArray
     accuracy: FloatArray
-    failed: tuple[str | None, ...]
+    failed: tuple[Failure | None, ...]
     observer: EnsembleObserver = field(repr=False)
     seconds: float
 
@@ -277,7 +277,7 @@ def _for_all(inputs: Tensor, draws: Sequence[Draws]) -> Tensor:
     return inputs.expand(len(draws), -1, -1)
 
 
-def failures(outputs: Tensor, losses: FloatArray) -> tuple[str | None, ...]:
+def failures(outputs: Tensor, losses: FloatArray) -> tuple[Failure | None, ...]:
     """Name the members that ended as a constant, or with numbers that are none.
 
     Args:
@@ -289,6 +289,6 @@ def failures(outputs: Tensor, losses: FloatArray) -> tuple[str | None, ...]:
     constant = (variance < CONSTANT_VARIANCE * wide.square().mean((1, 2))).tolist()
     finite = (wide.isfinite().all(2).all(1).numpy() & np.isfinite(losses).all(0)).tolist()
     return tuple(
-        "diverged" if not fine else "constant output" if same else None
+        Failure(FailureKind.DIVERGED) if not fine else Failure(FailureKind.CONSTANT_OUTPUT) if same else None
         for fine, same in zip(finite, constant, strict=True)
     )

@@ -10,7 +10,7 @@ from torch import Tensor
 from rectifier.aside import streams_kept
 from rectifier.catalogue import parse
 from rectifier.errors import NothingToCompare
-from rectifier.records import Comparison, Trial
+from rectifier.records import Comparison, Failure, FailureKind, Trial
 from rectifier.study.choosing import Chooser, Way
 from rectifier.study.ensemble import Draws, draws_for, failures
 from rectifier.study.looks import checked_looks
@@ -133,7 +133,7 @@ def _trials(task: Task, arm: str, trained: Trained, first: int) -> list[Trial]:
                 arm=arm,
                 seed=first + number,
                 metric=value if math.isfinite(value) else None,
-                failed=failed or (None if math.isfinite(value) else "the metric is not finite"),
+                failed=failed or (None if math.isfinite(value) else Failure(FailureKind.NOT_FINITE, "the metric")),
                 seconds=trained.seconds / trained.losses.shape[1],
                 fingerprint=hashlib.sha256(history[:, number].tobytes()).hexdigest(),
             )
