@@ -366,14 +366,14 @@ def compare_models(
     higher_is_better: bool | None = None,
     margin: float | None = None,
     seed: int = 0,
-    together: bool | None = None,
+    together: bool = True,
     on_arm: Callable[[str], None] = lambda arm: None,
 ) -> Comparison:
     """Ask whether another activation helps a network that is small enough to train all seeds of an arm at once.
 
-    The trap: the training is ours, not yours: shuffled batches, one optimizer, no schedule. A short measurement decides
-    for each arm between one batched ensemble and one training after another, and takes the latter also where a model
-    cannot be batched (dropout) or where the first steps would not be the same; `settings` of the result says which.
+    The trap: the training is ours, not yours: shuffled batches, one optimizer, no schedule. All seeds of an arm are one
+    batched ensemble; where a model cannot be batched (dropout), or where the first steps would not be the same, they
+    are trained one after another, and `settings` of the result says why.
 
     Args:
         build: Makes an untrained model with ReLU; whatever it draws comes from torch's random stream, seeded before.
@@ -391,7 +391,7 @@ def compare_models(
         higher_is_better: Its direction; None tells it from the name.
         margin: Smallest difference that matters; without one, "no difference" is never claimed.
         seed: Other seed, other draws.
-        together: True or False instead of the measurement.
+        together: False trains one after another also where a model can be batched.
         on_arm: Called after each arm, for a progress bar.
 
     Raises:
@@ -412,8 +412,8 @@ def compare_models(
     """
     # A script that only logs must not pay for the statistics.
     from rectifier.study import models  # noqa: PLC0415
-    from rectifier.study.ensemble import Recipe  # noqa: PLC0415
-    from rectifier.study.ways import Task  # noqa: PLC0415
+    from rectifier.study.draws import Recipe  # noqa: PLC0415
+    from rectifier.study.ensemble import Task  # noqa: PLC0415
 
     task = Task(
         build=build,
@@ -435,7 +435,7 @@ def compare_models(
         metric=metric,
         higher_is_better=direction_of(metric) if higher_is_better is None else higher_is_better,
         margin=margin,
-        way=None if together is None else "together" if together else "one by one",
+        together=together,
         on_arm=on_arm,
     )
 

@@ -22,7 +22,7 @@ from rectifier.records import Comparison, Diagnosis, FailureKind, Manifest, Proc
 from rectifier.study.deaths import Deaths, first_silent_layer, summarise_deaths
 
 if TYPE_CHECKING:
-    from rectifier.study.ensemble import Ensemble
+    from rectifier.study.observed import Ensemble
 
 BASELINE = "relu"
 PLACEBO = "placebo"
@@ -143,7 +143,8 @@ def _train_all(
 
     from rectifier.catalogue import parse  # noqa: PLC0415
     from rectifier.datasets import digits  # noqa: PLC0415
-    from rectifier.study.ensemble import Network, Recipe, draws_for, train_ensemble  # noqa: PLC0415
+    from rectifier.study.draws import Recipe, draws_for  # noqa: PLC0415
+    from rectifier.study.observed import Network, train_observed  # noqa: PLC0415
 
     data = digits()
     network = Network(data.train_inputs.shape[1], HIDDEN_LAYERS, WIDTH, data.classes)
@@ -154,11 +155,13 @@ def _train_all(
     try:
         for arm in (BASELINE, *ARMS, PLACEBO):
             # Every second step of the baseline is observed, because its deaths are told step by step.
-            recipe = Recipe(epochs=epochs, observe_every=2 if arm == BASELINE else 0)
-            advance = _task(progress, f"{arm}: {seeds} trainings", recipe.epochs)
+            every = 2 if arm == BASELINE else 0
+            advance = _task(progress, f"{arm}: {seeds} trainings", epochs)
             choice = parse(replace_all_by or (BASELINE if arm == PLACEBO else arm))
             draws = draws_for(seed, seeds, placebo=arm == PLACEBO)
-            ensembles[arm] = train_ensemble(data, network, recipe, choice, draws, on_epoch=advance)
+            ensembles[arm] = train_observed(
+                data, network, Recipe(epochs=epochs), choice, draws, observe_every=every, on_epoch=advance
+            )
     finally:
         torch.set_num_threads(threads)
     return ensembles

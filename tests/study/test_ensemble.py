@@ -7,17 +7,12 @@ import torch
 from rectifier.catalogue import parse
 from rectifier.datasets import MissingData, Split, digits
 from rectifier.records import Failure, FailureKind
-from rectifier.study.ensemble import (
-    Network,
-    Recipe,
-    batches,
-    draws_for,
-    initial_weights,
-    train_ensemble,
-)
+from rectifier.study.draws import Recipe, batches, built, draws_for
+from rectifier.study.observed import Network, plain_mlp, train_observed
 
 NETWORK = Network(inputs=11, hidden_layers=5, width=7, outputs=3)
-RECIPE = Recipe(epochs=5, batch_size=7, learning_rate=5e-3, observe_every=3)
+RECIPE = Recipe(epochs=5, batch_size=7)
+RATE = 5e-3
 
 
 def small_data(samples=75):
@@ -35,7 +30,14 @@ MODULES = {
 }
 
 
-def trained_alone(data, recipe, spec, draws, steps=50):
+def initial_weights(network, draws):
+    """(fan-in, fan-out) of every layer of one member."""
+    with torch.random.fork_rng():
+        model = built(lambda: plain_mlp(network, parse("relu")), draws)
+    return [layer.weight.detach().T for layer in model if isinstance(layer, torch.nn.Linear)]
+
+
+def trained_alone(data, recipe, spec, draws, steps=50, rate=RATE):
     """One member with torch's own modules and optimizer: nothing is batched over members.
 
     Returns its losses and, per step, the number of samples on which each hidden unit fired.
@@ -48,7 +50,7 @@ def trained_alone(data, recipe, spec, draws, steps=50):
             linear.bias.zero_()
         layers += [linear, MODULES[spec]()]
     model = torch.nn.Sequential(*layers[:-1])
-    optimizer = torch.optim.Adam(model.parameters(), lr=recipe.learning_rate)
+    optimizer = torch.optim.Adam(model.parameters(), lr=rate)
     inputs, labels = torch.from_numpy(data.train_inputs), torch.from_numpy(data.train_labels)
     losses, fired = [], []
     for step, (_, chosen) in enumerate(batches(len(inputs), recipe, [draws])):
@@ -75,7 +77,7 @@ def assert_same_run(ensemble, alone, member, steps=50):
 @pytest.mark.parametrize("spec", MODULES)
 def test_each_member_equals_its_own_single_training(spec):
     data, draws = small_data(), draws_for(3, 5)
-    ensemble = train_ensemble(data, NETWORK, RECIPE, parse(spec), draws)
+    ensemble = train_observed(data, NETWORK, RECIPE, parse(spec), draws, observe_every=3)
     assert ensemble.loss.shape == (55, 5)
     for member in (0, 2, 4):
         alone, _ = trained_alone(data, RECIPE, spec, draws[member])
@@ -83,17 +85,16 @@ def test_each_member_equals_its_own_single_training(spec):
     # The same comparison notices another member, or another learning rate.
     with pytest.raises(AssertionError):
         assert_same_run(ensemble, trained_alone(data, RECIPE, spec, draws[1])[0], 0)
-    slower = Recipe(epochs=5, batch_size=7, learning_rate=4.9e-3)
     with pytest.raises(AssertionError):
-        assert_same_run(ensemble, trained_alone(data, slower, spec, draws[0])[0], 0)
+        assert_same_run(ensemble, trained_alone(data, RECIPE, spec, draws[0], rate=4.9e-3)[0], 0)
 
 
 def test_arms_share_their_draws_and_the_placebo_does_not():
     data = small_data()
     quick = Recipe(epochs=1, batch_size=7)
-    relu = train_ensemble(data, NETWORK, quick, parse("relu"), draws_for(3, 5))
-    again = train_ensemble(data, NETWORK, quick, parse("relu"), draws_for(3, 5))
-    placebo = train_ensemble(data, NETWORK, quick, parse("relu"), draws_for(3, 5, placebo=True))
+    relu = train_observed(data, NETWORK, quick, parse("relu"), draws_for(3, 5))
+    again = train_observed(data, NETWORK, quick, parse("relu"), draws_for(3, 5))
+    placebo = train_observed(data, NETWORK, quick, parse("relu"), draws_for(3, 5, placebo=True))
     assert np.array_equal(relu.loss, again.loss)
     assert not np.isclose(relu.loss[0], placebo.loss[0]).any()
     for one, other in zip(draws_for(3, 5), draws_for(4, 5), strict=True):
@@ -103,14 +104,14 @@ def test_arms_share_their_draws_and_the_placebo_does_not():
 def test_the_global_random_stream_is_not_touched():
     torch.manual_seed(11)
     before = torch.get_rng_state()
-    train_ensemble(small_data(), NETWORK, Recipe(epochs=1, batch_size=7), parse("relu"), draws_for(0, 2))
+    train_observed(small_data(), NETWORK, Recipe(epochs=1, batch_size=7), parse("relu"), draws_for(0, 2))
     assert torch.equal(before, torch.get_rng_state())
 
 
 def test_observing_does_not_change_the_training():
     data, draws = small_data(), draws_for(1, 3)
     losses = [
-        train_ensemble(data, NETWORK, Recipe(epochs=2, batch_size=7, observe_every=k), parse("relu"), draws).loss
+        train_observed(data, NETWORK, Recipe(epochs=2, batch_size=7), parse("relu"), draws, observe_every=k).loss
         for k in (0, 1, 5)
     ]
     assert np.array_equal(losses[0], losses[1])
@@ -126,9 +127,8 @@ def test_he_normal_weights_and_zero_biases():
 
 def test_counters_equal_a_count_by_hand():
     data, draws = small_data(), draws_for(3, 4)
-    recipe = Recipe(epochs=5, batch_size=7, observe_every=1)
-    process = train_ensemble(data, NETWORK, recipe, parse("relu"), draws).process(2)
-    _, fired = trained_alone(data, recipe, "relu", draws[2], steps=22)
+    process = train_observed(data, NETWORK, RECIPE, parse("relu"), draws, observe_every=1).process(2)
+    _, fired = trained_alone(data, RECIPE, "relu", draws[2], steps=22)
     # Window 0 covers step 0 and the pass before it, window 1 the rest of the first epoch and the pass after it.
     first, second = process.snapshots[0], process.snapshots[1]
     assert (first.step, second.step) == (0, 10)
@@ -155,12 +155,12 @@ def test_a_layer_that_is_cut_dies_at_the_step_it_was_cut(monkeypatch):
         taken.append(None)
         if len(taken) - 1 == 17:
             with torch.no_grad():
-                biases = self.param_groups[0]["params"][NETWORK.hidden_layers + 1 :]
+                biases = self.param_groups[0]["params"][1::2]
                 biases[2][1] = -1e6
         return result
 
     monkeypatch.setattr(torch.optim.Adam, "step", step)
-    ensemble = train_ensemble(data, NETWORK, Recipe(epochs=5, batch_size=7, observe_every=2), parse("relu"), draws)
+    ensemble = train_observed(data, NETWORK, RECIPE, parse("relu"), draws, observe_every=2)
     last = ensemble.process(1).snapshots[-1]
     window = last.windows[2]
     healthy = ensemble.process(0).snapshots[-1].windows[2]
@@ -180,10 +180,12 @@ def test_a_layer_that_is_cut_dies_at_the_step_it_was_cut(monkeypatch):
 
 def test_dead_under_relu_is_not_dead_under_leaky_relu():
     data, draws = digits(), draws_for(0, 3)
-    network, recipe = Network(64, 20, 8, 10), Recipe(epochs=1, observe_every=0)
-    dead = train_ensemble(data, network, recipe, parse("relu"), draws).observer.dead_fraction()
+    network, recipe = Network(64, 20, 8, 10), Recipe(epochs=1)
+    dead, leaky = (
+        train_observed(data, network, recipe, parse(spec), draws, observe_every=0).observer.dead_fraction()
+        for spec in ("relu", "leaky_relu:0.1")
+    )
     assert (dead > 0.05).all()
-    leaky = train_ensemble(data, network, recipe, parse("leaky_relu:0.1"), draws).observer.dead_fraction()
     assert leaky.tolist() == [0, 0, 0]
 
 
@@ -201,7 +203,7 @@ def test_numbers_that_are_none_are_a_divergence_of_that_member_only(monkeypatch)
         return result
 
     monkeypatch.setattr(torch.optim.Adam, "step", step)
-    ensemble = train_ensemble(data, NETWORK, RECIPE, parse("relu"), draws)
+    ensemble = train_observed(data, NETWORK, RECIPE, parse("relu"), draws, observe_every=3)
     assert ensemble.failed == (None, None, Failure(FailureKind.DIVERGED))
     assert [window.nonfinite_step for window in ensemble.process(2).snapshots[1].windows] == [9] * 5
     assert [window.nonfinite_step for window in ensemble.process(1).snapshots[1].windows] == [None] * 5

@@ -1,13 +1,9 @@
 """Networks trained together are those trained alone, and what cannot be trained together is not."""
 
-import contextlib
 import itertools
-import os
-import re
 import threading
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,8 +14,9 @@ from torch.optim import SGD, Adam
 import rectifier
 from rectifier.errors import NothingToCompare, UnknownActivation
 from rectifier.records import Failure, FailureKind
-from rectifier.study import choosing, models, stacked, ways
-from rectifier.study.ensemble import Recipe, draws_for
+from rectifier.study import ensemble, models
+from rectifier.study.draws import Recipe, draws_for
+from rectifier.study.ensemble import refusal, train_alone, train_together
 
 
 def mlp():
@@ -47,7 +44,7 @@ def task(build=mlp, optimizer=partial(Adam, lr=5e-3), samples=75):  # noqa: B008
     draws = np.random.default_rng(4)
     inputs = torch.from_numpy(draws.normal(size=(samples + 13, 11)).astype(np.float32))
     labels = (inputs[:, 0] > 0).long() + (inputs[:, 1] > 0)
-    return ways.Task(
+    return ensemble.Task(
         build=build,
         inputs=inputs[:samples],
         targets=labels[:samples],
@@ -76,21 +73,21 @@ def kept_stream():
 )
 def test_each_member_equals_its_own_single_training(build, arm):
     draws = draws_for(3, 3)
-    together, alone = (way(task(build), arm, draws) for way in (stacked.train_together, ways.train_alone))
+    together, alone = (way(task(build), arm, draws) for way in (train_together, train_alone))
     assert together.losses.shape == (55, 3)
     assert_same_runs(together, alone)
     torch.testing.assert_close(together.outputs, alone.outputs, rtol=1e-2, atol=1e-3)
     # The same comparison notices another member and another activation.
     with pytest.raises(AssertionError):
-        assert_same_runs(together, ways.train_alone(task(build), arm, [draws[1], *draws[1:]]))
+        assert_same_runs(together, train_alone(task(build), arm, [draws[1], *draws[1:]]))
     with pytest.raises(AssertionError):
-        assert_same_runs(together, ways.train_alone(task(build), "leaky_relu:0.12", draws))
+        assert_same_runs(together, train_alone(task(build), "leaky_relu:0.12", draws))
 
 
 def test_sgd_with_momentum_is_the_same_too():
     plain = task(Residual, partial(SGD, lr=0.05, momentum=0.9))
     draws = draws_for(1, 3)
-    assert_same_runs(stacked.train_together(plain, "as is", draws), ways.train_alone(plain, "as is", draws))
+    assert_same_runs(train_together(plain, "as is", draws), train_alone(plain, "as is", draws))
 
 
 def with_dropout():
@@ -121,91 +118,24 @@ def tied():
     ],
 )
 def test_what_would_not_be_the_same_training_is_done_one_by_one(unfit, why):
-    way, reason = choosing.Chooser(unfit, 3).choose("as is", draws_for(0, 4))
-    assert way == "one by one"
-    assert why in reason
-    assert " together" not in reason
+    assert why in refusal(unfit, "as is", draws_for(0, 4))
 
 
-def workers():
-    """The command lines of this process's children that train; a tracker of shared memory stays until the end."""
-    if not Path("/proc/self").exists():
-        pytest.skip("reads /proc")
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if f"PPid:\t{os.getpid()}\n" in (process / "status").read_text():
-                found.append((process / "cmdline").read_text())
-    return [told for told in found if "process_executor" in told or "popen_loky" in told]
+def test_only_the_arm_that_cannot_be_stacked_is_trained_one_by_one(monkeypatch):
+    tried = []
 
-
-def test_trained_in_processes_they_are_those_trained_one_by_one():
-    """Models and losses of a notebook, which no file defines, and an odd number of seeds."""
-    from_nowhere = {}
-    exec("import torch\ndef build(): return torch.nn.Sequential(torch.nn.Linear(11, 7), torch.nn.ReLU())", from_nowhere)
-    plain = task(from_nowhere["build"])
-    draws = draws_for(0, 5)
-    alone = ways.train_alone(plain, "leaky_relu:0.3", draws)
-    with ways.Processes(plain) as processes:
-        assert not workers()
-        queued = processes.start("leaky_relu:0.3", draws), processes.start("as is", draws[:1])
-        sent, other = map(ways.gathered, queued)
-        # The same ones for both arms.
-        assert 1 <= len(workers()) <= ways.cores()
-    torch.testing.assert_close(sent.losses, alone.losses, rtol=1e-5, atol=1e-7)
-    torch.testing.assert_close(sent.outputs, alone.outputs, rtol=1e-3, atol=1e-5)
-    assert other.losses.shape == (55, 1)
-    assert not torch.equal(other.losses[:, 0], sent.losses[:, 0])
-    assert not workers()
-
-
-def test_the_pool_ends_with_what_goes_wrong_beside_it():
-    def goes_wrong():
-        with ways.Processes(task()) as processes:
-            processes.start("as is", draws_for(0, 2))
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        goes_wrong()
-    assert not workers()
-
-
-def test_processes_are_taken_where_they_are_done_first_and_can_be_given_the_task(monkeypatch):
-    monkeypatch.setattr(choosing, "cores", lambda: 4)
-    monkeypatch.setattr(choosing, "START_SECONDS", 0.0)
-    long, draws = task(with_dropout), draws_for(0, 4)
-    way, reason = choosing.Chooser(long, 3).choose("as is", draws)
-    assert way == "in processes"
-    assert re.search(r"all arms, by a few steps: \S+ s in processes, \S+ s one by one$", reason)
-    lock = threading.Lock()  # It cannot be sent.
-    held = replace(long, score=lambda predicted, targets: float(lock.locked()))
-    assert choosing.Chooser(held, 3).choose("as is", draws)[0] == "one by one"
-    monkeypatch.setattr(choosing, "START_SECONDS", 1e9)
-    assert choosing.Chooser(long, 3).choose("as is", draws)[0] == "one by one"
-
-
-def test_only_the_first_arm_is_timed_and_one_that_cannot_be_stacked_is_not(monkeypatch):
-    timed, tried = [], []
-
-    def slow_alone(task, arm, draws, *, steps):
-        timed.append(arm)
-        found = ways.train_alone(task, arm, draws, steps=steps)
-        return replace(found, stepping=found.stepping + 1e3)
-
-    def other_than_the_arm(task, arm, draws, *, steps):
+    def other_than_the_arm(task, arm, draws, *, steps=None):
         tried.append((arm, len(draws)))
-        return stacked.train_together(task, "gelu" if arm == "elu:1.0" else arm, draws, steps=steps)
+        return train_together(task, "gelu" if arm == "elu:1.0" else arm, draws, steps=steps)
 
-    monkeypatch.setattr(choosing, "train_alone", slow_alone)
-    monkeypatch.setattr(choosing, "train_together", other_than_the_arm)
-    monkeypatch.setattr(choosing, "can_be_sent", lambda task: False)
-    chooser, draws = choosing.Chooser(task(), 4), draws_for(0, 3)
-    ways_of = {arm: chooser.choose(arm, draws) for arm in ("as is", "leaky_relu:0.3", "elu:1.0")}
-    assert [way for way, _ in ways_of.values()] == ["together", "together", "one by one"]
-    assert tried == [("as is", 2), ("as is", 3), ("leaky_relu:0.3", 2), ("elu:1.0", 2)]
-    assert timed.count("as is") == 2
-    assert "differ from those of a single training" in ways_of["elu:1.0"][1]
-    assert " together" not in ways_of["elu:1.0"][1]
+    monkeypatch.setattr(ensemble, "train_together", other_than_the_arm)
+    given = task()
+    data = given.inputs, given.targets, given.test_inputs, given.test_targets
+    found = rectifier.compare_models(mlp, data, arms=["leaky_relu:0.3", "elu"], seeds=3, epochs=1, batch_size=25)
+    assert tried == [("as is", 2), ("leaky_relu:0.3", 2), ("elu:1.0", 2), ("placebo", 2)]
+    how = {arm: found.settings[f"trained, {arm}"] for arm in ("as is", "leaky_relu:0.3", "elu:1.0", "placebo")}
+    assert how.pop("elu:1.0") == "one by one (stacked, the first steps differ from those of a single training)"
+    assert set(how.values()) == {"together"}
 
 
 @pytest.mark.parametrize("members", [4, 9])
@@ -215,12 +145,12 @@ def test_on_several_threads_each_member_is_the_same_and_the_number_of_threads_is
     draws, given = draws_for(3, members), task(build)
     torch.set_num_threads(2)
     try:
-        parts = stacked.train_together(given, "elu:0.7", draws)
+        parts = train_together(given, "elu:0.7", draws)
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
     assert parts.losses.shape == (55, members)
-    alone = ways.train_alone(given, "elu:0.7", draws)
+    alone = train_alone(given, "elu:0.7", draws)
     assert_same_runs(parts, alone)
     torch.testing.assert_close(parts.outputs, alone.outputs, rtol=1e-2, atol=1e-3)
 
@@ -239,7 +169,7 @@ def test_what_goes_wrong_on_the_last_thread_ends_the_others_and_is_told():
     torch.set_num_threads(2)
     try:
         with pytest.raises(ZeroDivisionError, match="on the way"):
-            stacked.train_together(long, "as is", draws_for(0, 8))
+            train_together(long, "as is", draws_for(0, 8))
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(threads)
@@ -271,7 +201,7 @@ def inplace_first():
 @pytest.mark.parametrize("arm", ["as is", "leaky_relu:0.2"])
 def test_unusual_chains_are_trained_as_they_would_be_alone(build, arm):
     draws, given = draws_for(3, 3), task(build)
-    one, other = stacked.train_together(given, arm, draws), ways.train_alone(given, arm, draws)
+    one, other = train_together(given, arm, draws), train_alone(given, arm, draws)
     assert_same_runs(one, other)
     torch.testing.assert_close(one.outputs, other.outputs, rtol=1e-2, atol=1e-3)
 
@@ -281,7 +211,7 @@ def test_targets_that_are_left_out_are_left_out_of_the_mean():
     targets = given.targets.clone()
     targets[::9] = -100
     left_out, draws = replace(given, targets=targets), draws_for(3, 3)
-    assert_same_runs(stacked.train_together(left_out, "as is", draws), ways.train_alone(left_out, "as is", draws))
+    assert_same_runs(train_together(left_out, "as is", draws), train_alone(left_out, "as is", draws))
 
 
 def test_an_optimizer_that_looks_at_shapes_is_refused():
@@ -292,10 +222,8 @@ def test_an_optimizer_that_looks_at_shapes_is_refused():
 
     unfit, draws = task(optimizer=by_shape), draws_for(0, 4)
     with pytest.raises(RuntimeError, match="looks at their shapes"):
-        stacked.train_together(unfit, "as is", draws)
-    way, why = choosing.Chooser(unfit, 3).choose("as is", draws)
-    assert way in {"one by one", "in processes"}
-    assert "looks at their shapes" in why
+        train_together(unfit, "as is", draws)
+    assert "looks at their shapes" in refusal(unfit, "as is", draws)
 
 
 def test_a_model_that_refuses_without_a_word_is_trained_one_by_one():
@@ -309,7 +237,7 @@ def test_a_model_that_refuses_without_a_word_is_trained_one_by_one():
                 raise ValueError
             return torch.relu(self.layer(inputs))
 
-    assert "cannot be stacked: ValueError" in choosing.Chooser(task(Mute), 3).choose("as is", draws_for(0, 2))[1]
+    assert "cannot be stacked: ValueError" in refusal(task(Mute), "as is", draws_for(0, 2))
 
 
 def test_both_ways_give_the_same_record_and_the_random_stream_is_kept():
@@ -319,16 +247,17 @@ def test_both_ways_give_the_same_record_and_the_random_stream_is_kept():
         rectifier.compare_models(
             mlp, data, arms=["leaky_relu:0.3", "elu"], seeds=4, epochs=3, batch_size=7, together=way, on_arm=arms.append
         )
-        for way in (True, False, None)
+        for way in (True, False)
     ]
     assert torch.equal(before, torch.get_rng_state())
-    assert arms == ["as is", "leaky_relu:0.3", "elu:1.0", "placebo"] * 3
+    assert arms == ["as is", "leaky_relu:0.3", "elu:1.0", "placebo"] * 2
     for other in found[1:]:
         assert [row.arm for row in other.arms] == [row.arm for row in found[0].arms]
         for one, same in zip(found[0].trials, other.trials, strict=True):
             assert (one.arm, one.seed) == (same.arm, same.seed)
             assert one.metric == pytest.approx(same.metric, abs=2 / 13)
-    assert found[0].settings["trained, as is"] == "together (as asked)"
+    assert found[0].settings["trained, as is"] == "together"
+    assert found[1].settings["trained, as is"] == "one by one (as asked)"
     assert found[0].smallest_n == 8
     # Paired: the baseline and an arm begin alike, the placebo does not.
     assert len({trial.fingerprint for trial in found[0].trials}) == 16

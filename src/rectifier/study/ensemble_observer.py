@@ -13,14 +13,7 @@ from torch import Tensor
 from rectifier.catalogue import Choice
 from rectifier.monitor.counters import UnitCounters, UnitCounts
 from rectifier.records import Cost, FloatArray, IntArray, Process, Series, Site, SiteWindow, Snapshot, Writer
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Layers:
-    """What the hidden layers of all members computed in one forward pass, (S, B, U) per layer."""
-
-    before: list[Tensor]
-    after: list[Tensor]
+from rectifier.study.stacked import Layers
 
 
 @dataclass(frozen=True, slots=True, eq=False)
