@@ -21,7 +21,7 @@ from rectifier.errors import NothingToCompare
 from rectifier.monitor import MemorySink, Monitor, check_units, module_to_watch
 from rectifier.records import Autopsy, Census, Comparison, Diagnosis, Manifest, Preflight, Run, Trial, shown_by
 from rectifier.store import read_run
-from rectifier.study.question import DEFAULT_ARMS, LOSS, Question, arms_from
+from rectifier.study.question import DEFAULT_ARMS, DEFAULT_SEEDS, LOSS, MODEL_ARMS, MODEL_SEEDS, Question, arms_from
 from rectifier.study.question import higher_is_better as direction_of
 
 log = monitor.log
@@ -276,7 +276,7 @@ def compare(
     train: Callable[[int], Any],
     *,
     arms: str | Iterable[str] = DEFAULT_ARMS,
-    seeds: int = 12,
+    seeds: int = DEFAULT_SEEDS,
     looks: Sequence[int] | None = None,
     metric: str | None = None,
     higher_is_better: bool | None = None,
@@ -344,7 +344,7 @@ def compare(
         higher_is_better=direction_of(metric) if higher_is_better is None else higher_is_better,
         margin=margin,
         threads=get_num_threads(),
-        function=True,
+        compared="function",
         looks=default_looks(seeds, len(chosen)) if looks is None else checked_looks(looks, seeds, len(chosen)),
     )
     return compare_function(train, question, on_trial)
@@ -354,8 +354,8 @@ def compare_models(
     build: Callable[[], nn.Module],
     data: tuple[Tensor, Tensor, Tensor, Tensor],
     *,
-    arms: Iterable[str] = ("leaky_relu:0.01", "leaky_relu:0.1", "leaky_relu:0.3", "elu:1.0", "gelu"),
-    seeds: int = 16,
+    arms: Iterable[str] = MODEL_ARMS,
+    seeds: int = MODEL_SEEDS,
     looks: Sequence[int] | None = None,
     epochs: int = 25,
     batch_size: int = 64,

@@ -20,6 +20,7 @@ from rectifier.records import Comparison, Trial
 from rectifier.report.failures import failure_text
 from rectifier.study.question import (
     DEFAULT_ARMS,
+    DEFAULT_SEEDS,
     Question,
     Summary,
     arms_from,
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 _SHOWN_FAILURES = 3
 _JOBS = min(2, os.cpu_count() or 1)
-_SEEDS = 12
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -46,7 +46,7 @@ _SEEDS = 12
     show_default=True,
     help="What to put in the place of ReLU; half-lr, rescale and restart leave it.",
 )
-@click.option("--seeds", type=click.IntRange(1, 10_000), help="Trainings per arm [12].")
+@click.option("--seeds", type=click.IntRange(1, 10_000), help=f"Trainings per arm [{DEFAULT_SEEDS}].")
 @click.option(
     "--looks",
     help="Judge at these numbers of seeds, and train settled arms no more: 12,24,48 [a quarter, a half, all, where a "
@@ -127,7 +127,7 @@ def command(
 def _looks(text: str | None, seeds: int | None, arms: int) -> tuple[int, ...]:
     from rectifier.study.looks import default_looks, looks_from  # noqa: PLC0415 (scipy, which --help does not need)
 
-    return default_looks(seeds or _SEEDS, arms) if text is None else looks_from(text, seeds, arms)
+    return default_looks(seeds or DEFAULT_SEEDS, arms) if text is None else looks_from(text, seeds, arms)
 
 
 def _default_folder(command_line: tuple[str, ...], script: str | None) -> Path:

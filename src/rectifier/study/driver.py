@@ -9,7 +9,7 @@ import math
 import re
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,10 +18,11 @@ from rectifier.errors import NothingToCompare
 from rectifier.records import ArmVerdict, Comparison, Failure, FailureKind, Trial
 from rectifier.report.failures import failure_text
 from rectifier.study.archive import Archive, open_archive
+from rectifier.study.engine import Ended, Engine
 from rectifier.study.isolation import passed_files
 from rectifier.study.question import BASELINE, COMPETITORS, TREATED, Question, TrialSpec
 from rectifier.study.trial import CONSTANT, OUTPUT, activations_seen, last_lines, logged_names
-from rectifier.study.weighing import Ahead, ahead, weigh
+from rectifier.study.weighing import Ahead
 
 Launcher = Callable[[TrialSpec, Question, Path], Trial]
 """Runs one trial in a new folder of its own and tells how it ended."""
@@ -96,7 +97,7 @@ def run_study(
             raise Interrupted from None
         finally:
             study.close()
-        comparison = weigh(question, archive.trials(), archive.seconds(), archive.judged())
+        comparison = study.comparison()
         archive.keep_judged(question)
         return comparison
 
@@ -141,40 +142,44 @@ class _Study:
         """Of the trials that are running, by key."""
         archive.keep_question(question)
         self._plan = list(question.plan())
-        recorded = archive.trials()
-        self._done = {spec.key: recorded[spec.key] for spec in self._plan if spec.key in recorded}
-        self._look_ahead()
+        self._engine = Engine(question, archive.trials())
+        self._note_look()
 
     def run(self) -> None:
         self._refuse_a_metric_that_nothing_has()
         self._refuse_identical()
         self._tell(None)
-        if not self._done:
+        if not self._engine.done:
             self._run_first()
-        while self._ahead.now:
-            todo = [spec for spec in self._ahead.now if spec.key not in self._done]
-            # The second seed of the script as it is comes early: it shows whether seeds change anything at all.
-            todo.sort(key=lambda spec: not (spec.arm == BASELINE and spec.seed == 1))
-            self._run_all(todo)
-            self._look()
+        self._engine.run(self._train, self._ended, self._looked)
 
-    def _look_ahead(self) -> None:
-        self._ahead: Ahead = ahead(self._question, self._done)
-        self._earlier = len(self._done)
+    def comparison(self) -> Comparison:
+        """Weigh the whole."""
+        return self._engine.comparison(self._archive.seconds(), self._archive.judged())
+
+    def _train(self, specs: Sequence[TrialSpec], ended: Ended) -> None:
+        # The second seed of the script as it is comes early: it shows whether seeds change anything at all.
+        self._run_all(sorted(specs, key=lambda spec: not (spec.arm == BASELINE and spec.seed == 1)), ended)
+
+    def _ended(self, spec: TrialSpec, trial: Trial) -> None:
+        self._record(spec, trial)
+        self._refuse_identical()
+
+    def _note_look(self) -> None:
+        self._earlier = len(self._engine.done)
         # Where a look has been taken its verdicts can be read: it counts, also if the study never ends.
-        if self._ahead.look > self._question.planned_looks[0]:
+        if self._engine.ahead.look > self._question.planned_looks[0]:
             self._archive.keep_judged(self._question)
 
-    def _look(self) -> None:
-        before = self._ahead
-        self._look_ahead()
+    def _looked(self, before: Ahead) -> None:
+        self._note_look()
         if self._question.looks[1:]:
             known = {row.arm for row in before.settled}
-            self._tell(None, before.look, tuple(row for row in self._ahead.settled if row.arm not in known))
+            self._tell(None, before.look, tuple(row for row in self._engine.ahead.settled if row.arm not in known))
 
     def _refuse_a_metric_that_nothing_has(self) -> None:
         """End a continued study that asks for what its finished trainings do not have."""
-        done = [self._done[spec.key] for spec in self._plan if spec.key in self._done]
+        done = [self._engine.done[spec.key] for spec in self._plan if spec.key in self._engine.done]
         for trial in done:
             if trial.arm == BASELINE and trial.metric is None and trial.failed is None:
                 raise NothingToCompare(self._no_metric(trial))
@@ -186,22 +191,26 @@ class _Study:
         """Run the script as it is until one training has come through; a second crash ends the study."""
         crashed: list[tuple[TrialSpec, Trial, Failure]] = []
         for spec in [spec for spec in self._plan if spec.arm == BASELINE][:2]:
-            self._run_all([spec], keep=False)
-            trial = self._last
+            (trial,) = self._run_alone(spec)
             if trial.failed is not None and trial.metric is None and trial.failed.kind is not FailureKind.NOT_FINITE:
                 crashed.append((spec, trial, trial.failed))
                 continue
             if trial.failed is None and trial.metric is None:
                 raise NothingToCompare(self._no_metric(trial))
-            self._record(spec, trial)
+            self._keep(spec, trial)
             break
         else:
             raise NothingToCompare(self._crash(*crashed[-1][1:]))
         # A crash beside a training that came through is an outcome like any other.
         for spec, trial, _ in crashed:
-            self._record(spec, trial)
+            self._keep(spec, trial)
 
-    def _run_all(self, todo: list[TrialSpec], *, keep: bool = True) -> None:
+    def _run_alone(self, spec: TrialSpec) -> list[Trial]:
+        trials: list[Trial] = []
+        self._run_all([spec], lambda spec, trial: trials.append(trial))
+        return trials
+
+    def _run_all(self, todo: Sequence[TrialSpec], ended: Ended) -> None:
         waiting = deque(todo)
         with ThreadPoolExecutor(self._jobs, thread_name_prefix="trial") as pool:
             running: dict[Future[Trial], TrialSpec] = {}
@@ -210,13 +219,11 @@ class _Study:
                     while waiting and len(running) < self._jobs:
                         spec = waiting.popleft()
                         running[pool.submit(self._launch, spec)] = spec
-                    ended, _ = wait(running, return_when=FIRST_COMPLETED)
+                    finished, _ = wait(running, return_when=FIRST_COMPLETED)
                     # One that raises comes last: what ended beside it is kept.
-                    for future in sorted(ended, key=lambda future: future.exception() is not None):
-                        self._last, spec = future.result(), running.pop(future)
-                        if keep:
-                            self._record(spec, self._last)
-                            self._refuse_identical()
+                    for future in sorted(finished, key=lambda future: future.exception() is not None):
+                        trial = future.result()
+                        ended(running.pop(future), trial)
             except BaseException:
                 # Leaving the pool waits for its threads, and they wait for their trainings.
                 self._stopping = True
@@ -246,18 +253,21 @@ class _Study:
             return folder
         raise AssertionError("unreachable")
 
+    def _keep(self, spec: TrialSpec, trial: Trial) -> None:
+        self._engine.done[spec.key] = trial
+        self._record(spec, trial)
+
     def _record(self, spec: TrialSpec, trial: Trial) -> None:
         self._archive.record(spec.key, trial)
-        self._done[spec.key] = trial
         self._tell(trial)
         self._refuse_passed_files(spec)
         self._folders.pop(spec.key, None)
 
     def _tell(self, trial: Trial | None, look: int | None = None, settled: tuple[ArmVerdict, ...] = ()) -> None:
-        done = len(self._done)
-        least = self._earlier + len(self._ahead.now)
-        total = least + len(self._ahead.later)
-        mean = sum(trial.seconds for trial in self._done.values()) / done if done else None
+        done = len(self._engine.done)
+        least = self._earlier + len(self._engine.ahead.now)
+        total = least + len(self._engine.ahead.later)
+        mean = sum(trial.seconds for trial in self._engine.done.values()) / done if done else None
         most_left, least_left = (
             None if mean is None else mean * math.ceil((trainings - done) / self._jobs) for trainings in (total, least)
         )
@@ -273,7 +283,7 @@ class _Study:
         if not arms:
             return
         seed = [spec for spec in self._plan if spec.seed == 0 and spec.arm in (BASELINE, *arms)]
-        first = {spec.arm: self._done.get(spec.key) for spec in seed}
+        first = {spec.arm: self._engine.done.get(spec.key) for spec in seed}
         prints = {None if trial is None else trial.fingerprint for trial in first.values()}
         (only,) = prints if len(prints) == 1 else (None,)
         if only is None or only.startswith(CONSTANT):
@@ -288,7 +298,7 @@ class _Study:
 
     def _refuse_seeds_that_do_nothing(self) -> None:
         """End a study whose first two baseline trainings are equal to the bit: all others would be copies, too."""
-        first = [self._done.get(spec.key) for spec in self._plan if spec.arm == BASELINE][:2]
+        first = [self._engine.done.get(spec.key) for spec in self._plan if spec.arm == BASELINE][:2]
         prints = [trial.fingerprint for trial in first if trial is not None]
         if len(prints) < 2 or prints[0] is None or prints[0] != prints[1]:
             return
@@ -309,7 +319,7 @@ class _Study:
         """End a study in which a training read what another one had written; both are run again if it goes on."""
         specs = {other.key: other for other in self._plan}
         running = {key: folder / "run" for key, folder in self._folders.items()}
-        done = {key: self._folder / trial.run for key, trial in self._done.items() if trial.run is not None}
+        done = {key: self._folder / trial.run for key, trial in self._engine.done.items() if trial.run is not None}
         passed = passed_files(spec.key, {key: folder for key, folder in (running | done).items() if key in specs})
         if not passed:
             return

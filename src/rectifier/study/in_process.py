@@ -4,7 +4,7 @@ import contextlib
 import math
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,9 +15,9 @@ from rectifier.diagnosis.progress import judge_progress
 from rectifier.errors import NothingToCompare
 from rectifier.monitor import MemorySink, Monitor
 from rectifier.records import Comparison, Failure, FailureKind, Process, Trial
+from rectifier.study.engine import Ended, Engine
 from rectifier.study.question import BASELINE, LOSS, RESCALE, Question, TrialSpec, summarise
 from rectifier.study.trial import dead_fraction, fingerprint, to_summarise
-from rectifier.study.weighing import ahead, weigh
 from rectifier.treatment import scale_learning_rates, swap_everywhere
 
 Train = Callable[[int], Any]
@@ -42,13 +42,15 @@ def compare_function(train: Train, question: Question, on_trial: Callable[[Trial
             "rectifier.rescale(model, batch) before the first step, and compare the two functions' results."
         )
     began = time.perf_counter()
-    trials: dict[str, Trial] = {}
+    engine = Engine(question)
+
+    def train_all(specs: Sequence[TrialSpec], ended: Ended) -> None:
+        for spec in specs:
+            ended(spec, _train_once(train, spec, question))
+
     with streams_kept():
-        while todo := ahead(question, trials).now:
-            for spec in todo:
-                trials[spec.key] = trial = _train_once(train, spec, question)
-                on_trial(trial)
-    return weigh(question, trials, time.perf_counter() - began)
+        engine.run(train_all, lambda spec, trial: on_trial(trial))
+    return engine.comparison(time.perf_counter() - began)
 
 
 def _train_once(train: Train, spec: TrialSpec, question: Question) -> Trial:

@@ -4,18 +4,19 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
-from torch import Tensor
+from torch import Tensor, get_num_threads
 
 from rectifier.aside import streams_kept
 from rectifier.catalogue import parse
 from rectifier.errors import NothingToCompare
 from rectifier.records import Comparison, Failure, FailureKind, Trial
 from rectifier.study.draws import draws_for
+from rectifier.study.engine import Ended, Engine
 from rectifier.study.ensemble import Task, Trained, failures, refusal, train_alone, train_together
 from rectifier.study.looks import checked_looks
-from rectifier.study.question import BASELINE, PLACEBO, TREATED
-from rectifier.study.statistics import compare_trials
+from rectifier.study.question import PLACEBO, TREATED, Question, TrialSpec
 
 
 def accuracy(predicted: Tensor, labels: Tensor) -> float:
@@ -60,39 +61,39 @@ def compare_trained(
             f"there are {len(task.inputs)} inputs and {len(task.targets)} targets to train on: as many of each are "
             "needed, and at least one. data is (inputs, targets, test inputs, test targets), all of them tensors."
         )
-    planned = (seeds,) if looks is None else checked_looks(looks, seeds, len(arms))
     began = time.perf_counter()
-    trials: list[Trial] = []
+    question = Question(
+        command=("Many small networks",),
+        script=None,
+        arms=tuple(arms),
+        seeds=seeds,
+        metric=metric,
+        summary="final",
+        higher_is_better=higher_is_better,
+        margin=margin,
+        threads=get_num_threads(),
+        compared="models",
+        looks=() if looks is None else checked_looks(looks, seeds, len(arms)),
+    )
+    engine = Engine(question)
     alone: dict[str, str | None] = {}
     """By arm, why its members are trained one by one; None where they are trained as one."""
-    undecided, before = list(arms), 0
-    for now in planned:
-        with streams_kept():
-            for arm in (BASELINE, *undecided, PLACEBO):
-                draws = draws_for(seed, now, placebo=arm == PLACEBO)[before:]
-                if arm not in alone:
-                    alone[arm] = refusal(task, arm, draws) if together else "as asked"
-                trained = (train_together if alone[arm] is None else train_alone)(task, arm, draws)
-                trials += _trials(task, arm, trained, before)
-                on_arm(arm)
-        comparison = compare_trials(
-            trials,
-            baseline=BASELINE,
-            placebo=PLACEBO,
-            arms=arms,
-            metric=metric,
-            higher_is_better=higher_is_better,
-            margin=margin,
-            title="Many small networks: does another activation help?",
-            seconds=time.perf_counter() - began,
-            looks=planned,
-            settings=_settings(task, seed, alone),
-        )
-        undecided = [row.arm for row in comparison.arms if row.arm in undecided and row.verdict == "undecided"]
-        if not undecided:
-            break
-        before = now
-    return comparison
+
+    def train(specs: Sequence[TrialSpec], ended: Ended) -> None:
+        for arm in dict.fromkeys(spec.arm for spec in specs):
+            own = [spec for spec in specs if spec.arm == arm]
+            every = draws_for(seed, seeds, placebo=arm == PLACEBO)
+            draws = [every[spec.seed] for spec in own]
+            if arm not in alone:
+                alone[arm] = refusal(task, arm, draws) if together else "as asked"
+            trained = (train_together if alone[arm] is None else train_alone)(task, arm, draws)
+            for spec, trial in zip(own, _trials(task, own, trained), strict=True):
+                ended(spec, trial)
+            on_arm(arm)
+
+    with streams_kept():
+        engine.run(train)
+    return replace(engine.comparison(time.perf_counter() - began), settings=_settings(task, seed, alone))
 
 
 def _settings(task: Task, seed: int, alone: Mapping[str, str | None]) -> dict[str, str]:
@@ -105,7 +106,7 @@ def _settings(task: Task, seed: int, alone: Mapping[str, str | None]) -> dict[st
     }
 
 
-def _trials(task: Task, arm: str, trained: Trained, first: int) -> list[Trial]:
+def _trials(task: Task, specs: Sequence[TrialSpec], trained: Trained) -> list[Trial]:
     history = trained.losses.double().numpy()
     flat = trained.outputs.reshape(*trained.outputs.shape[:2], -1)
     found = []
@@ -113,8 +114,8 @@ def _trials(task: Task, arm: str, trained: Trained, first: int) -> list[Trial]:
         value = float(task.score(trained.outputs[number], task.test_targets))
         found.append(
             Trial(
-                arm=arm,
-                seed=first + number,
+                arm=specs[number].arm,
+                seed=specs[number].seed,
                 metric=value if math.isfinite(value) else None,
                 failed=failed or (None if math.isfinite(value) else Failure(FailureKind.NOT_FINITE, "the metric")),
                 seconds=trained.seconds / trained.losses.shape[1],
