@@ -1,6 +1,5 @@
 """The public verbs for Python: each composes rooms, and does nothing else."""
 
-import platform
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
@@ -13,7 +12,6 @@ from torch import Tensor, get_num_threads, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import Adam, Optimizer
 
-import rectifier
 from rectifier import monitor, treatment
 from rectifier.checkpoints import read_checkpoint
 from rectifier.diagnosis import diagnose, judge_census, judge_checkpoint, judge_probe
@@ -97,14 +95,8 @@ class Watch:
     def run(self) -> Run:
         """Everything observed so far, as the record that reports are made from."""
         self._monitor.flush()
-        manifest = Manifest(
-            name=type(self.model).__name__ if self.model is not None else "watch",
-            command=(),
-            folder="",
-            started=self._started.isoformat(timespec="seconds"),
-            rectifier=rectifier.__version__,
-            python=platform.python_version(),
-        )
+        name = type(self.model).__name__ if self.model is not None else "watch"
+        manifest = Manifest.of_now(name, started=self._started)
         return Run(manifest=manifest, processes=(self._sink.process(),))
 
     def diagnose(self, *, silence: Mapping[str, str] | None = None) -> Diagnosis:

@@ -9,7 +9,6 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,6 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-import rectifier
 from rectifier.records import Comparison, Diagnosis, FailureKind, Manifest, Process, Run, Series, Trial
 from rectifier.study.deaths import Deaths, first_silent_layer, summarise_deaths
 
@@ -284,14 +282,7 @@ def _example(trials: Sequence[Trial]) -> int:
 
 
 def _as_run(process: Process, member: int, seed: int) -> Run:
-    manifest = Manifest(
-        name=f"demo: {BASELINE}, training {member + 1}",
-        command=(),
-        folder="",
-        started=datetime.now().astimezone().isoformat(timespec="seconds"),
-        rectifier=rectifier.__version__,
-        python=sys.version.split()[0],
-    )
+    manifest = Manifest.of_now(f"demo: {BASELINE}, training {member + 1}")
     notes = {
         "observed": "every second step; a pass over all 1,400 training images after each epoch",
         "seed": str(seed),

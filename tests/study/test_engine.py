@@ -1,4 +1,4 @@
-"""The engine trains by plan, whoever trains; and a script and a function with the same outcomes have the same verdicts."""
+"""The engine trains by plan, whoever trains; a script and a function with the same outcomes have the same verdicts."""
 
 from dataclasses import replace
 

@@ -225,5 +225,5 @@ def test_digits_are_split_once_and_for_all():
 
 def test_missing_data_names_the_command(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "sklearn.datasets", None)
-    with pytest.raises(MissingData, match="python -m pip install scikit-learn"):
+    with pytest.raises(MissingData, match=r"python -m pip install 'rectifier\[demo\]'"):
         digits()

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as ProgressBar
 
+from rectifier.exit_codes import INTERRUPTED
 from rectifier.records import Comparison, Trial
 from rectifier.report.failures import failure_text
 from rectifier.study.question import (
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from rectifier.study.driver import Progress
     from rectifier.study.trial import ScriptLauncher
 
-INTERRUPTED = 130
 _SHOWN_FAILURES = 3
 _JOBS = min(2, os.cpu_count() or 1)
 

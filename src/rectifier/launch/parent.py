@@ -16,12 +16,11 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, NamedTuple
 
+from rectifier.exit_codes import SIGNALLED, TIMED_OUT
+
 _BOOTSTRAP = Path(__file__).parent / "bootstrap"
 _PACKAGE = Path(__file__).parents[2]
 _FORWARDED = ("SIGTERM", "SIGHUP")
-TIMED_OUT = 124
-"""What `start` returns for a script that ran past its timeout, as `timeout(1)` does."""
-
 _Stream = int | IO[bytes] | IO[str] | None
 
 STOPPED = "stopped"
@@ -125,7 +124,7 @@ def start(
             # Somebody is leaving in a hurry (an error in a driver's thread): a script must not stay behind.
             _kill(process, group=launch.own_group)
             raise
-    return code if code >= 0 else 128 - code
+    return code if code >= 0 else SIGNALLED - code
 
 
 def _environment(launch: Launch) -> dict[str, str]:
@@ -160,7 +159,7 @@ def _environment(launch: Launch) -> dict[str, str]:
 
 
 def _kill(process: subprocess.Popen[bytes], *, group: bool) -> None:
-    if group and hasattr(os, "killpg"):
+    if group:
         try:
             os.killpg(process.pid, signal.SIGKILL)
         except ProcessLookupError:

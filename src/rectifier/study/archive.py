@@ -1,6 +1,7 @@
 """A comparison on disk: one SQLite file that one driver writes, whole after every finished trial. No torch."""
 
 import contextlib
+import fcntl
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator
@@ -112,11 +113,6 @@ def open_archive(folder: Path) -> Iterator[Archive]:
 
 @contextlib.contextmanager
 def _only_driver(folder: Path) -> Iterator[None]:
-    try:
-        import fcntl  # noqa: PLC0415 (not on Windows)
-    except ImportError:
-        yield
-        return
     handle = os.open(folder, os.O_RDONLY)
     try:
         try:

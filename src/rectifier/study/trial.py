@@ -6,14 +6,11 @@ import math
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +18,8 @@ import numpy as np
 from rectifier.diagnosis import diagnose
 from rectifier.diagnosis.progress import judge_progress
 from rectifier.errors import UnreadableRun
-from rectifier.launch import STOPPED, TIMED_OUT, Launch, start
+from rectifier.exit_codes import SIGNALLED, TIMED_OUT
+from rectifier.launch import STOPPED, Launch, start
 from rectifier.records import Failure, FailureKind, FloatArray, Manifest, Outcome, Process, Run, Series, Trial
 from rectifier.store import read_run, write_manifest, write_outcome
 from rectifier.study.question import Question, TrialSpec, printed_values, summarise
@@ -29,7 +27,7 @@ from rectifier.study.question import Question, TrialSpec, printed_values, summar
 OUTPUT = "output.txt"
 """What a training printed, in its own folder."""
 
-_KILLED = 128 + signal.SIGKILL
+_KILLED = SIGNALLED + signal.SIGKILL
 """Exit code of what SIGKILL has ended."""
 
 CONSTANT = "constant-"
@@ -159,15 +157,7 @@ def begin_record(spec: TrialSpec, command: tuple[str, ...], folder: Path) -> Non
     """Create a training's run folder and write what is started, which also tells later when that was."""
     run_folder = folder / "run"
     run_folder.mkdir()
-    manifest = Manifest(
-        name=folder.name,
-        command=command,
-        folder=str(run_folder.resolve()),
-        started=datetime.now().astimezone().isoformat(timespec="seconds"),
-        rectifier=version("rectifier"),
-        python=sys.version.split()[0],
-        swap=spec.swap,
-    )
+    manifest = Manifest.of_now(folder.name, command=command, folder=str(run_folder.resolve()), swap=spec.swap)
     write_manifest(run_folder, manifest)
 
 
