@@ -117,7 +117,7 @@ def _progress_bar() -> Progress:
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
-        TextColumn("{task.percentage:>3.0f} %"),
+        TextColumn("{task.percentage:>3.0f}%"),
         TimeRemainingColumn(),
         console=Console(stderr=True),
         transient=True,
@@ -218,8 +218,8 @@ def _print_deaths(
     dead = sorted(trial.dead_fraction for trial in trials if trial.dead_fraction is not None)
     if dead:
         say(
-            f"At the end {100 * dead[len(dead) // 2]:.0f} % of all units are dead in the median training (from "
-            f"{100 * dead[0]:.0f} to {100 * dead[-1]:.0f} %): they fire on none of the 1,400 training images."
+            f"At the end {dead[len(dead) // 2]:.0%} of all units are dead in the median training (from "
+            f"{dead[0]:.0%} to {dead[-1]:.0%}): they fire on none of the 1,400 training images."
         )
     say(_silent_layers(deaths, processes))
     if (others := len(constant) - len(deaths.layers)) > 0:

@@ -59,7 +59,7 @@ def test_a_planted_gain_helps_and_a_planted_loss_hurts():
     assert [found.verdict for found in comparison.arms] == ["identical", "helped", "hurt"]
     assert comparison.headline == "Against as is: leaky_relu:0.1 helped; elu:1.0 hurt."
     assert "accuracy +0.200 [0.187, 0.213]" in row(comparison, ARMS[0]).sentence
-    assert "failures 0 of 11 (exact 95 % interval 0 to 28 %) instead of 0 of 11" in row(comparison, ARMS[0]).sentence
+    assert "failures 0 of 11 (exact 95% interval 0% to 28%) instead of 0 of 11" in row(comparison, ARMS[0]).sentence
     # Where less is better, the same numbers read the other way.
     mirrored = study(trials, higher_is_better=False, metric="loss")
     assert [found.verdict for found in mirrored.arms[1:]] == ["hurt", "helped"]
@@ -85,7 +85,7 @@ def test_failures_alone_can_decide():
     found = row(study(trials, arms=["elu:1.0"]), "elu:1.0")
     assert found.verdict == "helped"
     assert "judged by its failures (p = 0.0039)" in found.sentence
-    assert "failures 0 of 16 (exact 95 % interval 0 to 21 %) instead of 10 of 16 (35 to 85 %)" in found.sentence
+    assert "failures 0 of 16 (exact 95% interval 0% to 21%) instead of 10 of 16 (35% to 85%)" in found.sentence
 
 
 def test_endpoints_that_disagree_leave_the_arm_undecided_and_say_so():

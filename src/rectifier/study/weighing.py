@@ -121,7 +121,7 @@ def _compared(question: Question, own: Mapping[str, Trial], seconds: float) -> C
             "metric": f"{question.metric}, {'as returned' if returned else _SUMMARIES[question.summary]}"
             + (f", printed as {question.pattern}" if question.pattern else ""),
             "failure": f"a training that {ending}, ended with a number that is not finite, or whose loss made no "
-            "progress: it ended within 5 % of where it began, or above",
+            "progress: it ended within 5% of where it began, or above",
             **steps,
             "threads per training": str(question.threads),
         },
