@@ -20,6 +20,7 @@ from rectifier.records import Comparison, Diagnosis, FailureKind, Manifest, Proc
 from rectifier.study.deaths import Deaths, first_silent_layer, summarise_deaths
 
 if TYPE_CHECKING:
+    from rectifier.datasets import Split
     from rectifier.study.observed import Ensemble
 
 BASELINE = "relu"
@@ -91,13 +92,19 @@ def run_demo(
 
     Returns:
         Everything that was found, for the page.
+
+    Raises:
+        MissingData: scikit-learn, which brings the images, is not installed.
     """
+    from rectifier.datasets import digits  # noqa: PLC0415
     from rectifier.diagnosis import diagnose  # noqa: PLC0415 (torch-free, but --help needs neither)
     from rectifier.report.text import print_comparison  # noqa: PLC0415
 
     started = time.perf_counter()
+    # First of all: where they are missing, nothing else is to be said.
+    data = digits()
     _print_opening(console, seeds, epochs)
-    ensembles = _train_all(seed, seeds, epochs, replace_all_by, progress)
+    ensembles = _train_all(data, seed, seeds, epochs, replace_all_by, progress)
     baseline = ensembles[BASELINE]
     trials = {arm: ensemble.trials(arm) for arm, ensemble in ensembles.items()}
     processes = [baseline.process(member) for member in range(seeds)]
@@ -135,16 +142,14 @@ def _print_opening(console: Console, seeds: int, epochs: int) -> None:
 
 
 def _train_all(
-    seed: int, seeds: int, epochs: int, replace_all_by: str | None, progress: Progress | None
+    data: "Split", seed: int, seeds: int, epochs: int, replace_all_by: str | None, progress: Progress | None
 ) -> dict[str, "Ensemble"]:
     import torch  # noqa: PLC0415 (a second and a half that --help does not need)
 
     from rectifier.catalogue import parse  # noqa: PLC0415
-    from rectifier.datasets import digits  # noqa: PLC0415
     from rectifier.study.draws import Recipe, draws_for  # noqa: PLC0415
     from rectifier.study.observed import Network, train_observed  # noqa: PLC0415
 
-    data = digits()
     network = Network(data.train_inputs.shape[1], HIDDEN_LAYERS, WIDTH, data.classes)
     ensembles = {}
     threads = torch.get_num_threads()

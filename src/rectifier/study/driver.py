@@ -14,14 +14,11 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rectifier.errors import NothingToCompare
 from rectifier.records import ArmVerdict, Comparison, Failure, FailureKind, Trial
-from rectifier.report.failures import failure_text
 from rectifier.study.archive import Archive, open_archive
 from rectifier.study.engine import Ended, Engine
-from rectifier.study.isolation import passed_files
-from rectifier.study.question import BASELINE, COMPETITORS, TREATED, Question, TrialSpec
-from rectifier.study.trial import CONSTANT, OUTPUT, activations_seen, last_lines, logged_names
+from rectifier.study.question import BASELINE, Question, TrialSpec
+from rectifier.study.refusals import Refusals
 from rectifier.study.weighing import Ahead
 
 Launcher = Callable[[TrialSpec, Question, Path], Trial]
@@ -141,13 +138,13 @@ class _Study:
         self._folders: dict[str, Path] = {}
         """Of the trials that are running, by key."""
         archive.keep_question(question)
-        self._plan = list(question.plan())
+        self._refusals = Refusals(question, folder)
         self._engine = Engine(question, archive.trials())
         self._note_look()
 
     def run(self) -> None:
-        self._refuse_a_metric_that_nothing_has()
-        self._refuse_identical()
+        self._refusals.unmeasured(self._engine.done)
+        self._refusals.identical(self._engine.done)
         self._tell(None)
         if not self._engine.done:
             self._run_first()
@@ -163,7 +160,7 @@ class _Study:
 
     def _ended(self, spec: TrialSpec, trial: Trial) -> None:
         self._record(spec, trial)
-        self._refuse_identical()
+        self._refusals.identical(self._engine.done)
 
     def _note_look(self) -> None:
         self._earlier = len(self._engine.done)
@@ -177,30 +174,23 @@ class _Study:
             known = {row.arm for row in before.settled}
             self._tell(None, before.look, tuple(row for row in self._engine.ahead.settled if row.arm not in known))
 
-    def _refuse_a_metric_that_nothing_has(self) -> None:
-        """End a continued study that asks for what its finished trainings do not have."""
-        done = [self._engine.done[spec.key] for spec in self._plan if spec.key in self._engine.done]
-        for trial in done:
-            if trial.arm == BASELINE and trial.metric is None and trial.failed is None:
-                raise NothingToCompare(self._no_metric(trial))
-
     def close(self) -> None:
         self._archive.add_seconds(time.perf_counter() - self._began)
 
     def _run_first(self) -> None:
         """Run the script as it is until one training has come through; a second crash ends the study."""
         crashed: list[tuple[TrialSpec, Trial, Failure]] = []
-        for spec in [spec for spec in self._plan if spec.arm == BASELINE][:2]:
+        for spec in [spec for spec in self._question.plan() if spec.arm == BASELINE][:2]:
             (trial,) = self._run_alone(spec)
             if trial.failed is not None and trial.metric is None and trial.failed.kind is not FailureKind.NOT_FINITE:
                 crashed.append((spec, trial, trial.failed))
                 continue
             if trial.failed is None and trial.metric is None:
-                raise NothingToCompare(self._no_metric(trial))
+                raise self._refusals.no_metric(trial)
             self._keep(spec, trial)
             break
         else:
-            raise NothingToCompare(self._crash(*crashed[-1][1:]))
+            raise self._refusals.crash(*crashed[-1][1:])
         # A crash beside a training that came through is an outcome like any other.
         for spec, trial, _ in crashed:
             self._keep(spec, trial)
@@ -260,7 +250,9 @@ class _Study:
     def _record(self, spec: TrialSpec, trial: Trial) -> None:
         self._archive.record(spec.key, trial)
         self._tell(trial)
-        self._refuse_passed_files(spec)
+        running = {key: folder / "run" for key, folder in self._folders.items()}
+        ended = {key: self._folder / one.run for key, one in self._engine.done.items() if one.run is not None}
+        self._refusals.passed_files(spec.key, running | ended, self._archive.forget)
         self._folders.pop(spec.key, None)
 
     def _tell(self, trial: Trial | None, look: int | None = None, settled: tuple[ArmVerdict, ...] = ()) -> None:
@@ -272,99 +264,3 @@ class _Study:
             None if mean is None else mean * math.ceil((trainings - done) / self._jobs) for trainings in (total, least)
         )
         self._on_progress(Progress(trial, done, total, least, mean, most_left, least_left, look, settled))
-
-    def _refuse_identical(self) -> None:
-        self._refuse_seeds_that_do_nothing()
-        self._refuse_arms_that_do_nothing()
-
-    def _refuse_arms_that_do_nothing(self) -> None:
-        """End a study in which every arm's first training equals that of the script as it is, to the bit."""
-        arms = [arm for arm in self._question.arms if arm not in COMPETITORS]
-        if not arms:
-            return
-        seed = [spec for spec in self._plan if spec.seed == 0 and spec.arm in (BASELINE, *arms)]
-        first = {spec.arm: self._engine.done.get(spec.key) for spec in seed}
-        prints = {None if trial is None else trial.fingerprint for trial in first.values()}
-        (only,) = prints if len(prints) == 1 else (None,)
-        if only is None or only.startswith(CONSTANT):
-            return
-        baseline = first[BASELINE]
-        seen = [] if baseline is None else activations_seen(self._folder / (baseline.run or ""))
-        used = f"the activations seen in it are {', '.join(seen)}" if seen else "no activation was seen in it"
-        raise NothingToCompare(
-            f"no arm changes anything: with {', '.join(arms)} in the place of {TREATED} the "
-            f"training is the same to the bit. The script seems to apply no {TREATED}: {used}."
-        )
-
-    def _refuse_seeds_that_do_nothing(self) -> None:
-        """End a study whose first two baseline trainings are equal to the bit: all others would be copies, too."""
-        first = [self._engine.done.get(spec.key) for spec in self._plan if spec.arm == BASELINE][:2]
-        prints = [trial.fingerprint for trial in first if trial is not None]
-        if len(prints) < 2 or prints[0] is None or prints[0] != prints[1]:
-            return
-        if prints[0].startswith(CONSTANT):
-            # Two dead networks have the same constant loss whatever their seeds.
-            return
-        command = " ".join(self._question.command)
-        if "{seed}" in command:
-            how = "The option that {seed} stands in does not reach what the training draws at random."
-        else:
-            how = (
-                "The script sets its own seed, or draws nothing at random. Let it take the seed as an option and "
-                f"write {{seed}} in its place, for example: rectifier compare {command} --seed {{seed}}"
-            )
-        raise NothingToCompare(f"different seeds gave identical results: {prints[0][:12]} for seeds 0 and 1. {how}")
-
-    def _refuse_passed_files(self, spec: TrialSpec) -> None:
-        """End a study in which a training read what another one had written; both are run again if it goes on."""
-        specs = {other.key: other for other in self._plan}
-        running = {key: folder / "run" for key, folder in self._folders.items()}
-        done = {key: self._folder / trial.run for key, trial in self._engine.done.items() if trial.run is not None}
-        passed = passed_files(spec.key, {key: folder for key, folder in (running | done).items() if key in specs})
-        if not passed:
-            return
-        self._archive.forget({key for file in passed for key in (file.reader, file.writer)})
-        one = passed[0]
-        writer, reader = (f"{specs[key].arm}, seed {specs[key].seed}" for key in (one.writer, one.reader))
-        more = f" (and {len(passed) - 1} more files)" if len(passed) > 1 else ""
-        command = " ".join(self._question.command)
-        raise NothingToCompare(
-            f"one training read what another one had written, so the comparison would be invalid: {reader} read "
-            f"{one.path}{more} after {writer} had written it. Let each training write into a folder of its own, "
-            f"{{trial_dir}} stands for one, for example: rectifier compare {command} --out {{trial_dir}}. If the file "
-            "is a cache that each of them would have filled alike, type the same command again: these trainings are "
-            "repeated, and find it there."
-        )
-
-    def _no_metric(self, trial: Trial) -> str:
-        folder = self._folder / (trial.run or "")
-        names = [name for name in logged_names(folder) if name != self._question.metric]
-        if self._question.pattern is not None:
-            found = f"--pattern {self._question.pattern!r} finds no number in what it printed"
-        elif self._question.max_steps is not None and self._question.metric != "loss":
-            seen = f", but {', '.join(names)}" if names else ""
-            found = f"none was logged in its first {self._question.max_steps} steps{seen}; take more --max-steps"
-        elif self._question.metric == "loss":
-            found = (
-                "no loss was seen: a training is observed when it uses torch, calls backward() on a loss and steps a "
-                "torch optimizer"
-            )
-        elif names:
-            found = f"it gave {', '.join(names)}; name one of these with --metric"
-        else:
-            found = (
-                f"log it in the script: import rectifier; rectifier.log({self._question.metric!r}, value). What "
-                "Lightning, Hugging Face's Trainer or TensorBoard's SummaryWriter log is found by its name, too"
-            )
-        return f"the script ended without a value of {self._question.metric!r}: {found}. {self._told(folder)}"
-
-    def _crash(self, trial: Trial, failure: Failure) -> str:
-        folder = self._folder / (trial.run or "")
-        return (
-            f"the script fails as it is ({failure_text(failure)}), before anything was changed in it. Does it run "
-            f"alone, with the same arguments from this directory? {self._told(folder)}"
-        )
-
-    def _told(self, folder: Path) -> str:
-        text = last_lines(folder.parent)
-        return f"The end of {folder.parent / OUTPUT}:\n{text}" if text else "It printed nothing."
