@@ -186,10 +186,6 @@ class EnsembleObserver:
             return None
         return (~self._everything_fired).double().mean((1, 2)).numpy()
 
-    def silent_layers(self) -> "np.typing.NDArray[np.bool_]":
-        """(S, L) whether no unit of the layer fired on any sample of the last pass over the training set."""
-        return (~self._everything_fired.any(2)).numpy()
-
     def sites(self) -> tuple[Site, ...]:
         """One site per hidden layer, numbered from 1."""
         _, layers, width = self._shape

@@ -333,8 +333,9 @@ def printed_values(pattern: str, text: str) -> FloatArray:
 def summarise(values: FloatArray, summary: Summary, *, higher: bool) -> float:
     """One number for a training's series; NaN when a value that counts is not finite.
 
-    The trap: `best` picks the luckiest moment of each training, and more steps mean more luck. It is fair only when
-    all arms take the same number of steps.
+    Warning:
+        `best` picks the luckiest moment of each training, and more steps mean more luck. It is fair only when all arms
+        take the same number of steps.
 
     Args:
         values: (n,) at least one, in the order of the steps.
