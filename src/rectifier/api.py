@@ -363,9 +363,11 @@ def compare_models(
 ) -> Comparison:
     """Ask whether another activation helps a network that is small enough to train all seeds of an arm at once.
 
-    The trap: the training is ours, not yours: shuffled batches, one optimizer, no schedule. All seeds of an arm are one
-    batched ensemble; where a model cannot be batched (dropout), or where the first steps would not be the same, they
-    are trained one after another, and `settings` of the result says why.
+    All seeds of an arm are one batched ensemble; where a model cannot be batched (dropout), or where the first steps
+    would not be the same, they are trained one after another, and `settings` of the result says why.
+
+    Warning:
+        The training is ours, not yours: shuffled batches, one optimizer, no schedule.
 
     Args:
         build: Makes an untrained model with ReLU; whatever it draws comes from torch's random stream, seeded before.

@@ -164,7 +164,7 @@ def train_together(task: Task, arm: str, draws: Sequence[Draws], *, steps: int |
     else:
         with _threads_each(threads // count):
             parts = _in_threads([partial(_train_part, task, models[own], draws[own], steps) for own in shares])
-    losses, found = (torch.cat(each, axis) for each, axis in zip(zip(*parts, strict=True), (1, 0), strict=True))
+    losses, found = torch.cat([losses for losses, _ in parts], 1), torch.cat([found for _, found in parts])
     return Trained(losses, found, time.perf_counter() - began)
 
 
