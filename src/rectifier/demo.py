@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from rectifier.records import Comparison, Diagnosis, FailureKind, Manifest, Process, Run, Series, Trial
+from rectifier.report.words import counted
 from rectifier.study.deaths import Deaths, first_silent_layer, summarise_deaths
 
 if TYPE_CHECKING:
@@ -242,7 +243,7 @@ def _silent_layers(deaths: Deaths, processes: Sequence[Process]) -> str:
     when = deaths.last_fired
     if when is None:
         return "No whole layer fell silent."
-    layers = ", ".join(f"{label} ({_times(count)})" for label, count in deaths.by_layer)
+    layers = ", ".join(f"{label} ({counted(count, 'training')})" for label, count in deaths.by_layer)
     steps = processes[0].snapshots[-1].cost.steps
     interval = max(layer.interval for layer in deaths.layers)
     first, median, last = (_step(step) for step in when)
@@ -255,10 +256,6 @@ def _silent_layers(deaths: Deaths, processes: Sequence[Process]) -> str:
 
 def _step(step: int) -> str:
     return "never" if step < 0 else f"at step {step}"
-
-
-def _times(count: int) -> str:
-    return "1 training" if count == 1 else f"{count} trainings"
 
 
 def _range(values: Sequence[float | None]) -> str:

@@ -19,6 +19,7 @@ from rich.progress import Progress as ProgressBar
 from rectifier.exit_codes import INTERRUPTED
 from rectifier.records import Comparison, Trial
 from rectifier.report.failures import failure_text
+from rectifier.report.words import counted, duration
 from rectifier.study.question import (
     DEFAULT_ARMS,
     DEFAULT_SEEDS,
@@ -229,7 +230,7 @@ class _Display:
         if progress.seconds_left is not None and not self._predicted and missing:
             self._predicted = True
             self._say(f"{self._cost(progress, missing)} Ctrl-C stops and keeps what has ended.")
-        left = "" if progress.seconds_left is None or not missing else f"about {_duration(progress.seconds_left)} left"
+        left = "" if progress.seconds_left is None or not missing else f"about {duration(progress.seconds_left)} left"
         self._bar.update(
             self._task,
             description="trainings" if progress.done else "first training",
@@ -241,9 +242,8 @@ class _Display:
     def _opening(self, progress: "Progress") -> None:
         arms = len(self._question.trained_arms)
         self._say(
-            f"{progress.total} trainings: {self._question.seeds} seeds × (as is, {arms} "
-            f"{'arm' if arms == 1 else 'arms'}, placebo), {self._question.threads} "
-            f"{'thread' if self._question.threads == 1 else 'threads'} each."
+            f"{progress.total} trainings: {self._question.seeds} seeds × (as is, {counted(arms, 'arm')}, placebo), "
+            f"{counted(self._question.threads, 'thread')} each."
         )
         if progress.done:
             self._say(f"{progress.done} of them have ended earlier and are not repeated.")
@@ -256,11 +256,11 @@ class _Display:
     def _cost(self, progress: "Progress", missing: int) -> str:
         """What is left: a range where arms may be settled early."""
         least, most = progress.least_seconds_left or 0.0, progress.seconds_left or 0.0
-        count, left = f"{missing} more", f"about {_duration(most)}"
+        count, left = f"{missing} more", f"about {duration(most)}"
         if progress.least < progress.total:
             count = f"{progress.least - progress.done} to {count}"
-            left = f"{_duration(least)} to {_duration(most)}, as arms are settled early or not"
-        one = _duration(progress.mean_seconds or 0.0)
+            left = f"{duration(least)} to {duration(most)}, as arms are settled early or not"
+        one = duration(progress.mean_seconds or 0.0)
         return f"One training takes about {one}; {count}, {min(self._jobs, missing)} at a time: {left}."
 
     def _looked(self, progress: "Progress", seeds: int) -> None:
@@ -274,21 +274,11 @@ class _Display:
         why = None if trial.failed is None else failure_text(trial.failed)
         result = ", ".join(part for part in (value, why) if part)
         self._say(
-            f"[{progress.done}/{progress.total}] {trial.arm}, seed {trial.seed}: {result} ({_duration(trial.seconds)})"
+            f"[{progress.done}/{progress.total}] {trial.arm}, seed {trial.seed}: {result} ({duration(trial.seconds)})"
         )
 
     def _say(self, text: str) -> None:
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    if seconds < 6_000:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3_600:.1f} h"
 
 
 def _print(comparison: Comparison, folder: Path) -> None:

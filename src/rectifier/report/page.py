@@ -24,7 +24,7 @@ from rectifier.report import comparison_figures
 from rectifier.report.failures import failure_text
 from rectifier.report.shown import MOST_FINDINGS, MOST_LAYERS, Shown, parts_of
 from rectifier.report.verdict import sentence, verdict_of
-from rectifier.report.words import looks_told, share, signed
+from rectifier.report.words import duration, looks_told, share, signed
 
 _OURS = ("draw.js", "reader.js")
 
@@ -139,12 +139,6 @@ def _number(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def _duration(seconds: float) -> str:
-    if seconds < 100:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6_000 else f"{seconds / 3_600:.1f} h"
-
-
 def _every(interval: int) -> str:
     return "every step" if interval == 1 else f"every {interval:,} steps"
 
@@ -160,7 +154,7 @@ def _environment() -> jinja2.Environment:
     )
     filters: dict[str, Callable[..., str]] = {
         "number": _number, "share": lambda value: "?" if value is None else share(value), "p": _p,
-        "difference": _difference, "interval": _interval, "duration": _duration, "every": _every,
+        "difference": _difference, "interval": _interval, "duration": duration, "every": _every,
         "looks": looks_told,
         "sentence": lambda finding: sentence(finding.title, finding.site),
     }  # fmt: skip
