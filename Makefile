@@ -50,7 +50,7 @@ ifdef USE_INSTALLED_TORCH
 else
 	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) torch
 endif
-	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[demo,dev]'
 	@touch $(STAMP)
 
 clean:

@@ -30,9 +30,9 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import rectifier
 from rectifier.datasets import Split, digits, fashion_mnist
-from rectifier.study.ensemble import Recipe, draws_for
+from rectifier.study.draws import Recipe, draws_for
+from rectifier.study.ensemble import Task, member, train_alone
 from rectifier.study.models import accuracy
-from rectifier.study.ways import Task, member, train_alone
 
 ARMS = ("leaky_relu:0.01", "leaky_relu:0.1", "leaky_relu:0.3", "elu:1.0")
 """With the network as it is and the placebo: 6 arms."""
@@ -157,7 +157,7 @@ def with_ray(name: str, members: list[Member], seeds: int, epochs: int) -> int:
     return len(tuner.fit())
 
 
-def ours(name: str, members: list[Member], seeds: int, epochs: int, *, together: bool | None, threads: int) -> int:
+def ours(name: str, members: list[Member], seeds: int, epochs: int, *, together: bool, threads: int) -> int:
     torch.set_num_threads(threads)
     case = CASES[name]
     found = rectifier.compare_models(
@@ -242,9 +242,9 @@ WAYS: dict[str, tuple[Callable[..., int], str | None]] = {
     "plain loop, joblib": (with_joblib, DATALOADER),
     "lean loop": (lean, "lean"),
     "lean loop, two processes": (partial(in_processes, lean), "lean"),
-    "compare_models": (partial(ours, together=None, threads=2), None),
-    "compare_models, as an ensemble": (partial(ours, together=True, threads=2), None),
-    "compare_models, as an ensemble, one thread": (partial(ours, together=True, threads=1), None),
+    "compare_models": (partial(ours, together=True, threads=2), None),
+    "compare_models, one thread": (partial(ours, together=True, threads=1), None),
+    "compare_models, one by one": (partial(ours, together=False, threads=2), None),
 }
 
 

@@ -3,6 +3,7 @@
 import importlib
 import io
 import re
+import sys
 import time
 
 import pytest
@@ -11,7 +12,9 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from rectifier import demo
+from rectifier.datasets import MissingData
 from rectifier.demo import ARMS, BASELINE, PLACEBO, command, run_demo, write_page
+from rectifier.records import Failure, FailureKind
 from tests.test_readme import EXCERPT
 
 SEEDS = 11
@@ -43,7 +46,9 @@ def test_numbers_follow_the_seed_and_text_follows_the_numbers():
         sentence = re.search(r"(\d+|None) of (?:the )?(\d+) trainings ended as a constant", text)
         assert sentence.groups() == (str(failed) if failed else "None", str(SEEDS))
         assert failed == sum(
-            trial.failed == "constant output" for trial in found.comparison.trials if trial.arm == BASELINE
+            trial.failed == Failure(FailureKind.CONSTANT_OUTPUT)
+            for trial in found.comparison.trials
+            if trial.arm == BASELINE
         )
         silent = re.search(r"fell silent in (\d+) of (\d+) trainings", text)
         assert (silent is None) == (not found.deaths.layers)
@@ -121,6 +126,14 @@ def test_a_page_is_never_written_over_another(tmp_path, monkeypatch):
     elsewhere = write_page(made, tmp_path / "absent" / "x.html")
     assert elsewhere.read_text() == "page"
     assert not elsewhere.is_relative_to(tmp_path)
+
+
+def test_without_its_data_it_says_what_to_install_and_nothing_else(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    result = CliRunner().invoke(command, ["--no-html"])
+    assert result.output == ""
+    assert isinstance(result.exception, MissingData)
+    assert str(result.exception).endswith("Install it with: python -m pip install 'rectifier[demo]'")
 
 
 @pytest.mark.parametrize("arguments", [["--seeds", "0"], ["--seed", "-1"], ["--seed", "x"]])

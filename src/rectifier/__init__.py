@@ -3,10 +3,10 @@
 The names below load on first use, so that `rectifier --help` never pays for torch (PEP 562).
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+from rectifier._version import __version__ as __version__
+from rectifier.lazily import on_first_use
 
 if TYPE_CHECKING:
     from rectifier import functional as functional
@@ -26,22 +26,13 @@ if TYPE_CHECKING:
     from rectifier.api import swap as swap
     from rectifier.api import watch as watch
 
-_HOMES = {
-    "watch": "rectifier.api",
-    "Watch": "rectifier.api",
-    "swap": "rectifier.api",
-    "recycle": "rectifier.api",
-    "rescale": "rectifier.api",
-    "prescribe": "rectifier.api",
-    "autopsy": "rectifier.api",
-    "log": "rectifier.api",
-    "census": "rectifier.api",
-    "check": "rectifier.api",
-    "compare": "rectifier.api",
-    "compare_models": "rectifier.api",
-    "read": "rectifier.api",
-}
-_MODULES = ("nn", "functional", "plot")
+_HOMES = dict.fromkeys(
+    (
+        "Watch", "autopsy", "census", "check", "compare", "compare_models", "log", "prescribe", "read", "recycle",
+        "rescale", "swap", "watch",
+    ),
+    "rectifier.api",
+)  # fmt: skip
 
 __all__ = [
     "Watch", "__version__", "autopsy", "census", "check", "compare", "compare_models", "functional", "log", "nn",
@@ -49,12 +40,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-def __getattr__(name: str) -> object:
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
-    if name in _MODULES:
-        return import_module(f"rectifier.{name}")
-    raise AttributeError(f"module 'rectifier' has no attribute {name!r}; it has {', '.join(__all__)}")
+__getattr__ = on_first_use(globals(), _HOMES, modules=("nn", "functional", "plot"))
 
 
 def __dir__() -> list[str]:

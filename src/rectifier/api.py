@@ -1,6 +1,5 @@
 """The public verbs for Python: each composes rooms, and does nothing else."""
 
-import platform
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
@@ -13,7 +12,6 @@ from torch import Tensor, get_num_threads, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import Adam, Optimizer
 
-import rectifier
 from rectifier import monitor, treatment
 from rectifier.checkpoints import read_checkpoint
 from rectifier.diagnosis import diagnose, judge_census, judge_checkpoint, judge_probe
@@ -21,7 +19,7 @@ from rectifier.errors import NothingToCompare
 from rectifier.monitor import MemorySink, Monitor, check_units, module_to_watch
 from rectifier.records import Autopsy, Census, Comparison, Diagnosis, Manifest, Preflight, Run, Trial, shown_by
 from rectifier.store import read_run
-from rectifier.study.question import DEFAULT_ARMS, LOSS, Question, arms_from
+from rectifier.study.question import DEFAULT_ARMS, DEFAULT_SEEDS, LOSS, MODEL_ARMS, MODEL_SEEDS, Question, arms_from
 from rectifier.study.question import higher_is_better as direction_of
 
 log = monitor.log
@@ -97,14 +95,8 @@ class Watch:
     def run(self) -> Run:
         """Everything observed so far, as the record that reports are made from."""
         self._monitor.flush()
-        manifest = Manifest(
-            name=type(self.model).__name__ if self.model is not None else "watch",
-            command=(),
-            folder="",
-            started=self._started.isoformat(timespec="seconds"),
-            rectifier=rectifier.__version__,
-            python=platform.python_version(),
-        )
+        name = type(self.model).__name__ if self.model is not None else "watch"
+        manifest = Manifest.of_now(name, started=self._started)
         return Run(manifest=manifest, processes=(self._sink.process(),))
 
     def diagnose(self, *, silence: Mapping[str, str] | None = None) -> Diagnosis:
@@ -276,7 +268,7 @@ def compare(
     train: Callable[[int], Any],
     *,
     arms: str | Iterable[str] = DEFAULT_ARMS,
-    seeds: int = 12,
+    seeds: int = DEFAULT_SEEDS,
     looks: Sequence[int] | None = None,
     metric: str | None = None,
     higher_is_better: bool | None = None,
@@ -344,7 +336,7 @@ def compare(
         higher_is_better=direction_of(metric) if higher_is_better is None else higher_is_better,
         margin=margin,
         threads=get_num_threads(),
-        function=True,
+        compared="function",
         looks=default_looks(seeds, len(chosen)) if looks is None else checked_looks(looks, seeds, len(chosen)),
     )
     return compare_function(train, question, on_trial)
@@ -354,8 +346,8 @@ def compare_models(
     build: Callable[[], nn.Module],
     data: tuple[Tensor, Tensor, Tensor, Tensor],
     *,
-    arms: Iterable[str] = ("leaky_relu:0.01", "leaky_relu:0.1", "leaky_relu:0.3", "elu:1.0", "gelu"),
-    seeds: int = 16,
+    arms: Iterable[str] = MODEL_ARMS,
+    seeds: int = MODEL_SEEDS,
     looks: Sequence[int] | None = None,
     epochs: int = 25,
     batch_size: int = 64,
@@ -366,14 +358,16 @@ def compare_models(
     higher_is_better: bool | None = None,
     margin: float | None = None,
     seed: int = 0,
-    together: bool | None = None,
+    together: bool = True,
     on_arm: Callable[[str], None] = lambda arm: None,
 ) -> Comparison:
     """Ask whether another activation helps a network that is small enough to train all seeds of an arm at once.
 
-    The trap: the training is ours, not yours: shuffled batches, one optimizer, no schedule. A short measurement decides
-    for each arm between one batched ensemble and one training after another, and takes the latter also where a model
-    cannot be batched (dropout) or where the first steps would not be the same; `settings` of the result says which.
+    All seeds of an arm are one batched ensemble; where a model cannot be batched (dropout), or where the first steps
+    would not be the same, they are trained one after another, and `settings` of the result says why.
+
+    Warning:
+        The training is ours, not yours: shuffled batches, one optimizer, no schedule.
 
     Args:
         build: Makes an untrained model with ReLU; whatever it draws comes from torch's random stream, seeded before.
@@ -391,7 +385,7 @@ def compare_models(
         higher_is_better: Its direction; None tells it from the name.
         margin: Smallest difference that matters; without one, "no difference" is never claimed.
         seed: Other seed, other draws.
-        together: True or False instead of the measurement.
+        together: False trains one after another also where a model can be batched.
         on_arm: Called after each arm, for a progress bar.
 
     Raises:
@@ -412,8 +406,8 @@ def compare_models(
     """
     # A script that only logs must not pay for the statistics.
     from rectifier.study import models  # noqa: PLC0415
-    from rectifier.study.ensemble import Recipe  # noqa: PLC0415
-    from rectifier.study.ways import Task  # noqa: PLC0415
+    from rectifier.study.draws import Recipe  # noqa: PLC0415
+    from rectifier.study.ensemble import Task  # noqa: PLC0415
 
     task = Task(
         build=build,
@@ -435,7 +429,7 @@ def compare_models(
         metric=metric,
         higher_is_better=direction_of(metric) if higher_is_better is None else higher_is_better,
         margin=margin,
-        way=None if together is None else "together" if together else "one by one",
+        together=together,
         on_arm=on_arm,
     )
 

@@ -58,8 +58,8 @@ def digits() -> Split:
         from sklearn.datasets import load_digits  # noqa: PLC0415 (a second of import that only data needs)
     except ImportError as error:
         raise MissingData(
-            "the handwritten digits ship inside scikit-learn, which cannot be imported here "
-            f"({error}). Install it with: python -m pip install scikit-learn"
+            f"the handwritten digits ship inside scikit-learn, which cannot be imported here ({error}). "
+            "Install it with: python -m pip install 'rectifier[demo]'"
         ) from error
     images, labels = load_digits(return_X_y=True)
     # RandomState's stream is frozen for ever; that of default_rng may change between numpy versions.

@@ -9,7 +9,6 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,12 +16,13 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-import rectifier
-from rectifier.records import Comparison, Diagnosis, Manifest, Process, Run, Series, Trial
+from rectifier.records import Comparison, Diagnosis, FailureKind, Manifest, Process, Run, Series, Trial
+from rectifier.report.words import counted
 from rectifier.study.deaths import Deaths, first_silent_layer, summarise_deaths
 
 if TYPE_CHECKING:
-    from rectifier.study.ensemble import Ensemble
+    from rectifier.datasets import Split
+    from rectifier.study.observed import Ensemble
 
 BASELINE = "relu"
 PLACEBO = "placebo"
@@ -93,13 +93,19 @@ def run_demo(
 
     Returns:
         Everything that was found, for the page.
+
+    Raises:
+        MissingData: scikit-learn, which brings the images, is not installed.
     """
+    from rectifier.datasets import digits  # noqa: PLC0415
     from rectifier.diagnosis import diagnose  # noqa: PLC0415 (torch-free, but --help needs neither)
     from rectifier.report.text import print_comparison  # noqa: PLC0415
 
     started = time.perf_counter()
+    # First of all: where they are missing, nothing else is to be said.
+    data = digits()
     _print_opening(console, seeds, epochs)
-    ensembles = _train_all(seed, seeds, epochs, replace_all_by, progress)
+    ensembles = _train_all(data, seed, seeds, epochs, replace_all_by, progress)
     baseline = ensembles[BASELINE]
     trials = {arm: ensemble.trials(arm) for arm, ensemble in ensembles.items()}
     processes = [baseline.process(member) for member in range(seeds)]
@@ -119,7 +125,7 @@ def _progress_bar() -> Progress:
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
-        TextColumn("{task.percentage:>3.0f} %"),
+        TextColumn("{task.percentage:>3.0f}%"),
         TimeRemainingColumn(),
         console=Console(stderr=True),
         transient=True,
@@ -137,15 +143,14 @@ def _print_opening(console: Console, seeds: int, epochs: int) -> None:
 
 
 def _train_all(
-    seed: int, seeds: int, epochs: int, replace_all_by: str | None, progress: Progress | None
+    data: "Split", seed: int, seeds: int, epochs: int, replace_all_by: str | None, progress: Progress | None
 ) -> dict[str, "Ensemble"]:
     import torch  # noqa: PLC0415 (a second and a half that --help does not need)
 
     from rectifier.catalogue import parse  # noqa: PLC0415
-    from rectifier.datasets import digits  # noqa: PLC0415
-    from rectifier.study.ensemble import Network, Recipe, draws_for, train_ensemble  # noqa: PLC0415
+    from rectifier.study.draws import Recipe, draws_for  # noqa: PLC0415
+    from rectifier.study.observed import Network, train_observed  # noqa: PLC0415
 
-    data = digits()
     network = Network(data.train_inputs.shape[1], HIDDEN_LAYERS, WIDTH, data.classes)
     ensembles = {}
     threads = torch.get_num_threads()
@@ -154,11 +159,13 @@ def _train_all(
     try:
         for arm in (BASELINE, *ARMS, PLACEBO):
             # Every second step of the baseline is observed, because its deaths are told step by step.
-            recipe = Recipe(epochs=epochs, observe_every=2 if arm == BASELINE else 0)
-            advance = _task(progress, f"{arm}: {seeds} trainings", recipe.epochs)
+            every = 2 if arm == BASELINE else 0
+            advance = _task(progress, f"{arm}: {seeds} trainings", epochs)
             choice = parse(replace_all_by or (BASELINE if arm == PLACEBO else arm))
             draws = draws_for(seed, seeds, placebo=arm == PLACEBO)
-            ensembles[arm] = train_ensemble(data, network, recipe, choice, draws, on_epoch=advance)
+            ensembles[arm] = train_observed(
+                data, network, Recipe(epochs=epochs), choice, draws, observe_every=every, on_epoch=advance
+            )
     finally:
         torch.set_num_threads(threads)
     return ensembles
@@ -204,7 +211,7 @@ def _print_deaths(
         console.print(text, highlight=False, markup=False)
 
     console.print("What happened under ReLU", style="bold")
-    constant = [trial for trial in trials if trial.failed == "constant output"]
+    constant = [trial for trial in trials if _failed_by(trial, FailureKind.CONSTANT_OUTPUT)]
     if constant:
         say(
             f"{len(constant)} of {len(trials)} trainings ended as a constant: they give every test image the "
@@ -212,13 +219,13 @@ def _print_deaths(
         )
     else:
         say(f"None of the {len(trials)} trainings ended as a constant.")
-    if diverged := sum(trial.failed == "diverged" for trial in trials):
+    if diverged := sum(_failed_by(trial, FailureKind.DIVERGED) for trial in trials):
         say(f"{diverged} of {len(trials)} ended with numbers that are not finite.")
     dead = sorted(trial.dead_fraction for trial in trials if trial.dead_fraction is not None)
     if dead:
         say(
-            f"At the end {100 * dead[len(dead) // 2]:.0f} % of all units are dead in the median training (from "
-            f"{100 * dead[0]:.0f} to {100 * dead[-1]:.0f} %): they fire on none of the 1,400 training images."
+            f"At the end {dead[len(dead) // 2]:.0%} of all units are dead in the median training (from "
+            f"{dead[0]:.0%} to {dead[-1]:.0%}): they fire on none of the 1,400 training images."
         )
     say(_silent_layers(deaths, processes))
     if (others := len(constant) - len(deaths.layers)) > 0:
@@ -228,11 +235,15 @@ def _print_deaths(
         say(f"Why, in {count} of {len(deaths.layers)}: {cause}{whose}.")
 
 
+def _failed_by(trial: Trial, kind: FailureKind) -> bool:
+    return trial.failed is not None and trial.failed.kind is kind
+
+
 def _silent_layers(deaths: Deaths, processes: Sequence[Process]) -> str:
     when = deaths.last_fired
     if when is None:
         return "No whole layer fell silent."
-    layers = ", ".join(f"{label} ({_times(count)})" for label, count in deaths.by_layer)
+    layers = ", ".join(f"{label} ({counted(count, 'training')})" for label, count in deaths.by_layer)
     steps = processes[0].snapshots[-1].cost.steps
     interval = max(layer.interval for layer in deaths.layers)
     first, median, last = (_step(step) for step in when)
@@ -245,10 +256,6 @@ def _silent_layers(deaths: Deaths, processes: Sequence[Process]) -> str:
 
 def _step(step: int) -> str:
     return "never" if step < 0 else f"at step {step}"
-
-
-def _times(count: int) -> str:
-    return "1 training" if count == 1 else f"{count} trainings"
 
 
 def _range(values: Sequence[float | None]) -> str:
@@ -277,14 +284,7 @@ def _example(trials: Sequence[Trial]) -> int:
 
 
 def _as_run(process: Process, member: int, seed: int) -> Run:
-    manifest = Manifest(
-        name=f"demo: {BASELINE}, training {member + 1}",
-        command=(),
-        folder="",
-        started=datetime.now().astimezone().isoformat(timespec="seconds"),
-        rectifier=rectifier.__version__,
-        python=sys.version.split()[0],
-    )
+    manifest = Manifest.of_now(f"demo: {BASELINE}, training {member + 1}")
     notes = {
         "observed": "every second step; a pass over all 1,400 training images after each epoch",
         "seed": str(seed),

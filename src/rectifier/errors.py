@@ -1,14 +1,16 @@
 """The errors that a user can cause, each told in one screen: what happened, with which values, what to do next."""
 
+from rectifier.exit_codes import MISUSE
+
 
 class RectifierError(Exception):
     """Something the user can put right; the command line prints its text and never a traceback.
 
     Attributes:
-        exit_code: What `rectifier` exits with when this reaches the command line (2, as for any misuse).
+        exit_code: What `rectifier` exits with when this reaches the command line (as for any misuse).
     """
 
-    exit_code = 2
+    exit_code = MISUSE
 
 
 class UnknownActivation(RectifierError):

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from rectifier.cli.compare import _Display, command
 from rectifier.errors import NothingToCompare, UnknownActivation
-from rectifier.records import ArmVerdict, Trial
+from rectifier.records import ArmVerdict, Failure, FailureKind, Trial
 from rectifier.study.archive import read_study
 from rectifier.study.driver import Progress
 from rectifier.study.question import Question, script_digest
@@ -210,9 +210,9 @@ QUESTION = Question(
 @pytest.mark.parametrize(
     ("text", "failed"),
     [
-        ("import sys; print('on its way'); sys.exit(3)", "exit code 3"),
-        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "exit code 137"),
-        ("1 +", "exit code 1"),
+        ("import sys; print('on its way'); sys.exit(3)", Failure(FailureKind.EXIT_CODE, "3")),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", Failure(FailureKind.KILLED, "137")),
+        ("1 +", Failure(FailureKind.EXIT_CODE, "1")),
         ("print('no training')", None),
     ],
 )
@@ -225,7 +225,7 @@ def test_however_a_training_ends_it_is_an_outcome(tmp_path, monkeypatch, text, f
     assert (tmp_path / "trial" / "output.txt").exists()
 
 
-@pytest.mark.parametrize(("rate", "failed"), [("1e-7", "no progress"), ("0.01", None)])
+@pytest.mark.parametrize(("rate", "failed"), [("1e-7", Failure(FailureKind.NO_PROGRESS)), ("0.01", None)])
 def test_a_training_that_gets_nowhere_is_a_failure_with_a_metric(tmp_path, monkeypatch, rate, failed):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "script.py").write_text(TRAIN)
@@ -241,7 +241,7 @@ def test_a_timeout_ends_the_training_with_all_its_children(tmp_path, monkeypatch
     (tmp_path / "script.py").write_text(SLEEPER)
     (tmp_path / "trial").mkdir()
     trial = ScriptLauncher(timeout=1.5)(next(QUESTION.plan()), QUESTION, tmp_path / "trial")
-    assert trial.failed == "stopped after 1.5 s"
+    assert trial.failed == Failure(FailureKind.TIMED_OUT, "1.5")
     assert 1.5 <= trial.seconds < 10
     wait_for(lambda: all(gone(pid) for pid in (tmp_path / "pids").read_text().split()))
 

@@ -11,6 +11,8 @@ from rectifier.records import (
     Cost,
     Diagnosis,
     Effect,
+    Failure,
+    FailureKind,
     LayerSummary,
     Manifest,
     Outcome,
@@ -168,7 +170,7 @@ def make_comparison(arms=("relu", "leaky_relu:0.1", "elu", "tanh", "placebo"), m
     trials, verdicts = [], []
     for arm in arms:
         for seed in seeds:
-            failed = "at chance" if arm in (arms[0], arms[-1]) and seed % 5 == 0 else None
+            failed = Failure(FailureKind.OTHER, "at chance") if arm in (arms[0], arms[-1]) and seed % 5 == 0 else None
             value = 0.1 if failed else float(np.clip(centre[arm] + 0.06 * random.standard_normal(), 0, 1))
             dead = float(random.uniform(0.1, 0.5)) if arm in (arms[0], arms[-1]) else 0.0
             trials.append(Trial(arm=arm, seed=seed, metric=value, failed=failed, dead_fraction=dead, seconds=1.5))

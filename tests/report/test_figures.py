@@ -11,9 +11,10 @@ from statistics import median
 import numpy as np
 import pytest
 
-from rectifier.records import Diagnosis, Finding, Series
+from rectifier.records import Diagnosis, Failure, FailureKind, Finding, Series
 from rectifier.report import comparison_figures, figures, unit_figures
 from rectifier.report.drawing import COLOURS, averaged, new_figure, scale_by_powers
+from rectifier.report.failures import failure_text
 from rectifier.report.page import comparison_page, run_page
 from tests.report.builders import make_comparison, make_curves, make_huge, make_process
 
@@ -335,7 +336,7 @@ def test_raw_values_can_be_taken_along(comparison):
     rows = list(csv.reader(io.StringIO(base64.b64decode(data).decode())))
     assert rows[0] == ["arm", "seed", "test accuracy", "failed", "dead_fraction", "seconds"]
     assert [(row[0], int(row[1]), float(row[2]), row[3] or None, float(row[4])) for row in rows[1:]] == [
-        (t.arm, t.seed, t.metric, t.failed, t.dead_fraction) for t in comparison.trials
+        (t.arm, t.seed, t.metric, t.failed and failure_text(t.failed), t.dead_fraction) for t in comparison.trials
     ]
 
 
@@ -375,7 +376,10 @@ def test_layers_of_one_name_in_two_models_stay_two_rows():
 
 def test_a_smaller_comparison_without_numbers_says_so():
     whole = make_comparison()
-    trials = tuple(replace(trial, metric=None, failed="exit code 1", dead_fraction=None) for trial in whole.trials)
+    trials = tuple(
+        replace(trial, metric=None, failed=Failure(FailureKind.EXIT_CODE, "1"), dead_fraction=None)
+        for trial in whole.trials
+    )
     arms = tuple(replace(arm, metric=None, survivors=None, median=None, failures=12) for arm in whole.arms)
     empty = replace(whole, trials=trials, arms=arms)
     assert comparison_figures.seeds(empty) is None

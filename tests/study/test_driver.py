@@ -16,7 +16,7 @@ from dataclasses import replace
 import pytest
 
 from rectifier.errors import NothingToCompare, UnreadableRun
-from rectifier.records import Trial
+from rectifier.records import Failure, FailureKind, Trial
 from rectifier.study.archive import is_study, kept_question, open_archive, read_study
 from rectifier.study.driver import Interrupted, run_study
 from rectifier.study.question import BASELINE, PLACEBO, Question
@@ -199,9 +199,11 @@ def test_kill_9_of_the_driver_loses_and_repeats_no_finished_trial(tmp_path):
 def test_crashes_and_timeouts_are_outcomes_of_their_arm(tmp_path):
     def special(spec):
         if spec.arm == "elu:1.0" and spec.seed in (1, 4):
-            return Trial(arm=spec.arm, seed=spec.seed, metric=None, failed="exit code 1", seconds=1.0)
+            return Trial(
+                arm=spec.arm, seed=spec.seed, metric=None, failed=Failure(FailureKind.EXIT_CODE, "1"), seconds=1.0
+            )
         if (spec.arm, spec.seed) == (BASELINE, 0):
-            return Trial(arm=spec.arm, seed=0, metric=None, failed="stopped after 3 s", seconds=3.0)
+            return Trial(arm=spec.arm, seed=0, metric=None, failed=Failure(FailureKind.TIMED_OUT, "3"), seconds=3.0)
         return None
 
     comparison = run_study(QUESTION, tmp_path, Trainings(special), jobs=2)
@@ -213,7 +215,7 @@ def test_crashes_and_timeouts_are_outcomes_of_their_arm(tmp_path):
 def test_a_script_that_always_crashes_ends_the_study_after_two_trainings(tmp_path):
     def launcher(spec, question, folder):
         (folder / "output.txt").write_text("Traceback\nModuleNotFoundError: No module named 'x'\n")
-        return Trial(arm=spec.arm, seed=spec.seed, metric=None, failed="exit code 1")
+        return Trial(arm=spec.arm, seed=spec.seed, metric=None, failed=Failure(FailureKind.EXIT_CODE, "1"))
 
     with pytest.raises(NothingToCompare, match=r"fails as it is \(exit code 1\)(?s:.*)No module named 'x'"):
         run_study(QUESTION, tmp_path, launcher)
@@ -233,7 +235,7 @@ def test_a_script_without_the_metric_is_told_so_after_one_training(tmp_path):
 def test_divergence_of_the_first_trainings_is_a_result_not_the_end(tmp_path):
     diverged = Trainings(
         lambda spec: (
-            Trial(arm=spec.arm, seed=spec.seed, metric=None, failed="accuracy is not finite")
+            Trial(arm=spec.arm, seed=spec.seed, metric=None, failed=Failure(FailureKind.NOT_FINITE, "accuracy"))
             if spec.arm == BASELINE
             else None
         )

@@ -1,226 +1,219 @@
-"""Each member of an ensemble is the run it would have been alone, and its counters tell the truth."""
+"""Networks trained together are those trained alone, and what cannot be trained together is not."""
+
+import threading
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
+from torch.optim import SGD, Adam
 
-from rectifier.catalogue import parse
-from rectifier.datasets import MissingData, Split, digits
-from rectifier.study.ensemble import (
-    Network,
-    Recipe,
-    batches,
-    draws_for,
-    initial_weights,
-    train_ensemble,
-)
-
-NETWORK = Network(inputs=11, hidden_layers=5, width=7, outputs=3)
-RECIPE = Recipe(epochs=5, batch_size=7, learning_rate=5e-3, observe_every=3)
+from rectifier.study import ensemble, models
+from rectifier.study.draws import Recipe, draws_for
+from rectifier.study.ensemble import refusal, train_alone, train_together
 
 
-def small_data(samples=75):
+def mlp():
+    return nn.Sequential(nn.Linear(11, 7), nn.ReLU(), nn.Linear(7, 5), nn.ReLU(), nn.Linear(5, 3))
+
+
+class Residual(nn.Module):
+    """No chain: a skip, a norm, a functional call, and a linear layer without bias."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second, self.norm = nn.Linear(11, 7), nn.Linear(7, 7, bias=False), nn.LayerNorm(7)
+        self.head = nn.Linear(7, 3)
+
+    def forward(self, inputs):
+        hidden = torch.relu(self.first(inputs))
+        return self.head(hidden + torch.relu(self.second(self.norm(hidden))))
+
+
+def cnn():
+    return nn.Sequential(nn.Unflatten(-1, (1, 11)), nn.Conv1d(1, 3, 4), nn.ReLU(), nn.Flatten(-2), nn.Linear(24, 3))
+
+
+def task(build=mlp, optimizer=partial(Adam, lr=5e-3), samples=75):  # noqa: B008
     draws = np.random.default_rng(4)
-    inputs = draws.normal(size=(samples + 13, 11)).astype(np.float32)
-    labels = (inputs[:, 0] > 0).astype(np.int64) + (inputs[:, 1] > 0)
-    return Split("test", inputs[:samples], labels[:samples], inputs[samples:], labels[samples:], 3)
+    inputs = torch.from_numpy(draws.normal(size=(samples + 13, 11)).astype(np.float32))
+    labels = (inputs[:, 0] > 0).long() + (inputs[:, 1] > 0)
+    return ensemble.Task(
+        build=build,
+        inputs=inputs[:samples],
+        targets=labels[:samples],
+        test_inputs=inputs[samples:],
+        test_targets=labels[samples:],
+        recipe=Recipe(epochs=5, batch_size=7),
+        optimizer=optimizer,
+        loss=nn.functional.cross_entropy,
+        score=models.accuracy,
+    )
 
 
-MODULES = {
-    "relu": torch.nn.ReLU,
-    "leaky_relu:0.1": lambda: torch.nn.LeakyReLU(0.1),
-    "prelu:0.25": torch.nn.PReLU,
-    "elu:1.0": torch.nn.ELU,
-}
+def assert_same_runs(one, other, steps=50):
+    torch.testing.assert_close(one.losses[:steps], other.losses[:steps], rtol=2e-4, atol=1e-6)
 
 
-def trained_alone(data, recipe, spec, draws, steps=50):
-    """One member with torch's own modules and optimizer: nothing is batched over members.
-
-    Returns its losses and, per step, the number of samples on which each hidden unit fired.
-    """
-    layers: list[torch.nn.Module] = []
-    for weight in initial_weights(NETWORK, draws):
-        linear = torch.nn.Linear(*weight.shape)
-        with torch.no_grad():
-            linear.weight.copy_(weight.T)
-            linear.bias.zero_()
-        layers += [linear, MODULES[spec]()]
-    model = torch.nn.Sequential(*layers[:-1])
-    optimizer = torch.optim.Adam(model.parameters(), lr=recipe.learning_rate)
-    inputs, labels = torch.from_numpy(data.train_inputs), torch.from_numpy(data.train_labels)
-    losses, fired = [], []
-    for step, (_, chosen) in enumerate(batches(len(inputs), recipe, [draws])):
-        if step == steps:
-            break
-        hidden, counts = inputs[chosen[0]], []
-        for layer in model:
-            if not isinstance(layer, torch.nn.Linear):
-                counts.append((hidden > 0).sum(0))
-            hidden = layer(hidden)
-        loss = torch.nn.functional.cross_entropy(hidden, labels[chosen[0]])
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-        fired.append(torch.stack(counts).numpy())
-    return np.array(losses), np.array(fired)
+@pytest.fixture(autouse=True)
+def kept_stream():
+    with torch.random.fork_rng():
+        yield
 
 
-def assert_same_run(ensemble, alone, member, steps=50):
-    np.testing.assert_allclose(ensemble.loss[:steps, member], alone, rtol=2e-4, atol=1e-6)
-
-
-@pytest.mark.parametrize("spec", MODULES)
-def test_each_member_equals_its_own_single_training(spec):
-    data, draws = small_data(), draws_for(3, 5)
-    ensemble = train_ensemble(data, NETWORK, RECIPE, parse(spec), draws)
-    assert ensemble.loss.shape == (55, 5)
-    for member in (0, 2, 4):
-        alone, _ = trained_alone(data, RECIPE, spec, draws[member])
-        assert_same_run(ensemble, alone, member)
-    # The same comparison notices another member, or another learning rate.
+@pytest.mark.parametrize(
+    ("build", "arm"),
+    [(mlp, "as is"), (mlp, "prelu:0.25"), (Residual, "as is"), (Residual, "leaky_relu:0.1"), (cnn, "gelu")],
+)
+def test_each_member_equals_its_own_single_training(build, arm):
+    draws = draws_for(3, 3)
+    together, alone = (way(task(build), arm, draws) for way in (train_together, train_alone))
+    assert together.losses.shape == (55, 3)
+    assert_same_runs(together, alone)
+    torch.testing.assert_close(together.outputs, alone.outputs, rtol=1e-2, atol=1e-3)
+    # The same comparison notices another member and another activation.
     with pytest.raises(AssertionError):
-        assert_same_run(ensemble, trained_alone(data, RECIPE, spec, draws[1])[0], 0)
-    slower = Recipe(epochs=5, batch_size=7, learning_rate=4.9e-3)
+        assert_same_runs(together, train_alone(task(build), arm, [draws[1], *draws[1:]]))
     with pytest.raises(AssertionError):
-        assert_same_run(ensemble, trained_alone(data, slower, spec, draws[0])[0], 0)
+        assert_same_runs(together, train_alone(task(build), "leaky_relu:0.12", draws))
 
 
-def test_arms_share_their_draws_and_the_placebo_does_not():
-    data = small_data()
-    quick = Recipe(epochs=1, batch_size=7)
-    relu = train_ensemble(data, NETWORK, quick, parse("relu"), draws_for(3, 5))
-    again = train_ensemble(data, NETWORK, quick, parse("relu"), draws_for(3, 5))
-    placebo = train_ensemble(data, NETWORK, quick, parse("relu"), draws_for(3, 5, placebo=True))
-    assert np.array_equal(relu.loss, again.loss)
-    assert not np.isclose(relu.loss[0], placebo.loss[0]).any()
-    for one, other in zip(draws_for(3, 5), draws_for(4, 5), strict=True):
-        assert not torch.equal(initial_weights(NETWORK, one)[0], initial_weights(NETWORK, other)[0])
+def test_sgd_with_momentum_is_the_same_too():
+    plain = task(Residual, partial(SGD, lr=0.05, momentum=0.9))
+    draws = draws_for(1, 3)
+    assert_same_runs(train_together(plain, "as is", draws), train_alone(plain, "as is", draws))
 
 
-def test_the_global_random_stream_is_not_touched():
-    torch.manual_seed(11)
-    before = torch.get_rng_state()
-    train_ensemble(small_data(), NETWORK, Recipe(epochs=1, batch_size=7), parse("relu"), draws_for(0, 2))
-    assert torch.equal(before, torch.get_rng_state())
+def with_dropout():
+    return nn.Sequential(nn.Linear(11, 7), nn.ReLU(), nn.Dropout(0.5), nn.Linear(7, 3))
 
 
-def test_observing_does_not_change_the_training():
-    data, draws = small_data(), draws_for(1, 3)
-    losses = [
-        train_ensemble(data, NETWORK, Recipe(epochs=2, batch_size=7, observe_every=k), parse("relu"), draws).loss
-        for k in (0, 1, 5)
-    ]
-    assert np.array_equal(losses[0], losses[1])
-    assert np.array_equal(losses[0], losses[2])
+class WholeNorm(SGD):
+    """Scales all gradients by their common norm: no member is by itself any more."""
+
+    def step(self, closure=None):
+        nn.utils.clip_grad_norm_(self.param_groups[0]["params"], 0.01)
+        return super().step(closure)
 
 
-def test_he_normal_weights_and_zero_biases():
-    wide = Network(inputs=500, hidden_layers=2, width=400, outputs=300)
-    for weight, (fan_in, _) in zip(initial_weights(wide, draws_for(0, 1)[0]), wide.shapes, strict=True):
-        assert float(weight.std()) == pytest.approx((2 / fan_in) ** 0.5, rel=0.02)
-        assert float(weight.mean()) == pytest.approx(0, abs=0.001)
+def tied():
+    """The second layer has the first one's bias."""
+    model = nn.Sequential(nn.Linear(11, 7), nn.ReLU(), nn.Linear(7, 7), nn.ReLU(), nn.Linear(7, 3))
+    model[2].bias = model[0].bias
+    return model
 
 
-def test_counters_equal_a_count_by_hand():
-    data, draws = small_data(), draws_for(3, 4)
-    recipe = Recipe(epochs=5, batch_size=7, observe_every=1)
-    process = train_ensemble(data, NETWORK, recipe, parse("relu"), draws).process(2)
-    _, fired = trained_alone(data, recipe, "relu", draws[2], steps=22)
-    # Window 0 covers step 0 and the pass before it, window 1 the rest of the first epoch and the pass after it.
-    first, second = process.snapshots[0], process.snapshots[1]
-    assert (first.step, second.step) == (0, 10)
-    assert [window.visits for window in first.windows] == [75 + 7] * 5
-    assert [window.visits for window in second.windows] == [68 + 75] * 5
-    for layer, window in enumerate(second.windows):
-        everything = window.fired - fired[1:11, layer].sum(0)
-        assert ((everything >= 0) & (everything <= 75)).all()
-        assert window.steps.tolist() == list(range(1, 11))
-    assert [len(snapshot.series["loss"].steps) for snapshot in process.snapshots] == [1, 10, 11, 11, 11, 11]
-    assert process.series("loss").steps.tolist() == list(range(55))
-    assert process.series("test_accuracy").steps.tolist() == [10, 21, 32, 43, 54]
-    assert process.snapshots[-1].cost.interval == 1
+@pytest.mark.parametrize(
+    ("unfit", "why"),
+    [
+        (task(with_dropout), "cannot be stacked: "),
+        (task(tied), "cannot be stacked: "),
+        (task(optimizer=partial(WholeNorm, lr=5.0)), "differ from those of a single training"),
+    ],
+)
+def test_what_would_not_be_the_same_training_is_done_one_by_one(unfit, why):
+    assert why in refusal(unfit, "as is", draws_for(0, 4))
 
 
-def test_a_layer_that_is_cut_dies_at_the_step_it_was_cut(monkeypatch):
-    """Planted: after step 17 the biases of layer 3 of one member fall to −1e6, so all its units are silent."""
-    data, draws = small_data(), draws_for(3, 4)
-    real_step = torch.optim.Adam.step
-    taken = []
-
-    def step(self, *args, **kwargs):
-        result = real_step(self, *args, **kwargs)
-        taken.append(None)
-        if len(taken) - 1 == 17:
-            with torch.no_grad():
-                biases = self.param_groups[0]["params"][NETWORK.hidden_layers + 1 :]
-                biases[2][1] = -1e6
-        return result
-
-    monkeypatch.setattr(torch.optim.Adam, "step", step)
-    ensemble = train_ensemble(data, NETWORK, Recipe(epochs=5, batch_size=7, observe_every=2), parse("relu"), draws)
-    last = ensemble.process(1).snapshots[-1]
-    window = last.windows[2]
-    healthy = ensemble.process(0).snapshots[-1].windows[2]
-    # Observed are the even steps and the last of every epoch (10, 21, …): 16 is the last one before the cut.
-    assert window.last_fired.max() == 16
-    assert window.fired.sum() == 0
-    assert window.silent_distinct[window.last_fired == 16].tolist() == [75] * int((window.last_fired == 16).sum())
-    assert healthy.last_fired.max() == 54
-    # Everything above a silent layer is one constant.
-    assert ensemble.failed[1] == "constant output"
-    assert ensemble.failed[0] is None
-    assert np.isnan(window.delta).sum() == 0
-    assert window.delta[-1] == 0
-    assert ensemble.observer.silent_layers()[1, 2]
-    assert last.cost.interval == 2
+@pytest.mark.parametrize("members", [4, 9])
+@pytest.mark.parametrize("build", [mlp, Residual])
+def test_on_several_threads_each_member_is_the_same_and_the_number_of_threads_is_kept(build, members):
+    before = torch.get_num_threads()
+    draws, given = draws_for(3, members), task(build)
+    torch.set_num_threads(2)
+    try:
+        parts = train_together(given, "elu:0.7", draws)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert parts.losses.shape == (55, members)
+    alone = train_alone(given, "elu:0.7", draws)
+    assert_same_runs(parts, alone)
+    torch.testing.assert_close(parts.outputs, alone.outputs, rtol=1e-2, atol=1e-3)
 
 
-def test_dead_under_relu_is_not_dead_under_leaky_relu():
-    data, draws = digits(), draws_for(0, 3)
-    network, recipe = Network(64, 20, 8, 10), Recipe(epochs=1, observe_every=0)
-    dead = train_ensemble(data, network, recipe, parse("relu"), draws).observer.dead_fraction()
-    assert (dead > 0.05).all()
-    leaky = train_ensemble(data, network, recipe, parse("leaky_relu:0.1"), draws).observer.dead_fraction()
-    assert leaky.tolist() == [0, 0, 0]
+def test_what_goes_wrong_on_the_last_thread_ends_the_others_and_is_told():
+    calls, threads = {}, torch.get_num_threads()
+
+    def loss(predicted, targets):
+        name = threading.current_thread().name
+        calls[name] = calls.get(name, 0) + 1
+        if name.endswith("_1") and calls[name] == 20:
+            raise ZeroDivisionError("on the way")
+        return nn.functional.cross_entropy(predicted, targets)
+
+    long = replace(task(), loss=loss, recipe=Recipe(epochs=10_000, batch_size=7))
+    torch.set_num_threads(2)
+    try:
+        with pytest.raises(ZeroDivisionError, match="on the way"):
+            train_together(long, "as is", draws_for(0, 8))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+    assert len(calls) == 2
+    assert max(calls.values()) < 20_000, "of 110,000 steps"
 
 
-def test_numbers_that_are_none_are_a_divergence_of_that_member_only(monkeypatch):
-    data, draws = small_data(), draws_for(3, 3)
-    real_step = torch.optim.Adam.step
-    taken = []
-
-    def step(self, *args, **kwargs):
-        result = real_step(self, *args, **kwargs)
-        taken.append(None)
-        if len(taken) == 8:
-            with torch.no_grad():
-                self.param_groups[0]["params"][0][2] = torch.nan
-        return result
-
-    monkeypatch.setattr(torch.optim.Adam, "step", step)
-    ensemble = train_ensemble(data, NETWORK, RECIPE, parse("relu"), draws)
-    assert ensemble.failed == (None, None, "diverged")
-    assert [window.nonfinite_step for window in ensemble.process(2).snapshots[1].windows] == [9] * 5
-    assert [window.nonfinite_step for window in ensemble.process(1).snapshots[1].windows] == [None] * 5
+def chain(*layers):
+    return lambda: nn.Sequential(nn.Linear(11, 7), *(make() for make in layers), nn.Linear(7, 3))
 
 
-def test_digits_are_split_once_and_for_all():
-    data = digits()
-    assert (data.train_inputs.shape, data.test_inputs.shape) == ((1400, 64), (397, 64))
-    assert (data.train_inputs.dtype, data.train_labels.dtype) == (np.float32, np.int64)
-    assert (data.train_inputs.min(), data.train_inputs.max()) == (0, 1)
-    assert np.bincount(data.train_labels).sum() == 1400
-    assert set(data.test_labels) == set(range(10))
-    again = digits()
-    assert np.array_equal(data.train_inputs, again.train_inputs)
-    # The first labels of the split, so that a change of the order cannot pass unnoticed.
-    assert data.train_labels[:8].tolist() == [2, 8, 2, 6, 6, 7, 1, 9]
-    assert float(data.train_inputs.sum(dtype=np.float64)) + float(data.test_inputs.sum(dtype=np.float64)) == 35107.375
+def hooked():
+    model = mlp()
+    model[1].register_forward_hook(lambda module, inputs, output: output * 0.5)
+    return model
 
 
-def test_missing_data_names_the_command(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "sklearn.datasets", None)
-    with pytest.raises(MissingData, match="python -m pip install scikit-learn"):
-        digits()
+def inplace_first():
+    return nn.Sequential(nn.ReLU(inplace=True), nn.Linear(11, 7), nn.ReLU(inplace=True), nn.Linear(7, 3))
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        chain(nn.Tanh, nn.ReLU), chain(nn.Sigmoid, nn.ReLU), chain(nn.ReLU, nn.ReLU), chain(nn.ReLU, nn.ELU),
+        hooked, inplace_first,
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("arm", ["as is", "leaky_relu:0.2"])
+def test_unusual_chains_are_trained_as_they_would_be_alone(build, arm):
+    draws, given = draws_for(3, 3), task(build)
+    one, other = train_together(given, arm, draws), train_alone(given, arm, draws)
+    assert_same_runs(one, other)
+    torch.testing.assert_close(one.outputs, other.outputs, rtol=1e-2, atol=1e-3)
+
+
+def test_targets_that_are_left_out_are_left_out_of_the_mean():
+    given = task()
+    targets = given.targets.clone()
+    targets[::9] = -100
+    left_out, draws = replace(given, targets=targets), draws_for(3, 3)
+    assert_same_runs(train_together(left_out, "as is", draws), train_alone(left_out, "as is", draws))
+
+
+def test_an_optimizer_that_looks_at_shapes_is_refused():
+    def by_shape(parameters):
+        parameters = list(parameters)
+        groups = [[p for p in parameters if p.dim() > 1], [p for p in parameters if p.dim() < 2]]
+        return SGD([{"params": group, "weight_decay": 0.1 * (not number)} for number, group in enumerate(groups)], 0.1)
+
+    unfit, draws = task(optimizer=by_shape), draws_for(0, 4)
+    with pytest.raises(RuntimeError, match="looks at their shapes"):
+        train_together(unfit, "as is", draws)
+    assert "looks at their shapes" in refusal(unfit, "as is", draws)
+
+
+def test_a_model_that_refuses_without_a_word_is_trained_one_by_one():
+    class Mute(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(11, 3)
+
+        def forward(self, inputs):
+            if torch._C._are_functorch_transforms_active():
+                raise ValueError
+            return torch.relu(self.layer(inputs))
+
+    assert "cannot be stacked: ValueError" in refusal(task(Mute), "as is", draws_for(0, 2))

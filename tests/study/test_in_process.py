@@ -10,6 +10,7 @@ from torch.optim.optimizer import _global_optimizer_pre_hooks
 
 import rectifier
 from rectifier.errors import NothingToCompare, UnknownActivation
+from rectifier.records import Failure, FailureKind
 
 INPUTS = torch.linspace(-2, 2, 33)[:, None]
 
@@ -79,7 +80,11 @@ def test_an_arm_that_breaks_the_training_fails_and_the_loss_stands_for_nothing_r
 
     found = rectifier.compare(breaks, arms=["elu"], seeds=2)
     outcomes = {(trial.arm, trial.failed) for trial in found.trials}
-    assert outcomes == {("as is", None), ("elu:1.0", "RuntimeError: no such kernel"), ("placebo", None)}
+    assert outcomes == {
+        ("as is", None),
+        ("elu:1.0", Failure(FailureKind.RAISED, "RuntimeError: no such kernel")),
+        ("placebo", None),
+    }
     assert found.metric == "training loss"
     assert "the loss that the function back-propagates" in found.notes[0]
     torch.manual_seed(0)
@@ -100,7 +105,7 @@ def test_a_training_that_gets_nowhere_is_a_failure_with_a_metric():
         return loss
 
     found = rectifier.compare(stands_still, arms=["elu"], seeds=1, metric="loss")
-    assert {trial.failed for trial in found.trials} == {"no progress"}
+    assert {trial.failed for trial in found.trials} == {Failure(FailureKind.NO_PROGRESS)}
     assert all(trial.metric == pytest.approx(1.0) for trial in found.trials)
 
 

@@ -15,10 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from rectifier.records import Trial, decode
+from rectifier.records import Failure, FailureKind, Trial, decode
 from rectifier.study.archive import read_study
 from rectifier.study.driver import run_study
-from rectifier.study.trial import KILLED
 from tests.study.test_driver import QUESTION, Trainings
 
 TRAIN = """
@@ -167,7 +166,7 @@ def test_a_training_that_is_killed_is_run_once_more_and_then_that_is_its_outcome
         if not kills.get(place):
             return None
         kills[place] -= 1
-        return Trial(arm=spec.arm, seed=spec.seed, metric=None, failed=KILLED)
+        return Trial(arm=spec.arm, seed=spec.seed, metric=None, failed=Failure(FailureKind.KILLED, "137"))
 
     trainings = Trainings(special)
     found = run_study(QUESTION, tmp_path / "s", trainings, jobs=2)
@@ -176,7 +175,7 @@ def test_a_training_that_is_killed_is_run_once_more_and_then_that_is_its_outcome
     out_of_memory = ("placebo", 2)
     for one, other in zip(found.trials, calm.trials, strict=True):
         if (one.arm, one.seed) == out_of_memory:
-            assert (one.failed, one.metric) == (KILLED, None)
+            assert (one.failed, one.metric) == (Failure(FailureKind.KILLED, "137"), None)
         else:
             assert replace(one, run=None) == replace(other, run=None)
     assert [arm.failures for arm in found.arms] == [0, 0, 0, 1]

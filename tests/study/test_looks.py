@@ -9,7 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from rectifier.errors import NothingToCompare
-from rectifier.records import Trial
+from rectifier.records import Failure, FailureKind, Trial
 from rectifier.study.exact import mcnemar, sign_flip
 from rectifier.study.looks import ENDPOINTS, checked_looks, default_looks, looks_from, shares, smallest_look
 from rectifier.study.statistics import compare_trials
@@ -87,14 +87,24 @@ NOISE = [math.sin(17.0 * seed) * 0.02 for seed in range(48)]
 
 def trials(name, gain, seeds=48, failed=()):
     return [
-        Trial(arm=name, seed=seed, metric=gain(seed) + NOISE[seed], failed="at chance" if seed in failed else None)
+        Trial(
+            arm=name,
+            seed=seed,
+            metric=gain(seed) + NOISE[seed],
+            failed=Failure(FailureKind.OTHER, "at chance") if seed in failed else None,
+        )
         for seed in range(seeds)
     ]
 
 
 def baseline(seeds=48, failed=()):
     return [
-        Trial(arm="as is", seed=seed, metric=0.5, failed="at chance" if seed in failed else None)
+        Trial(
+            arm="as is",
+            seed=seed,
+            metric=0.5,
+            failed=Failure(FailureKind.OTHER, "at chance") if seed in failed else None,
+        )
         for seed in range(seeds)
     ]
 
@@ -202,7 +212,9 @@ def test_one_look_at_the_end_says_what_no_looks_say(number, gain):
         for name in ("as is", "a", "b")
         for seed in range(10)
     ]
-    some = [replace(trial, failed="x") if random.random() < 0.2 else trial for trial in some]
+    some = [
+        replace(trial, failed=Failure(FailureKind.OTHER, "x")) if random.random() < 0.2 else trial for trial in some
+    ]
     with_one, without = judged(some, arms=["a", "b"], looks=(10,)), judged(some, arms=["a", "b"], looks=None)
     assert replace(with_one, looks=()) == without
 

@@ -1,314 +1,37 @@
-"""Networks trained together are those trained alone, and what cannot be trained together is not."""
+"""`rectifier.compare_models`: the same record both ways, its failures, its looks, and what is told of misuse."""
 
-import contextlib
 import itertools
-import os
-import re
-import threading
-from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.optim import SGD, Adam
+from torch.optim import SGD
 
 import rectifier
 from rectifier.errors import NothingToCompare, UnknownActivation
-from rectifier.study import choosing, models, stacked, ways
-from rectifier.study.ensemble import Recipe, draws_for
+from rectifier.records import Failure, FailureKind
+from rectifier.study import ensemble
+from rectifier.study.ensemble import train_together
+from tests.study.test_ensemble import kept_stream as kept_stream
+from tests.study.test_ensemble import mlp, task
 
 
-def mlp():
-    return nn.Sequential(nn.Linear(11, 7), nn.ReLU(), nn.Linear(7, 5), nn.ReLU(), nn.Linear(5, 3))
+def test_only_the_arm_that_cannot_be_stacked_is_trained_one_by_one(monkeypatch):
+    tried = []
 
-
-class Residual(nn.Module):
-    """No chain: a skip, a norm, a functional call, and a linear layer without bias."""
-
-    def __init__(self):
-        super().__init__()
-        self.first, self.second, self.norm = nn.Linear(11, 7), nn.Linear(7, 7, bias=False), nn.LayerNorm(7)
-        self.head = nn.Linear(7, 3)
-
-    def forward(self, inputs):
-        hidden = torch.relu(self.first(inputs))
-        return self.head(hidden + torch.relu(self.second(self.norm(hidden))))
-
-
-def cnn():
-    return nn.Sequential(nn.Unflatten(-1, (1, 11)), nn.Conv1d(1, 3, 4), nn.ReLU(), nn.Flatten(-2), nn.Linear(24, 3))
-
-
-def task(build=mlp, optimizer=partial(Adam, lr=5e-3), samples=75):  # noqa: B008
-    draws = np.random.default_rng(4)
-    inputs = torch.from_numpy(draws.normal(size=(samples + 13, 11)).astype(np.float32))
-    labels = (inputs[:, 0] > 0).long() + (inputs[:, 1] > 0)
-    return ways.Task(
-        build=build,
-        inputs=inputs[:samples],
-        targets=labels[:samples],
-        test_inputs=inputs[samples:],
-        test_targets=labels[samples:],
-        recipe=Recipe(epochs=5, batch_size=7),
-        optimizer=optimizer,
-        loss=nn.functional.cross_entropy,
-        score=models.accuracy,
-    )
-
-
-def assert_same_runs(one, other, steps=50):
-    torch.testing.assert_close(one.losses[:steps], other.losses[:steps], rtol=2e-4, atol=1e-6)
-
-
-@pytest.fixture(autouse=True)
-def kept_stream():
-    with torch.random.fork_rng():
-        yield
-
-
-@pytest.mark.parametrize(
-    ("build", "arm"),
-    [(mlp, "as is"), (mlp, "prelu:0.25"), (Residual, "as is"), (Residual, "leaky_relu:0.1"), (cnn, "gelu")],
-)
-def test_each_member_equals_its_own_single_training(build, arm):
-    draws = draws_for(3, 3)
-    together, alone = (way(task(build), arm, draws) for way in (stacked.train_together, ways.train_alone))
-    assert together.losses.shape == (55, 3)
-    assert_same_runs(together, alone)
-    torch.testing.assert_close(together.outputs, alone.outputs, rtol=1e-2, atol=1e-3)
-    # The same comparison notices another member and another activation.
-    with pytest.raises(AssertionError):
-        assert_same_runs(together, ways.train_alone(task(build), arm, [draws[1], *draws[1:]]))
-    with pytest.raises(AssertionError):
-        assert_same_runs(together, ways.train_alone(task(build), "leaky_relu:0.12", draws))
-
-
-def test_sgd_with_momentum_is_the_same_too():
-    plain = task(Residual, partial(SGD, lr=0.05, momentum=0.9))
-    draws = draws_for(1, 3)
-    assert_same_runs(stacked.train_together(plain, "as is", draws), ways.train_alone(plain, "as is", draws))
-
-
-def with_dropout():
-    return nn.Sequential(nn.Linear(11, 7), nn.ReLU(), nn.Dropout(0.5), nn.Linear(7, 3))
-
-
-class WholeNorm(SGD):
-    """Scales all gradients by their common norm: no member is by itself any more."""
-
-    def step(self, closure=None):
-        nn.utils.clip_grad_norm_(self.param_groups[0]["params"], 0.01)
-        return super().step(closure)
-
-
-def tied():
-    """The second layer has the first one's bias."""
-    model = nn.Sequential(nn.Linear(11, 7), nn.ReLU(), nn.Linear(7, 7), nn.ReLU(), nn.Linear(7, 3))
-    model[2].bias = model[0].bias
-    return model
-
-
-@pytest.mark.parametrize(
-    ("unfit", "why"),
-    [
-        (task(with_dropout), "cannot be stacked: "),
-        (task(tied), "cannot be stacked: "),
-        (task(optimizer=partial(WholeNorm, lr=5.0)), "differ from those of a single training"),
-    ],
-)
-def test_what_would_not_be_the_same_training_is_done_one_by_one(unfit, why):
-    way, reason = choosing.Chooser(unfit, 3).choose("as is", draws_for(0, 4))
-    assert way == "one by one"
-    assert why in reason
-    assert " together" not in reason
-
-
-def workers():
-    """The command lines of this process's children that train; a tracker of shared memory stays until the end."""
-    if not Path("/proc/self").exists():
-        pytest.skip("reads /proc")
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if f"PPid:\t{os.getpid()}\n" in (process / "status").read_text():
-                found.append((process / "cmdline").read_text())
-    return [told for told in found if "process_executor" in told or "popen_loky" in told]
-
-
-def test_trained_in_processes_they_are_those_trained_one_by_one():
-    """Models and losses of a notebook, which no file defines, and an odd number of seeds."""
-    from_nowhere = {}
-    exec("import torch\ndef build(): return torch.nn.Sequential(torch.nn.Linear(11, 7), torch.nn.ReLU())", from_nowhere)
-    plain = task(from_nowhere["build"])
-    draws = draws_for(0, 5)
-    alone = ways.train_alone(plain, "leaky_relu:0.3", draws)
-    with ways.Processes(plain) as processes:
-        assert not workers()
-        queued = processes.start("leaky_relu:0.3", draws), processes.start("as is", draws[:1])
-        sent, other = map(ways.gathered, queued)
-        # The same ones for both arms.
-        assert 1 <= len(workers()) <= ways.cores()
-    torch.testing.assert_close(sent.losses, alone.losses, rtol=1e-5, atol=1e-7)
-    torch.testing.assert_close(sent.outputs, alone.outputs, rtol=1e-3, atol=1e-5)
-    assert other.losses.shape == (55, 1)
-    assert not torch.equal(other.losses[:, 0], sent.losses[:, 0])
-    assert not workers()
-
-
-def test_the_pool_ends_with_what_goes_wrong_beside_it():
-    def goes_wrong():
-        with ways.Processes(task()) as processes:
-            processes.start("as is", draws_for(0, 2))
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        goes_wrong()
-    assert not workers()
-
-
-def test_processes_are_taken_where_they_are_done_first_and_can_be_given_the_task(monkeypatch):
-    monkeypatch.setattr(choosing, "cores", lambda: 4)
-    monkeypatch.setattr(choosing, "START_SECONDS", 0.0)
-    long, draws = task(with_dropout), draws_for(0, 4)
-    way, reason = choosing.Chooser(long, 3).choose("as is", draws)
-    assert way == "in processes"
-    assert re.search(r"all arms, by a few steps: \S+ s in processes, \S+ s one by one$", reason)
-    lock = threading.Lock()  # It cannot be sent.
-    held = replace(long, score=lambda predicted, targets: float(lock.locked()))
-    assert choosing.Chooser(held, 3).choose("as is", draws)[0] == "one by one"
-    monkeypatch.setattr(choosing, "START_SECONDS", 1e9)
-    assert choosing.Chooser(long, 3).choose("as is", draws)[0] == "one by one"
-
-
-def test_only_the_first_arm_is_timed_and_one_that_cannot_be_stacked_is_not(monkeypatch):
-    timed, tried = [], []
-
-    def slow_alone(task, arm, draws, *, steps):
-        timed.append(arm)
-        found = ways.train_alone(task, arm, draws, steps=steps)
-        return replace(found, stepping=found.stepping + 1e3)
-
-    def other_than_the_arm(task, arm, draws, *, steps):
+    def other_than_the_arm(task, arm, draws, *, steps=None):
         tried.append((arm, len(draws)))
-        return stacked.train_together(task, "gelu" if arm == "elu:1.0" else arm, draws, steps=steps)
+        return train_together(task, "gelu" if arm == "elu:1.0" else arm, draws, steps=steps)
 
-    monkeypatch.setattr(choosing, "train_alone", slow_alone)
-    monkeypatch.setattr(choosing, "train_together", other_than_the_arm)
-    monkeypatch.setattr(choosing, "can_be_sent", lambda task: False)
-    chooser, draws = choosing.Chooser(task(), 4), draws_for(0, 3)
-    ways_of = {arm: chooser.choose(arm, draws) for arm in ("as is", "leaky_relu:0.3", "elu:1.0")}
-    assert [way for way, _ in ways_of.values()] == ["together", "together", "one by one"]
-    assert tried == [("as is", 2), ("as is", 3), ("leaky_relu:0.3", 2), ("elu:1.0", 2)]
-    assert timed.count("as is") == 2
-    assert "differ from those of a single training" in ways_of["elu:1.0"][1]
-    assert " together" not in ways_of["elu:1.0"][1]
-
-
-@pytest.mark.parametrize("members", [4, 9])
-@pytest.mark.parametrize("build", [mlp, Residual])
-def test_on_several_threads_each_member_is_the_same_and_the_number_of_threads_is_kept(build, members):
-    before = torch.get_num_threads()
-    draws, given = draws_for(3, members), task(build)
-    torch.set_num_threads(2)
-    try:
-        parts = stacked.train_together(given, "elu:0.7", draws)
-        assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(before)
-    assert parts.losses.shape == (55, members)
-    alone = ways.train_alone(given, "elu:0.7", draws)
-    assert_same_runs(parts, alone)
-    torch.testing.assert_close(parts.outputs, alone.outputs, rtol=1e-2, atol=1e-3)
-
-
-def test_what_goes_wrong_on_the_last_thread_ends_the_others_and_is_told():
-    calls, threads = {}, torch.get_num_threads()
-
-    def loss(predicted, targets):
-        name = threading.current_thread().name
-        calls[name] = calls.get(name, 0) + 1
-        if name.endswith("_1") and calls[name] == 20:
-            raise ZeroDivisionError("on the way")
-        return nn.functional.cross_entropy(predicted, targets)
-
-    long = replace(task(), loss=loss, recipe=Recipe(epochs=10_000, batch_size=7))
-    torch.set_num_threads(2)
-    try:
-        with pytest.raises(ZeroDivisionError, match="on the way"):
-            stacked.train_together(long, "as is", draws_for(0, 8))
-        assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(threads)
-    assert len(calls) == 2
-    assert max(calls.values()) < 20_000, "of 110,000 steps"
-
-
-def chain(*layers):
-    return lambda: nn.Sequential(nn.Linear(11, 7), *(make() for make in layers), nn.Linear(7, 3))
-
-
-def hooked():
-    model = mlp()
-    model[1].register_forward_hook(lambda module, inputs, output: output * 0.5)
-    return model
-
-
-def inplace_first():
-    return nn.Sequential(nn.ReLU(inplace=True), nn.Linear(11, 7), nn.ReLU(inplace=True), nn.Linear(7, 3))
-
-
-@pytest.mark.parametrize(
-    "build",
-    [
-        chain(nn.Tanh, nn.ReLU), chain(nn.Sigmoid, nn.ReLU), chain(nn.ReLU, nn.ReLU), chain(nn.ReLU, nn.ELU),
-        hooked, inplace_first,
-    ],
-)  # fmt: skip
-@pytest.mark.parametrize("arm", ["as is", "leaky_relu:0.2"])
-def test_unusual_chains_are_trained_as_they_would_be_alone(build, arm):
-    draws, given = draws_for(3, 3), task(build)
-    one, other = stacked.train_together(given, arm, draws), ways.train_alone(given, arm, draws)
-    assert_same_runs(one, other)
-    torch.testing.assert_close(one.outputs, other.outputs, rtol=1e-2, atol=1e-3)
-
-
-def test_targets_that_are_left_out_are_left_out_of_the_mean():
+    monkeypatch.setattr(ensemble, "train_together", other_than_the_arm)
     given = task()
-    targets = given.targets.clone()
-    targets[::9] = -100
-    left_out, draws = replace(given, targets=targets), draws_for(3, 3)
-    assert_same_runs(stacked.train_together(left_out, "as is", draws), ways.train_alone(left_out, "as is", draws))
-
-
-def test_an_optimizer_that_looks_at_shapes_is_refused():
-    def by_shape(parameters):
-        parameters = list(parameters)
-        groups = [[p for p in parameters if p.dim() > 1], [p for p in parameters if p.dim() < 2]]
-        return SGD([{"params": group, "weight_decay": 0.1 * (not number)} for number, group in enumerate(groups)], 0.1)
-
-    unfit, draws = task(optimizer=by_shape), draws_for(0, 4)
-    with pytest.raises(RuntimeError, match="looks at their shapes"):
-        stacked.train_together(unfit, "as is", draws)
-    way, why = choosing.Chooser(unfit, 3).choose("as is", draws)
-    assert way in {"one by one", "in processes"}
-    assert "looks at their shapes" in why
-
-
-def test_a_model_that_refuses_without_a_word_is_trained_one_by_one():
-    class Mute(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.layer = nn.Linear(11, 3)
-
-        def forward(self, inputs):
-            if torch._C._are_functorch_transforms_active():
-                raise ValueError
-            return torch.relu(self.layer(inputs))
-
-    assert "cannot be stacked: ValueError" in choosing.Chooser(task(Mute), 3).choose("as is", draws_for(0, 2))[1]
+    data = given.inputs, given.targets, given.test_inputs, given.test_targets
+    found = rectifier.compare_models(mlp, data, arms=["leaky_relu:0.3", "elu"], seeds=3, epochs=1, batch_size=25)
+    assert tried == [("as is", 2), ("leaky_relu:0.3", 2), ("elu:1.0", 2), ("placebo", 2)]
+    how = {arm: found.settings[f"trained, {arm}"] for arm in ("as is", "leaky_relu:0.3", "elu:1.0", "placebo")}
+    assert how.pop("elu:1.0") == "one by one (stacked, the first steps differ from those of a single training)"
+    assert set(how.values()) == {"together"}
 
 
 def test_both_ways_give_the_same_record_and_the_random_stream_is_kept():
@@ -318,16 +41,17 @@ def test_both_ways_give_the_same_record_and_the_random_stream_is_kept():
         rectifier.compare_models(
             mlp, data, arms=["leaky_relu:0.3", "elu"], seeds=4, epochs=3, batch_size=7, together=way, on_arm=arms.append
         )
-        for way in (True, False, None)
+        for way in (True, False)
     ]
     assert torch.equal(before, torch.get_rng_state())
-    assert arms == ["as is", "leaky_relu:0.3", "elu:1.0", "placebo"] * 3
+    assert arms == ["as is", "leaky_relu:0.3", "elu:1.0", "placebo"] * 2
     for other in found[1:]:
         assert [row.arm for row in other.arms] == [row.arm for row in found[0].arms]
         for one, same in zip(found[0].trials, other.trials, strict=True):
             assert (one.arm, one.seed) == (same.arm, same.seed)
             assert one.metric == pytest.approx(same.metric, abs=2 / 13)
-    assert found[0].settings["trained, as is"] == "together (as asked)"
+    assert found[0].settings["trained, as is"] == "together"
+    assert found[1].settings["trained, as is"] == "one by one (as asked)"
     assert found[0].smallest_n == 8
     # Paired: the baseline and an arm begin alike, the placebo does not.
     assert len({trial.fingerprint for trial in found[0].trials}) == 16
@@ -341,11 +65,11 @@ def test_a_collapsed_member_and_a_diverged_one_are_failures():
 
     data = [getattr(task(), name) for name in ("inputs", "targets", "test_inputs", "test_targets")]
     found = rectifier.compare_models(dying, data, arms=["leaky_relu:0.3"], seeds=3, epochs=1, batch_size=25)
-    assert {trial.failed for trial in found.trials if trial.arm == "as is"} == {"constant output"}
+    assert {trial.failed for trial in found.trials if trial.arm == "as is"} == {Failure(FailureKind.CONSTANT_OUTPUT)}
     wild = rectifier.compare_models(
         mlp, data, arms=["elu"], seeds=2, epochs=3, batch_size=25, optimizer=partial(SGD, lr=1e18)
     )
-    assert {trial.failed for trial in wild.trials if trial.arm == "as is"} == {"diverged"}
+    assert {trial.failed for trial in wild.trials if trial.arm == "as is"} == {Failure(FailureKind.DIVERGED)}
 
 
 def test_misuse_is_told_in_one_sentence():

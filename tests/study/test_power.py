@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rectifier.records import Failure, FailureKind
 from rectifier.study.power import MOST_SEEDS, POWER, detectable, power, seeds_needed
 
 
@@ -56,7 +57,12 @@ def test_nothing_is_promised_where_no_exact_test_could_reject():
 
     def compared(metric_of):
         trials = [
-            Trial(arm=arm, seed=seed, metric=metric_of(arm, seed), failed=None if metric_of(arm, seed) else "crashed")
+            Trial(
+                arm=arm,
+                seed=seed,
+                metric=metric_of(arm, seed),
+                failed=None if metric_of(arm, seed) else Failure(FailureKind.OTHER, "crashed"),
+            )
             for arm in ("as is", "elu:1.0")
             for seed in range(12)
         ]

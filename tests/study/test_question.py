@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rectifier.errors import NothingToCompare, UnknownActivation
-from rectifier.records import Trial
+from rectifier.records import Failure, FailureKind, Trial
 from rectifier.study.question import (
     BASELINE,
     PLACEBO,
@@ -176,9 +176,9 @@ def test_a_restart_is_the_placebos_training_where_the_first_one_failed():
     asked = replace(QUESTION, arms=("restart",), seeds=3)
     trials = [
         Trial(arm=BASELINE, seed=0, metric=0.5, seconds=2.0), Trial(arm=PLACEBO, seed=0, metric=0.7, seconds=3.0),
-        Trial(arm=BASELINE, seed=1, metric=None, failed="no progress", seconds=2.0),
+        Trial(arm=BASELINE, seed=1, metric=None, failed=Failure(FailureKind.NO_PROGRESS), seconds=2.0),
         Trial(arm=PLACEBO, seed=1, metric=0.9, seconds=3.0),
-        Trial(arm=BASELINE, seed=2, metric=None, failed="no progress", seconds=2.0),
+        Trial(arm=BASELINE, seed=2, metric=None, failed=Failure(FailureKind.NO_PROGRESS), seconds=2.0),
     ]  # fmt: skip
     made = {trial.seed: trial for trial in asked.with_restarts(trials) if trial.arm == "restart"}
     assert {seed: (trial.metric, trial.failed, trial.seconds) for seed, trial in made.items()} == {

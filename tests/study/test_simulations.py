@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.stats import beta, binom, ttest_1samp
 
-from rectifier.records import Trial
+from rectifier.records import Failure, FailureKind, Trial
 from rectifier.study import exact
 from rectifier.study.exact import mcnemar, sign_flip
 from rectifier.study.looks import shares
@@ -68,7 +68,12 @@ def study(outcomes, looks, margin=None):
     trials = []
     for arm, (values, failed) in outcomes.items():
         trials += [
-            Trial(arm=arm, seed=seed, metric=float(value), failed="collapsed" if lost else None)
+            Trial(
+                arm=arm,
+                seed=seed,
+                metric=float(value),
+                failed=Failure(FailureKind.OTHER, "collapsed") if lost else None,
+            )
             for seed, (value, lost) in enumerate(zip(values, failed, strict=True))
         ]
     return trials, compare_trials(

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rectifier.records import Trial
+from rectifier.records import Failure, FailureKind, Trial
 from rectifier.study.statistics import compare_trials
 
 ARMS = ("leaky_relu:0.1", "elu:1.0")
@@ -34,7 +34,7 @@ def arm(name, values, failed=(), fingerprints=True):
             arm=name,
             seed=seed,
             metric=value,
-            failed="at chance" if seed in failed else None,
+            failed=Failure(FailureKind.OTHER, "at chance") if seed in failed else None,
             fingerprint=f"{name}-{seed}" if fingerprints else None,
         )
         for seed, value in enumerate(values)
@@ -59,7 +59,7 @@ def test_a_planted_gain_helps_and_a_planted_loss_hurts():
     assert [found.verdict for found in comparison.arms] == ["identical", "helped", "hurt"]
     assert comparison.headline == "Against as is: leaky_relu:0.1 helped; elu:1.0 hurt."
     assert "accuracy +0.200 [0.187, 0.213]" in row(comparison, ARMS[0]).sentence
-    assert "failures 0 of 11 (exact 95 % interval 0 to 28 %) instead of 0 of 11" in row(comparison, ARMS[0]).sentence
+    assert "failures 0 of 11 (exact 95% interval 0% to 28%) instead of 0 of 11" in row(comparison, ARMS[0]).sentence
     # Where less is better, the same numbers read the other way.
     mirrored = study(trials, higher_is_better=False, metric="loss")
     assert [found.verdict for found in mirrored.arms[1:]] == ["hurt", "helped"]
@@ -85,7 +85,7 @@ def test_failures_alone_can_decide():
     found = row(study(trials, arms=["elu:1.0"]), "elu:1.0")
     assert found.verdict == "helped"
     assert "judged by its failures (p = 0.0039)" in found.sentence
-    assert "failures 0 of 16 (exact 95 % interval 0 to 21 %) instead of 10 of 16 (35 to 85 %)" in found.sentence
+    assert "failures 0 of 16 (exact 95% interval 0% to 21%) instead of 10 of 16 (35% to 85%)" in found.sentence
 
 
 def test_endpoints_that_disagree_leave_the_arm_undecided_and_say_so():
@@ -240,9 +240,24 @@ def test_the_order_of_trials_does_not_matter(rows, random):
     trials = []
     for seed, (base, first, second, base_fails, first_fails) in enumerate(rows):
         trials += [
-            Trial(arm="as is", seed=seed, metric=base, failed="x" if base_fails or base is None else None),
-            Trial(arm=ARMS[0], seed=seed, metric=first, failed="x" if first_fails or first is None else None),
-            Trial(arm=ARMS[1], seed=seed, metric=second, failed="x" if second is None else None),
+            Trial(
+                arm="as is",
+                seed=seed,
+                metric=base,
+                failed=Failure(FailureKind.OTHER, "x") if base_fails or base is None else None,
+            ),
+            Trial(
+                arm=ARMS[0],
+                seed=seed,
+                metric=first,
+                failed=Failure(FailureKind.OTHER, "x") if first_fails or first is None else None,
+            ),
+            Trial(
+                arm=ARMS[1],
+                seed=seed,
+                metric=second,
+                failed=Failure(FailureKind.OTHER, "x") if second is None else None,
+            ),
         ]
     shuffled = random.sample(trials, len(trials))
     one, two = study(trials), study(shuffled)

@@ -27,7 +27,6 @@ _WEIGHT_FILES = (
     "adapter_model.safetensors", "adapter_model.bin",
 )  # fmt: skip
 _OPTIMIZER_FILES = ("optimizer.pt", "optimizer.bin")
-_LARGEST_HEADER_BYTES = 100_000_000  # the limit of the safetensors library itself
 _MOST_NAMED = 5
 
 # What torch.load refuses by default though building it runs nobody's code: arguments and paths; and numpy's numbers,

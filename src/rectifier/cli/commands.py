@@ -3,12 +3,12 @@
 Commands load when they are named, so that `rectifier --help` and `rectifier report` never pay for torch.
 """
 
+import pkgutil
 import sys
-from importlib import import_module
 
 import click
 
-import rectifier
+from rectifier._version import __version__
 from rectifier.errors import RectifierError
 
 # demo and reproduce ask and print like the commands here, and stand beside this room: they are named, not imported.
@@ -32,8 +32,7 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        module, _, attribute = _COMMANDS[cmd_name][0].partition(":")
-        command = getattr(import_module(module), attribute)
+        command = pkgutil.resolve_name(_COMMANDS[cmd_name][0])
         assert isinstance(command, click.Command)
         return command
 
@@ -43,7 +42,7 @@ class _LazyGroup(click.Group):
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(rectifier.__version__, prog_name="rectifier")
+@click.version_option(__version__, prog_name="rectifier")
 def _group() -> None:
     """Find the neurons that stopped learning, put them right, and prove that it helped."""
 

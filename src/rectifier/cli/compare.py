@@ -16,9 +16,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as ProgressBar
 
+from rectifier.exit_codes import INTERRUPTED
 from rectifier.records import Comparison, Trial
+from rectifier.report.failures import failure_text
+from rectifier.report.words import counted, duration
 from rectifier.study.question import (
     DEFAULT_ARMS,
+    DEFAULT_SEEDS,
     Question,
     Summary,
     arms_from,
@@ -32,10 +36,8 @@ if TYPE_CHECKING:
     from rectifier.study.driver import Progress
     from rectifier.study.trial import ScriptLauncher
 
-INTERRUPTED = 130
 _SHOWN_FAILURES = 3
 _JOBS = min(2, os.cpu_count() or 1)
-_SEEDS = 12
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -45,7 +47,7 @@ _SEEDS = 12
     show_default=True,
     help="What to put in the place of ReLU; half-lr, rescale and restart leave it.",
 )
-@click.option("--seeds", type=click.IntRange(1, 10_000), help="Trainings per arm [12].")
+@click.option("--seeds", type=click.IntRange(1, 10_000), help=f"Trainings per arm [{DEFAULT_SEEDS}].")
 @click.option(
     "--looks",
     help="Judge at these numbers of seeds, and train settled arms no more: 12,24,48 [a quarter, a half, all, where a "
@@ -126,7 +128,7 @@ def command(
 def _looks(text: str | None, seeds: int | None, arms: int) -> tuple[int, ...]:
     from rectifier.study.looks import default_looks, looks_from  # noqa: PLC0415 (scipy, which --help does not need)
 
-    return default_looks(seeds or _SEEDS, arms) if text is None else looks_from(text, seeds, arms)
+    return default_looks(seeds or DEFAULT_SEEDS, arms) if text is None else looks_from(text, seeds, arms)
 
 
 def _default_folder(command_line: tuple[str, ...], script: str | None) -> Path:
@@ -228,7 +230,7 @@ class _Display:
         if progress.seconds_left is not None and not self._predicted and missing:
             self._predicted = True
             self._say(f"{self._cost(progress, missing)} Ctrl-C stops and keeps what has ended.")
-        left = "" if progress.seconds_left is None or not missing else f"about {_duration(progress.seconds_left)} left"
+        left = "" if progress.seconds_left is None or not missing else f"about {duration(progress.seconds_left)} left"
         self._bar.update(
             self._task,
             description="trainings" if progress.done else "first training",
@@ -240,9 +242,8 @@ class _Display:
     def _opening(self, progress: "Progress") -> None:
         arms = len(self._question.trained_arms)
         self._say(
-            f"{progress.total} trainings: {self._question.seeds} seeds × (as is, {arms} "
-            f"{'arm' if arms == 1 else 'arms'}, placebo), {self._question.threads} "
-            f"{'thread' if self._question.threads == 1 else 'threads'} each."
+            f"{progress.total} trainings: {self._question.seeds} seeds × (as is, {counted(arms, 'arm')}, placebo), "
+            f"{counted(self._question.threads, 'thread')} each."
         )
         if progress.done:
             self._say(f"{progress.done} of them have ended earlier and are not repeated.")
@@ -255,11 +256,11 @@ class _Display:
     def _cost(self, progress: "Progress", missing: int) -> str:
         """What is left: a range where arms may be settled early."""
         least, most = progress.least_seconds_left or 0.0, progress.seconds_left or 0.0
-        count, left = f"{missing} more", f"about {_duration(most)}"
+        count, left = f"{missing} more", f"about {duration(most)}"
         if progress.least < progress.total:
             count = f"{progress.least - progress.done} to {count}"
-            left = f"{_duration(least)} to {_duration(most)}, as arms are settled early or not"
-        one = _duration(progress.mean_seconds or 0.0)
+            left = f"{duration(least)} to {duration(most)}, as arms are settled early or not"
+        one = duration(progress.mean_seconds or 0.0)
         return f"One training takes about {one}; {count}, {min(self._jobs, missing)} at a time: {left}."
 
     def _looked(self, progress: "Progress", seeds: int) -> None:
@@ -270,23 +271,14 @@ class _Display:
 
     def _line(self, trial: Trial, progress: "Progress") -> None:
         value = "" if trial.metric is None else f"{self._question.metric} {trial.metric:.5g}"
-        result = ", ".join(part for part in (value, trial.failed) if part)
+        why = None if trial.failed is None else failure_text(trial.failed)
+        result = ", ".join(part for part in (value, why) if part)
         self._say(
-            f"[{progress.done}/{progress.total}] {trial.arm}, seed {trial.seed}: {result} ({_duration(trial.seconds)})"
+            f"[{progress.done}/{progress.total}] {trial.arm}, seed {trial.seed}: {result} ({duration(trial.seconds)})"
         )
 
     def _say(self, text: str) -> None:
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    if seconds < 6_000:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3_600:.1f} h"
 
 
 def _print(comparison: Comparison, folder: Path) -> None:
@@ -295,10 +287,10 @@ def _print(comparison: Comparison, folder: Path) -> None:
 
     console = Console()
     print_comparison(comparison, console)
-    failed = [trial for trial in comparison.trials if trial.failed is not None]
-    for trial in failed[:_SHOWN_FAILURES]:
+    failed = [(trial, trial.failed) for trial in comparison.trials if trial.failed is not None]
+    for trial, failure in failed[:_SHOWN_FAILURES]:
         log = (folder / trial.run).parent / OUTPUT if trial.run else folder
-        _plain(console, f"Failed: {trial.arm}, seed {trial.seed} ({trial.failed}); what it printed: {log}")
+        _plain(console, f"Failed: {trial.arm}, seed {trial.seed} ({failure_text(failure)}); what it printed: {log}")
     if len(failed) > _SHOWN_FAILURES:
         _plain(console, f"... and {len(failed) - _SHOWN_FAILURES} more.")
     _plain(

@@ -2,27 +2,22 @@
 
 import contextlib
 import os
-import platform
 import re
 import shlex
 import signal
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 
 from rich.console import Console
 
-import rectifier
 from rectifier.diagnosis import diagnose
 from rectifier.errors import UnreadableRun
+from rectifier.exit_codes import SIGNALLED
 from rectifier.records import Diagnosis, Manifest, Outcome, Run
 from rectifier.report.recorded import recorded
 from rectifier.report.text import print_run
 from rectifier.store import read_run, write_manifest, write_outcome
-
-_SIGNALLED = 128
-"""A shell's exit code is this plus a signal's number when a process died of the signal."""
 
 _SEED = re.compile(r"-{0,2}(\w+[-_.])*seed", re.IGNORECASE)
 
@@ -31,14 +26,11 @@ def note_beginning(
     folder: Path, command: Sequence[str], swap: Sequence[str], *, rescale: bool = False, recycle: int | None = None
 ) -> None:
     """Write what has been started; a disk that refuses will be told of at the end."""
-    manifest = Manifest(
+    manifest = Manifest.of_now(
         name=folder.name,
         # What is not UTF-8 in it cannot be written as text.
         command=tuple(os.fsencode(part).decode(errors="replace") for part in command),
         folder=str(folder),
-        started=datetime.now().astimezone().isoformat(timespec="seconds"),
-        rectifier=rectifier.__version__,
-        python=platform.python_version(),
         swap=tuple(swap),
         rescale=rescale,
         recycle=recycle,
@@ -91,7 +83,7 @@ def print_observed(run: Run, silence: Mapping[str, str], console: Console) -> li
         print_run(run, diagnoses, console)
     else:
         console.print(why_nothing(run), markup=False, highlight=False)
-    if run.outcome is not None and run.outcome.exit_code > _SIGNALLED:
+    if run.outcome is not None and run.outcome.exit_code > SIGNALLED:
         _plain(console, f"The script ended with exit code {run.outcome.exit_code}{_signal(run.outcome.exit_code)}.")
     told = any(process.changes for process in run.processes)
     for swap in run.manifest.swap:
@@ -171,7 +163,7 @@ def why_nothing(run: Run) -> str:
 
 def _signal(code: int) -> str:
     try:
-        return f", as after {signal.Signals(code - _SIGNALLED).name}"
+        return f", as after {signal.Signals(code - SIGNALLED).name}"
     except ValueError:
         return ""
 

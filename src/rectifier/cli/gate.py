@@ -6,13 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rectifier.cli.running import UNJUDGED
+from rectifier.exit_codes import FOUND, UNJUDGED
 
 if TYPE_CHECKING:
     from rectifier.records import Autopsy, Diagnosis, Preflight, Severity
-
-FOUND = 10
-"""Exit code where something at or above `--fail-on` was found: none of a shell's, and not misuse (2)."""
 
 
 def fail_on_option(default: str | None = None) -> Callable[[Any], Any]:

@@ -1,6 +1,7 @@
 """`package.module:factory`: objects of the user's, made in this process for commands that need no training."""
 
 import importlib
+import pkgutil
 import sys
 import traceback
 from pathlib import Path
@@ -29,20 +30,22 @@ def made_by(text: str, what: str) -> Any:
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:
-        found: Any = importlib.import_module(module_name)
+        module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name is not None and module_name.startswith(error.name):
             raise CannotProbe(f"there is no module {module_name} to import from {Path.cwd()}.") from None
         raise CannotProbe(told(f"importing {module_name} failed", error)) from error
     except Exception as error:
         raise CannotProbe(told(f"importing {module_name} failed", error)) from error
-    for name in path.split("."):
-        if not hasattr(found, name):
-            own = vars(found) if hasattr(found, "__dict__") else {}
-            names = [key for key, value in own.items() if key[0] != "_" and not isinstance(value, ModuleType)]
-            shown = f" It has {', '.join(names[:12])}." if names else ""
-            raise CannotProbe(f"{module_name} has no {path}.{shown}")
-        found = getattr(found, name)
+    try:
+        found = pkgutil.resolve_name(text)
+    except (AttributeError, ValueError) as error:
+        # Where it ended; at the module for what is no name at all (ValueError).
+        reached = getattr(error, "obj", module)
+        own = vars(reached) if hasattr(reached, "__dict__") else {}
+        names = [key for key, value in own.items() if key[0] != "_" and not isinstance(value, ModuleType)]
+        shown = f" It has {', '.join(names[:12])}." if names else ""
+        raise CannotProbe(f"{module_name} has no {path}.{shown}") from error
     if not _is_factory(found):
         return found
     try:

@@ -12,14 +12,12 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from rectifier.exit_codes import UNJUDGED
 from rectifier.launch import Launch, start
 from rectifier.store import create_run_folder
 
 if TYPE_CHECKING:
     from rectifier.records import Severity
-
-UNJUDGED = 2
-"""Exit code where `--fail-on` had nothing to judge: a gate that nothing can close is a mistake in its use."""
 
 RUNS = Path("rectifier-runs")
 """Where run folders lie if nothing else is said."""

@@ -6,11 +6,10 @@ from rectifier.lazily import on_first_use
 
 if TYPE_CHECKING:
     from rectifier.launch.parent import STOPPED as STOPPED
-    from rectifier.launch.parent import TIMED_OUT as TIMED_OUT
     from rectifier.launch.parent import Launch as Launch
     from rectifier.launch.parent import start as start
 
 # The script's own process needs none of them.
-_HOMES = dict.fromkeys(("STOPPED", "TIMED_OUT", "Launch", "start"), "rectifier.launch.parent")
+_HOMES = dict.fromkeys(("STOPPED", "Launch", "start"), "rectifier.launch.parent")
 
 __getattr__ = on_first_use(globals(), _HOMES)

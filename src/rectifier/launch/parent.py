@@ -14,13 +14,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, NamedTuple
 
+from rectifier.exit_codes import SIGNALLED, TIMED_OUT
 from rectifier.launch.following import follow
 
 _BOOTSTRAP = Path(__file__).parent / "bootstrap"
 _PACKAGE = Path(__file__).parents[2]
-TIMED_OUT = 124
-"""What `start` returns for a script that ran past its timeout, as `timeout(1)` does."""
-
 _Stream = int | IO[bytes] | IO[str] | None
 
 STOPPED = "stopped"
@@ -126,7 +124,7 @@ def start(
             # Somebody is leaving in a hurry (an error in a driver's thread): a script must not stay behind.
             _kill(process, group=launch.own_group)
             raise
-    return code if code >= 0 else 128 - code
+    return code if code >= 0 else SIGNALLED - code
 
 
 def _environment(launch: Launch) -> dict[str, str]:
@@ -175,7 +173,7 @@ def _inherited() -> list[int]:
 
 
 def _kill(process: subprocess.Popen[bytes], *, group: bool) -> None:
-    if group and hasattr(os, "killpg"):
+    if group:
         try:
             os.killpg(process.pid, signal.SIGKILL)
         except ProcessLookupError:

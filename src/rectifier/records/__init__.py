@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from rectifier.records.comparison import ArmVerdict as ArmVerdict
     from rectifier.records.comparison import Comparison as Comparison
     from rectifier.records.comparison import Effect as Effect
+    from rectifier.records.comparison import Failure as Failure
+    from rectifier.records.comparison import FailureKind as FailureKind
     from rectifier.records.comparison import Trial as Trial
     from rectifier.records.finding import Diagnosis as Diagnosis
     from rectifier.records.finding import Finding as Finding
@@ -84,6 +86,8 @@ _NAMES = {
         "ArmVerdict",
         "Comparison",
         "Effect",
+        "Failure",
+        "FailureKind",
         "Trial",
     ),
     "finding": (

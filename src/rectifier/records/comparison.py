@@ -1,11 +1,45 @@
 """What a paired comparison measured and what may be said about it."""
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Literal
 
 from rectifier.records.notebook import InNotebook
 
 Verdict = Literal["helped", "hurt", "no difference", "undecided", "identical"]
+
+
+class FailureKind(StrEnum):
+    """Why a training counts as a failure."""
+
+    EXIT_CODE = "exit-code"
+    KILLED = "killed"
+    TIMED_OUT = "timed-out"
+    UNREADABLE = "unreadable"
+    RAISED = "raised"
+    NOT_FINITE = "not-finite"
+    DIVERGED = "diverged"
+    CONSTANT_OUTPUT = "constant-output"
+    NO_PROGRESS = "no-progress"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why one training counts as a failure; `rectifier.report.failures` has the words for it.
+
+    Attributes:
+        kind: `exit-code`: of a script, not 0. `killed`: by SIGKILL, which the system sends when memory runs out, and
+            anybody else may send. `timed-out`: after `--timeout`. `unreadable`: it left no readable record. `raised`:
+            a function, or code of the user's. `not-finite`: the metric. `diverged`: losses or outputs that are not
+            finite. `constant-output`: the same for every test input. `no-progress`: its loss ends within 5 % of where
+            it began, or above; its metric counts all the same. `other`: as an earlier version wrote it.
+        detail: The exit code, the seconds of the timeout, the metric's name, or the text of an error; "" where the kind
+            says it all.
+    """
+
+    kind: FailureKind
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,7 +49,7 @@ class Trial:
     Attributes:
         arm: As typed (`as is`, `leaky_relu:0.1`, `placebo`).
         metric: The user's number; None when the trial failed before giving one.
-        failed: Why this trial counts as a failure (`at chance`, `diverged`, `exit code 1`), None when it does not.
+        failed: Why this trial counts as a failure, None when it does not.
         dead_fraction: Share of the observed units that are dead or suspected at the end, None when unknown.
         asked: Which number of the training `metric` is, as `Question.asked`; None where there is only one.
     """
@@ -23,7 +57,7 @@ class Trial:
     arm: str
     seed: int
     metric: float | None
-    failed: str | None = None
+    failed: Failure | None = None
     dead_fraction: float | None = None
     seconds: float = 0.0
     run: str | None = None

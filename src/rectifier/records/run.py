@@ -1,8 +1,12 @@
 """One observed training: what was started, what each of its processes wrote, how it ended."""
 
+import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Self
 
+from rectifier._version import __version__
 from rectifier.records.process import Process
 
 FORMAT_VERSION = 1
@@ -32,6 +36,32 @@ class Manifest:
     rescale: bool = False
     recycle: int | None = None
     format_version: int = FORMAT_VERSION
+
+    @classmethod
+    def of_now(
+        cls,
+        name: str,
+        *,
+        command: tuple[str, ...] = (),
+        folder: str = "",
+        started: datetime | None = None,
+        swap: tuple[str, ...] = (),
+        rescale: bool = False,
+        recycle: int | None = None,
+    ) -> Self:
+        """What is started by this process, with its versions; `started` is now when None."""
+        began = datetime.now().astimezone() if started is None else started
+        return cls(
+            name=name,
+            command=command,
+            folder=folder,
+            started=began.isoformat(timespec="seconds"),
+            rectifier=__version__,
+            python=platform.python_version(),
+            swap=swap,
+            rescale=rescale,
+            recycle=recycle,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

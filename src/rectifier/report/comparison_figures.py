@@ -21,6 +21,7 @@ from rectifier.report.drawing import (
     shorten,
     thinned,
 )
+from rectifier.report.failures import failure_text
 from rectifier.report.words import counted, share, signed
 
 _MOST_SEEDS = 200
@@ -240,7 +241,10 @@ def _add_interval(
 
 def _trial_words(trial: Trial) -> str:
     assert trial.metric is not None
-    return plain(f"{trial.arm}, seed {trial.seed}: {trial.metric:.4g}" + (f" ({trial.failed})" if trial.failed else ""))
+    return plain(
+        f"{trial.arm}, seed {trial.seed}: {trial.metric:.4g}"
+        + (f" ({failure_text(trial.failed)})" if trial.failed else "")
+    )
 
 
 def _spread(count: int) -> FloatArray:

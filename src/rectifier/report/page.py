@@ -21,9 +21,10 @@ from plotly.offline import get_plotlyjs
 
 from rectifier.records import Comparison, Diagnosis, Effect, Run, Series
 from rectifier.report import comparison_figures
+from rectifier.report.failures import failure_text
 from rectifier.report.shown import MOST_FINDINGS, MOST_LAYERS, Shown, parts_of
 from rectifier.report.verdict import sentence, verdict_of
-from rectifier.report.words import looks_told, share, signed
+from rectifier.report.words import duration, looks_told, share, signed
 
 _OURS = ("draw.js", "reader.js")
 
@@ -104,7 +105,8 @@ def _trials_as_csv(comparison: Comparison) -> Markup:
     writer = csv.writer(text)
     writer.writerow(["arm", "seed", comparison.metric, "failed", "dead_fraction", "seconds"])
     for trial in comparison.trials:
-        writer.writerow([trial.arm, trial.seed, trial.metric, trial.failed, trial.dead_fraction, trial.seconds])
+        why = None if trial.failed is None else failure_text(trial.failed)
+        writer.writerow([trial.arm, trial.seed, trial.metric, why, trial.dead_fraction, trial.seconds])
     return Markup("data:text/csv;charset=utf-8;base64," + base64.b64encode(text.getvalue().encode()).decode())
 
 
@@ -137,12 +139,6 @@ def _number(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def _duration(seconds: float) -> str:
-    if seconds < 100:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6_000 else f"{seconds / 3_600:.1f} h"
-
-
 def _every(interval: int) -> str:
     return "every step" if interval == 1 else f"every {interval:,} steps"
 
@@ -158,7 +154,7 @@ def _environment() -> jinja2.Environment:
     )
     filters: dict[str, Callable[..., str]] = {
         "number": _number, "share": lambda value: "?" if value is None else share(value), "p": _p,
-        "difference": _difference, "interval": _interval, "duration": _duration, "every": _every,
+        "difference": _difference, "interval": _interval, "duration": duration, "every": _every,
         "looks": looks_told,
         "sentence": lambda finding: sentence(finding.title, finding.site),
     }  # fmt: skip

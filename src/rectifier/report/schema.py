@@ -142,6 +142,8 @@ def _explain(definition: dict[str, Any]) -> None:
     """Hand the lines under `Attributes:` on to the fields that they are about; every field is always printed."""
     summary, _, attributes = definition.get("description", "").partition("Attributes:")
     definition["description"] = " ".join(summary.split())
+    if "properties" not in definition:
+        return  # An enumeration.
     for name, text in _ATTRIBUTE.findall(attributes):
         definition["properties"][name]["description"] = " ".join(text.split())
     for described in definition["properties"].values():

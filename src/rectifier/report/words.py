@@ -21,9 +21,21 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
-def listed(parts: list[str]) -> str:
+def listed(parts: Sequence[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
     return f"{', '.join(parts[:-1])} and {parts[-1]}" if len(parts) > 1 else "".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """In the unit that says it in two or three digits.
+
+    Example:
+        >>> duration(0.3), duration(42), duration(600), duration(7_200)
+        ('0.3 s', '42 s', '10 min', '2.0 h')
+    """
+    if seconds < 100:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6_000 else f"{seconds / 3_600:.1f} h"
 
 
 def looks_told(looks: Sequence[int]) -> str:

@@ -13,12 +13,12 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from rectifier.datasets import MissingData
 from rectifier.errors import RectifierError
+from rectifier.exit_codes import DISAGREES
 from rectifier.reproduce.result import Result
 from rectifier.reproduce.row import Row, judge
 from rectifier.reproduce.table import explanation, markdown, page, print_result
 
 NAMES = ("born-dead", "propagation", "inactivity", "lu2019", "slow-regression", "depth-silence", "tuned-mlp")
-DISAGREES = 1
 
 
 class UnknownResult(RectifierError):

@@ -12,8 +12,9 @@ from rectifier.catalogue import parse
 from rectifier.reproduce.born_dead import GAUSSIAN, TABLE_ERROR
 from rectifier.reproduce.result import Progress, Result
 from rectifier.reproduce.row import Known, Measured, Rate, exactly
-from rectifier.study.ensemble import Members, Network, Recipe, batches, draws_for
-from rectifier.study.together import outputs, train
+from rectifier.study.draws import Recipe, batches, draws_for
+from rectifier.study.ensemble import outputs, train
+from rectifier.study.observed import Network, stacked_mlps
 
 POINTS, BATCH, LEARNING_RATE = 3_000, 128, 1e-3
 REACH = math.sqrt(3)
@@ -115,17 +116,17 @@ def run_cell(
     inputs = (torch.rand(POINTS, cell.network.inputs, generator=generator) * 2 - 1) * REACH
     targets = cell.target(inputs).float().view(POINTS, -1)
     draws = draws_for(seed, networks)
-    members = Members(cell.network, parse(arm), draws)
-    dead = outputs(members.outputs, inputs, networks).std(1).amax(1) == 0
+    members = stacked_mlps(cell.network, parse(arm), draws)
+    dead = outputs(members.forward, inputs, networks).std(1).amax(1) == 0
     recipe = Recipe(epochs=-(-steps * BATCH // POINTS), batch_size=BATCH)
     shown = itertools.islice((chosen for _, chosen in batches(POINTS, recipe, draws)), steps)
 
     def loss(predicted: Tensor, chosen: Tensor) -> Tensor:
         return (predicted - targets[chosen]).square().mean((1, 2))
 
-    optimizer = torch.optim.Adam(members.parameters, lr=LEARNING_RATE, fused=True)
-    train(members.outputs, optimizer, inputs, shown, loss, on_step=lambda step: progress(step / steps))
-    predicted = outputs(members.outputs, inputs, networks)
+    optimizer = torch.optim.Adam(members.learned, lr=LEARNING_RATE, fused=True)
+    train(members.forward, optimizer, inputs, shown, loss, on_step=lambda step: progress(step / steps))
+    predicted = outputs(members.forward, inputs, networks)
     collapsed = predicted.std(1).amax(1) < COLLAPSED
     error = (predicted - targets).square().mean((1, 2)) / (targets - targets.mean(0)).square().mean()
     return Counts(networks, int(dead.sum()), int(collapsed.sum()), int((error < USEFUL).sum()))

@@ -67,7 +67,7 @@ def explanation() -> str:
     return (
         "The interval is where the known number has to lie if it and ours are about the same thing: exact for rates "
         "(Clopper-Pearson; Fisher's test where the known rate is itself a sample), Student's for means. It is "
-        f"corrected for the rows of its table, so that an honest run fails in at most {100 * FALSE_ALARM:.0f} % of "
+        f"corrected for the rows of its table, so that an honest run fails in at most {FALSE_ALARM:.0%} of "
         "cases."
     )
 

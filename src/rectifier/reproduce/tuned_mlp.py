@@ -11,11 +11,13 @@ from rectifier.datasets import Split, fashion_mnist
 from rectifier.records import FloatArray
 from rectifier.reproduce.result import Progress, Result
 from rectifier.reproduce.row import Known, Measured, mean_of
-from rectifier.study.ensemble import Members, Network, Recipe, batches, draws_for
-from rectifier.study.together import outputs, train
+from rectifier.study.draws import Recipe, batches, draws_for
+from rectifier.study.ensemble import outputs, train
+from rectifier.study.observed import Network, stacked_mlps
 
 NETWORK = Network(784, 3, 128, 10)
-RECIPE = Recipe(epochs=3, batch_size=128, learning_rate=1e-3)
+RECIPE = Recipe(epochs=3, batch_size=128)
+LEARNING_RATE = 1e-3
 KNOWN = {"relu": 0.838, "leaky_relu:0.01": 0.842, "leaky_relu:0.2": 0.843}
 KNOWN_SEEDS = 3
 
@@ -25,7 +27,7 @@ def accuracies(
 ) -> FloatArray:
     """(seeds,) test accuracies after the training."""
     draws = draws_for(seed, seeds)
-    members = Members(NETWORK, parse(spec), draws)
+    members = stacked_mlps(NETWORK, parse(spec), draws)
     inputs, labels = torch.from_numpy(data.train_inputs), torch.from_numpy(data.train_labels)
     steps = RECIPE.epochs * -(-len(inputs) // RECIPE.batch_size)
 
@@ -34,9 +36,9 @@ def accuracies(
         return each.view(seeds, -1).mean(1)
 
     shown = (chosen for _, chosen in batches(len(inputs), RECIPE, draws))
-    optimizer = torch.optim.Adam(members.parameters, lr=RECIPE.learning_rate, fused=True)
-    train(members.outputs, optimizer, inputs, shown, loss, on_step=lambda step: progress(step / steps))
-    guessed = outputs(members.outputs, torch.from_numpy(data.test_inputs), seeds).argmax(2)
+    optimizer = torch.optim.Adam(members.learned, lr=LEARNING_RATE, fused=True)
+    train(members.forward, optimizer, inputs, shown, loss, on_step=lambda step: progress(step / steps))
+    guessed = outputs(members.forward, torch.from_numpy(data.test_inputs), seeds).argmax(2)
     right = guessed == torch.from_numpy(data.test_labels)
     return right.double().mean(1).numpy()
 

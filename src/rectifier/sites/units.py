@@ -34,7 +34,6 @@ _KEEPS_AXES = {
     # Rectifier's own backwards.
     "_LeakyReLU", "_ELU", "_PReLU", "_ReLULeaky",
 }  # fmt: skip
-_CHANGES_VALUES = _KEEPS_AXES - {"ToCopy", "Clone", "Alias", "Contiguous"}
 _RESHAPES = {"View", "UnsafeView", "Reshape", "ReshapeAlias"}
 _TO_A_WEIGHT = {"T", "ToCopy", "Transpose", "View", "Reshape", "Clone"}
 _MOST_STEPS = 24

@@ -1,6 +1,7 @@
 """A comparison on disk: one SQLite file that one driver writes, whole after every finished trial. No torch."""
 
 import contextlib
+import fcntl
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator
@@ -8,11 +9,16 @@ from pathlib import Path
 from urllib.parse import quote
 
 from rectifier.errors import NothingToCompare, UnreadableRun
-from rectifier.records import FORMAT_VERSION, Comparison, Trial, decode, encode
+from rectifier.records import Comparison, Trial, decode, encode
+from rectifier.study.older import read_trial
 from rectifier.study.question import Question
 from rectifier.study.weighing import Plan, plan_of, weigh
 
 FILE_NAME = "study.sqlite"
+
+ARCHIVE_VERSION = 2
+"""Raised when a reader of the previous version cannot read a file; in 1 a failure was a sentence."""
+
 _TABLES = """
     CREATE TABLE IF NOT EXISTS study (name TEXT PRIMARY KEY, value BLOB NOT NULL);
     CREATE TABLE IF NOT EXISTS trials (key TEXT PRIMARY KEY, trial BLOB NOT NULL);
@@ -65,7 +71,7 @@ class Archive:
     def trials(self) -> dict[str, Trial]:
         """All finished trials by key."""
         rows = self._connection.execute("SELECT key, trial FROM trials").fetchall()
-        return {key: decode(trial, Trial) for key, trial in rows}
+        return {key: read_trial(trial) for key, trial in rows}
 
     def _set(self, name: str, value: bytes) -> None:
         with self._connection:
@@ -95,7 +101,7 @@ def open_archive(folder: Path) -> Iterator[Archive]:
             connection.executescript(_TABLES)
             archive = Archive(connection)
             _check_version(archive, path)
-            archive._set("format_version", encode(FORMAT_VERSION))
+            archive._set("format_version", encode(ARCHIVE_VERSION))
             yield archive
     except sqlite3.DatabaseError as error:
         raise UnreadableRun(f"{path} is not a study that can be continued ({error}); name another folder.") from error
@@ -107,11 +113,6 @@ def open_archive(folder: Path) -> Iterator[Archive]:
 
 @contextlib.contextmanager
 def _only_driver(folder: Path) -> Iterator[None]:
-    try:
-        import fcntl  # noqa: PLC0415 (not on Windows)
-    except ImportError:
-        yield
-        return
     handle = os.open(folder, os.O_RDONLY)
     try:
         try:
@@ -127,7 +128,7 @@ def _only_driver(folder: Path) -> Iterator[None]:
 
 def _check_version(archive: Archive, path: Path) -> None:
     found = archive._get("format_version")
-    if found is not None and decode(found, int) > FORMAT_VERSION:
+    if found is not None and decode(found, int) > ARCHIVE_VERSION:
         raise UnreadableRun(f"{path} was written by a newer version of Rectifier; update this one to read it.")
 
 

@@ -9,18 +9,17 @@ import math
 import re
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rectifier.errors import NothingToCompare
-from rectifier.records import ArmVerdict, Comparison, Trial
+from rectifier.records import ArmVerdict, Comparison, Failure, FailureKind, Trial
 from rectifier.study.archive import Archive, open_archive
-from rectifier.study.isolation import passed_files
-from rectifier.study.question import BASELINE, COMPETITORS, TREATED, Question, TrialSpec
-from rectifier.study.trial import CONSTANT, KILLED, OUTPUT, activations_seen, last_lines, logged_names
-from rectifier.study.weighing import Ahead, ahead, weigh
+from rectifier.study.engine import Ended, Engine
+from rectifier.study.question import BASELINE, Question, TrialSpec
+from rectifier.study.refusals import Refusals
+from rectifier.study.weighing import Ahead
 
 Launcher = Callable[[TrialSpec, Question, Path], Trial]
 """Runs one trial in a new folder of its own and tells how it ended."""
@@ -95,7 +94,7 @@ def run_study(
             raise Interrupted from None
         finally:
             study.close()
-        comparison = weigh(question, archive.trials(), archive.seconds(), archive.judged())
+        comparison = study.comparison()
         archive.keep_judged(question)
         return comparison
 
@@ -139,68 +138,69 @@ class _Study:
         self._folders: dict[str, Path] = {}
         """Of the trials that are running, by key."""
         archive.keep_question(question)
-        self._plan = list(question.plan())
-        recorded = archive.trials()
-        self._done = {spec.key: recorded[spec.key] for spec in self._plan if spec.key in recorded}
-        self._look_ahead()
+        self._refusals = Refusals(question, folder)
+        self._engine = Engine(question, archive.trials())
+        self._note_look()
 
     def run(self) -> None:
-        self._refuse_a_metric_that_nothing_has()
-        self._refuse_identical()
+        self._refusals.unmeasured(self._engine.done)
+        self._refusals.identical(self._engine.done)
         self._tell(None)
-        if not self._done:
+        if not self._engine.done:
             self._run_first()
-        while self._ahead.now:
-            todo = [spec for spec in self._ahead.now if spec.key not in self._done]
-            # The second seed of the script as it is comes early: it shows whether seeds change anything at all.
-            todo.sort(key=lambda spec: not (spec.arm == BASELINE and spec.seed == 1))
-            self._run_all(todo)
-            self._look()
+        self._engine.run(self._train, self._ended, self._looked)
 
-    def _look_ahead(self) -> None:
-        self._ahead: Ahead = ahead(self._question, self._done)
-        self._earlier = len(self._done)
+    def comparison(self) -> Comparison:
+        """Weigh the whole."""
+        return self._engine.comparison(self._archive.seconds(), self._archive.judged())
+
+    def _train(self, specs: Sequence[TrialSpec], ended: Ended) -> None:
+        # The second seed of the script as it is comes early: it shows whether seeds change anything at all.
+        self._run_all(sorted(specs, key=lambda spec: not (spec.arm == BASELINE and spec.seed == 1)), ended)
+
+    def _ended(self, spec: TrialSpec, trial: Trial) -> None:
+        self._record(spec, trial)
+        self._refusals.identical(self._engine.done)
+
+    def _note_look(self) -> None:
+        self._earlier = len(self._engine.done)
         # Where a look has been taken its verdicts can be read: it counts, also if the study never ends.
-        if self._ahead.look > self._question.planned_looks[0]:
+        if self._engine.ahead.look > self._question.planned_looks[0]:
             self._archive.keep_judged(self._question)
 
-    def _look(self) -> None:
-        before = self._ahead
-        self._look_ahead()
+    def _looked(self, before: Ahead) -> None:
+        self._note_look()
         if self._question.looks[1:]:
             known = {row.arm for row in before.settled}
-            self._tell(None, before.look, tuple(row for row in self._ahead.settled if row.arm not in known))
-
-    def _refuse_a_metric_that_nothing_has(self) -> None:
-        """End a continued study that asks for what its finished trainings do not have."""
-        done = [self._done[spec.key] for spec in self._plan if spec.key in self._done]
-        for trial in done:
-            if trial.arm == BASELINE and trial.metric is None and trial.failed is None:
-                raise NothingToCompare(self._no_metric(trial))
+            self._tell(None, before.look, tuple(row for row in self._engine.ahead.settled if row.arm not in known))
 
     def close(self) -> None:
         self._archive.add_seconds(time.perf_counter() - self._began)
 
     def _run_first(self) -> None:
         """Run the script as it is until one training has come through; a second crash ends the study."""
-        crashed: list[tuple[TrialSpec, Trial]] = []
-        for spec in [spec for spec in self._plan if spec.arm == BASELINE][:2]:
-            self._run_all([spec], keep=False)
-            trial = self._last
-            if trial.failed is not None and trial.metric is None and not trial.failed.endswith("not finite"):
-                crashed.append((spec, trial))
+        crashed: list[tuple[TrialSpec, Trial, Failure]] = []
+        for spec in [spec for spec in self._question.plan() if spec.arm == BASELINE][:2]:
+            (trial,) = self._run_alone(spec)
+            if trial.failed is not None and trial.metric is None and trial.failed.kind is not FailureKind.NOT_FINITE:
+                crashed.append((spec, trial, trial.failed))
                 continue
             if trial.failed is None and trial.metric is None:
-                raise NothingToCompare(self._no_metric(trial))
-            self._record(spec, trial)
+                raise self._refusals.no_metric(trial)
+            self._keep(spec, trial)
             break
         else:
-            raise NothingToCompare(self._crash(crashed[-1][1]))
+            raise self._refusals.crash(*crashed[-1][1:])
         # A crash beside a training that came through is an outcome like any other.
-        for spec, trial in crashed:
-            self._record(spec, trial)
+        for spec, trial, _ in crashed:
+            self._keep(spec, trial)
 
-    def _run_all(self, todo: list[TrialSpec], *, keep: bool = True) -> None:
+    def _run_alone(self, spec: TrialSpec) -> list[Trial]:
+        trials: list[Trial] = []
+        self._run_all([spec], lambda spec, trial: trials.append(trial))
+        return trials
+
+    def _run_all(self, todo: Sequence[TrialSpec], ended: Ended) -> None:
         waiting = deque(todo)
         with ThreadPoolExecutor(self._jobs, thread_name_prefix="trial") as pool:
             running: dict[Future[Trial], TrialSpec] = {}
@@ -209,13 +209,11 @@ class _Study:
                     while waiting and len(running) < self._jobs:
                         spec = waiting.popleft()
                         running[pool.submit(self._launch, spec)] = spec
-                    ended, _ = wait(running, return_when=FIRST_COMPLETED)
+                    finished, _ = wait(running, return_when=FIRST_COMPLETED)
                     # One that raises comes last: what ended beside it is kept.
-                    for future in sorted(ended, key=lambda future: future.exception() is not None):
-                        self._last, spec = future.result(), running.pop(future)
-                        if keep:
-                            self._record(spec, self._last)
-                            self._refuse_identical()
+                    for future in sorted(finished, key=lambda future: future.exception() is not None):
+                        trial = future.result()
+                        ended(running.pop(future), trial)
             except BaseException:
                 # Leaving the pool waits for its threads, and they wait for their trainings.
                 self._stopping = True
@@ -225,7 +223,7 @@ class _Study:
     def _launch(self, spec: TrialSpec) -> Trial:
         trial = self._launch_once(spec)
         # By somebody from outside, or by the system for want of memory. Only the second happens again.
-        killed = trial.failed == KILLED and not self._stopping
+        killed = trial.failed is not None and trial.failed.kind is FailureKind.KILLED and not self._stopping
         return self._launch_once(spec) if killed else trial
 
     def _launch_once(self, spec: TrialSpec) -> Trial:
@@ -245,115 +243,24 @@ class _Study:
             return folder
         raise AssertionError("unreachable")
 
+    def _keep(self, spec: TrialSpec, trial: Trial) -> None:
+        self._engine.done[spec.key] = trial
+        self._record(spec, trial)
+
     def _record(self, spec: TrialSpec, trial: Trial) -> None:
         self._archive.record(spec.key, trial)
-        self._done[spec.key] = trial
         self._tell(trial)
-        self._refuse_passed_files(spec)
+        running = {key: folder / "run" for key, folder in self._folders.items()}
+        ended = {key: self._folder / one.run for key, one in self._engine.done.items() if one.run is not None}
+        self._refusals.passed_files(spec.key, running | ended, self._archive.forget)
         self._folders.pop(spec.key, None)
 
     def _tell(self, trial: Trial | None, look: int | None = None, settled: tuple[ArmVerdict, ...] = ()) -> None:
-        done = len(self._done)
-        least = self._earlier + len(self._ahead.now)
-        total = least + len(self._ahead.later)
-        mean = sum(trial.seconds for trial in self._done.values()) / done if done else None
+        done = len(self._engine.done)
+        least = self._earlier + len(self._engine.ahead.now)
+        total = least + len(self._engine.ahead.later)
+        mean = sum(trial.seconds for trial in self._engine.done.values()) / done if done else None
         most_left, least_left = (
             None if mean is None else mean * math.ceil((trainings - done) / self._jobs) for trainings in (total, least)
         )
         self._on_progress(Progress(trial, done, total, least, mean, most_left, least_left, look, settled))
-
-    def _refuse_identical(self) -> None:
-        self._refuse_seeds_that_do_nothing()
-        self._refuse_arms_that_do_nothing()
-
-    def _refuse_arms_that_do_nothing(self) -> None:
-        """End a study in which every arm's first training equals that of the script as it is, to the bit."""
-        arms = [arm for arm in self._question.arms if arm not in COMPETITORS]
-        if not arms:
-            return
-        seed = [spec for spec in self._plan if spec.seed == 0 and spec.arm in (BASELINE, *arms)]
-        first = {spec.arm: self._done.get(spec.key) for spec in seed}
-        prints = {None if trial is None else trial.fingerprint for trial in first.values()}
-        (only,) = prints if len(prints) == 1 else (None,)
-        if only is None or only.startswith(CONSTANT):
-            return
-        baseline = first[BASELINE]
-        seen = [] if baseline is None else activations_seen(self._folder / (baseline.run or ""))
-        used = f"the activations seen in it are {', '.join(seen)}" if seen else "no activation was seen in it"
-        raise NothingToCompare(
-            f"no arm changes anything: with {', '.join(arms)} in the place of {TREATED} the "
-            f"training is the same to the bit. The script seems to apply no {TREATED}: {used}."
-        )
-
-    def _refuse_seeds_that_do_nothing(self) -> None:
-        """End a study whose first two baseline trainings are equal to the bit: all others would be copies, too."""
-        first = [self._done.get(spec.key) for spec in self._plan if spec.arm == BASELINE][:2]
-        prints = [trial.fingerprint for trial in first if trial is not None]
-        if len(prints) < 2 or prints[0] is None or prints[0] != prints[1]:
-            return
-        if prints[0].startswith(CONSTANT):
-            # Two dead networks have the same constant loss whatever their seeds.
-            return
-        command = " ".join(self._question.command)
-        if "{seed}" in command:
-            how = "The option that {seed} stands in does not reach what the training draws at random."
-        else:
-            how = (
-                "The script sets its own seed, or draws nothing at random. Let it take the seed as an option and "
-                f"write {{seed}} in its place, for example: rectifier compare {command} --seed {{seed}}"
-            )
-        raise NothingToCompare(f"different seeds gave identical results: {prints[0][:12]} for seeds 0 and 1. {how}")
-
-    def _refuse_passed_files(self, spec: TrialSpec) -> None:
-        """End a study in which a training read what another one had written; both are run again if it goes on."""
-        specs = {other.key: other for other in self._plan}
-        running = {key: folder / "run" for key, folder in self._folders.items()}
-        done = {key: self._folder / trial.run for key, trial in self._done.items() if trial.run is not None}
-        passed = passed_files(spec.key, {key: folder for key, folder in (running | done).items() if key in specs})
-        if not passed:
-            return
-        self._archive.forget({key for file in passed for key in (file.reader, file.writer)})
-        one = passed[0]
-        writer, reader = (f"{specs[key].arm}, seed {specs[key].seed}" for key in (one.writer, one.reader))
-        more = f" (and {len(passed) - 1} more files)" if len(passed) > 1 else ""
-        command = " ".join(self._question.command)
-        raise NothingToCompare(
-            f"one training read what another one had written, so the comparison would be invalid: {reader} read "
-            f"{one.path}{more} after {writer} had written it. Let each training write into a folder of its own, "
-            f"{{trial_dir}} stands for one, for example: rectifier compare {command} --out {{trial_dir}}. If the file "
-            "is a cache that each of them would have filled alike, type the same command again: these trainings are "
-            "repeated, and find it there."
-        )
-
-    def _no_metric(self, trial: Trial) -> str:
-        folder = self._folder / (trial.run or "")
-        names = [name for name in logged_names(folder) if name != self._question.metric]
-        if self._question.pattern is not None:
-            found = f"--pattern {self._question.pattern!r} finds no number in what it printed"
-        elif self._question.max_steps is not None and self._question.metric != "loss":
-            seen = f", but {', '.join(names)}" if names else ""
-            found = f"none was logged in its first {self._question.max_steps} steps{seen}; take more --max-steps"
-        elif self._question.metric == "loss":
-            found = (
-                "no loss was seen: a training is observed when it uses torch, calls backward() on a loss and steps a "
-                "torch optimizer"
-            )
-        elif names:
-            found = f"it gave {', '.join(names)}; name one of these with --metric"
-        else:
-            found = (
-                f"log it in the script: import rectifier; rectifier.log({self._question.metric!r}, value). What "
-                "Lightning, Hugging Face's Trainer or TensorBoard's SummaryWriter log is found by its name, too"
-            )
-        return f"the script ended without a value of {self._question.metric!r}: {found}. {self._told(folder)}"
-
-    def _crash(self, trial: Trial) -> str:
-        folder = self._folder / (trial.run or "")
-        return (
-            f"the script fails as it is ({trial.failed}), before anything was changed in it. Does it run alone, with "
-            f"the same arguments from this directory? {self._told(folder)}"
-        )
-
-    def _told(self, folder: Path) -> str:
-        text = last_lines(folder.parent)
-        return f"The end of {folder.parent / OUTPUT}:\n{text}" if text else "It printed nothing."

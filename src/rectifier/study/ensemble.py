@@ -1,283 +1,218 @@
-"""Many small networks trained as one: S seeds of one plain MLP in batched matrix products.
+"""The trainer of ensembles: many small networks as one, in batched matrix products, or one after another.
 
-Nothing is shared between members: each has its own initial weights, its own order of the data and its own
-random streams, and Adam acts on every number by itself, so that each member is the run it would have been
-alone (within the rounding of float32; tested). Two ensembles with the same draws differ in their activation
-only.
+Nothing is shared between members: each has its own initial weights, its own order of the data and its own random
+streams, and the optimizer acts on every number by itself, so that each member is the run it would have been alone
+(within the rounding of float32; tested). Two ensembles with the same draws differ in their activation only.
 """
 
-import hashlib
+import itertools
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from itertools import pairwise
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from threading import Event
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.func import vmap
 from torch.nn.functional import cross_entropy
+from torch.optim import Optimizer
 
-from rectifier.activations import function_for
-from rectifier.catalogue import Choice
-from rectifier.datasets import Split
-from rectifier.records import FloatArray, Process, Trial
-from rectifier.study.ensemble_observer import EnsembleObserver, Layers
+from rectifier.records import Failure, FailureKind, FloatArray
+from rectifier.study.draws import Draws, Recipe, batches, built
+from rectifier.study.question import BASELINE, PLACEBO, TREATED
+from rectifier.study.stacked import Forward, stack
+from rectifier.treatment import swap
 
 CONSTANT_VARIANCE = 1e-6
 """Outputs that vary between samples by less than this share of their mean square are one constant."""
 
+CHUNK = 1_000
+"""Samples that go through all members at a time when nothing is learned."""
 
-@dataclass(frozen=True, slots=True)
-class Network:
-    """A plain MLP: `hidden_layers` × (linear layer of `width` units, activation), then a linear output."""
+MEMBERS_PER_THREAD = 2
+"""With one alone, a thread of a small network waits for Python more than it computes."""
 
-    inputs: int
-    hidden_layers: int
-    width: int
-    outputs: int
+TRIED_STEPS = 3
+TOLERANCE = 1e-3
+"""Largest relative difference of the losses of the first steps between both ways: float32's rounding, summed in another
+order, is about a thousandth of this; another algorithm is far above it."""
 
-    @property
-    def shapes(self) -> list[tuple[int, int]]:
-        """(fan-in, fan-out) of every linear layer, the output layer last."""
-        sizes = [self.inputs, *[self.width] * self.hidden_layers, self.outputs]
-        return list(pairwise(sizes))
+_IGNORED = -100
+"""The target that `cross_entropy` leaves out of the mean."""
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
-    """How every member is trained: Adam on the cross-entropy.
+class Task:
+    """What every member does.
 
     Attributes:
-        observe_every: Every how many steps one is observed; the last step of an epoch always is. 0 observes
-            no step and makes one pass over the training set at the very end, which is what the comparison
-            needs.
+        build: Makes an untrained model, drawing from torch's random stream.
+        inputs: (n, ...) to train on.
+        targets: (n, ...)
+        test_inputs: (m, ...)
+        test_targets: (m, ...)
+        recipe: Epochs and batch size; the rest is the optimizer's.
+        optimizer: Makes one for parameters.
+        loss: Mean loss of (B, ...) outputs and targets.
+        score: The metric of (m, ...) outputs and targets.
     """
 
-    epochs: int = 25
-    batch_size: int = 64
-    learning_rate: float = 5e-3
-    observe_every: int = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Draws:
-    """The random streams of one member: equal draws, equal initial weights and order of the data."""
-
-    weights: int
-    order: int
-
-
-def draws_for(seed: int, members: int, *, placebo: bool = False) -> tuple[Draws, ...]:
-    """Independent streams for each member; those of the placebo are other ones with the same distribution.
-
-    Example:
-        >>> draws_for(0, 3)[:2] == draws_for(0, 2), draws_for(0, 2) == draws_for(0, 2, placebo=True)
-        (True, False)
-    """
-    streams = [np.random.SeedSequence([seed, member, int(placebo)]) for member in range(members)]
-    # 63 bits: torch takes seeds as signed integers.
-    numbers = [[int(n) >> 1 for n in stream.generate_state(2, np.uint64)] for stream in streams]
-    return tuple(Draws(weights, order) for weights, order in numbers)
-
-
-def initial_weights(network: Network, draws: Draws) -> list[Tensor]:
-    """He-normal weights of one member, (fan-in, fan-out) per layer; its biases start at zero.
-
-    Source: He et al. 2015, arXiv:1502.01852.
-    """
-    generator = torch.Generator().manual_seed(draws.weights)
-    return [
-        torch.randn(fan_in, fan_out, generator=generator) * math.sqrt(2 / fan_in) for fan_in, fan_out in network.shapes
-    ]
-
-
-def batches(samples: int, recipe: Recipe, draws: Sequence[Draws]) -> Iterator[tuple[int, Tensor]]:
-    """Yield (epoch, (S, B) indices of training samples) per step; each epoch shows every sample once."""
-    generators = [torch.Generator().manual_seed(draw.order) for draw in draws]
-    for epoch in range(recipe.epochs):
-        orders = torch.stack([torch.randperm(samples, generator=generator) for generator in generators])
-        for start in range(0, samples, recipe.batch_size):
-            yield epoch, orders[:, start : start + recipe.batch_size]
-
-
-class Members:
-    """The stacked parameters of all members and their common forward pass."""
-
-    def __init__(self, network: Network, choice: Choice, draws: Sequence[Draws]) -> None:
-        weights = zip(*[initial_weights(network, draw) for draw in draws], strict=True)
-        self.weights = [torch.stack(layer).requires_grad_() for layer in weights]
-        self.biases = [torch.zeros(len(draws), 1, n).requires_grad_() for _, n in network.shapes]
-        self.slopes: list[Tensor] = []
-        if choice.activation.name == "prelu":
-            start = choice.parameter if choice.parameter is not None else 0.25
-            shape = (len(draws), 1, 1)
-            self.slopes = [torch.full(shape, start).requires_grad_() for _ in range(network.hidden_layers)]
-        else:
-            self._activation = function_for(choice)
+    build: Callable[[], nn.Module]
+    inputs: Tensor
+    targets: Tensor
+    test_inputs: Tensor
+    test_targets: Tensor
+    recipe: Recipe
+    optimizer: Callable[[Iterable[Tensor]], Optimizer]
+    loss: Callable[[Tensor, Tensor], Tensor]
+    score: Callable[[Tensor, Tensor], float]
 
     @property
-    def parameters(self) -> list[Tensor]:
-        """Everything that is learned, each with the members as its first dimension."""
-        return [*self.weights, *self.biases, *self.slopes]
-
-    def forward(self, inputs: Tensor) -> tuple[Tensor, Layers]:
-        """(S, B, d) to the (S, B, classes) outputs, and what the hidden layers computed."""
-        layers = Layers([], [])
-        hidden = inputs
-        for layer, (weight, bias) in enumerate(zip(self.weights[:-1], self.biases[:-1], strict=True)):
-            z = torch.baddbmm(bias, hidden, weight)
-            hidden = self._activate(z, layer)
-            layers.before.append(z)
-            layers.after.append(hidden)
-        return torch.baddbmm(self.biases[-1], hidden, self.weights[-1]), layers
-
-    def outputs(self, inputs: Tensor) -> Tensor:
-        """(S, B, d) to the (S, B, classes) outputs alone."""
-        return self.forward(inputs)[0]
-
-    def _activate(self, z: Tensor, layer: int) -> Tensor:
-        if self.slopes:
-            # One learned slope per layer and member: torch's prelu has no batched form.
-            return torch.where(z > 0, z, self.slopes[layer] * z)
-        return self._activation(z)
+    def steps(self) -> int:
+        """Of one training."""
+        return self.recipe.epochs * math.ceil(len(self.inputs) / self.recipe.batch_size)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Ensemble:
-    """All members of one arm after their training.
+class Trained:
+    """All members of one arm.
 
     Attributes:
-        loss: (steps, S) mean cross-entropy of each training batch.
-        accuracy: (epochs, S) share of the test set classified rightly, after each epoch.
-        failed: Why a member counts as a failure, or None.
-        seconds: Of the whole ensemble.
+        losses: (steps, S)
+        outputs: (S, m, ...) on the test inputs, in eval mode.
+        seconds: Of everything.
     """
 
-    network: Network
-    recipe: Recipe
-    choice: Choice
-    draws: tuple[Draws, ...]
-    loss: FloatArray
-    accuracy: FloatArray
-    failed: tuple[str | None, ...]
-    observer: EnsembleObserver = field(repr=False)
+    losses: Tensor
+    outputs: Tensor
     seconds: float
 
-    def process(self, member: int) -> Process:
-        """What one member's counters recorded, as if it had trained alone."""
-        return self.observer.process(member, {"loss": self.loss[:, member]}, self.accuracy[:, member])
 
-    def trials(self, arm: str) -> list[Trial]:
-        """One trial per member; its seed is the member's number."""
-        dead = self.observer.dead_fraction()
-        return [
-            Trial(
-                arm=arm,
-                seed=member,
-                metric=float(self.accuracy[-1, member]),
-                failed=self.failed[member],
-                dead_fraction=None if dead is None else float(dead[member]),
-                seconds=self.seconds / len(self.draws),
-                fingerprint=hashlib.sha256(self.loss[:, member].tobytes()).hexdigest(),
-            )
-            for member in range(len(self.draws))
-        ]
+def member(task: Task, arm: str, draws: Draws) -> nn.Module:
+    """One untrained model, its activations exchanged; the same draws give the same weights under every arm."""
+    model = built(task.build, draws)
+    if arm not in (BASELINE, PLACEBO):
+        swap(model, TREATED, arm)
+    return model
 
 
-def train_ensemble(
-    data: Split,
-    network: Network,
-    recipe: Recipe,
-    choice: Choice,
-    draws: Sequence[Draws],
-    *,
-    on_epoch: Callable[[int], None] = lambda epoch: None,
-) -> Ensemble:
-    """Train one member per entry of `draws`, all at once, and count what their units do.
-
-    Two kinds of observation are counted: the batches of every `observe_every`-th step, and one pass over the
-    whole training set before the first and after every epoch's last step, so that "dead" is known and not
-    sampled.
+def refusal(task: Task, arm: str, draws: Sequence[Draws]) -> str | None:
+    """Why the members of an arm cannot be trained as one; None where two of them have the losses that they have alone.
 
     Args:
-        data: What to learn.
-        network: The shape of every member.
-        recipe: How to train.
-        choice: The activation of all hidden layers.
-        draws: One entry per member.
-        on_epoch: Called with the number of epochs finished.
+        task: What they do.
+        arm: Whose activation they have.
+        draws: Of the arm's members; two are tried, for a few steps.
+    """
+    # Only losses are compared here: whole test sets would cost more than the steps.
+    short, two = replace(task, test_inputs=task.test_inputs[:1]), draws[:2]
+    alone = train_alone(short, arm, two, steps=TRIED_STEPS)
+    try:
+        stacked = train_together(short, arm, two, steps=TRIED_STEPS)
+    except (RuntimeError, TypeError, ValueError, NotImplementedError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        return f"the model cannot be stacked: {reason[:120]}"
+    if torch.allclose(stacked.losses, alone.losses, rtol=TOLERANCE, atol=1e-6, equal_nan=True):
+        return None
+    return "stacked, the first steps differ from those of a single training"
+
+
+def train_alone(task: Task, arm: str, draws: Sequence[Draws], *, steps: int | None = None) -> Trained:
+    """Train the members one after another, as everybody does."""
+    began = time.perf_counter()
+    losses, predicted = [], []
+    for draw in draws:
+        model = member(task, arm, draw)
+        optimizer = task.optimizer(model.parameters())
+        own = []
+        shown = (chosen[0] for _, chosen in batches(len(task.inputs), task.recipe, [draw]))
+        for chosen in itertools.islice(shown, steps):
+            optimizer.zero_grad()
+            loss = task.loss(model(task.inputs[chosen]), task.targets[chosen])
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            own.append(loss.detach())
+        losses.append(torch.stack(own))
+        model.eval()
+        with torch.no_grad():
+            # A copy: a model whose first layer works in place would change what the next one is asked.
+            predicted.append(model(task.test_inputs.clone()))
+    return Trained(torch.stack(losses, 1), torch.stack(predicted), time.perf_counter() - began)
+
+
+def train_together(task: Task, arm: str, draws: Sequence[Draws], *, steps: int | None = None) -> Trained:
+    """Train all members as one, or on several threads as one part each: no thread waits for another within a step.
+
+    Raises:
+        RuntimeError: The model does what cannot be stacked: it draws random numbers in its forward, or its course
+            depends on values; or the optimizer treats parameters by their shape.
+    """
+    began = time.perf_counter()
+    models = [member(task, arm, draw) for draw in draws]
+    threads = torch.get_num_threads()
+    # Elsewhere than on the processor one queue takes all work, and what is set for a thread (a default device) stays.
+    count = min(threads, max(1, len(draws) // MEMBERS_PER_THREAD)) if task.inputs.device.type == "cpu" else 1
+    cuts = [len(draws) * number // count for number in range(count + 1)]
+    shares = [slice(*ends) for ends in itertools.pairwise(cuts)]
+    if count == 1:
+        parts = [_train_part(task, models, draws, steps, Event())]
+    else:
+        with _threads_each(threads // count):
+            parts = _in_threads([partial(_train_part, task, models[own], draws[own], steps) for own in shares])
+    losses, found = torch.cat([losses for losses, _ in parts], 1), torch.cat([found for _, found in parts])
+    return Trained(losses, found, time.perf_counter() - began)
+
+
+def train(
+    forward: Forward,
+    optimizer: Optimizer,
+    inputs: Tensor,
+    batches: Iterable[Tensor],
+    loss: Callable[[Tensor, Tensor], Tensor],
+    *,
+    on_step: Callable[[int], None] = lambda step: None,
+) -> Tensor:
+    """Train on the sum over members of their own losses, so that none feels another.
+
+    Warning:
+        The optimizer must treat every number by itself (SGD, Adam and their relatives do; what takes a norm or a line
+        search over all of them does not).
+
+    Args:
+        forward: Of all members.
+        optimizer: Of all that they learn.
+        inputs: (n, ...) all training inputs.
+        batches: (S, B) indices of training samples, one tensor a step.
+        loss: From the outputs and the (S, B) indices to the (S,) mean losses.
+        on_step: Called with the number of steps done.
 
     Returns:
-        The trained ensemble's record; the weights are not kept.
+        (steps, S) losses.
     """
-    started = time.perf_counter()
-    members = Members(network, choice, draws)
-    inputs, labels = torch.from_numpy(data.train_inputs), torch.from_numpy(data.train_labels)
-    test_inputs, test_labels = torch.from_numpy(data.test_inputs), torch.from_numpy(data.test_labels)
-    optimizer = torch.optim.Adam(members.parameters, lr=recipe.learning_rate, fused=True)
-    observer = EnsembleObserver(
-        members=len(draws),
-        layers=network.hidden_layers,
-        width=network.width,
-        samples=len(inputs),
-        choice=choice,
-    )
-    steps_per_epoch = -(-len(inputs) // recipe.batch_size)
-    losses, accuracies = [], []
-    steps = steps_per_epoch * recipe.epochs
-    if recipe.observe_every:
-        with torch.no_grad():
-            observer.see_everything(members.forward(_for_all(inputs, draws))[1], step=0)
-    for step, (epoch, chosen) in enumerate(batches(len(inputs), recipe, draws)):
-        last_of_epoch = (step + 1) % steps_per_epoch == 0
-        observed = bool(recipe.observe_every) and (step % recipe.observe_every == 0 or last_of_epoch)
-        outputs, layers = members.forward(inputs[chosen])
-        loss = cross_entropy(outputs.flatten(0, 1), labels[chosen].flatten(), reduction="none")
-        loss = loss.view(len(draws), -1).mean(1)
-        if observed:
-            for z in layers.before:
-                z.retain_grad()
+    losses = []
+    for step, chosen in enumerate(batches):
         optimizer.zero_grad()
-        # A sum over members: no member's gradient contains another's.
-        loss.sum().backward()  # type: ignore[no-untyped-call]
-        if observed:
-            old = [weight.detach().clone() for weight in members.weights[:-1]]
+        each = loss(forward(inputs[chosen]), chosen)
+        each.sum().backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-        losses.append(loss.detach())
-        if observed:
-            deltas = [z.grad for z in layers.before if z.grad is not None]
-            new = [weight.detach() for weight in members.weights[:-1]]
-            observer.see_step(step, chosen, layers, deltas, (old, new))
-        if last_of_epoch:
-            with torch.no_grad():
-                if observed or step == steps - 1:
-                    observer.see_everything(members.forward(_for_all(inputs, draws))[1], step)
-                outputs = members.forward(_for_all(test_inputs, draws))[0]
-            accuracies.append((outputs.argmax(2) == test_labels).double().mean(1))
-        if observed and (step == 0 or last_of_epoch):
-            observer.snapshot(step, members.biases[:-1])
-        if last_of_epoch:
-            on_epoch(epoch + 1)
-    history = torch.stack(losses).double().numpy()
-    return Ensemble(
-        network=network,
-        recipe=recipe,
-        choice=choice,
-        draws=tuple(draws),
-        loss=history,
-        accuracy=torch.stack(accuracies).numpy(),
-        failed=failures(outputs, history),
-        observer=observer,
-        seconds=time.perf_counter() - started,
-    )
+        losses.append(each.detach())
+        on_step(step + 1)
+    return torch.stack(losses)
 
 
-def _for_all(inputs: Tensor, draws: Sequence[Draws]) -> Tensor:
-    return inputs.expand(len(draws), -1, -1)
+def outputs(forward: Forward, inputs: Tensor, members: int) -> Tensor:
+    """(S, n, ...) of all members on all inputs."""
+    with torch.no_grad():
+        parts: Sequence[Tensor] = torch.split(inputs, CHUNK)
+        return torch.cat([forward(part.expand(members, *part.shape)) for part in parts], 1)
 
 
-def failures(outputs: Tensor, losses: FloatArray) -> tuple[str | None, ...]:
+def failures(outputs: Tensor, losses: FloatArray) -> tuple[Failure | None, ...]:
     """Name the members that ended as a constant, or with numbers that are none.
 
     Args:
@@ -289,6 +224,91 @@ def failures(outputs: Tensor, losses: FloatArray) -> tuple[str | None, ...]:
     constant = (variance < CONSTANT_VARIANCE * wide.square().mean((1, 2))).tolist()
     finite = (wide.isfinite().all(2).all(1).numpy() & np.isfinite(losses).all(0)).tolist()
     return tuple(
-        "diverged" if not fine else "constant output" if same else None
+        Failure(FailureKind.DIVERGED) if not fine else Failure(FailureKind.CONSTANT_OUTPUT) if same else None
         for fine, same in zip(finite, constant, strict=True)
     )
+
+
+class _Stopped(Exception):
+    """Another part has failed, or the user has had enough."""
+
+
+_Part = tuple[Tensor, Tensor]
+"""Losses and outputs of some of the members."""
+
+
+def _in_threads(parts: Sequence[Callable[[Event], _Part]]) -> list[_Part]:
+    """Run each on a thread of its own; the first error ends the others within a step, and is raised."""
+    stop = Event()
+    running: list[Future[_Part]] = []
+    with ThreadPoolExecutor(len(parts)) as pool:
+        try:
+            running += [pool.submit(part, stop) for part in parts]
+            wait(running, return_when=FIRST_EXCEPTION)
+        finally:
+            # Ctrl-C comes through here, too. What is done already does not look.
+            stop.set()
+    errors = [error for each in running if (error := each.exception()) is not None]
+    for error in sorted(errors, key=lambda error: isinstance(error, _Stopped)):
+        raise error
+    return [each.result() for each in running]
+
+
+@contextmanager
+def _threads_each(number: int) -> Iterator[None]:
+    """Let each thread that is started in here use so many of its own."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _train_part(
+    task: Task, models: Sequence[nn.Module], draws: Sequence[Draws], steps: int | None, stop: Event
+) -> _Part:
+    stacked = stack(models)
+    each_loss = _cross_entropies if task.loss is cross_entropy else vmap(task.loss)
+    shown = itertools.islice((chosen for _, chosen in batches(len(task.inputs), task.recipe, draws)), steps)
+    optimizer = task.optimizer(stacked.learned)
+    _check_grouping(task, optimizer, stacked.learned, list(models[0].parameters()))
+    losses = train(
+        stacked.forward,
+        optimizer,
+        task.inputs,
+        _until(stop, shown),
+        lambda predicted, chosen: each_loss(predicted, task.targets[chosen]),
+    )
+    if stop.is_set():
+        raise _Stopped
+    stacked.eval()
+    return losses, outputs(stacked.forward, task.test_inputs, len(draws))
+
+
+def _until(stop: Event, batches: Iterable[Tensor]) -> Iterator[Tensor]:
+    for chosen in batches:
+        if stop.is_set():
+            raise _Stopped
+        yield chosen
+
+
+def _check_grouping(task: Task, optimizer: Optimizer, stacked: Sequence[Tensor], own: Sequence[Tensor]) -> None:
+    """Refuse an optimizer whose groups depend on shapes: no weight decay on what has one dimension, for instance."""
+    options = [
+        {id(tensor): {**group, "params": None} for group in made.param_groups for tensor in group["params"]}
+        for made in (optimizer, task.optimizer(own))
+    ]
+    if any(options[0].get(id(one)) != options[1].get(id(other)) for one, other in zip(stacked, own, strict=True)):
+        raise RuntimeError(
+            "the optimizer groups stacked parameters otherwise than those of one model: it looks at their shapes"
+        )
+
+
+def _cross_entropies(predicted: Tensor, targets: Tensor) -> Tensor:
+    """The (S,) mean losses without vmap, which sorts the dimensions in a way that is slow here."""
+    if predicted.dim() != 3 or targets.dim() != 2:
+        each: Tensor = vmap(cross_entropy)(predicted, targets)
+        return each
+    each = cross_entropy(predicted.flatten(0, 1), targets.flatten(), reduction="none").view(targets.shape)
+    return each.sum(1) / (targets != _IGNORED).sum(1)

@@ -13,14 +13,7 @@ from torch import Tensor
 from rectifier.catalogue import Choice
 from rectifier.monitor.counters import UnitCounters, UnitCounts
 from rectifier.records import Cost, FloatArray, IntArray, Process, Series, Site, SiteWindow, Snapshot, Writer
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Layers:
-    """What the hidden layers of all members computed in one forward pass, (S, B, U) per layer."""
-
-    before: list[Tensor]
-    after: list[Tensor]
+from rectifier.study.stacked import Layers
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -192,10 +185,6 @@ class EnsembleObserver:
         if flat_below != 0:
             return None
         return (~self._everything_fired).double().mean((1, 2)).numpy()
-
-    def silent_layers(self) -> "np.typing.NDArray[np.bool_]":
-        """(S, L) whether no unit of the layer fired on any sample of the last pass over the training set."""
-        return (~self._everything_fired.any(2)).numpy()
 
     def sites(self) -> tuple[Site, ...]:
         """One site per hidden layer, numbered from 1."""

@@ -8,9 +8,11 @@ defined.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
-from scipy.special import betaincinv, ndtri
+from scipy.optimize import brentq
+from scipy.special import ndtri
 
 from rectifier.records import FloatArray
 
@@ -38,6 +40,7 @@ class SignFlip:
     enumerated: bool
 
 
+@cache
 def clopper_pearson(count: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
     """The exact interval of a rate, after `count` of `n`.
 
@@ -55,12 +58,13 @@ def clopper_pearson(count: int, n: int, confidence: float = 0.95) -> tuple[float
     """
     if not 0 <= count <= n:
         raise ValueError(f"a count of {count} among {n} is not a rate")
-    tail = (1 - confidence) / 2
-    low = float(betaincinv(count, n - count + 1, tail)) if count else 0.0
-    high = float(betaincinv(count + 1, n - count, 1 - tail)) if count < n else 1.0
-    return low, high
+    from scipy.stats import binomtest  # noqa: PLC0415 (half a second, which only what weighs needs)
+
+    interval = binomtest(count, n).proportion_ci(confidence, method="exact")
+    return float(interval.low), float(interval.high)
 
 
+@cache
 def mcnemar(only_first: int, only_second: int) -> float:
     """The exact two-sided p-value that two paired failure rates are equal.
 
@@ -77,9 +81,11 @@ def mcnemar(only_first: int, only_second: int) -> float:
 
     Source: McNemar 1947, Psychometrika 12; exact form = binomial test of the discordant pairs.
     """
-    discordant = only_first + only_second
-    tail = sum(math.comb(discordant, k) for k in range(min(only_first, only_second) + 1))
-    return min(1.0, 2 * tail / (1 << discordant))
+    if not only_first + only_second:
+        return 1.0
+    from scipy.stats import binomtest  # noqa: PLC0415 (half a second, which only what weighs needs)
+
+    return float(binomtest(only_first, only_first + only_second).pvalue)
 
 
 def paired_rate_interval(only_first: int, only_second: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -112,14 +118,15 @@ def paired_rate_interval(only_first: int, only_second: int, n: int, confidence: 
 
 def _score_bound(first: int, second: int, n: int, limit: float) -> float:
     """The largest difference that the score test does not reject; its statistic falls along the way."""
-    inside, outside = (first - second) / n, 1.0
-    for _ in range(60):
-        middle = (inside + outside) / 2
-        if _score(first, second, n, middle) >= -limit:
-            inside = middle
-        else:
-            outside = middle
-    return inside
+    inside = (first - second) / n
+    if inside == 1:
+        return 1.0
+
+    def beyond(difference: float) -> float:
+        # At a difference of 1 the statistic is infinite, which no search can go along with.
+        return max(_score(first, second, n, difference), -2 * limit) + limit
+
+    return float(brentq(beyond, inside, 1.0, xtol=1e-14))
 
 
 def _score(first: int, second: int, n: int, difference: float) -> float:

@@ -4,7 +4,7 @@ import contextlib
 import math
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,10 @@ from rectifier.aside import streams_kept
 from rectifier.diagnosis.progress import judge_progress
 from rectifier.errors import NothingToCompare
 from rectifier.monitor import MemorySink, Monitor
-from rectifier.records import Comparison, Process, Trial
+from rectifier.records import Comparison, Failure, FailureKind, Process, Trial
+from rectifier.study.engine import Ended, Engine
 from rectifier.study.question import BASELINE, LOSS, RESCALE, Question, TrialSpec, summarise
-from rectifier.study.trial import STALLED, dead_fraction, fingerprint, to_summarise
-from rectifier.study.weighing import ahead, weigh
+from rectifier.study.trial import dead_fraction, fingerprint, to_summarise
 from rectifier.treatment import scale_learning_rates, swap_everywhere
 
 Train = Callable[[int], Any]
@@ -42,18 +42,21 @@ def compare_function(train: Train, question: Question, on_trial: Callable[[Trial
             "rectifier.rescale(model, batch) before the first step, and compare the two functions' results."
         )
     began = time.perf_counter()
-    trials: dict[str, Trial] = {}
+    engine = Engine(question)
+
+    def train_all(specs: Sequence[TrialSpec], ended: Ended) -> None:
+        for spec in specs:
+            ended(spec, _train_once(train, spec, question))
+
     with streams_kept():
-        while todo := ahead(question, trials).now:
-            for spec in todo:
-                trials[spec.key] = trial = _train_once(train, spec, question)
-                on_trial(trial)
-    return weigh(question, trials, time.perf_counter() - began)
+        engine.run(train_all, lambda spec, trial: on_trial(trial))
+    return engine.comparison(time.perf_counter() - began)
 
 
 def _train_once(train: Train, spec: TrialSpec, question: Question) -> Trial:
     sink = MemorySink()
-    began, value, failed = time.perf_counter(), None, None
+    began, value = time.perf_counter(), None
+    failed: Failure | None = None
     with contextlib.ExitStack() as stack:
         for swap in spec.swap:
             old, _, new = swap.partition("=")
@@ -70,13 +73,13 @@ def _train_once(train: Train, spec: TrialSpec, question: Question) -> Trial:
             if (spec.arm, spec.seed) == (BASELINE, 0):
                 raise
             # An arm under which the training breaks is an outcome of that arm, as in a comparison of scripts.
-            failed = f"{type(error).__name__}: {error}".splitlines()[0]
+            failed = Failure(FailureKind.RAISED, f"{type(error).__name__}: {error}".splitlines()[0])
     process = sink.process()
     metric = None if failed else _metric(value, process, question)
     if metric is not None and not math.isfinite(metric):
-        metric, failed = None, f"{question.metric} is not finite"
+        metric, failed = None, Failure(FailureKind.NOT_FINITE, question.metric)
     if failed is None and judge_progress(process.series("loss")).state == "none":
-        failed = STALLED
+        failed = Failure(FailureKind.NO_PROGRESS)
     return Trial(
         arm=spec.arm,
         seed=spec.seed,

@@ -3,21 +3,20 @@
 import hashlib
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
-from torch import Tensor
+from torch import Tensor, get_num_threads
 
 from rectifier.aside import streams_kept
 from rectifier.catalogue import parse
 from rectifier.errors import NothingToCompare
-from rectifier.records import Comparison, Trial
-from rectifier.study.choosing import Chooser, Way
-from rectifier.study.ensemble import Draws, draws_for, failures
+from rectifier.records import Comparison, Failure, FailureKind, Trial
+from rectifier.study.draws import draws_for
+from rectifier.study.engine import Ended, Engine
+from rectifier.study.ensemble import Task, Trained, failures, refusal, train_alone, train_together
 from rectifier.study.looks import checked_looks
-from rectifier.study.question import BASELINE, PLACEBO, TREATED
-from rectifier.study.stacked import train_together
-from rectifier.study.statistics import compare_trials
-from rectifier.study.ways import Processes, Task, Trained, gathered, train_alone
+from rectifier.study.question import PLACEBO, TREATED, Question, TrialSpec
 
 
 def accuracy(predicted: Tensor, labels: Tensor) -> float:
@@ -49,7 +48,7 @@ def compare_trained(
     metric: str,
     higher_is_better: bool,
     margin: float | None,
-    way: Way | None,
+    together: bool,
     on_arm: Callable[[str], None],
 ) -> Comparison:
     """Train every arm and weigh them, look after look; the random stream of torch is afterwards as it was.
@@ -62,67 +61,52 @@ def compare_trained(
             f"there are {len(task.inputs)} inputs and {len(task.targets)} targets to train on: as many of each are "
             "needed, and at least one. data is (inputs, targets, test inputs, test targets), all of them tensors."
         )
-    planned = (seeds,) if looks is None else checked_looks(looks, seeds, len(arms))
     began = time.perf_counter()
-    trials: list[Trial] = []
-    ways: dict[str, tuple[Way, str]] = {}
-    chooser = Chooser(task, len(arms) + 2)
-    undecided, before = list(arms), 0
-    with Processes(task) as processes:
-        for now in planned:
-            draws = {
-                arm: draws_for(seed, now, placebo=arm == PLACEBO)[before:] for arm in (BASELINE, *undecided, PLACEBO)
-            }
-            with streams_kept():
-                for arm, own in draws.items():
-                    if arm not in ways:
-                        ways[arm] = (way, "as asked") if way is not None else chooser.choose(arm, own)
-                for arm, trained in _trained(task, draws, {arm: ways[arm][0] for arm in draws}, processes):
-                    trials += _trials(task, arm, trained, before)
-                    on_arm(arm)
-            comparison = compare_trials(
-                trials,
-                baseline=BASELINE,
-                placebo=PLACEBO,
-                arms=arms,
-                metric=metric,
-                higher_is_better=higher_is_better,
-                margin=margin,
-                title="Many small networks: does another activation help?",
-                seconds=time.perf_counter() - began,
-                looks=planned,
-                settings=_settings(task, seed, ways),
-            )
-            undecided = [row.arm for row in comparison.arms if row.arm in undecided and row.verdict == "undecided"]
-            if not undecided:
-                break
-            before = now
-    return comparison
+    question = Question(
+        command=("Many small networks",),
+        script=None,
+        arms=tuple(arms),
+        seeds=seeds,
+        metric=metric,
+        summary="final",
+        higher_is_better=higher_is_better,
+        margin=margin,
+        threads=get_num_threads(),
+        compared="models",
+        looks=() if looks is None else checked_looks(looks, seeds, len(arms)),
+    )
+    engine = Engine(question)
+    alone: dict[str, str | None] = {}
+    """By arm, why its members are trained one by one; None where they are trained as one."""
+
+    def train(specs: Sequence[TrialSpec], ended: Ended) -> None:
+        for arm in dict.fromkeys(spec.arm for spec in specs):
+            own = [spec for spec in specs if spec.arm == arm]
+            every = draws_for(seed, seeds, placebo=arm == PLACEBO)
+            draws = [every[spec.seed] for spec in own]
+            if arm not in alone:
+                alone[arm] = refusal(task, arm, draws) if together else "as asked"
+            trained = (train_together if alone[arm] is None else train_alone)(task, arm, draws)
+            for spec, trial in zip(own, _trials(task, own, trained), strict=True):
+                ended(spec, trial)
+            on_arm(arm)
+
+    with streams_kept():
+        engine.run(train)
+    return replace(engine.comparison(time.perf_counter() - began), settings=_settings(task, seed, alone))
 
 
-def _settings(task: Task, seed: int, ways: Mapping[str, tuple[Way, str]]) -> dict[str, str]:
+def _settings(task: Task, seed: int, alone: Mapping[str, str | None]) -> dict[str, str]:
     """What a reader needs to know about how it was trained."""
     return {
         "training": f"{task.recipe.epochs} epochs of batches of {task.recipe.batch_size}, {task.steps} steps",
         "failure": "constant output on the test inputs, or a number that is not finite",
         "seed": str(seed),
-        **{f"trained, {arm}": f"{way} ({why})" for arm, (way, why) in ways.items()},
+        **{f"trained, {arm}": "together" if why is None else f"one by one ({why})" for arm, why in alone.items()},
     }
 
 
-def _trained(
-    task: Task, draws: Mapping[str, Sequence[Draws]], ways: Mapping[str, Way], processes: Processes
-) -> Iterator[tuple[str, Trained]]:
-    """Train all members of every arm, and give arm after arm as they are done."""
-    queued = {arm: processes.start(arm, own) for arm, own in draws.items() if ways[arm] == "in processes"}
-    for arm, own in draws.items():
-        if arm in queued:
-            yield arm, gathered(queued[arm])
-        else:
-            yield arm, train_together(task, arm, own) if ways[arm] == "together" else train_alone(task, arm, own)
-
-
-def _trials(task: Task, arm: str, trained: Trained, first: int) -> list[Trial]:
+def _trials(task: Task, specs: Sequence[TrialSpec], trained: Trained) -> list[Trial]:
     history = trained.losses.double().numpy()
     flat = trained.outputs.reshape(*trained.outputs.shape[:2], -1)
     found = []
@@ -130,10 +114,10 @@ def _trials(task: Task, arm: str, trained: Trained, first: int) -> list[Trial]:
         value = float(task.score(trained.outputs[number], task.test_targets))
         found.append(
             Trial(
-                arm=arm,
-                seed=first + number,
+                arm=specs[number].arm,
+                seed=specs[number].seed,
                 metric=value if math.isfinite(value) else None,
-                failed=failed or (None if math.isfinite(value) else "the metric is not finite"),
+                failed=failed or (None if math.isfinite(value) else Failure(FailureKind.NOT_FINITE, "the metric")),
                 seconds=trained.seconds / trained.losses.shape[1],
                 fingerprint=hashlib.sha256(history[:, number].tobytes()).hexdigest(),
             )

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from rectifier.records import Effect, Trial
+from rectifier.records import Effect, Failure, FailureKind, Trial
 from rectifier.study.exact import mcnemar, paired_rate_interval, sign_flip
 
 
@@ -109,11 +109,11 @@ def metric_effect(pairs: Pairs, level: float, *, survivors: bool = False) -> Eff
     return Effect(difference=mean, low=test.low, high=test.high, p=test.p, p_adjusted=test.p, n=len(differences))
 
 
-def _outcome(trial: Trial) -> tuple[str | None, float | None, str | None]:
+def _outcome(trial: Trial) -> tuple[str | None, float | None, Failure | None]:
     return trial.fingerprint, trial.metric, trial.failed
 
 
 def _without_infinities(trial: Trial) -> Trial:
     if trial.metric is None or math.isfinite(trial.metric):
         return trial
-    return replace(trial, metric=None, failed=trial.failed or f"the metric is {trial.metric}")
+    return replace(trial, metric=None, failed=trial.failed or Failure(FailureKind.NOT_FINITE, "the metric"))

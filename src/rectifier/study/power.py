@@ -5,10 +5,12 @@ t-test within a few percent, and a closed form is all that planning needs. Every
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
+from scipy.optimize import brentq
 from scipy.special import nctdtr, stdtrit
 
 POWER: Final = 0.8
@@ -48,15 +50,12 @@ def detectable(differences: Sequence[float], alpha: float) -> float | None:
     spread = _spread(differences)
     if not spread:
         return None
-    low, high = 0.0, 1.0
+    high = 1.0
     while power(high, len(differences), alpha) < POWER:
         high *= 2
         if high > 1e6:
             return None
-    for _ in range(50):
-        middle = (low + high) / 2
-        low, high = (middle, high) if power(middle, len(differences), alpha) < POWER else (low, middle)
-    return high * spread
+    return float(brentq(lambda size: power(size, len(differences), alpha) - POWER, 0.0, high)) * spread
 
 
 def seeds_needed(differences: Sequence[float], alpha: float) -> int | None:
@@ -67,11 +66,8 @@ def seeds_needed(differences: Sequence[float], alpha: float) -> int | None:
     standardised = abs(math.fsum(differences) / len(differences)) / spread
     if power(standardised, MOST_SEEDS, alpha) < POWER:
         return None
-    low, high = 2, MOST_SEEDS
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if power(standardised, middle, alpha) < POWER else (low, middle)
-    return high
+    pairs = range(3, MOST_SEEDS)
+    return pairs.start + bisect_left(pairs, POWER, key=lambda n: power(standardised, n, alpha))
 
 
 def _spread(differences: Sequence[float]) -> float:

@@ -18,9 +18,19 @@ from rectifier.records import FloatArray, Trial
 
 Summary = Literal["final", "best", "last-tenth"]
 
+Compared = Literal["script", "function", "models"]
+"""What is trained: a user's script, a Python function, or small models in a loop of ours."""
+
 BASELINE = "as is"
 PLACEBO = "placebo"
 DEFAULT_ARMS = ("leaky_relu:0.01", "leaky_relu:0.1", "leaky_relu:0.3", "prelu:0.25", "elu:1.0", "gelu")
+DEFAULT_SEEDS = 12
+"""Trainings per arm, of a script or a function."""
+
+MODEL_ARMS = ("leaky_relu:0.01", "leaky_relu:0.1", "leaky_relu:0.3", "elu:1.0", "gelu")
+MODEL_SEEDS = 16
+"""Likewise of small models, which are trained many at once."""
+
 LOSS = "training loss"
 """The metric of a function that returns none: what it back-propagates. (A script's is called `loss`.)"""
 
@@ -153,7 +163,7 @@ class Question:
         margin: Smallest difference that matters, None when the reader has not said.
         threads: Threads per trial.
         pattern: A regular expression with one group, which is the metric wherever it matches the script's output.
-        function: Whether a Python function is compared, and not a script.
+        compared: What is trained.
         max_steps: Optimizer steps after which each training is ended, None for the script's own end.
         looks: Numbers of seeds at which verdicts may be given, the last one all; () for one look at the end.
     """
@@ -168,7 +178,7 @@ class Question:
     margin: float | None
     threads: int
     pattern: str | None = None
-    function: bool = False
+    compared: Compared = "script"
     max_steps: int | None = None
     looks: tuple[int, ...] = ()
 
@@ -323,8 +333,9 @@ def printed_values(pattern: str, text: str) -> FloatArray:
 def summarise(values: FloatArray, summary: Summary, *, higher: bool) -> float:
     """One number for a training's series; NaN when a value that counts is not finite.
 
-    The trap: `best` picks the luckiest moment of each training, and more steps mean more luck. It is fair only when
-    all arms take the same number of steps.
+    Warning:
+        `best` picks the luckiest moment of each training, and more steps mean more luck. It is fair only when all arms
+        take the same number of steps.
 
     Args:
         values: (n,) at least one, in the order of the steps.

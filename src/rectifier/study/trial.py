@@ -6,14 +6,11 @@ import math
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -21,21 +18,17 @@ import numpy as np
 from rectifier.diagnosis import diagnose
 from rectifier.diagnosis.progress import judge_progress
 from rectifier.errors import UnreadableRun
-from rectifier.launch import STOPPED, TIMED_OUT, Launch, start
-from rectifier.records import FloatArray, Manifest, Outcome, Process, Run, Series, Trial
+from rectifier.exit_codes import SIGNALLED, TIMED_OUT
+from rectifier.launch import STOPPED, Launch, start
+from rectifier.records import Failure, FailureKind, FloatArray, Manifest, Outcome, Process, Run, Series, Trial
 from rectifier.store import read_run, write_manifest, write_outcome
 from rectifier.study.question import Question, TrialSpec, printed_values, summarise
 
 OUTPUT = "output.txt"
 """What a training printed, in its own folder."""
 
-STALLED = "no progress"
-"""A training whose loss ends within 5 % of where it began, or above; its metric counts all the same."""
-
-_STOPPED = "stopped after"
-
-KILLED = f"exit code {128 + signal.SIGKILL}"
-"""Ended by SIGKILL, which the system sends when memory runs out, and anybody else may send."""
+_KILLED = SIGNALLED + signal.SIGKILL
+"""Exit code of what SIGKILL has ended."""
 
 CONSTANT = "constant-"
 """Begins the fingerprint of a training in which nothing ever moved; two of those are no sign of a fixed seed."""
@@ -164,30 +157,22 @@ def begin_record(spec: TrialSpec, command: tuple[str, ...], folder: Path) -> Non
     """Create a training's run folder and write what is started, which also tells later when that was."""
     run_folder = folder / "run"
     run_folder.mkdir()
-    manifest = Manifest(
-        name=folder.name,
-        command=command,
-        folder=str(run_folder.resolve()),
-        started=datetime.now().astimezone().isoformat(timespec="seconds"),
-        rectifier=version("rectifier"),
-        python=sys.version.split()[0],
-        swap=spec.swap,
-    )
+    manifest = Manifest.of_now(folder.name, command=command, folder=str(run_folder.resolve()), swap=spec.swap)
     write_manifest(run_folder, manifest)
 
 
 def _trial(
     arm: str, seed: int, question: Question, folder: Path, code: int, seconds: float, timeout: float | None
 ) -> Trial:
-    failed = None
+    failed: Failure | None = None
     if code == TIMED_OUT and timeout is not None and seconds >= timeout:
-        failed = f"{_STOPPED} {timeout:g} s"
+        failed = Failure(FailureKind.TIMED_OUT, f"{timeout:g}")
     elif code:
-        failed = f"exit code {code}"
+        failed = Failure(FailureKind.KILLED if code == _KILLED else FailureKind.EXIT_CODE, str(code))
     try:
         run: Run | None = read_run(folder)
     except UnreadableRun as error:
-        run, failed = None, failed or f"its record cannot be read: {error}"
+        run, failed = None, failed or Failure(FailureKind.UNREADABLE, str(error))
     if run is not None and STOPPED in run.notes:
         # It has taken all steps that were asked for; how the script took to being left is not its failure.
         failed = None
@@ -198,10 +183,10 @@ def _trial(
         if len(values):
             metric = summarise(values, question.summary, higher=question.higher_is_better)
     if metric is not None and not math.isfinite(metric):
-        metric, failed = None, f"{question.metric} is not finite"
+        metric, failed = None, Failure(FailureKind.NOT_FINITE, question.metric)
     if failed is None and process is not None and judge_progress(process.series("loss")).state == "none":
         # Asked of the loss, because it can be asked of every arm alike; a silent layer only of some.
-        failed = STALLED
+        failed = Failure(FailureKind.NO_PROGRESS)
     return Trial(
         arm=arm,
         seed=seed,
@@ -249,7 +234,7 @@ def read_again(trial: Trial, question: Question, study: Path) -> Trial | None:
         return None
     again = _trial(trial.arm, trial.seed, question, folder, outcome.exit_code, trial.seconds, None)
     # Only the driver of that time knew its timeout.
-    stopped = trial.failed is not None and trial.failed.startswith(_STOPPED)
+    stopped = trial.failed is not None and trial.failed.kind is FailureKind.TIMED_OUT
     return replace(again, run=trial.run, failed=trial.failed if stopped else again.failed)
 
 

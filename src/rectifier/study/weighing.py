@@ -100,8 +100,9 @@ def _ahead(question: Question, own: Mapping[str, Trial], rows: Sequence[ArmVerdi
 
 
 def _compared(question: Question, own: Mapping[str, Trial], seconds: float) -> Comparison:
-    returned = question.function and question.metric != LOSS
-    ending = "raised" if question.function else "crashed, was stopped by --timeout"
+    is_function = question.compared == "function"
+    returned = is_function and question.metric != LOSS
+    ending = "raised" if is_function else "crashed, was stopped by --timeout"
     steps = {} if question.max_steps is None else {"training": f"ended after {question.max_steps} optimizer steps"}
     return compare_trials(
         question.with_restarts(list(own.values())),
@@ -113,14 +114,14 @@ def _compared(question: Question, own: Mapping[str, Trial], seconds: float) -> C
         title=question.title,
         margin=question.margin,
         seconds=seconds,
-        seeds_hint=_USE_THE_SEED if question.function else None,
+        seeds_hint=_USE_THE_SEED if is_function else None,
         looks=question.planned_looks,
         settings={
             "command": " ".join(question.command),
             "metric": f"{question.metric}, {'as returned' if returned else _SUMMARIES[question.summary]}"
             + (f", printed as {question.pattern}" if question.pattern else ""),
             "failure": f"a training that {ending}, ended with a number that is not finite, or whose loss made no "
-            "progress: it ended within 5 % of where it began, or above",
+            "progress: it ended within 5% of where it began, or above",
             **steps,
             "threads per training": str(question.threads),
         },
@@ -137,7 +138,7 @@ def _notes(question: Question) -> list[str]:
     notes.extend(text for arm, text in COMPETITORS.items() if arm in question.arms)
     if question.max_steps is not None:
         notes.append(f"Each training was ended after {question.max_steps:,} optimizer steps, as asked.")
-    if question.metric == "loss" and question.pattern is None and not question.function:
+    if question.metric == "loss" and question.pattern is None and question.compared == "script":
         notes.append(
             "The metric is the loss that the script back-propagates, measured on its own training batches. To compare "
             'what the network is for, log it: rectifier.log("val_accuracy", value) and --metric val_accuracy.'

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rectifier.records import ArmVerdict, Effect, Trial
+from rectifier.report.words import listed
 from rectifier.study.exact import clopper_pearson
 
 
@@ -120,13 +121,13 @@ class Wording:
                 need = f": no test could reject with fewer than {self.smallest_n} seeds" if few else ""
                 return f"No arm is shown to help or to hurt{need}."
             if names:
-                parts.append(f"{_listed(names)} {words}")
+                parts.append(f"{listed(names)} {words}")
         return f"Against {self.baseline}: {'; '.join(parts)}."
 
     def seeds_note(self, arms: Sequence[str], hint: str | None) -> str:
         """What to say when the seeds changed nothing."""
         return (
-            f"Different seeds gave identical results ({_listed(arms)} and {self.baseline}), so there is one "
+            f"Different seeds gave identical results ({listed(arms)} and {self.baseline}), so there is one "
             f"observation however many seeds ran, and no verdict. {hint or _SEED_OPTION}"
         )
 
@@ -139,7 +140,7 @@ class Wording:
 
     @property
     def _exact(self) -> str:
-        return f"exact {_number(100 * (1 - self.alpha))} % interval"
+        return f"exact {_number(100 * (1 - self.alpha))}% interval"
 
     def _failures(self, row: ArmVerdict, baseline: Sequence[Trial]) -> str:
         # The baseline is counted over the same seeds, so that both numbers speak about the same pairs.
@@ -211,12 +212,8 @@ def _about(seeds: int) -> str:
     return f"{-(-seeds // unit) * unit:,}"
 
 
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:-1]) + " and " + names[-1] if len(names) > 1 else names[0]
-
-
 def _percent(low: float, high: float) -> str:
-    return f"{100 * low:.0f} to {100 * high:.0f} %"
+    return f"{low:.0%} to {high:.0%}"
 
 
 def _p(value: float) -> str:

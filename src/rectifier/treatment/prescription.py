@@ -20,7 +20,6 @@ from rectifier.treatment.swap import swap
 SLOPE = 0.1
 """What the ladder swaps to: 0.01 leaves the size of a gradient as it is, 0.1 to 0.3 moves hard problems."""
 
-_SILENT = ("dead-units", "constant-network")
 _SCALES = ("vanishing-gradient", "exploding-gradient")
 _SLOPED = ("relu", "relu6")
 """What a Leaky ReLU can stand in for, its left side being what is flat."""

@@ -8,8 +8,6 @@ from torch import nn
 
 from rectifier.sites import modules, scoped
 
-_MISSING = object()
-
 
 @dataclass(eq=False)
 class ReplacedChild:

@@ -1,0 +1,27 @@
+"""What the exit codes of `rectifier` mean: the one table of them.
+
+A script's own exit code passes through `rectifier run` as it is, 128 + n for one that signal n has ended.
+"""
+
+from typing import Final
+
+DISAGREES: Final = 1
+"""`rectifier reproduce`: a result is not what is known."""
+
+MISUSE: Final = 2
+"""The command was not understood, or what it names cannot be used; the text says what to do."""
+
+UNJUDGED: Final = 2
+"""`--fail-on` had nothing to judge: a gate that nothing can close is a mistake in its use."""
+
+FOUND: Final = 10
+"""Something at or above `--fail-on` was found: none of a shell's codes, and not misuse."""
+
+TIMED_OUT: Final = 124
+"""A script was ended after `--timeout`, as `timeout` says it."""
+
+SIGNALLED: Final = 128
+"""This plus n: signal n has ended the script, as a shell says it."""
+
+INTERRUPTED: Final = 130
+"""Ctrl-C or SIGTERM ended a comparison; what had ended is kept."""

@@ -1,0 +1,49 @@
+"""Rows of comparisons as earlier versions wrote them: the one place that knows those forms. No torch."""
+
+import re
+from dataclasses import replace
+from typing import Any
+
+from rectifier.records import Failure, FailureKind, Trial, decode, encode
+
+_WORDS = {
+    "no progress": FailureKind.NO_PROGRESS,
+    "constant output": FailureKind.CONSTANT_OUTPUT,
+    "diverged": FailureKind.DIVERGED,
+}
+_SENTENCES = (
+    (re.compile(r"exit code (137)"), FailureKind.KILLED),
+    (re.compile(r"exit code (\d+)"), FailureKind.EXIT_CODE),
+    (re.compile(r"stopped after (\S+) s"), FailureKind.TIMED_OUT),
+    (re.compile(r"its record cannot be read: (.*)", re.DOTALL), FailureKind.UNREADABLE),
+    (re.compile(r"(.*) is not finite", re.DOTALL), FailureKind.NOT_FINITE),
+    (re.compile(r"(\w+: .*)", re.DOTALL), FailureKind.RAISED),
+)
+
+
+def read_trial(line: bytes) -> Trial:
+    """A trial as this version or an earlier one wrote it.
+
+    Raises:
+        ValueError: The line is no trial; the text names the field.
+    """
+    facts = decode(line, dict[str, Any])
+    text = facts.get("failed")
+    if not isinstance(text, str):
+        return decode(line, Trial)
+    return replace(decode(encode({**facts, "failed": None}), Trial), failed=failure_from(text))
+
+
+def failure_from(text: str) -> Failure:
+    """Version 0.1.0 kept why a training failed as a sentence.
+
+    Example:
+        >>> failure_from("exit code 3")
+        Failure(kind=<FailureKind.EXIT_CODE: 'exit-code'>, detail='3')
+    """
+    if text in _WORDS:
+        return Failure(_WORDS[text])
+    for pattern, kind in _SENTENCES:
+        if found := pattern.fullmatch(text):
+            return Failure(kind, found[1])
+    return Failure(FailureKind.OTHER, text)
