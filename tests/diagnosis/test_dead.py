@@ -64,7 +64,7 @@ def test_a_short_silence_of_a_unit_that_has_fired_means_nothing(visits, suspecte
 )
 def test_tokens_of_a_transformer_need_a_million_from_a_thousand_sequences(tokens, sequences, dead):
     snap = snapshot([window(fired=SILENT_ONE, silent=[0, 0, tokens, 0, 0], distinct=sequences)], distinct=9999)
-    assert states(snap, axis="last of 3 axes, after Addmm").dead[2] == dead
+    assert states(snap, ndim=3).dead[2] == dead
 
 
 @pytest.mark.parametrize(("fired", "rare"), [(0, False), (1, True), (29, True), (30, False)])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from rectifier.diagnosis import diagnose
+from rectifier.records import AxisSource, UnitAxis
 
 from .builders import FALLING, FLAT, NAN, process, site, snapshot, window
 
@@ -141,7 +142,7 @@ def test_weights_that_never_move_are_labelled(updates, delta, said):
 
 
 def test_a_site_below_which_no_gradient_is_asked_for_is_labelled():
-    frozen = replace(site("a", units=None), unit_axis="unknown: its input has no gradient history")
+    frozen = replace(site("a", units=None), unit_axis=UnitAxis(axis=None, ndim=2, source=AxisSource.NO_HISTORY))
     (got,) = found([frozen, site("b")], [window(0, fired=()), taught(1, (0,))], name="frozen")
     assert got.title == "1 layer is frozen: a"
     assert got.detail == "No gradient is asked for below a."

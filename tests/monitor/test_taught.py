@@ -130,3 +130,11 @@ def test_the_size_of_the_inputs():
     )
     assert samples.rms == pytest.approx(60_000, rel=1e-3)
     assert DistinctSamples().rms is None
+
+
+def test_only_a_bias_that_is_added_as_it_is_counts_as_part_of_the_input_of_its_units(trained):
+    process, _, _ = trained
+    first, scaled, _ = next(snapshot.windows for snapshot in process.snapshots if snapshot.windows)
+    assert first.bias is not None
+    assert scaled.bias is None, "it enters six times"
+    assert scaled.last_gradient is not None, "that units are taught shows all the same"

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from rectifier.catalogue import parse
 from rectifier.diagnosis import thresholds as limit
-from rectifier.records import FloatArray, IntArray, Process, Site, SiteWindow, Snapshot, told_apart
+from rectifier.records import MOST_TOLD_APART, FloatArray, IntArray, Process, Site, SiteWindow, Snapshot, told_apart
 
 BoolArray = NDArray[np.bool_]
 
@@ -61,12 +61,6 @@ class SiteHistory:
         return flat is not None and flat >= 0.0
 
     @cached_property
-    def counts_tokens(self) -> bool:
-        """Whether the site's samples are tokens of sequences."""
-        where = self.site.unit_axis
-        return where.startswith("last of ") and not where.startswith(("last of 1 ", "last of 2 "))
-
-    @cached_property
     def finite_windows(self) -> tuple[SiteWindow, ...]:
         """The windows before the first output that was not finite.
 
@@ -87,7 +81,7 @@ class SiteHistory:
         bound = np.full(len(whole), np.nan)
         if known is not None:
             bound = 1.0 - limit.CONFIDENCE_MISS ** (1.0 / np.maximum(known, 1))
-            if total is not None and snapshot.visits_since_new >= total and total < limit.MOST_TOLD_APART:
+            if total is not None and snapshot.visits_since_new >= total and total < MOST_TOLD_APART:
                 whole = known >= total
             sure = whole | self._enough_samples(known, end.silent_visits)
         never = end.last_fired < 0
@@ -105,7 +99,7 @@ class SiteHistory:
         )
 
     def _enough_samples(self, distinct: IntArray, visits: IntArray) -> BoolArray:
-        if self.counts_tokens:
+        if self.site.unit_axis.counts_tokens:
             return (visits >= limit.DEAD_TOKENS) & (distinct >= limit.DEAD_SEQUENCES)
         return distinct >= limit.DEAD_SAMPLES
 

@@ -12,7 +12,7 @@ from rectifier.diagnosis import advice
 from rectifier.diagnosis import thresholds as limit
 from rectifier.diagnosis.history import SiteHistory
 from rectifier.diagnosis.progress import Progress
-from rectifier.records import Finding, IntArray, Series, Severity
+from rectifier.records import AxisSource, Finding, IntArray, Series, Severity
 
 
 def judge_starvation(histories: Sequence[SiteHistory], progress: Progress, loss: Series) -> list[Finding]:
@@ -151,7 +151,7 @@ def _some_units(history: SiteHistory, loss: Series) -> Finding | None:
 def judge_frozen(histories: Sequence[SiteHistory]) -> list[Finding]:
     """Which layers are not trained: a label, never an accusation."""
     still = [history for history in histories if _is_still(history)]
-    unasked = [h for h in histories if h.site.unit_axis == "unknown: its input has no gradient history"]
+    unasked = [h for h in histories if h.site.unit_axis.source is AxisSource.NO_HISTORY]
     if not still and not unasked:
         return []
     labels = [history.site.label for history in (*unasked, *still)]

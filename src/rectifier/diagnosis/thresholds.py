@@ -10,9 +10,6 @@ DEAD_TOKENS = 1_000_000
 DEAD_SEQUENCES = 1_000
 """A transformer's samples are tokens, and those of one sequence are correlated: both must be reached."""
 
-MOST_TOLD_APART = 100_000
-"""Distinct samples that a monitor tells apart. With as many, later ones went uncounted: "all" would be false."""
-
 CONFIDENCE_MISS = 0.05
 """1 − the confidence of the bound 1 − 0.05^(1/n) on the firing rate of a unit that was silent on n samples."""
 

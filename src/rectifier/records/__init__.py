@@ -45,9 +45,12 @@ if TYPE_CHECKING:
     from rectifier.records.run import Manifest as Manifest
     from rectifier.records.run import Outcome as Outcome
     from rectifier.records.run import Run as Run
+    from rectifier.records.site import AxisSource as AxisSource
     from rectifier.records.site import Site as Site
+    from rectifier.records.site import UnitAxis as UnitAxis
     from rectifier.records.site import Unseen as Unseen
     from rectifier.records.site import told_apart as told_apart
+    from rectifier.records.snapshot import MOST_TOLD_APART as MOST_TOLD_APART
     from rectifier.records.snapshot import NORM_BEFORE_CLIPPING as NORM_BEFORE_CLIPPING
     from rectifier.records.snapshot import Cost as Cost
     from rectifier.records.snapshot import Series as Series
@@ -111,12 +114,15 @@ _NAMES = {
         "Run",
     ),
     "site": (
+        "AxisSource",
         "Site",
+        "UnitAxis",
         "Unseen",
         "told_apart",
     ),
     "snapshot": (
         "Cost",
+        "MOST_TOLD_APART",
         "NORM_BEFORE_CLIPPING",
         "Series",
         "SiteWindow",

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 from rectifier.records.process import Process
 
-FORMAT_VERSION = 1
-"""Raised when a reader of the previous version could misread a file."""
+FORMAT_VERSION = 2
+"""Raised when a reader of the previous version could misread a file. `rectifier.store.earlier` reads those before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

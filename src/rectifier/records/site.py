@@ -2,6 +2,58 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
+
+
+class AxisSource(StrEnum):
+    """Why a site's unit axis is known, or is not."""
+
+    LAYER = "layer"
+    """Told from the layer before it; `operation` is that layer's."""
+    USER = "user"
+    """Said by the user (`units=`)."""
+    NO_AXES = "no axes"
+    """Unknown: a single number has no units."""
+    NO_HISTORY = "no history"
+    """Unknown: the input has no gradient history."""
+    LEAF = "leaf"
+    """Unknown: the input is a leaf, not a layer's output."""
+    TOO_FAR = "too far"
+    """Unknown: there is no layer within `operations` operations before it."""
+    OPERATION = "operation"
+    """Unknown: `operation` before it may have moved the axis."""
+    VIEW = "view"
+    """Unknown: a view that records no sizes may have moved the axis."""
+    MIXING_VIEW = "mixing view"
+    """Unknown: a view between `shapes` mixed the units with other axes."""
+    BRANCHES = "branches"
+    """Unknown: the branches of a sum disagree about the axis."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitAxis:
+    """Which axis of an activation's input counts as its units, and how that is known.
+
+    Attributes:
+        axis: 1 or -1; None where it is unknown.
+        ndim: How many axes the input has.
+        source: Why the axis is known, or is not.
+        operation: Name of the operation that decided it, as autograd has it; None where `source` speaks of none.
+        operations: How many operations were looked at, where that was not enough.
+        shapes: What the view made of what, where one mixed the units with other axes.
+    """
+
+    axis: int | None
+    ndim: int
+    source: AxisSource
+    operation: str | None = None
+    operations: int | None = None
+    shapes: tuple[tuple[int, ...], tuple[int, ...]] | None = None
+
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether a sample holds several entries with units of their own: the tokens of a sequence."""
+        return self.axis == -1 and self.ndim > 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,7 +68,7 @@ class Site:
         kind: `module` when the owner is itself an activation module, `function` for a call inside its forward.
         source: `file.py:31`, the user's line that made the call; None where it could not be told.
         units: Number of units (channels); None where the unit axis is unknown.
-        unit_axis: The axis that was counted as units, or the reason why it is unknown.
+        unit_axis: The axis that was counted as units, and how that is known; or why it is unknown.
         fed_by: Name of the weight whose layer feeds the site, None where it could not be told.
         repeated: Whether what is counted comes from a repetition of the forward as it is written, beside a compiled
             one. No gradient passes through a repetition.
@@ -29,7 +81,7 @@ class Site:
     kind: str
     source: str | None
     units: int | None
-    unit_axis: str
+    unit_axis: UnitAxis
     fed_by: str | None = None
     repeated: bool = False
 
@@ -48,7 +100,8 @@ def told_apart(sites: Sequence[Site]) -> tuple[Site, ...]:
 
     Example:
         >>> net = {"path": "net.1", "call": 0, "activation": "relu", "kind": "module", "source": None, "units": 5}
-        >>> sites = [Site(model=model, unit_axis="last", **net) for model in ("Generator", "Critic")]
+        >>> net["unit_axis"] = UnitAxis(axis=-1, ndim=2, source=AxisSource.LAYER, operation="Addmm")
+        >>> sites = [Site(model=model, **net) for model in ("Generator", "Critic")]
         >>> [site.label for site in told_apart(sites)]
         ['Generator.net.1', 'Critic.net.1']
     """

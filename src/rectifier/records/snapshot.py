@@ -7,6 +7,9 @@ import numpy as np
 from rectifier.records.arrays import FloatArray, IntArray
 from rectifier.records.thinning import grid, spacing, thinned
 
+MOST_TOLD_APART = 100_000
+"""Distinct samples of one model that are told apart. Later new ones are not counted: with as many, "all" is false."""
+
 NORM_BEFORE_CLIPPING = "gradient_norm_before_clipping"
 """Name of the series of what `clip_grad_norm_` measured."""
 
