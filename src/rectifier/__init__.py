@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rectifier.api import check as check
     from rectifier.api import compare as compare
     from rectifier.api import compare_models as compare_models
+    from rectifier.api import describe as describe
     from rectifier.api import log as log
     from rectifier.api import prescribe as prescribe
     from rectifier.api import read as read
@@ -35,6 +36,7 @@ _HOMES = {
     "prescribe": "rectifier.api",
     "autopsy": "rectifier.api",
     "log": "rectifier.api",
+    "describe": "rectifier.api",
     "census": "rectifier.api",
     "check": "rectifier.api",
     "compare": "rectifier.api",
@@ -44,8 +46,8 @@ _HOMES = {
 _MODULES = ("nn", "functional", "plot")
 
 __all__ = [
-    "Watch", "__version__", "autopsy", "census", "check", "compare", "compare_models", "functional", "log", "nn",
-    "plot", "prescribe", "read", "recycle", "rescale", "swap", "watch",
+    "Watch", "__version__", "autopsy", "census", "check", "compare", "compare_models", "describe", "functional",
+    "log", "nn", "plot", "prescribe", "read", "recycle", "rescale", "swap", "watch",
 ]  # fmt: skip
 
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from rectifier.diagnosis import diagnose
 from rectifier.monitor.samples import DistinctSamples
+from tests.edge import diagnose, where
 
 from ..watching import Watching
 
@@ -73,7 +73,7 @@ def test_each_sites_own_learning_rate(trained):
 
 def test_masked_units_and_a_branch_scaled_to_zero_are_named_and_nobody_is_accused(trained):
     diagnosis = diagnose(trained[0])
-    told = {(finding.site, finding.units) for finding in diagnosis.findings if finding.name == "starved"}
+    told = {(where(finding), finding.units) for finding in diagnosis.findings if finding.rule == "starved"}
     labels = [site.label for site in trained[0].sites]
     assert told == {(labels[0], (1, 3)), (labels[2], ())}
     assert diagnosis.worst == "info"
@@ -108,7 +108,7 @@ def test_a_frozen_backbone_and_a_learning_rate_of_zero_are_labelled():
             optimizer.zero_grad()
             model(torch.randn(7, 3)).square().mean().backward()
             optimizer.step()
-    (frozen,) = [finding for finding in diagnose(watch.process).findings if finding.name == "frozen"]
+    (frozen,) = [finding for finding in diagnose(watch.process).findings if finding.rule == "frozen"]
     assert frozen.title == "2 layers are frozen: Sequential.1, Sequential.3"
     assert frozen.severity == "info"
 

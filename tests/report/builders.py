@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from rectifier.diagnosis import diagnose
 from rectifier.records import (
     ArmVerdict,
     AxisSource,
@@ -27,6 +26,7 @@ from rectifier.records import (
     Unseen,
     Writer,
 )
+from tests.edge import diagnose
 
 HOSTILE = "<script>alert(1)</script>"
 CLOSING = "</script><img src=x onerror=alert(2)>"

@@ -8,7 +8,17 @@ from numpy.typing import NDArray
 
 from rectifier.catalogue import parse
 from rectifier.diagnosis import thresholds as limit
-from rectifier.records import MOST_TOLD_APART, FloatArray, IntArray, Process, Site, SiteWindow, Snapshot, told_apart
+from rectifier.records import (
+    MOST_TOLD_APART,
+    FloatArray,
+    IntArray,
+    Process,
+    Site,
+    SiteRef,
+    SiteWindow,
+    Snapshot,
+    told_apart,
+)
 
 BoolArray = NDArray[np.bool_]
 
@@ -46,11 +56,13 @@ class SiteHistory:
 
     Attributes:
         index: Position among the process's sites, which is the order of their first call.
+        ref: The site as findings refer to it, under a label that tells models apart.
         snapshots: The snapshot that each window came with.
     """
 
     index: int
     site: Site
+    ref: SiteRef
     windows: tuple[SiteWindow, ...]
     snapshots: tuple[Snapshot, ...]
 
@@ -256,11 +268,11 @@ class SiteHistory:
 def read_histories(process: Process) -> tuple[SiteHistory, ...]:
     """One history per site that was ever counted, in their order, under labels that tell models apart."""
     histories = []
-    for index, site in enumerate(told_apart(process.sites)):
+    for index, (site, ref) in enumerate(zip(process.sites, told_apart(process.sites), strict=True)):
         pairs = [
             (window, snapshot) for snapshot in process.snapshots for window in snapshot.windows if window.site == index
         ]
         if pairs:
             windows, snapshots = zip(*pairs, strict=True)
-            histories.append(SiteHistory(index, site, windows, snapshots))
+            histories.append(SiteHistory(index, site, ref, windows, snapshots))
     return tuple(histories)

@@ -19,7 +19,7 @@ from rectifier.aside import Arguments
 from rectifier.diagnosis import diagnose
 from rectifier.errors import RectifierError
 from rectifier.monitor import MemorySink, Monitor
-from rectifier.records import Process, Site, Snapshot, Treated, Unseen, Writer
+from rectifier.records import DeadUnits, Process, Site, Snapshot, Treated, Unseen, Writer
 from rectifier.sites import announce, functions, locate, training
 from rectifier.store import RunWriter
 from rectifier.treatment import recycle, rescale
@@ -219,7 +219,11 @@ class Treating:
         process = self._sink.process()
         if len({site.model for site in process.sites}) > 1:
             raise RectifierError("several models trained, and whose units the findings mean cannot be told")
-        dead = [finding for finding in diagnose(process).findings if finding.evidence.get("dead")]
+        dead = [
+            finding
+            for finding in diagnose(process).findings
+            if isinstance(finding.evidence, DeadUnits) and finding.evidence.dead
+        ]
         if not dead:
             self.looked.append(step)
             return

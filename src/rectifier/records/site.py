@@ -1,7 +1,7 @@
 """Where an activation is applied."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 
@@ -57,6 +57,68 @@ class UnitAxis:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SiteRef:
+    """A site, as findings refer to it.
+
+    Attributes:
+        model: As `Site.model`.
+        path: As `Site.path`.
+        call: As `Site.call`.
+        with_model: Whether the label begins with the model's name, because another model has a site of this one's.
+    """
+
+    model: str
+    path: str
+    call: int = 0
+    with_model: bool = field(default=False, compare=False)
+
+    @property
+    def label(self) -> str:
+        """How every report names the site; the call is told only when it is not the first."""
+        where = self.path
+        if self.names_model:
+            where = f"{self.model}.{self.path}" if self.path or self.with_model else self.model
+        return f"{where} (call {self.call + 1})" if self.call else where
+
+    @property
+    def names_model(self) -> bool:
+        """Whether the label begins with the model's name: `1` alone, in a Sequential, reads like a count."""
+        return self.with_model or not self.path or self.path.replace(".", "").isdigit()
+
+    @property
+    def model_class(self) -> str:
+        """Class name of the model."""
+        return self.model.partition("#")[0]
+
+    @property
+    def number(self) -> int:
+        """Its number among the models of its class, from 1 on, in the order in which they were met."""
+        return int(self.model.partition("#")[2] or 1)
+
+    def __str__(self) -> str:
+        return self.label
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterRef:
+    """A weight of a checkpoint, as findings refer to it.
+
+    Attributes:
+        name: As in the state dict, or what stands for it where that could not be told.
+    """
+
+    name: str
+
+    @property
+    def label(self) -> str:
+        """How every report names it."""
+        return self.name
+
+    def __str__(self) -> str:
+        return self.label
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
     """One application of an activation function inside a model's forward.
 
@@ -86,16 +148,17 @@ class Site:
     repeated: bool = False
 
     @property
+    def ref(self) -> SiteRef:
+        """How findings refer to it."""
+        return SiteRef(model=self.model, path=self.path, call=self.call)
+
+    @property
     def label(self) -> str:
         """How every report names the site; the call is told only when it is not the first."""
-        where = self.path or self.model
-        if where.replace(".", "").isdigit():
-            # `1` alone, in a Sequential, reads like a count.
-            where = f"{self.model}.{where}"
-        return f"{where} (call {self.call + 1})" if self.call else where
+        return self.ref.label
 
 
-def told_apart(sites: Sequence[Site]) -> tuple[Site, ...]:
+def told_apart(sites: Sequence[Site]) -> tuple[SiteRef, ...]:
     """The sites under labels that tell models apart: where two have one of the same name, the model's comes first.
 
     Example:
@@ -108,9 +171,7 @@ def told_apart(sites: Sequence[Site]) -> tuple[Site, ...]:
     models: dict[str, set[str]] = {}
     for site in sites:
         models.setdefault(site.label, set()).add(site.model)
-    return tuple(
-        replace(site, path=f"{site.model}.{site.path}") if len(models[site.label]) > 1 else site for site in sites
-    )
+    return tuple(replace(site.ref, with_model=len(models[site.label]) > 1) for site in sites)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
