@@ -1,6 +1,7 @@
 """What earlier versions wrote can be read: `format-1` holds two runs and a comparison as their commit wrote them."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,10 @@ from hypothesis import strategies as st
 
 from rectifier.cli.report import command
 from rectifier.diagnosis import diagnose
-from rectifier.records import AxisSource, Site, UnitAxis, decode, encode
+from rectifier.records import AxisSource, RunNote, Site, UnitAxis, decode, encode
 from rectifier.report.sentences import sites
 from rectifier.store import read_run
-from rectifier.store.earlier import READERS
+from rectifier.store.earlier import READERS, notes_in_format_1
 from rectifier.study.archive import read_study
 
 OLD = Path(__file__).parent / "format-1"
@@ -73,6 +74,22 @@ def test_a_run_of_format_1_is_reported(folder):
     assert reported.exit_code == 0, reported.output
     told = {"swapped": "the training met no elu", "looked": "2 times, last after step 9"}
     assert told[folder] in " ".join(reported.output.split())
+
+
+def test_notes_of_format_1_have_the_names_of_today():
+    swapped, looked = (read_run(OLD / folder).notes for folder in ("swapped", "looked"))
+    assert RunNote.nothing_swapped("elu") in swapped
+    assert RunNote.nothing_swapped("elu") not in looked
+    assert (looked[RunNote.LOOKED], looked[RunNote.LAST_LOOK]) == ("2", "9")
+    assert {RunNote.TORCH, RunNote.ACTIVATIONS, RunNote.STEPS} <= set(looked)
+
+
+@pytest.mark.parametrize(("warning", "refused"), [("not treated after step 3: why", True), ("something else", False)])
+def test_a_refusal_in_format_1_is_known(warning, refused):
+    process = replace(read_run(OLD / "looked").processes[0], warnings=(warning,))
+    notes = notes_in_format_1({"recycle": "1 time, last after step 1,234"}, [process])
+    assert (notes[RunNote.LOOKED], notes[RunNote.LAST_LOOK]) == ("1", "1234")
+    assert (RunNote.NOT_TREATED in notes) == refused
 
 
 def test_a_comparison_of_format_1_is_read():

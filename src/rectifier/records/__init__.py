@@ -94,6 +94,7 @@ if TYPE_CHECKING:
     from rectifier.records.finding import SampleSize as SampleSize
     from rectifier.records.finding import most_serious_first as most_serious_first
     from rectifier.records.notebook import shown_by as shown_by
+    from rectifier.records.notes import RunNote as RunNote
     from rectifier.records.preflight import LayerCheck as LayerCheck
     from rectifier.records.preflight import Preflight as Preflight
     from rectifier.records.preflight import Probe as Probe
@@ -235,6 +236,7 @@ _NAMES = {
         "most_serious_first",
     ),
     "notebook": ("shown_by",),
+    "notes": ("RunNote",),
     "preflight": (
         "LayerCheck",
         "Preflight",

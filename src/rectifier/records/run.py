@@ -44,7 +44,11 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Run:
-    """One observed training, as read back from its folder or taken from a live `watch`."""
+    """One observed training, as read back from its folder or taken from a live `watch`.
+
+    Attributes:
+        notes: What its processes said of themselves, by the names of `RunNote` and others.
+    """
 
     manifest: Manifest
     processes: tuple[Process, ...]

@@ -1,13 +1,14 @@
 """Facts as earlier formats of a run folder have them.
 
-Format 1 wrote where a site's units are as a sentence. This is the only place that reads one.
+Format 1 wrote as sentences where a site's units are, what some notes say, and that a treatment was refused. This is the
+only place that reads any.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 
-from rectifier.records import AxisSource, Site, UnitAxis, decode
+from rectifier.records import AxisSource, Process, RunNote, Site, UnitAxis, decode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,3 +71,25 @@ def _axis_in_format_1(text: str) -> UnitAxis:
 
 READERS: dict[int, dict[str, Callable[[bytes], object]]] = {1: {"site": _site_in_format_1}}
 """Format -> kind of fact -> what reads a line of it, where the format differs from the present one."""
+
+
+_LOOKED = re.compile(r"(?P<times>\d+) times?, last after step (?P<step>[\d,]+)")
+_SWAP = "swap "
+_REFUSED = "not treated"
+
+
+def notes_in_format_1(notes: Mapping[str, str], processes: Iterable[Process]) -> dict[str, str]:
+    """The notes of a run of format 1 under the names that they have now."""
+    found = {}
+    for name, text in notes.items():
+        looked = _LOOKED.fullmatch(text) if name == "recycle" else None
+        if looked is not None:
+            found[str(RunNote.LOOKED)] = looked["times"]
+            found[str(RunNote.LAST_LOOK)] = looked["step"].replace(",", "")
+        elif name.startswith(_SWAP):
+            found[RunNote.nothing_swapped(name.removeprefix(_SWAP))] = ""
+        else:
+            found[name] = text
+    if any(warning.startswith(_REFUSED) for process in processes for warning in process.warnings):
+        found[str(RunNote.NOT_TREATED)] = ""
+    return found

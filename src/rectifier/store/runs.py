@@ -30,7 +30,7 @@ from rectifier.records import (
     decode,
     merge_ranks,
 )
-from rectifier.store.earlier import READERS
+from rectifier.store.earlier import READERS, notes_in_format_1
 from rectifier.store.writing import MANIFEST, NOTES, OUTCOME
 
 T = TypeVar("T")
@@ -69,7 +69,10 @@ def read_run(folder: Path) -> Run:
     readers = READERS.get(manifest.format_version, {})
     processes = [_read_process(path, readers) for path in sorted(written, key=_age)]
     processes.sort(key=lambda process: process.writer.rank)
-    return Run(manifest=manifest, processes=merge_ranks(processes), outcome=outcome, notes=_read_notes(folder / NOTES))
+    notes = _read_notes(folder / NOTES)
+    if manifest.format_version == 1:
+        notes = notes_in_format_1(notes, processes)
+    return Run(manifest=manifest, processes=merge_ranks(processes), outcome=outcome, notes=notes)
 
 
 def _age(path: Path) -> tuple[int, str]:
