@@ -132,7 +132,7 @@ def _update_at_death(history: SiteHistory, silent: BoolArray) -> UpdateAtDeath |
         update_step=middle,
         update=size,
         update_over_median=size / median if median > 0 else 1.0,
-        earlier_updates=len(before),
+        median_known=len(before) >= limit.LEAST_OBSERVATIONS,
         silent=int(silent.sum()),
         at_once=died_together(history, silent),
     )

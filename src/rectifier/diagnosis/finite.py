@@ -8,7 +8,7 @@ import numpy as np
 from rectifier.diagnosis import remedies
 from rectifier.diagnosis import thresholds as limit
 from rectifier.diagnosis.history import SiteHistory
-from rectifier.records import Cause, CauseKind, Finding, InputScale, LargeUpdate, NotFinite, Rule, Series, SiteRef
+from rectifier.records import Cause, CauseKind, Finding, InputScale, LargeUpdate, NotFinite, Rule, Series
 
 
 def judge_finiteness(histories: Sequence[SiteHistory], loss: Series) -> list[Finding]:
@@ -66,7 +66,7 @@ def _cause(histories: Sequence[SiteHistory], step: int) -> Cause:
 
 
 def _largest_update(histories: Sequence[SiteHistory], step: int) -> LargeUpdate | None:
-    worst: tuple[float, float, int, SiteRef, int] | None = None
+    worst: LargeUpdate | None = None
     for history in histories:
         earlier = history.steps() < step
         steps, updates = history.steps()[earlier], history.update()[earlier]
@@ -75,11 +75,17 @@ def _largest_update(histories: Sequence[SiteHistory], step: int) -> LargeUpdate 
             # An update that is itself not finite tells nothing that the finding does not.
             continue
         steps, updates = steps[known][-limit.LEAST_OBSERVATIONS :], updates[known]
-        size, median = float(updates[-limit.LEAST_OBSERVATIONS :].max()), float(np.median(updates))
-        at = int(steps[int(updates[-limit.LEAST_OBSERVATIONS :].argmax())])
-        if worst is None or size > worst[0]:
-            worst = (size, size / median if median > 0 else 1.0, at, history.ref, len(updates))
-    if worst is None or (worst[0] < limit.LARGE_UPDATE and worst[1] < limit.UPDATE_SPIKE):
+        latest, median = updates[-limit.LEAST_OBSERVATIONS :], float(np.median(updates))
+        size = float(latest.max())
+        if worst is None or size > worst.update:
+            worst = LargeUpdate(
+                update=size,
+                update_step=int(steps[int(latest.argmax())]),
+                layer=history.ref,
+                update_over_median=size / median if median > 0 else 1.0,
+                median_known=len(updates) >= limit.LEAST_OBSERVATIONS,
+            )
+    if worst is None or worst.update_over_median is None:
         return None
-    size, factor, at, layer, count = worst
-    return LargeUpdate(update=size, update_step=at, layer=layer, update_over_median=factor, earlier_updates=count)
+    large = worst.update >= limit.LARGE_UPDATE or worst.update_over_median >= limit.UPDATE_SPIKE
+    return worst if large else None

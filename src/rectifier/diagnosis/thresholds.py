@@ -43,9 +43,6 @@ see one constant. A constant's sign may flip between two steps of a window, so t
 TOGETHER_FRACTION = 0.90
 """Share of a layer that fell silent between two observations, from which on the layer died at once (our choice)."""
 
-RARE_CHANCE = 1e-4
-"""Chance of a silent layer below which it is told as "fewer than" only: wide layers have 2⁻⁶⁴ and the like."""
-
 # Updates ------------------------------------------------------------------------------------------------------------
 
 LARGE_UPDATE = 0.1
@@ -95,9 +92,6 @@ SATURATED_SAMPLES = 0.99
 
 SATURATED_SHARE = 0.50
 """Share of a layer's units above which it is called saturated."""
-
-SHOWN_LABELS = 6
-"""Layers that one sentence lists."""
 
 # Gradients ----------------------------------------------------------------------------------------------------------
 

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from rectifier.records.causes import SilentBelow as SilentBelow
     from rectifier.records.causes import UpdateAtDeath as UpdateAtDeath
     from rectifier.records.causes import WayAtStart as WayAtStart
-    from rectifier.records.causes import WholeSilence as WholeSilence
     from rectifier.records.census import Census as Census
     from rectifier.records.census import LayerCensus as LayerCensus
     from rectifier.records.census import SiteCount as SiteCount
@@ -49,7 +48,6 @@ if TYPE_CHECKING:
     from rectifier.records.evidence import AlwaysOnUnits as AlwaysOnUnits
     from rectifier.records.evidence import ConstantOutput as ConstantOutput
     from rectifier.records.evidence import DeadUnits as DeadUnits
-    from rectifier.records.evidence import Deaths as Deaths
     from rectifier.records.evidence import FrozenLayers as FrozenLayers
     from rectifier.records.evidence import GradientSpike as GradientSpike
     from rectifier.records.evidence import GradientWay as GradientWay
@@ -115,6 +113,8 @@ if TYPE_CHECKING:
     from rectifier.records.run import Manifest as Manifest
     from rectifier.records.run import Outcome as Outcome
     from rectifier.records.run import Run as Run
+    from rectifier.records.silence import Deaths as Deaths
+    from rectifier.records.silence import WholeSilence as WholeSilence
     from rectifier.records.site import AxisSource as AxisSource
     from rectifier.records.site import ParameterRef as ParameterRef
     from rectifier.records.site import Site as Site
@@ -162,7 +162,6 @@ _NAMES = {
         "SilentBelow",
         "UpdateAtDeath",
         "WayAtStart",
-        "WholeSilence",
     ),
     "census": (
         "Census",
@@ -184,7 +183,6 @@ _NAMES = {
         "AlwaysOnUnits",
         "ConstantOutput",
         "DeadUnits",
-        "Deaths",
         "FrozenLayers",
         "GradientSpike",
         "GradientWay",
@@ -264,6 +262,10 @@ _NAMES = {
         "Manifest",
         "Outcome",
         "Run",
+    ),
+    "silence": (
+        "Deaths",
+        "WholeSilence",
     ),
     "site": (
         "AxisSource",

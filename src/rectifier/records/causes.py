@@ -3,22 +3,8 @@
 from dataclasses import dataclass
 
 from rectifier.records.finding import CauseFacts
+from rectifier.records.silence import WholeSilence
 from rectifier.records.site import SiteRef
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WholeSilence:
-    """Since when no unit of a layer has fired.
-
-    Attributes:
-        last_fired: Last observed step at which any did; -1 for never.
-        known_within_steps: Between that step and the next observation.
-        first_observed_step: The first step that was observed at all.
-    """
-
-    last_fired: int
-    known_within_steps: int
-    first_observed_step: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +84,7 @@ class UpdateAtDeath(CauseFacts):
         update_step: When.
         update: ‖Δw‖/‖w‖.
         update_over_median: Times its running median.
-        earlier_updates: Observed updates that the median is taken over.
+        median_known: Whether enough updates were observed before for their median to tell anything.
         silent: Units in question.
         at_once: Whether almost the whole layer fell silent between two observations.
         learning_rate: At that step.
@@ -111,7 +97,7 @@ class UpdateAtDeath(CauseFacts):
     update_step: int
     update: float
     update_over_median: float
-    earlier_updates: int
+    median_known: bool
     silent: int
     at_once: bool
     learning_rate: float | None = None
@@ -199,7 +185,7 @@ class LargeUpdate(CauseFacts):
         update_step: When.
         onset: From which step on samples look alike.
         update_over_median: Times its running median, where that was asked.
-        earlier_updates: Observed updates that the median is taken over.
+        median_known: Whether enough updates were observed before for their median to tell anything.
         input_rms: Root mean square of the inputs, where these are on a large scale.
     """
 
@@ -208,7 +194,7 @@ class LargeUpdate(CauseFacts):
     layer: SiteRef | None = None
     onset: int | None = None
     update_over_median: float | None = None
-    earlier_updates: int | None = None
+    median_known: bool = False
     input_rms: float | None = None
 
 

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from rectifier.records.causes import WholeSilence
 from rectifier.records.finding import Evidence
 from rectifier.records.rules import Rule
+from rectifier.records.silence import Deaths, WholeSilence
 from rectifier.records.site import SiteRef
 
 
@@ -23,28 +23,6 @@ class Signal(StrEnum):
 
     VANISHES = "vanishes"
     EXPLODES = "explodes"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Deaths:
-    """Since when units are silent.
-
-    Attributes:
-        born_dead: Units that never fired.
-        died: Units that did; the steps are those at which they last fired.
-        died_known_within_steps: The most steps between a last firing and the next observation.
-        died_at_once: Whether almost a whole layer fell silent between two observations.
-        first_observed_step: The first step that was observed at all.
-    """
-
-    born_dead: int
-    died: int
-    first_observed_step: int
-    died_first_step: int | None = None
-    died_median_step: int | None = None
-    died_last_step: int | None = None
-    died_known_within_steps: int | None = None
-    died_at_once: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -57,7 +57,7 @@ def _update(kind: CauseKind, facts: UpdateAtDeath) -> str:
         gone = "the layer fell silent at once"
     else:
         gone = "half of them had gone" if facts.silent > 1 else "it went"
-    size = update_words(facts.update, facts.update_over_median, facts.earlier_updates)
+    size = update_words(facts.update, facts.update_over_median, median_known=facts.median_known)
     text = f"around step {facts.update_step:,}, when {gone}, one step moved the weights by {size}{_driven(facts)}"
     if kind is CauseKind.UNKNOWN:
         return f"{UNKNOWN}: {text}"

@@ -38,8 +38,7 @@ def _why(cause: Cause) -> str:
         case LargeUpdate() as facts:
             assert facts.layer is not None
             assert facts.update_over_median is not None
-            assert facts.earlier_updates is not None
-            size = update_words(facts.update, facts.update_over_median, facts.earlier_updates)
+            size = update_words(facts.update, facts.update_over_median, median_known=facts.median_known)
             text = (
                 f"the weights moved too far: at step {facts.update_step:,} an update moved those that feed "
                 f"{facts.layer.label} by {size}"

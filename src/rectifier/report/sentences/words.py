@@ -7,9 +7,6 @@ from rectifier.records import Consequence, Finding, LossPath, WholeSilence
 RARE_CHANCE = 1e-4
 """Chance of a silent layer below which it is told as "fewer than" only: wide layers have 2⁻⁶⁴ and the like."""
 
-FEW_UPDATES = 3
-"""Observed updates below which their median is not told."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Texts:
@@ -77,16 +74,16 @@ def none_has_fired(silence: WholeSilence) -> str:
     return f"has fired after step {silence.last_fired:,}" + (f" (known to within {gap:,} steps)" if gap > 1 else "")
 
 
-def update_words(size: float, factor: float, earlier: int) -> str:
+def update_words(size: float, factor: float, *, median_known: bool) -> str:
     """How large an update was: `4 % of their norm, 40 times the median of the steps before`.
 
     Args:
         size: ‖Δw‖/‖w‖.
         factor: Times its running median.
-        earlier: Observed updates that the median is taken over.
+        median_known: Whether there were enough steps before for that to tell anything.
     """
     text = f"{percent(size)} of their norm"
-    if earlier < FEW_UPDATES:
+    if not median_known:
         return text
     return (
         f"{text}, as the steps before it did"
