@@ -12,14 +12,14 @@ class RunNote(StrEnum):
     """An activation was called in a training forward."""
     STEPS = "steps"
     """An optimizer took a step."""
-    LOOKED = "looked for dead units"
+    LOOKED = "looked_for_dead_units"
     """How many times, with none that was confirmed."""
-    LAST_LOOK = "last look for dead units"
+    LAST_LOOK = "last_look_for_dead_units"
     """After which step."""
-    NOT_TREATED = "not treated"
+    NOT_TREATED = "not_treated"
     """A treatment that was asked for was refused."""
 
     @staticmethod
     def nothing_swapped(activation: str) -> str:
         """The note that a training with steps met none of an activation that was to be swapped."""
-        return f"nothing swapped: {activation}"
+        return f"nothing_swapped {activation}"

@@ -163,16 +163,16 @@ class RemedyId(StrEnum):
 class Consequence(StrEnum):
     """What followed from what was found, as far as the loss tells."""
 
-    NOT_ASKED = "not asked"
+    NOT_ASKED = "not_asked"
     """The rule does not ask, or the finding is information only."""
-    NO_PROGRESS = "no progress"
+    NO_PROGRESS = "no_progress"
     PROGRESS = "progress"
     """Training progresses all the same."""
     SETTLED = "settled"
     """The loss has stopped falling."""
     RECOVERED = "recovered"
     """The loss came back to what it was."""
-    NOT_RECOVERED = "not recovered"
+    NOT_RECOVERED = "not_recovered"
     UNKNOWN = "unknown"
     """It could not be told."""
 
@@ -182,7 +182,7 @@ class FixKind(StrEnum):
 
     COMPARE = "compare"
     """Compare activations on the same script."""
-    SWAP_RELU6 = "swap relu6"
+    SWAP_RELU6 = "swap_relu6"
     """Run with a slope in the place of ReLU6, which `compare` does not replace."""
     RUN = "run"
     """Watch a training."""

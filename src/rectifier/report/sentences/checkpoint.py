@@ -165,7 +165,15 @@ def remark(layer: LayerAutopsy) -> str:
         return ""
     if layer.remark is Remark.FROZEN_AT_TIMES:
         return f"took {layer.steps_taken:,} of {layer.steps_of:,} steps, frozen in the others"
-    return "did not move: frozen?" if layer.remark is Remark.DID_NOT_MOVE else str(layer.remark)
+    return _REMARKS[layer.remark]
+
+
+_REMARKS = {
+    Remark.EMBEDDING: "embedding",
+    Remark.FROZEN: "frozen",
+    Remark.NOT_IN_OPTIMIZER: "not in the optimizer",
+    Remark.DID_NOT_MOVE: "did not move: frozen?",
+}
 
 
 def untold(found: Untold) -> str:
