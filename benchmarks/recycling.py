@@ -29,7 +29,7 @@ from failures import Failure, published
 from plain import Plain
 
 from rectifier.errors import CannotRecycle
-from rectifier.records import Finding
+from rectifier.records import DeadUnits, Deaths, Finding, Rule, SiteRef
 from rectifier.treatment import recycle
 
 ARMS = ("nothing", "random units", "redo", "continual", "exact")
@@ -60,13 +60,20 @@ def dead_units(model: nn.Sequential, inputs: Tensor) -> dict[int, Tensor]:
 def findings(dead: dict[int, Tensor]) -> list[Finding]:
     return [
         Finding(
-            name="dead-units",
+            rule=Rule.DEAD_UNITS,
             severity="info",
-            title="",
-            detail="",
-            site=f"Sequential.{number}",
+            site=SiteRef(model="Sequential", path=f"{number}"),
             units=tuple(units.nonzero().flatten().tolist()),
-            evidence={"dead": int(units.sum())},
+            evidence=DeadUnits(
+                activation="relu",
+                units=len(units),
+                dead=int(units.sum()),
+                suspected=0,
+                dead_fraction=float(units.float().mean()),
+                silences=int(units.sum()),
+                silences_ended=0,
+                deaths=Deaths(born_dead=0, died=int(units.sum()), first_observed_step=0),
+            ),
         )
         for number, units in dead.items()
         if units.any()

@@ -18,7 +18,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 import rectifier
-from rectifier.records import Finding
+from rectifier.records import DeadUnits, Deaths, Finding, Rule, SiteRef
 
 
 def network(width: int, depth: int) -> nn.Sequential:
@@ -34,13 +34,15 @@ def kill(model: nn.Sequential, share: float) -> list[Finding]:
             units = tuple(range(int(share * layer.out_features)))
             with torch.no_grad():
                 layer.bias[: len(units)] = -1e4
-            evidence = {"dead": len(units), "suspected": 0, "units": layer.out_features}
-            findings.append(
-                Finding(
-                    name="dead-units", severity="warning", title="", detail="", site=f"Sequential.{index + 1}",
-                    units=units, evidence=evidence,
-                )
+            evidence = DeadUnits(
+                activation="relu", units=layer.out_features, dead=len(units), suspected=0, dead_fraction=share,
+                silences=len(units), silences_ended=0,
+                deaths=Deaths(born_dead=len(units), died=0, first_observed_step=0),
             )  # fmt: skip
+            site = SiteRef(model="Sequential", path=f"{index + 1}")
+            findings.append(
+                Finding(rule=Rule.DEAD_UNITS, severity="warning", site=site, units=units, evidence=evidence)
+            )
     return findings
 
 

@@ -24,6 +24,7 @@ from plain import without
 from rules import RULES
 
 import rectifier
+from rectifier.records import BornDead, Drift, Finding, Rule, SilentLayer
 
 GAIN = 0.05
 OURS = "Rectifier"
@@ -57,12 +58,17 @@ def watch_one(training, steps):
 
 
 def blamed(found):
-    """The cause that our most serious finding names; "unknown" where it names none."""
+    """The cause that our most serious finding names; of a network that a silent layer cuts, that layer's."""
     top = found.findings[0]
-    if top.name == "constant-network":
-        sites = [one for one in found.findings if one.name == "dead-units" and one.site == top.evidence["silent_site"]]
-        return str(sites[0].evidence["cause"]) if sites else "unknown"
-    return str(top.evidence.get("cause", "unknown"))
+    if not isinstance(top.evidence, SilentLayer):
+        return top.cause
+    of_layer = (one for one in found.findings if one.rule is Rule.DEAD_UNITS and one.site == top.evidence.silent_site)
+    return next(of_layer, Finding(rule=Rule.DEAD_UNITS, severity="info")).cause
+
+
+def told(cause):
+    """Its kind, or what says more than that."""
+    return {BornDead: "born dead", Drift: "drift"}.get(type(cause.facts), str(cause.kind))
 
 
 def score_of(setting, seed):
@@ -91,8 +97,8 @@ def run_failure(failure, seed):
     failed = is_worse(score, remedied, collapse=failure.collapse)
     cause = right = None
     if failed and OURS in alarms and found.reaches("warning"):
-        cause = blamed(found)
-        changed = without(cause, failure.setting)
+        blames = blamed(found)
+        cause, changed = told(blames), without(blames, failure.setting)
         if changed is not None:
             right = (
                 True
@@ -101,7 +107,7 @@ def run_failure(failure, seed):
             )
     return {"case": failure.name, "seed": seed, "failed": failed, "score": score, "remedied": remedied,
             "alarms": alarms, "cause": cause, "right": right,
-            "top": found.findings[0].name if found.findings else None}  # fmt: skip
+            "top": found.findings[0].rule if found.findings else None}  # fmt: skip
 
 
 def run_control(control, seed):

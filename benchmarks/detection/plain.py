@@ -9,6 +9,8 @@ from data import standardised
 from torch import nn
 from training import Training, supervised
 
+from rectifier.records import BornDead, Cause, CauseKind, Drift
+
 ACTIVATIONS = {"relu": nn.ReLU, "leaky_relu": nn.LeakyReLU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh}
 OUTPUTS = {"relu": nn.ReLU, "tanh": nn.Tanh, "softmax": lambda: nn.Softmax(dim=1)}
 
@@ -99,24 +101,24 @@ def _is_constant(model: nn.Module, inputs: torch.Tensor) -> bool:
         return bool((model(inputs) - model(inputs)[:1]).abs().max() == 0)
 
 
-def without(cause: str, setting: Plain) -> Plain | None:
+def without(cause: Cause, setting: Plain) -> Plain | None:
     """The same training with only this cause removed; None for a cause that names nothing to remove."""
-    if cause in ("update", "drift"):
+    if cause.kind is CauseKind.LEARNING_RATE or isinstance(cause.facts, Drift):
         return replace(setting, lr=setting.lr / 30)
-    if cause == "born":
+    if isinstance(cause.facts, BornDead):
         # Born dead names the depth and the narrowest width; a lone output unit has no layer to widen: other weights.
         wider = tuple(max(width, 32) for width in setting.widths)
         return replace(setting, widths=wider, redraw=setting.output is not None)
-    if cause == "initialisation":
+    if cause.kind is CauseKind.INITIAL_WEIGHTS:
         # It names initialisation, depth and width. No gain helps a sigmoid, whose slope is 1/4 at most: fewer layers.
         if setting.activation == "sigmoid":
             return replace(setting, widths=setting.widths[:1])
         if setting.init == "he":
             return replace(setting, widths=tuple(max(width, 32) for width in setting.widths))
         return replace(setting, init="he")
-    if cause == "input":
+    if cause.kind is CauseKind.INPUT_SCALE:
         return replace(setting, inputs=standardised(setting.inputs))
-    if cause == "downstream":
+    if cause.kind in (CauseKind.DOWNSTREAM_CONSTANT, CauseKind.GRAPH_CUT):
         # What follows the last layer passes nothing back.
         return replace(setting, output=None, cost="mse")
     return None

@@ -17,16 +17,18 @@ from rectifier.checkpoints import read_checkpoint
 from rectifier.diagnosis import diagnose, judge_census, judge_checkpoint, judge_probe
 from rectifier.errors import NothingToCompare
 from rectifier.monitor import MemorySink, Monitor, check_units, module_to_watch
-from rectifier.records import Autopsy, Census, Comparison, Diagnosis, Manifest, Preflight, Run, Trial, shown_by
+from rectifier.records import Autopsy, Census, Comparison, Diagnosis, Finding, Manifest, Preflight, Run, Trial, shown_by
+from rectifier.report import sentences
+from rectifier.report.sentences import Texts, told
 from rectifier.store import read_run
 from rectifier.study.question import DEFAULT_ARMS, DEFAULT_SEEDS, LOSS, MODEL_ARMS, MODEL_SEEDS, Question, arms_from
 from rectifier.study.question import higher_is_better as direction_of
+from rectifier.treatment import Prescription
 
 log = monitor.log
 swap = treatment.swap
 recycle = treatment.recycle
 rescale = treatment.rescale
-prescribe = treatment.prescribe
 
 
 def _as_html(name: str) -> Callable[..., str]:
@@ -104,12 +106,12 @@ class Watch:
 
         Args:
             silence: Known findings and why they are no alarm: `{"dead-units:encoder.*": "gated by design"}`; they are
-                then in `silenced` instead of in `findings`.
+                then in `suppressed` instead of in `findings`.
 
         Raises:
             CannotSilence: No finding has that name, or there is no reason; the text lists the names.
         """
-        return diagnose(self.run.processes[0], silence)
+        return told(diagnose(self.run.processes[0], silence))
 
     def __repr__(self) -> str:
         run = self.run
@@ -261,7 +263,7 @@ def check_batch(
     measured: bool = True,
 ) -> Preflight:
     """As `check`; `measured` is False for random numbers, whose offset is not worth telling."""
-    return judge_probe(monitor.probe(model, batch, forward, loss), silence, measured=measured)
+    return told(judge_probe(monitor.probe(model, batch, forward, loss), silence, measured=measured))
 
 
 def compare(
@@ -434,6 +436,54 @@ def compare_models(
     )
 
 
+def prescribe(findings: Finding | Iterable[Finding] | Diagnosis | Watch) -> Prescription:
+    """Put together the ladder of treatments for what was found, mildest first.
+
+    Advice only; a ReLU with a leaky backward (the function stays); Leaky ReLU in the layers that are ill; rescaled
+    initial weights, where the start was at fault; dead units recycled. What the findings do not call for is left out,
+    with the reason.
+
+    The trap: no rung is proved to help here. Take one, train on, and compare with a training that had none.
+
+    Args:
+        findings: A watch, its diagnosis, or findings of it.
+
+    Returns:
+        A sequence of rungs, each with `changes`, `loses`, `cost`, `expect`, `code`, and `apply(model, optimizer,
+        batch)`.
+
+    Raises:
+        CannotPrescribe: These are no findings.
+
+    Example:
+        >>> import torch, rectifier
+        >>> _ = torch.manual_seed(0)
+        >>> model = torch.nn.Sequential(torch.nn.Linear(5, 7), torch.nn.ReLU(), torch.nn.Linear(7, 3))
+        >>> _ = model[0].bias.data.fill_(-100)
+        >>> optimizer, x = torch.optim.Adam(model.parameters()), torch.randn(4000, 5)
+        >>> with rectifier.watch(model) as watch:
+        ...     model(x).square().mean().backward()
+        ...     optimizer.step()
+        >>> ladder = rectifier.prescribe(watch)
+        >>> [rung.name for rung in ladder]
+        ['advice', 'leaky_grad', 'swap', 'rescale', 'recycle']
+        >>> print(ladder["swap"].code)
+        rectifier.swap(model, 'relu', 'leaky_relu:0.1')
+        >>> ladder["swap"].apply(model)
+        relu → leaky_relu:0.1 in 1 place
+          1
+
+    Source: He et al. 2015, arXiv:1502.01852; Mishkin et al. 2017, arXiv:1606.02228; Dohare et al. 2024, Nature 632.
+    """
+    if isinstance(findings, Finding):
+        return treatment.prescribe(sentences.told_finding(findings))
+    if isinstance(findings, Diagnosis):
+        return treatment.prescribe(told(findings))
+    if isinstance(findings, Iterable):
+        findings = [sentences.told_finding(one) if isinstance(one, Finding) else one for one in findings]
+    return treatment.prescribe(findings)
+
+
 def read(path: str | Path) -> Run:
     """Read back what `rectifier run` wrote to a folder, also while the script still runs.
 
@@ -501,4 +551,25 @@ def autopsy(
         >>> print(found.findings[0].detail)
         2 rows never had a gradient in 150 steps. Of these, 2 rows whose bias lies so far below 0 that ...
     """
-    return judge_checkpoint(read_checkpoint(Path(path), None if earlier is None else Path(earlier)), silence)
+    return told(judge_checkpoint(read_checkpoint(Path(path), None if earlier is None else Path(earlier)), silence))
+
+
+def describe(finding: Finding) -> Texts:
+    """Say in English what a finding says: its title, detail, cause and advice.
+
+    Findings of `watch.diagnose()`, `check` and `autopsy` have these texts as attributes; this writes them anew, also of
+    a finding that was made otherwise.
+
+    Args:
+        finding: Of a diagnosis, a check or an autopsy.
+
+    Example:
+        >>> import torch, rectifier
+        >>> model = torch.nn.Sequential(torch.nn.Linear(3, 5), torch.nn.ReLU())
+        >>> (finding, *_) = rectifier.check(model, torch.ones(11, 3)).findings
+        >>> finding.rule, finding.cause.kind
+        (<Rule.OUTPUT_ACTIVATION: 'output-activation'>, <CauseKind.OUTPUT_ACTIVATION: 'output_activation'>)
+        >>> rectifier.describe(finding).title
+        'the network ends in relu'
+    """
+    return sentences.describe(finding)

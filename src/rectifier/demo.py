@@ -3,7 +3,6 @@
 Nothing is scripted. Every number and every sentence comes from the trainings that run while you watch.
 """
 
-import re
 import sys
 import tempfile
 import time
@@ -16,7 +15,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from rectifier.records import Comparison, Diagnosis, FailureKind, Manifest, Process, Run, Series, Trial
+from rectifier.records import Cause, Comparison, Diagnosis, FailureKind, Manifest, Process, Run, Series, Trial
 from rectifier.report.words import counted
 from rectifier.study.deaths import Deaths, first_silent_layer, summarise_deaths
 
@@ -30,7 +29,6 @@ ARMS = ("leaky_relu:0.01", "leaky_relu:0.1", "leaky_relu:0.3", "prelu:0.25", "el
 METRIC = "test accuracy"
 HIDDEN_LAYERS, WIDTH = 20, 8
 PAGE = "rectifier-demo.html"
-_NUMBER = re.compile(r"[-+]?\d[\d.,e+%-]*")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -267,14 +265,17 @@ def _range(values: Sequence[float | None]) -> str:
 
 
 def _causes(diagnoses: Sequence[Diagnosis], processes: Sequence[Process]) -> list[tuple[str, int]]:
-    """The diagnosis's own words on the first silent layers, taken together where only numbers differ."""
-    told: dict[str, list[str]] = {}
+    """The diagnosis's own words on the first silent layers, those of one cause together, with the first's numbers."""
+    from rectifier.report.sentences import describe  # noqa: PLC0415 (--help needs it not)
+
+    told: dict[object, list[str]] = {}
     for process, diagnosis in zip(processes, diagnoses, strict=True):
         layer = first_silent_layer(process)
         if layer is not None:
-            spoken = [finding.cause for finding in diagnosis.findings if finding.site == layer.label]
-            cause = spoken[0] if spoken else "cause unknown"
-            told.setdefault(_NUMBER.sub("#", cause), []).append(cause.rstrip("."))
+            of_layer = [f for f in diagnosis.findings if f.site is not None and f.site.label == layer.label]
+            cause = of_layer[0].cause if of_layer else Cause()
+            alike = (cause.kind, type(cause.facts))
+            told.setdefault(alike, []).append(describe(of_layer[0]).cause if of_layer else "cause unknown")
     return sorted(((causes[0], len(causes)) for causes in told.values()), key=lambda told: -told[1])
 
 

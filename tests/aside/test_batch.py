@@ -13,7 +13,7 @@ from torch import nn
 import rectifier
 from rectifier.aside import Arguments, Pass, describe
 from rectifier.errors import CannotProbe, CannotRecycle, CannotRescale
-from rectifier.records import Finding
+from tests.findings import dead_units, ref
 
 X, Y, Z = torch.full((7, 3), 1.0), torch.full((7, 3), 2.0), torch.full((7, 3), 3.0)
 
@@ -240,10 +240,7 @@ def test_every_verb_takes_the_users_own_way():
 def test_every_verb_says_the_same_of_what_does_not_fit():
     model, optimizer = Weighted(), torch.optim.SGD(Weighted().parameters(), 0.1)
     told = "Weighted could not be run on float32 7 × 4: RuntimeError: mat1 and mat2"
-    x, finding = (
-        torch.ones(7, 4),
-        Finding(name="dead-units", severity="info", title="", detail="", site="act", units=(0,), evidence={"dead": 1}),
-    )
+    x, finding = torch.ones(7, 4), dead_units(ref("act", model="Weighted"), dead=1, indices=(0,))
     with pytest.raises(CannotProbe, match=told):
         rectifier.check(model, x)
     with pytest.raises(CannotProbe, match=told):

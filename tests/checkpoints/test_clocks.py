@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rectifier.checkpoints import read_checkpoint
-from rectifier.diagnosis.autopsy import judge_checkpoint
 from rectifier.diagnosis.clocks import silence_of, since_earlier
+from rectifier.report.sentences.checkpoint import why_untold
 from tests.checkpoints.trainings import ROWS, stepped, trained
+from tests.edge import judge_checkpoint
 
 OPTIMIZERS = {
     "adam": lambda p: torch.optim.Adam(p, 1e-3),
@@ -157,7 +158,7 @@ def test_decay_as_large_as_the_gradients_hides_the_dead_and_is_said(folder):
     path = written(folder, *stepped(make, steps=400, died={2: 100}))
     autopsy = judge_checkpoint(read_checkpoint(path))
     assert autopsy.layers[0].silent == 0
-    assert any("weight decay is (or may be) part of the gradient" in reason for reason in autopsy.untold)
+    assert any("weight decay is (or may be) part of the gradient" in reason.text for reason in autopsy.untold)
 
 
 def test_without_the_key_of_newer_versions_adam_may_be_coupled(folder):
@@ -194,7 +195,7 @@ def test_bfloat16_still_tells_by_momentum(folder):
 def test_a_second_moment_that_rounding_holds_up_is_no_clock(folder):
     make = lambda p: torch.optim.RMSprop(p, 1e-3, alpha=0.999)  # noqa: E731
     silence = silence_of(memory_in(written(folder, *stepped(make, steps=300, died={2: 30}, dtype=torch.bfloat16))))
-    assert "does not fall at all in numbers with a spacing of 0.008" in silence.untold
+    assert "does not fall at all in numbers with a spacing of 0.008" in why_untold(silence.untold)
     assert not silence.silent.any()
 
 

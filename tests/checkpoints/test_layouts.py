@@ -9,8 +9,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 from rectifier.checkpoints import read_checkpoint
-from rectifier.diagnosis.autopsy import judge_checkpoint
 from rectifier.errors import UnreadableCheckpoint
+from rectifier.report.sentences.checkpoint import remark
+from tests.edge import judge_checkpoint, where
 
 
 def steps(model, optimizer, count=120, silent=()):
@@ -69,7 +70,7 @@ def test_a_plain_state_dict(tmp_path):
     autopsy = told(Odd().state_dict(), tmp_path)
     assert autopsy.layout == "state dict"
     assert [layer.silent for layer in autopsy.layers] == [None] * 5
-    assert "No optimizer state" in autopsy.untold[0]
+    assert "No optimizer state" in autopsy.untold[0].text
 
 
 def test_wrapped_names_are_kept_and_matched(tmp_path):
@@ -95,7 +96,7 @@ def test_groups_that_fit_in_more_than_one_way_are_left_without_names(tmp_path):
     groups = [{"params": model[1].parameters()}, {"params": [*model[0].parameters(), *model[2].parameters()]}]
     optimizer = steps(model, torch.optim.Adam(groups), silent=[("1.weight", 3)])
     autopsy = told({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, tmp_path)
-    assert any("more than one order of the weights fits" in reason for reason in autopsy.untold)
+    assert any("more than one order of the weights fits" in reason.text for reason in autopsy.untold)
     assert silent_rows(autopsy) == {"optimizer parameter 0": 1}
     (finding,) = autopsy.findings
     assert finding.severity == "info"
@@ -116,7 +117,7 @@ def test_a_model_of_another_shape_is_left_without_names(tmp_path):
     model, other = Odd(), nn.Linear(9, 9)
     optimizer = steps(other, torch.optim.Adam(other.parameters()), silent=[("weight", 2)])
     autopsy = told({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, tmp_path)
-    assert any("no order of the weights fits their shapes" in reason for reason in autopsy.untold)
+    assert any("no order of the weights fits their shapes" in reason.text for reason in autopsy.untold)
     assert silent_rows(autopsy) == {"optimizer parameter 0": 1}
 
 
@@ -127,8 +128,8 @@ def test_frozen_weights_are_told_apart(tmp_path):
     optimizer = steps(model, torch.optim.Adam(model.parameters()), silent=SILENT)
     autopsy = told({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, tmp_path)
     assert silent_rows(autopsy) == EXPECTED
-    assert {layer.name: layer.remark for layer in autopsy.layers if layer.remark} == {"first.weight": "frozen"}
-    assert all(finding.site != "first.weight" for finding in autopsy.findings)
+    assert {layer.name: remark(layer) for layer in autopsy.layers if layer.remark} == {"first.weight": "frozen"}
+    assert all(where(finding) != "first.weight" for finding in autopsy.findings)
 
 
 def test_what_is_not_in_the_optimizer_is_told_apart(tmp_path):
@@ -139,7 +140,7 @@ def test_what_is_not_in_the_optimizer_is_told_apart(tmp_path):
     steps(model, optimizer, silent=[("1.weight", 3)])
     autopsy = told({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, tmp_path)
     assert silent_rows(autopsy) == {"1.weight": 1}
-    assert [layer.remark for layer in autopsy.layers] == ["not in the optimizer", "", ""]
+    assert [remark(layer) for layer in autopsy.layers] == ["not in the optimizer", "", ""]
     assert not autopsy.untold
 
 
@@ -151,11 +152,11 @@ def test_a_weight_that_was_frozen_on_the_way_took_fewer_steps(tmp_path):
     steps(model, optimizer, 150, silent=[("third.weight", 2)])
     torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, tmp_path / "late.pt")
     autopsy = judge_checkpoint(read_checkpoint(tmp_path / "late.pt", tmp_path / "early.pt"))
-    remarks = {layer.name: layer.remark for layer in autopsy.layers if layer.name != "mask"}
+    remarks = {layer.name: remark(layer) for layer in autopsy.layers if layer.name != "mask"}
     assert remarks.pop("second.weight") == "took 150 of 300 steps, frozen in the others"
     assert set(remarks.values()) == {""}
     assert silent_rows(autopsy) == {"third.weight": 1}
-    assert [finding.site for finding in autopsy.findings] == ["third.weight"]
+    assert [where(finding) for finding in autopsy.findings] == ["third.weight"]
 
 
 def test_a_frozen_weight_among_buffers_leaves_the_others_their_names(tmp_path):
@@ -165,7 +166,7 @@ def test_a_frozen_weight_among_buffers_leaves_the_others_their_names(tmp_path):
     autopsy = told({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, tmp_path)
     # The entries without state may be the buffer's or the first layer's, whose bias is as long as the norm's two.
     assert silent_rows(autopsy) == EXPECTED
-    assert any("4 of the optimizer's 10 entries could not be given a name" in reason for reason in autopsy.untold)
+    assert any("4 of the optimizer's 10 entries could not be given a name" in reason.text for reason in autopsy.untold)
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
@@ -174,8 +175,8 @@ def test_sgd_without_momentum_keeps_nothing_and_that_is_said(tmp_path, momentum)
     optimizer = steps(model, torch.optim.SGD(model.parameters(), 1e-3, momentum=momentum), 300, silent=SILENT)
     autopsy = told({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, tmp_path)
     assert silent_rows(autopsy) == ({} if not momentum else EXPECTED)
-    assert any("the optimizer keeps no state" in reason for reason in autopsy.untold) == (not momentum)
-    assert not any("frozen" in layer.remark for layer in autopsy.layers)
+    assert any("the optimizer keeps no state" in reason.text for reason in autopsy.untold) == (not momentum)
+    assert not any("frozen" in remark(layer) for layer in autopsy.layers)
 
 
 def test_tied_weights_count_once(tmp_path):
@@ -185,7 +186,7 @@ def test_tied_weights_count_once(tmp_path):
     autopsy = told({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, tmp_path)
     assert silent_rows(autopsy) == {"embed.weight": 1, "fc.weight": 1}
     # Rows of a table that nobody looked up are normal.
-    assert [finding.site for finding in autopsy.findings] == ["fc.weight"]
+    assert [where(finding) for finding in autopsy.findings] == ["fc.weight"]
     assert autopsy.layers[0].remark == "embedding"
 
 
@@ -196,7 +197,7 @@ def test_copies_that_follow_the_weights_are_left_out(tmp_path):
         {"model": model.state_dict(), "model_ema": Odd().state_dict(), "optimizer": optimizer.state_dict()}, tmp_path
     )
     assert silent_rows(autopsy) == EXPECTED
-    assert any("`model_ema` is taken for a copy" in reason for reason in autopsy.untold)
+    assert any("`model_ema` is taken for a copy" in reason.text for reason in autopsy.untold)
 
 
 def test_two_networks_with_an_optimizer_each(tmp_path):
@@ -293,7 +294,7 @@ def test_safetensors_lose_the_order_and_only_what_shapes_settle_is_named(tmp_pat
     optimizer = steps(model, torch.optim.AdamW(model.parameters()), silent=silent)
     autopsy = hugging_face(tmp_path / "safe", model, optimizer, safe=True, shards=shards)
     assert silent_rows(autopsy) == {"start.weight": 1, "optimizer parameter 2": 2, "optimizer parameter 4": 1}
-    assert any("a safetensors file sorts its weights by name" in reason for reason in autopsy.untold)
+    assert any("a safetensors file sorts its weights by name" in reason.text for reason in autopsy.untold)
 
 
 def test_like_weights_of_numbered_layers_are_named_by_their_numbers(tmp_path):
@@ -332,12 +333,12 @@ def test_rows_that_did_not_move_by_a_bit(tmp_path):
     autopsy = judge_checkpoint(read_checkpoint(tmp_path / "later.pt", tmp_path / "earlier.pt"))
     unmoved = {layer.name: layer.unmoved for layer in autopsy.layers}
     assert unmoved == {"first.weight": 6, "second.weight": 1, "third.weight": 5, "mask": 6, "last.weight": 0}
-    by_site = {finding.site: finding for finding in autopsy.findings}
+    by_site = {where(finding): finding for finding in autopsy.findings}
     assert by_site["second.weight"].units == (3,)
     assert by_site["second.weight"].title == "second.weight: 1 of 6 rows did not move"
     # A weight that stands still as a whole is frozen, or a buffer: no accusation.
     assert "first.weight" not in by_site
-    assert by_site["last.weight"].name == "non-finite"
+    assert by_site["last.weight"].rule == "non-finite"
     assert autopsy.worst == "serious"
 
 

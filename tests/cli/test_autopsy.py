@@ -68,7 +68,7 @@ def test_many_weights_are_counted_and_all_of_them_on_demand(tmp_path):
 
 def test_json_is_strict_versioned_and_whole(folder):
     document = json.loads(run(folder / "late.pt", "--json").stdout, parse_constant=pytest.fail)
-    assert document["schema_version"] == 1
+    assert document["schema_version"] == 2
     assert (document["kind"], document["worst"], document["step"]) == ("autopsy", "info", 400)
     (layer,) = document["layers"]
     assert (layer["rows"], layer["silent"], layer["never"], layer["unmoved"]) == (11, 2, 1, None)

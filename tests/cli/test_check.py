@@ -98,7 +98,7 @@ def test_json_is_what_the_schema_says(project):
         document = json.loads(run(f"{project}:{name}", *options, "--json").stdout, parse_constant=pytest.fail)
         assert faults(document, schema, schema) == []
         assert document["kind"] == "check"
-    assert document["silenced"][0]["silenced"] == "x"
+    assert document["suppressed"][0]["suppressed"] == "x"
     assert faults({**document, "worst": "bad"}, schema["$defs"]["CheckDocument"], schema)
 
 

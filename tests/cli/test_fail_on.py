@@ -6,7 +6,8 @@ from click.testing import CliRunner
 from rectifier.cli import report, run, running
 from rectifier.cli.gate import FOUND, UNJUDGED, gate
 from rectifier.errors import UnreadableRun
-from rectifier.records import Diagnosis, Finding, LayerSummary
+from rectifier.records import Diagnosis, LayerSummary
+from tests.findings import dead_units
 from tests.report.builders import make_comparison
 
 LAYER = LayerSummary(
@@ -16,7 +17,7 @@ LAYER = LayerSummary(
 
 
 def diagnosis(*severities, layers=(LAYER,)):
-    found = tuple(Finding(name="dead-units", severity=severity, title="t", detail="d") for severity in severities)
+    found = tuple(dead_units(severity=severity) for severity in severities)
     return Diagnosis(findings=found, layers=layers)
 
 

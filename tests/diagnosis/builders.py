@@ -2,15 +2,31 @@
 
 import numpy as np
 
-from rectifier.records import NORM_BEFORE_CLIPPING, Cost, Process, Series, Site, SiteWindow, Snapshot, Writer
+from rectifier.records import (
+    NORM_BEFORE_CLIPPING,
+    AxisSource,
+    Cost,
+    Process,
+    Series,
+    Site,
+    SiteWindow,
+    Snapshot,
+    UnitAxis,
+    Writer,
+)
 
 NAN = float("nan")
+UNKNOWN_AXIS = UnitAxis(axis=None, ndim=2, source=AxisSource.VIEW)
 
 
-def site(path="hidden", activation="relu", units=5, axis="last of 2 axes, after Addmm", model="Net"):
+def last_axis(ndim=2):
+    return UnitAxis(axis=-1, ndim=ndim, source=AxisSource.LAYER, operation="Addmm")
+
+
+def site(path="hidden", activation="relu", units=5, ndim=2, model="Net"):
     return Site(
         model=model, path=path, call=0, activation=activation, kind="module", source="net.py:7", units=units,
-        unit_axis=axis if units else "unknown: a view",
+        unit_axis=last_axis(ndim) if units else UNKNOWN_AXIS,
     )  # fmt: skip
 
 

@@ -7,12 +7,22 @@ import pytest
 
 from rectifier.catalogue import parse
 from rectifier.cli import commands
-from rectifier.diagnosis import advice, diagnose
-from rectifier.diagnosis.causes import Cause
+from rectifier.records import BornDead, Cause, CauseKind, Drift
+from rectifier.report.sentences import advice
+from tests.edge import diagnose
 
 from .builders import FLAT, process, site, snapshot, window
 
-KINDS = ("upstream", "born", "update", "drift", "unknown")
+BORN = BornDead(never_fired=3, silent=5, depth=2, narrowest_width=5)
+DRIFT = Drift(pre_activation_first=1.0, pre_activation_last=-1.0)
+CAUSES = {
+    "upstream": Cause(kind=CauseKind.UPSTREAM),
+    "born dead": Cause(kind=CauseKind.INITIAL_WEIGHTS, facts=BORN),
+    "update": Cause(kind=CauseKind.LEARNING_RATE),
+    "input": Cause(kind=CauseKind.INPUT_SCALE),
+    "drift": Cause(facts=DRIFT),
+    "unknown": Cause(),
+}
 
 
 def finding_under(activation):
@@ -48,9 +58,11 @@ def test_every_command_is_one_that_the_command_line_accepts(activation, command,
         assert (parse(old).spec, parse(new).spec) == (activation, "leaky_relu:0.1")
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", CAUSES)
 def test_every_cause_has_its_own_first_step(kind):
-    text = advice.for_dead_units(Cause(kind, "", {}))
+    text = " ".join(advice.for_dead_units(CAUSES[kind]))
+    others = [advice.for_dead_units(cause)[0] for other, cause in CAUSES.items() if other != kind]
+    assert not any(text.startswith(other) for other in others)
     assert text.startswith(("First ", "Mend the layer below first"))
     assert text.endswith(
         "Leaky ReLU keeps a gradient in every unit. A slope of 0.01 rules out networks that are born dead, but leaves "

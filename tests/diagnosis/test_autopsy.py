@@ -5,9 +5,10 @@ import math
 import numpy as np
 import pytest
 
-from rectifier.diagnosis.autopsy import judge_checkpoint
 from rectifier.diagnosis.clocks import silence_of
-from rectifier.records import Checkpoint, Memory, WeightRows
+from rectifier.records import Checkpoint, Memory, NotTold, WeightRows, Why
+from rectifier.report.sentences.checkpoint import remark
+from tests.edge import judge_checkpoint, where
 
 ROWS = 10
 LAMBDA = math.log(math.sqrt(0.999) / 0.9)
@@ -75,9 +76,9 @@ def test_a_whole_layer_is_serious_and_the_last_of_them_is_named():
         weight("c.weight", memory=adam({})),
     )  # fmt: skip
     finding = only(autopsy)
-    assert (finding.severity, finding.site) == ("serious", "b.weight")
+    assert (finding.severity, where(finding)) == ("serious", "b.weight")
     assert finding.title == "2 of 3 weights have no gradient in any row, the last of them b.weight"
-    assert "in a chain of layers it stops at b.weight" in finding.cause
+    assert "in a chain of layers it stops at b.weight" in finding.cause.text
     assert finding.detail == (
         "1 row never had a gradient in 1,000 steps and 9 had none for about 297 steps (274 to 330): 10 rows of "
         "b.weight. Also a.weight."
@@ -89,8 +90,8 @@ def test_biases_that_learn_say_that_the_inputs_are_silent():
     gone = dict.fromkeys(range(ROWS), 300)
     autopsy = judged(weight(memory=adam(gone), bias_memory=adam({})))
     finding = only(autopsy)
-    assert (finding.name, finding.severity) == ("no-input", "info")
-    assert finding.cause == "What comes into this layer is 0: the units below it are silent."
+    assert (finding.rule, finding.severity) == ("no-input", "info")
+    assert finding.cause.text == "What comes into this layer is 0: the units below it are silent."
     assert only(judged(weight(memory=adam(gone), bias_memory=adam(gone)))).severity == "serious"
 
 
@@ -179,17 +180,23 @@ def test_rows_that_stood_still_had_no_gradient_all_the_time():
 def test_what_stands_still_as_a_whole_is_frozen():
     autopsy = judged(weight(unmoved=np.ones(ROWS, bool)), earlier="e.pt")
     assert not autopsy.findings
-    assert autopsy.layers[0].remark == "did not move: frozen?"
+    assert remark(autopsy.layers[0]) == "did not move: frozen?"
 
 
 def test_numbers_that_are_not_finite_come_first():
     norm = np.full(ROWS, 0.5)
     norm[4] = np.nan
     autopsy = judged(weight("a.weight", memory=adam({1: 300})), weight("b.weight", norm=norm))
-    assert [finding.name for finding in autopsy.findings] == ["non-finite", "silent-rows"]
+    assert [finding.rule for finding in autopsy.findings] == ["non-finite", "silent-rows"]
     assert autopsy.findings[0].title == "1 row of 1 weight hold NaN or infinity"
 
 
 def test_reasons_are_told_once():
-    autopsy = judged(*(weight(f"{n}.weight", state="state not known (sum)") for n in range(7)), notes=("A note.",))
-    assert autopsy.untold == ("A note.", "0.weight, 1.weight, 2.weight and 4 more: state not known (sum).")
+    autopsy = judged(
+        *(weight(f"{n}.weight", state=Why(NotTold.STATE_NOT_KNOWN, details=("sum",))) for n in range(7)),
+        notes=("A note.",),
+    )
+    assert tuple(map(str, autopsy.untold)) == (
+        "A note.",
+        "0.weight, 1.weight, 2.weight and 4 more: state not known (sum).",
+    )

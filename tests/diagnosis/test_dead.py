@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rectifier.diagnosis import diagnose
 from rectifier.diagnosis.history import read_histories
+from tests.edge import diagnose, where, why
 
 from .builders import FALLING, FLAT, process, site, snapshot, window
 
@@ -49,7 +49,7 @@ def test_visits_are_not_samples():
         "told, so "
         "there is no bound."
     )
-    assert finding.evidence["firing_bound"] is None
+    assert finding.numbers.get("firing_bound") is None
 
 
 @pytest.mark.parametrize(("visits", "suspected"), [(299, False), (300, True)])
@@ -64,7 +64,7 @@ def test_a_short_silence_of_a_unit_that_has_fired_means_nothing(visits, suspecte
 )
 def test_tokens_of_a_transformer_need_a_million_from_a_thousand_sequences(tokens, sequences, dead):
     snap = snapshot([window(fired=SILENT_ONE, silent=[0, 0, tokens, 0, 0], distinct=sequences)], distinct=9999)
-    assert states(snap, axis="last of 3 axes, after Addmm").dead[2] == dead
+    assert states(snap, ndim=3).dead[2] == dead
 
 
 @pytest.mark.parametrize(("fired", "rare"), [(0, False), (1, True), (29, True), (30, False)])
@@ -83,7 +83,7 @@ def test_only_where_the_derivative_is_zero_is_silence_death(activation, counts_a
     run = process([site(activation=activation)], snapshot([window(fired=SILENT_ONE, distinct=5000)]))
     (finding,) = diagnose(run).findings
     (layer,) = diagnose(run).layers
-    assert finding.name == ("dead-units" if counts_as_dead else "stuck-negative")
+    assert finding.rule == ("dead-units" if counts_as_dead else "stuck-negative")
     assert (layer.dead, layer.stuck) == (int(counts_as_dead), 1)
     assert finding.severity == "info"
 
@@ -99,7 +99,7 @@ def test_the_most_serious_comes_first_whatever_the_order_of_the_sites():
     sites = [site("a"), site("b", units=7)]
     windows = [window(0, fired=SILENT_ONE, distinct=5000), window(1, fired=(0,) * 7, distinct=5000)]
     findings = diagnose(process(sites, snapshot(windows))).findings
-    assert [(finding.site, finding.severity) for finding in findings] == [("b", "serious"), ("a", "info")]
+    assert [(where(finding), finding.severity) for finding in findings] == [("b", "serious"), ("a", "info")]
 
 
 def test_a_layer_without_gradient_has_none_in_the_table():
@@ -134,7 +134,7 @@ def test_a_share_that_was_as_large_from_the_beginning_is_not_rising(newly_dead, 
     ]
     snapshots = [snapshot([w], losses=FALLING if not i else None) for i, w in enumerate(windows)]
     (finding,) = diagnose(process([site(units=100)], *snapshots)).findings
-    assert (finding.evidence["cause"], finding.severity) == ("update", severity)
+    assert (why(finding), finding.severity) == ("learning_rate", severity)
 
 
 @pytest.mark.parametrize(("share", "severity"), [(0.09, "info"), (0.1, "warning"), (0.49, "warning"), (0.5, "serious")])
@@ -162,7 +162,7 @@ def layer_with(share, losses, *, units=20, update=None, last=None):
         )
     snapshots = [snapshot([w], losses=losses if i == 0 else None) for i, w in enumerate(windows)]
     findings = diagnose(process([site(units=units)], *snapshots)).findings
-    return next((finding.severity for finding in findings if finding.name == "dead-units"), None)
+    return next((finding.severity for finding in findings if finding.rule == "dead-units"), None)
 
 
 @pytest.mark.parametrize(
@@ -217,11 +217,11 @@ def test_born_dead_and_died_are_told_apart_with_the_step():
         "Silent since then on at least 8,000 distinct samples: each fires on less than 0.037 % (95 %)."
     )
     assert finding.units == (0, 1)
-    assert finding.evidence["born_dead"] == 1
-    assert finding.evidence["died_median_step"] == 0
-    assert finding.evidence["died_known_within_steps"] == 8
-    assert finding.evidence["least_samples"] == 8000
-    assert finding.evidence["firing_bound"] == pytest.approx(1 - 0.05 ** (1 / 8000))
+    assert finding.numbers["born_dead"] == 1
+    assert finding.numbers["died_median_step"] == 0
+    assert finding.numbers["died_known_within_steps"] == 8
+    assert finding.numbers["least_samples"] == 8000
+    assert finding.numbers["firing_bound"] == pytest.approx(1 - 0.05 ** (1 / 8000))
 
 
 def test_the_steps_of_death_are_told_as_a_range_with_their_median():
@@ -235,7 +235,7 @@ def test_the_steps_of_death_are_told_as_a_range_with_their_median():
         "Silent since then on all 4,000 samples that this training showed."
     )
     keys = ("died_first_step", "died_median_step", "died_last_step")
-    assert [finding.evidence[key] for key in keys] == [0, 10, 20]
+    assert [finding.numbers[key] for key in keys] == [0, 10, 20]
 
 
 def test_a_silence_from_a_later_beginning_says_where_observation_began():
@@ -265,9 +265,9 @@ def test_what_fell_silent_together_with_a_nan_is_not_dead():
     sane = window(steps=[0], fired=(9, 9, 0, 9, 9), distinct=5000)
     mad = window(steps=[1], fired=(0,) * 5, last=[0, 0, -1, 0, 0], silent=9000, distinct=9000, nonfinite_step=1)
     findings = diagnose(process([site()], snapshot([sane]), snapshot([mad]))).findings
-    assert [(finding.name, finding.units) for finding in findings] == [("non-finite", ()), ("dead-units", (2,))]
+    assert [(finding.rule, finding.units) for finding in findings] == [("non-finite", ()), ("dead-units", (2,))]
     findings = diagnose(process([site()], snapshot([mad]))).findings
-    assert [finding.name for finding in findings] == ["non-finite"]
+    assert [finding.rule for finding in findings] == ["non-finite"]
     (layer,) = diagnose(process([site()], snapshot([mad]))).layers
     assert (layer.units, layer.dead, layer.firing_fraction, layer.dead_history) == (5, None, None, ())
 
@@ -305,7 +305,7 @@ def test_silences_that_ended_are_counted():
     assert finding.detail.endswith(
         "Under leaky_relu:0.1 such a unit still learns, but is linear or flat. So far 1 of 3 such silences ended."
     )
-    assert (finding.evidence["silences"], finding.evidence["silences_ended"]) == (3, 1)
+    assert (finding.numbers["silences"], finding.numbers["silences_ended"]) == (3, 1)
 
 
 @given(st.integers(0, 20_000), st.integers(0, 20_000))
@@ -361,7 +361,7 @@ def test_sites_of_different_models_do_not_influence_each_other(order):
             window(i, fired=(0,) * 5 if name == "a" else SILENT_ONE, distinct=5000) for i, name in enumerate(names)
         ]
         findings = diagnose(process(sites, snapshot(windows))).findings
-        return sorted((finding.severity, finding.title, finding.detail, finding.cause) for finding in findings)
+        return sorted((finding.severity, finding.title, finding.detail, finding.cause.text) for finding in findings)
 
     assert told(order) == told("abcd")
 
@@ -373,7 +373,7 @@ def test_sites_of_different_models_do_not_influence_each_other(order):
 def test_a_gate_that_is_always_half_closed_is_nothing_to_tell(activation, said):
     silent = window(fired=(0, 0, 9, 9, 9), distinct=5000)
     diagnosis = diagnose(process([site(activation=activation)], snapshot([silent])))
-    assert [finding.name for finding in diagnosis.findings] == (["stuck-negative"] if said else [])
+    assert [finding.rule for finding in diagnosis.findings] == (["stuck-negative"] if said else [])
     assert diagnosis.layers[0].stuck == 2, "the table counts them all the same"
 
 

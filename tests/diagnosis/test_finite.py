@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from rectifier.diagnosis import diagnose
+from rectifier.records import Cause, CauseKind, NotFinite
+from tests.edge import diagnose, where, why
 
 from .builders import FALLING, NAN, process, site, snapshot, window
 
@@ -16,22 +17,25 @@ def first_finding(windows, losses, sites=None):
 def test_the_first_place_that_is_not_finite_is_named_and_comes_first():
     windows = [window(i, steps=[9], nonfinite_step=step) for i, step in enumerate([None, 7, 5])]
     finding = first_finding(windows, [2.0] * 6 + [NAN] * 20)
-    assert (finding.name, finding.severity, finding.site) == ("non-finite", "serious", "c")
+    assert (finding.rule, finding.severity, where(finding)) == ("non-finite", "serious", "c")
     assert finding.title == "the output of c held NaN or an infinity at step 5"
     assert finding.detail == (
         "No observed activation was not finite before it. From there on other numbers of this run mean little, and "
         "units "
         "are judged by what came before. The last finite loss before it was 2."
     )
-    assert finding.cause == "cause unknown: the first place names the layer, not the reason"
-    assert finding.evidence == {"step": 5, "sites_affected": 2, "losses": 20, "cause": "unknown"}
+    assert finding.cause.text == "cause unknown: the first place names the layer, not the reason"
+    assert finding.evidence == NotFinite(
+        step=5, sites_affected=2, losses=20, activations_observed=False, last_finite_loss=2.0
+    )
+    assert finding.cause == Cause(kind=CauseKind.UNKNOWN)
 
 
 @pytest.mark.parametrize(("loss_step", "site_name"), [(4, None), (5, "a"), (6, "a")])
 def test_within_a_step_the_loss_comes_after_the_activations(loss_step, site_name):
     losses = [2.0] * loss_step + [NAN] * 9
     finding = first_finding([window(steps=range(9), nonfinite_step=5)], losses)
-    assert finding.site == site_name
+    assert where(finding) == site_name
 
 
 def test_a_loss_that_was_first_is_told_with_what_was_seen_of_its_step():
@@ -74,15 +78,15 @@ def test_nan_is_not_read_as_health():
 )
 def test_a_large_update_just_before_is_the_cause(updates, cause):
     windows = [window(steps=range(6), update=[*updates, 7.0], nonfinite_step=5)]
-    assert first_finding(windows, FALLING[:5]).cause == cause
+    assert first_finding(windows, FALLING[:5]).cause.text == cause
 
 
 @pytest.mark.parametrize(("scale", "named"), [(10.0, False), (10.1, True), (NAN, False), (np.inf, False)])
 def test_inputs_on_a_large_scale_are_named_before_the_update(scale, named):
     windows = [window(steps=range(6), update=[0.2] * 5 + [7.0], nonfinite_step=5)]
     finding = diagnose(process([site("a")], snapshot(windows, losses=FALLING[:5], input_rms=scale))).findings[0]
-    assert (finding.evidence["cause"] == "input") == named
-    assert finding.cause.startswith(
+    assert (why(finding) == "input_scale") == named
+    assert finding.cause.text.startswith(
         "input scale: the root mean square of the inputs is 10.1; the weights moved too far" if named else "the weights"
     )
 
@@ -98,7 +102,7 @@ def gradients(pattern):
 @pytest.mark.parametrize(("run", "severity"), [(1, "info"), (10, "info"), (11, "serious")])
 def test_infinite_gradients_are_a_loss_scaler_at_work_until_there_are_too_many(run, severity):
     (finding,) = gradients("." + "i" * run + "." * 9)
-    assert (finding.name, finding.severity) == ("exploding-gradient", severity)
+    assert (finding.rule, finding.severity) == ("exploding-gradient", severity)
     # Backward comes from c: b had it first.
     assert finding.title == "an infinite gradient at b at step 1"
     assert finding.detail == f"{run} of {run + 10} observed steps had one, at most {run} in a row."
@@ -106,4 +110,4 @@ def test_infinite_gradients_are_a_loss_scaler_at_work_until_there_are_too_many(r
 
 def test_infinite_gradients_apart_from_each_other_are_no_run():
     (finding,) = gradients("i." * 20)
-    assert (finding.severity, finding.evidence["longest_run"], finding.evidence["steps"]) == ("info", 1, 20)
+    assert (finding.severity, finding.numbers["longest_run"], finding.numbers["steps"]) == ("info", 1, 20)

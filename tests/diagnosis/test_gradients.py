@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rectifier.diagnosis import diagnose
+from tests.edge import diagnose, where, why
 
 from .builders import FALLING, FLAT, NAN, process, site, snapshot, window
 
@@ -19,14 +19,14 @@ def network(first, last, *, losses=FLAT, update=1e-3, steps=4, middle=None):
 
 @pytest.mark.parametrize(("ratio", "vanished"), [(1.01e-3, False), (1e-3, False), (0.99e-3, True), (1e-9, True)])
 def test_vanishing_needs_the_ratio_and_a_loss_that_does_not_move(ratio, vanished):
-    names = [finding.name for finding in network(ratio * 0.5, 0.5)]
+    names = [finding.rule for finding in network(ratio * 0.5, 0.5)]
     assert ("vanishing-gradient" in names) == vanished
-    assert "vanishing-gradient" not in [finding.name for finding in network(ratio * 0.5, 0.5, losses=FALLING)]
+    assert "vanishing-gradient" not in [finding.rule for finding in network(ratio * 0.5, 0.5, losses=FALLING)]
 
 
 @pytest.mark.parametrize(("update", "vanished"), [(1.1e-6, False), (0.9e-6, True)])
 def test_or_a_first_layer_that_does_not_move(update, vanished):
-    names = [finding.name for finding in network(1e-9, 0.5, losses=FALLING, update=update)]
+    names = [finding.rule for finding in network(1e-9, 0.5, losses=FALLING, update=update)]
     assert ("vanishing-gradient" in names) == vanished
 
 
@@ -37,26 +37,26 @@ def test_two_observations_prove_nothing(steps, judged):
 
 @pytest.mark.parametrize(("deltas", "vanished"), [([1e-9, 1e-9, 1.0], False), ([1e-9, 1e-9, 1.0, 1e-9], True)])
 def test_two_steps_out_of_three_are_not_three(deltas, vanished):
-    names = [finding.name for finding in network(deltas, 1.0, steps=len(deltas))]
+    names = [finding.rule for finding in network(deltas, 1.0, steps=len(deltas))]
     assert ("vanishing-gradient" in names) == vanished
 
 
 def test_the_message_names_layers_factor_and_evidence():
     (finding,) = network(1e-9, 1e-1)
     assert finding.severity == "serious"
-    assert finding.site == "a"
+    assert where(finding) == "a"
     assert finding.title == "the gradient vanishes: 1.0e-08 of it is left from c down to a"
     assert finding.detail == (
         "‖∂L/∂z‖ per sample changes to 0.0001 times its size per layer (3 activations, 4 observed steps); and the "
         "loss went "
         "from 2.3 to 2.3 in 200 steps."
     )
-    assert finding.cause == (
+    assert finding.cause.text == (
         "initialisation and depth: at the first observed steps it was 1e-08 already (torch.nn.Linear's default "
         "initialisation gives 0.41 per ReLU layer)"
     )
-    assert finding.evidence["factor_per_layer"] == pytest.approx(1e-4)
-    assert finding.evidence["observed_steps"] == 4
+    assert finding.numbers["factor_per_layer"] == pytest.approx(1e-4)
+    assert finding.numbers["observed_steps"] == 4
 
 
 def test_a_first_layer_that_does_not_move_is_told_with_its_update():
@@ -66,7 +66,9 @@ def test_a_first_layer_that_does_not_move_is_told_with_its_update():
 
 def test_a_vanishing_that_came_with_training_is_not_blamed_on_initialisation():
     (finding,) = network([0.1, 0.1, 0.1, 1e-9, 1e-9, 1e-9], 0.1, steps=6)
-    assert finding.cause.startswith("cause unknown: at the first observed steps it was 1, so it came with training")
+    assert finding.cause.text.startswith(
+        "cause unknown: at the first observed steps it was 1, so it came with training"
+    )
 
 
 def test_a_vanishing_that_training_has_left_behind_is_history():
@@ -81,21 +83,21 @@ def test_partly_dead_layers_of_a_vanishing_network_are_no_further_alarms():
         for i, delta in enumerate((1e-9, 1e-4, 0.5))
     ]
     vanishing, *dead = diagnose(process(sites, snapshot(windows, losses=FLAT))).findings
-    assert vanishing.name == "vanishing-gradient"
-    assert [(finding.name, finding.severity) for finding in dead] == [("dead-units", "info")] * 3
+    assert vanishing.rule == "vanishing-gradient"
+    assert [(finding.rule, finding.severity) for finding in dead] == [("dead-units", "info")] * 3
     assert "explained by the finding `vanishing-gradient`" in dead[0].detail
 
 
 @pytest.mark.parametrize(("ratio", "exploded"), [(69.9, False), (70.0, False), (70.1, True)])
 def test_exploding_is_a_ratio_above_seventy(ratio, exploded):
-    names = [finding.name for finding in network(ratio, 1.0, losses=FALLING)]
+    names = [finding.rule for finding in network(ratio, 1.0, losses=FALLING)]
     assert ("exploding-gradient" in names) == exploded
 
 
 @pytest.mark.parametrize(("factor", "told"), [(0.69, True), (0.7, False), (0.71, False)])
 def test_shrinking_is_information(factor, told):
     found = network(factor**2, 1.0, losses=FALLING)
-    assert [(f.name, f.severity) for f in found] == ([("shrinking-gradient", "info")] if told else [])
+    assert [(f.rule, f.severity) for f in found] == ([("shrinking-gradient", "info")] if told else [])
 
 
 def test_the_exploding_message():
@@ -106,7 +108,7 @@ def test_the_exploding_message():
         "‖∂L/∂z‖ per sample changes to 84 times its size per layer (3 activations, 4 observed steps). Training does "
         "not progress: the loss went from 2.3 to 2.3 in 200 steps."
     )
-    assert finding.cause == "initialisation and depth: at the first observed steps it was 7.1e+03 already"
+    assert finding.cause.text == "initialisation and depth: at the first observed steps it was 7.1e+03 already"
 
 
 @pytest.mark.parametrize(
@@ -130,7 +132,7 @@ def with_silent_middle(first_delta, *, activation="relu", losses=FLAT):
         window(1, steps=range(4), fired=(0,) * 5, last=[-1] * 5, distinct=5000, delta=0.0),
         window(2, steps=range(4), fired=(4000,) * 5, delta=0.5),
     ]
-    return [finding.name for finding in diagnose(process(sites, snapshot(windows, losses=losses))).findings]
+    return [finding.rule for finding in diagnose(process(sites, snapshot(windows, losses=losses))).findings]
 
 
 def test_a_gradient_behind_a_silent_layer_is_told_with_that_layer_only():
@@ -155,7 +157,7 @@ def test_missing_gradients_are_not_zero_gradients():
 
 @pytest.mark.parametrize("delta", [0.0, NAN, np.inf])
 def test_without_a_usable_gradient_at_the_end_there_is_no_ratio(delta):
-    assert "vanishing-gradient" not in [finding.name for finding in network(1e-9, delta)]
+    assert "vanishing-gradient" not in [finding.rule for finding in network(1e-9, delta)]
 
 
 def test_one_activation_has_no_way_to_judge():
@@ -175,11 +177,11 @@ def test_ordinary_ratios_never_alarm(ratios):
 )
 def test_a_gradient_that_grows_is_an_alarm_unless_the_training_progresses(losses, severity):
     # Behind a gate that stays open the last activation gets almost none, and all is well.
-    (finding,) = [one for one in network(71.0, 1.0, losses=losses) if one.name == "exploding-gradient"]
+    (finding,) = [one for one in network(71.0, 1.0, losses=losses) if one.rule == "exploding-gradient"]
     assert finding.severity == severity
 
 
-@pytest.mark.parametrize(("early", "kind"), [(0.9e-3, "initialisation"), (1.1e-3, "unknown"), (1.0, "unknown")])
+@pytest.mark.parametrize(("early", "kind"), [(0.9e-3, "initial_weights"), (1.1e-3, "unknown"), (1.0, "unknown")])
 def test_most_of_the_way_at_the_start_is_the_initialisation(early, kind):
-    (finding,) = [one for one in network([early] * 3 + [1e-6] * 9, 1.0, steps=12) if one.name == "vanishing-gradient"]
-    assert finding.evidence["cause"] == kind
+    (finding,) = [one for one in network([early] * 3 + [1e-6] * 9, 1.0, steps=12) if one.rule == "vanishing-gradient"]
+    assert why(finding) == kind

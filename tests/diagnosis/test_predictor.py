@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rectifier.diagnosis import diagnose
+from tests.edge import diagnose, where, why
 
 from .builders import FALLING, FLAT, process, site, snapshot, window
 
@@ -21,7 +21,7 @@ def predicted(variation, *, losses=FLAT, first_delta=1.0, offset=None, rms=None,
     ]  # fmt: skip
     shot = snapshot(windows, losses=losses, input_offset=offset, input_rms=rms, distinct=distinct)
     found = diagnose(process([site(name) for name in "ab"[-sites:]], shot)).findings
-    return [finding for finding in found if finding.name == "constant-predictor"]
+    return [finding for finding in found if finding.rule == "constant-predictor"]
 
 
 @pytest.mark.parametrize(("variation", "said"), [(1.01e-6, False), (1e-6, False), (0.99e-6, True), (0.0, True)])
@@ -60,42 +60,44 @@ def test_one_activation_alone_cannot_show_a_gradient_that_is_gone():
     assert predicted([0.0] * 4, sites=1)
 
 
-@pytest.mark.parametrize(("offset", "kind"), [(10.0, "initialisation"), (10.1, "input"), (None, "initialisation")])
+@pytest.mark.parametrize(
+    ("offset", "kind"), [(10.0, "initial_weights"), (10.1, "input_scale"), (None, "initial_weights")]
+)
 def test_a_mean_that_all_inputs_share_is_named(offset, kind):
     (finding,) = predicted([1e-7] * 3, offset=offset, rms=1.0)
-    assert finding.evidence["cause"] == kind
+    assert why(finding) == kind
 
 
-@pytest.mark.parametrize(("update", "kind"), [(0.099, "unknown"), (0.1, "update")])
+@pytest.mark.parametrize(("update", "kind"), [(0.099, "unknown"), (0.1, "learning_rate")])
 def test_what_moved_the_weights_far_before_it_is_named(update, kind):
     (finding,) = predicted([0.3, 0.3, 0.0, 0.0, 0.0], update=[1e-3, update, 1e-3, 0.9, 0.9])
-    assert finding.evidence["cause"] == kind
-    assert finding.evidence["onset"] == 2
+    assert why(finding) == kind
+    assert finding.numbers["onset"] == 2
 
 
 def test_the_messages():
     (finding,) = predicted([2e-9, 3e-9, 1e-9])
-    assert (finding.severity, finding.site) == ("serious", "b")
+    assert (finding.severity, where(finding)) == ("serious", "b")
     assert finding.title == "b gives every sample almost the same output"
     assert finding.detail == (
         "At the last 3 counted steps 3.0e-09 of its output's mean square, at most, differed between samples. Training "
         "does not progress: the loss went from 2.3 to 2.3 in 200 steps."
     )
-    assert finding.cause == (
+    assert finding.cause.text == (
         "initialisation, depth and width: at step 0, the first counted, 2.0e-09 of the output differed between samples "
         "(2 activations, narrowest width 5)"
     )
     (finding,) = predicted([0.0] * 3, offset=58.0, rms=293.0)
-    assert finding.cause == (
+    assert finding.cause.text == (
         "input offset: the mean of the inputs is 58 times what differs between them (γ), so all samples look alike "
         "from the first layer on"
     )
     assert finding.advice.startswith("First subtract the inputs' mean")
     (finding,) = predicted([0.3, 0.0, 0.0, 0.0], update=[0.25, 1e-3, 1e-3, 1e-3])
-    assert finding.cause == (
+    assert finding.cause.text == (
         "the weights moved too far: at step 0 an update moved those that feed b by 25 % of their norm; from step 1 on "
         "samples look alike"
     )
     (finding,) = predicted([0.3, 0.0, 0.0, 0.0], losses=SETTLED, first_delta=1e-9)
     assert ". The loss has stopped falling: the loss went from " in finding.detail
-    assert finding.cause == "cause unknown: it came with training, at step 1"
+    assert finding.cause.text == "cause unknown: it came with training, at step 1"

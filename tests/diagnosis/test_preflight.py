@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from rectifier.diagnosis import judge_probe
 from rectifier.diagnosis.born import line_probability, one_input_probability
 from rectifier.records import Probe, SiteProbe
+from tests.edge import judge_probe
 
 from .builders import site
 
@@ -59,7 +59,7 @@ def probe(*sites, **facts):
 
 
 def names(found):
-    return [(finding.name, finding.severity) for finding in found.findings]
+    return [(finding.rule, finding.severity) for finding in found.findings]
 
 
 def test_nothing_is_said_of_a_network_in_which_all_is_well():
@@ -81,7 +81,7 @@ def test_poor_initialisation_needs_both_ways(forward, backward, said):
     if said:
         assert found.findings[0].title == f"the signal {said} both ways at initialisation"
         assert f"times their size arrives at c, and {backward:.1e} of the gradient at a" in found.findings[0].detail
-        assert found.findings[0].evidence["factor_per_layer"] == pytest.approx(backward**0.5)
+        assert found.findings[0].numbers["factor_per_layer"] == pytest.approx(backward**0.5)
 
 
 @pytest.mark.parametrize(("similarity", "said"), [(0.99, False), (0.9901, True), (None, False)])
@@ -116,14 +116,14 @@ def test_a_single_sample_does_not_vary_and_that_says_nothing():
 def test_a_network_that_is_born_dead_is_told_its_chance():
     dead = layer("b", units=2, silent=(0, 1), delta=0.0, similarity=None)
     (first,) = judge_probe(probe(layer("a", units=2, delta=0.0), dead, output_variance=0.0, weights_reached=1)).findings
-    assert (first.name, first.severity) == ("constant-network", "serious")
+    assert (first.rule, first.severity) == ("constant-network", "serious")
     assert first.title == "born dead: b is silent as a whole, and the network's output is a constant"
-    assert first.cause == (
+    assert first.cause.text == (
         "depth 2, narrowest width 2, with symmetric weights and zero biases: for a single input 44 % of plain networks "
         "of these widths, for inputs on a line through 0 16 % to 25 % have a silent layer (Lu et al. 2019); with "
         "biases, or many inputs, fewer"
     )
-    assert first.evidence["born_dead_probability_line_low"] == pytest.approx(0.15625)
+    assert first.numbers["born_dead_probability_line_low"] == pytest.approx(0.15625)
     assert "A leaky slope rules this out altogether." in first.advice
 
 
@@ -148,11 +148,11 @@ def test_a_silent_layer_of_leaky_relu_is_no_alarm():
 
 def test_a_network_of_which_no_parameter_gets_a_gradient():
     (found,) = judge_probe(probe(layer("a"), weights_reached=0, output_variance=0.0, output_square=1.0)).findings
-    assert (found.name, found.severity) == ("no-gradient", "serious")
+    assert (found.rule, found.severity) == ("no-gradient", "serious")
     assert found.title == "no parameter gets a gradient"
-    assert found.cause == "a softmax over one unit is the constant 1"
+    assert found.cause.text == "a softmax over one unit is the constant 1"
     (other,) = judge_probe(probe(layer("a"), weights_reached=0)).findings
-    assert other.cause.startswith("cause unknown: the output, or the loss, does not depend")
+    assert other.cause.text.startswith("cause unknown: the output, or the loss, does not depend")
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_an_activation_inside_is_no_output():
 def test_what_is_not_finite_is_all_that_is_said(facts, title):
     bad = layer("b", finite=bool(facts), silent=(0, 1, 2, 3))
     (found,) = judge_probe(probe(layer("a", silent=(1,)), bad, **facts)).findings
-    assert (found.name, found.severity, found.title) == ("non-finite", "serious", title)
+    assert (found.rule, found.severity, found.title) == ("non-finite", "serious", title)
 
 
 def test_rows_hold_gains_sensitivities_and_gradients():
@@ -204,4 +204,4 @@ def test_indices_have_no_size_and_nothing_is_said_by_it():
 def test_a_finding_can_be_silenced():
     last = layer("b")
     found = judge_probe(replace(probe(layer("a"), last), ends_in=1), {"output-activation": "targets are counts"})
-    assert (found.worst, found.silenced[0].silenced) == (None, "targets are counts")
+    assert (found.worst, found.suppressed[0].suppressed) == (None, "targets are counts")

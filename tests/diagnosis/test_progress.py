@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rectifier.diagnosis import diagnose
 from rectifier.diagnosis.progress import judge_progress
 from rectifier.records import Series
+from tests.edge import diagnose
 
 from .builders import FALLING, FLAT, NAN, process, site, snapshot, window
 

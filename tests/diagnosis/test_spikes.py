@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rectifier.diagnosis import diagnose
+from tests.edge import diagnose, why
 
 from .builders import process, site, snapshot, window
 
@@ -18,7 +18,7 @@ def exploded(norms=None, *, deltas=1.0, update=0.2, after=2.3, rate=None):
     ]
     losses = [0.5] * 7 + [after] * 60
     found = diagnose(process([site("a"), site("b")], snapshot(windows, losses=losses, norms=norms))).findings
-    return [finding for finding in found if finding.name == "exploding-gradient"]
+    return [finding for finding in found if finding.rule == "exploding-gradient"]
 
 
 def at_six(value):
@@ -39,7 +39,7 @@ def test_what_was_clipped_is_asked_before_the_gradient_that_arrived():
     assert not exploded(at_six(2.0), deltas=at_six(200.0))
     (finding,) = exploded(None, deltas=at_six(200.0))
     assert "‖∂L/∂z‖ at a was 200" in finding.detail
-    assert finding.evidence["before_clipping"] == 0
+    assert finding.numbers["before_clipping"] == 0
 
 
 @pytest.mark.parametrize("norms", [at_six(np.nan), at_six(np.inf), [np.inf] * 10])
@@ -72,7 +72,7 @@ def test_a_loss_that_had_fallen_and_stays_higher_is_a_warning():
     losses = [*np.geomspace(2.3, 0.1, 100), *[0.1] * 4, *[1.0] * 100]
     norms = [2.0] * 103 + [90.0] + [2.0] * 100
     (finding,) = diagnose(process([site("a")], snapshot(windows, losses=losses, norms=norms))).findings
-    assert (finding.name, finding.severity) == ("exploding-gradient", "warning")
+    assert (finding.rule, finding.severity) == ("exploding-gradient", "warning")
     assert finding.detail.endswith(" The loss has not come back: 0.119 before it, 1 at the end.")
 
 
@@ -83,13 +83,13 @@ def test_the_message():
         "There the gradient's norm before clipping was 500, and one update moved the weights that feed b by 20 % of "
         "their norm. Training does not progress: the loss went from 0.5 to 2.3 in 67 steps."
     )
-    assert finding.cause == (
+    assert finding.cause.text == (
         "the weights moved too far for the gradient they met; the learning rate was 0.25; a single bad batch does the "
         "same"
     )
     assert finding.advice.startswith("First clip the gradient's norm at about its running median")
-    assert finding.evidence["gradient_over_median"] == 250
-    assert finding.evidence["cause"] == "update"
+    assert finding.numbers["gradient_over_median"] == 250
+    assert why(finding) == "learning_rate"
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_a_negative_loss_comes_back_downwards_too(peak, end, severity, words):
     windows = [window(0, steps=range(10), fired=(9,) * 5, delta=1.0, update=[1e-3] * 6 + [0.2] + [1e-3] * 3)]
     losses = [-10.0] * 7 + [peak] * 5 + [end] * 200
     (finding,) = diagnose(process([site("a")], snapshot(windows, losses=losses, norms=at_six(200.0)))).findings
-    assert (finding.name, finding.severity) == ("exploding-gradient", severity)
+    assert (finding.rule, finding.severity) == ("exploding-gradient", severity)
     assert finding.detail.endswith(words)
 
 
@@ -115,7 +115,7 @@ def test_a_weight_that_was_exactly_0_has_no_relative_update():
         for index, update in enumerate((np.inf, 0.2))
     ]
     recorded = process([site("a"), site("b")], snapshot(windows, losses=[0.5] * 67, norms=at_six(200.0)))
-    (finding,) = [one for one in diagnose(recorded).findings if one.name == "exploding-gradient"]
+    (finding,) = [one for one in diagnose(recorded).findings if one.rule == "exploding-gradient"]
     assert "moved the weights that feed b by 20 % of" in finding.detail
 
 
@@ -128,7 +128,7 @@ def two_models(first, second, norms, losses, deltas=1.0):
     ]
     sites = [site("a", model="First"), site("a", model="Second")]
     found = diagnose(process(sites, snapshot(windows, losses=losses, norms=norms))).findings
-    return [finding for finding in found if finding.name == "exploding-gradient"]
+    return [finding for finding in found if finding.rule == "exploding-gradient"]
 
 
 def test_models_that_train_one_after_the_other_have_each_their_own_median():
@@ -148,13 +148,13 @@ def test_norms_of_models_that_train_at_once_are_nobodys():
     deltas = [1.0] * 5 + [50.0] + [1.0] * 4
     (finding,) = two_models(range(0, 20, 2), second, norms, [0.5] * 20, deltas)
     assert "‖∂L/∂z‖ at Second.a was 50" in finding.detail
-    assert finding.evidence["before_clipping"] == 0
+    assert finding.numbers["before_clipping"] == 0
 
 
 def test_several_are_one_finding():
     windows = [window(0, steps=range(10), fired=(9,) * 5, delta=1.0, update=0.2)]
     norms = [2.0] * 6 + [500.0, 2.0, 800.0, 2.0]
     found = diagnose(process([site("a")], snapshot(windows, losses=[0.5] * 7 + [2.3] * 60, norms=norms))).findings
-    (finding,) = [one for one in found if one.name == "exploding-gradient"]
+    (finding,) = [one for one in found if one.rule == "exploding-gradient"]
     assert finding.title.startswith("the gradient exploded at step 8: 400 times")
     assert " It was so at 2 steps, first at step 6. " in finding.detail

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rectifier.diagnosis import diagnose
+from tests.edge import diagnose
 
 from .builders import FALLING, FLAT, process, site, snapshot, window
 
@@ -16,7 +16,7 @@ def started(forward, backward, *, losses=FALLING, rms=1.0, offset=0.0):
     ]
     shot = snapshot(windows, losses=losses, input_rms=rms, input_offset=offset)
     found = diagnose(process([site("a"), site("b")], shot)).findings
-    return [finding for finding in found if finding.name == "poor-initialisation"]
+    return [finding for finding in found if finding.rule == "poor-initialisation"]
 
 
 @pytest.mark.parametrize(
@@ -50,6 +50,6 @@ def test_the_message():
         "At step 0, the first counted, 2.0e-05 times the differences between samples arrived at b, and 3.0e-05 of the "
         "gradient at a. Training does not progress: the loss went from 2.3 to 2.3 in 200 steps."
     )
-    assert finding.cause == "initialisation and depth: 2 activations"
+    assert finding.cause.text == "initialisation and depth: 2 activations"
     (finding,) = started(5e4, 6e3)
     assert finding.title == "the signal exploded both ways at the start"

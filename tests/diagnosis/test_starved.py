@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from rectifier.diagnosis import diagnose
+from rectifier.records import AxisSource, UnitAxis
+from tests.edge import diagnose, where
 
 from .builders import FALLING, FLAT, NAN, process, site, snapshot, window
 
@@ -15,7 +16,7 @@ LOSS = {"falling": FALLING, "flat": FLAT, "zero": [0.0] * 200}
 def found(sites, windows, *, loss="falling", name="starved"):
     losses = None if loss is None else LOSS[loss]
     diagnosis = diagnose(process(sites, snapshot(windows, losses=losses)))
-    return [finding for finding in diagnosis.findings if finding.name == name]
+    return [finding for finding in diagnosis.findings if finding.rule == name]
 
 
 def counted(number, span):
@@ -37,11 +38,13 @@ def test_a_site_without_gradient_is_starved_after_a_hundred_steps(number, span, 
     assert bool(got) == said
     if said:
         (one,) = got
-        assert (one.severity, one.site, one.title) == ("info", "a", "a gets no gradient although its units fire")
+        assert (one.severity, where(one), one.title) == ("info", "a", "a gets no gradient although its units fire")
         assert one.detail == (
             f"∂L/∂z was exactly 0 at each of the {number} counted steps from 0 to {span - 1}, while the loss was not 0."
         )
-        assert one.cause == ("what follows this layer is scaled to zero or masked; others of the network do get one")
+        assert one.cause.text == (
+            "what follows this layer is scaled to zero or masked; others of the network do get one"
+        )
         assert one.advice.startswith("Nothing to do where that is meant (a branch scaled to zero")
 
 
@@ -49,7 +52,7 @@ def test_a_gradient_that_never_came_is_told_apart_from_a_zero():
     steps = counted(50, 150)
     (one,) = found([site("a"), site("b")], [window(0, steps=steps, update=0.0), taught(1, steps)])
     assert one.detail.startswith("No gradient came at each of the 50 counted steps")
-    assert one.cause.startswith("what follows this layer is detached, or is not part of the loss")
+    assert one.cause.text.startswith("what follows this layer is detached, or is not part of the loss")
 
 
 @pytest.mark.parametrize("delta", [1e-30, NAN])
@@ -75,8 +78,10 @@ def test_a_whole_network_without_gradient_is_a_warning_unless_it_may_be_frozen(l
     steps = counted(50, 150)
     more = {"delta": 0.0} if came else {"update": 0.0}
     (one,) = found([site("a"), site("b")], [window(i, steps=steps, **more) for i in range(2)], loss=loss)
-    assert (one.severity, one.site) == (severity, "a")
-    assert one.cause == ("no activation of this network gets one: the loss does not depend on it, or gives an exact 0")
+    assert (one.severity, where(one)) == (severity, "a")
+    assert one.cause.text == (
+        "no activation of this network gets one: the loss does not depend on it, or gives an exact 0"
+    )
     assert ("Training does not progress" in one.detail) == (loss == "flat")
 
 
@@ -141,7 +146,7 @@ def test_weights_that_never_move_are_labelled(updates, delta, said):
 
 
 def test_a_site_below_which_no_gradient_is_asked_for_is_labelled():
-    frozen = replace(site("a", units=None), unit_axis="unknown: its input has no gradient history")
+    frozen = replace(site("a", units=None), unit_axis=UnitAxis(axis=None, ndim=2, source=AxisSource.NO_HISTORY))
     (got,) = found([frozen, site("b")], [window(0, fired=()), taught(1, (0,))], name="frozen")
     assert got.title == "1 layer is frozen: a"
     assert got.detail == "No gradient is asked for below a."

@@ -6,7 +6,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 from torch.nn import functional as F
 
-from rectifier.diagnosis import diagnose
+from tests.edge import diagnose, why
 
 from ..watching import Watching
 
@@ -84,7 +84,7 @@ def test_a_dead_branch_beside_a_skip_connection_is_no_constant_network(digits):
     torch.manual_seed(0)
     model = Skip()
     found = of_digits(digits, model, torch.optim.Adam(model.parameters(), 3e-3), epochs=8)
-    assert [(finding.name, finding.severity) for finding in found.findings if finding.severity != "info"] == [
+    assert [(finding.rule, finding.severity) for finding in found.findings if finding.severity != "info"] == [
         ("dead-units", "warning")
     ]
 
@@ -98,9 +98,9 @@ def test_twenty_plain_layers_at_default_initialisation_vanish(digits, kind):
     )
     found = of_digits(digits, model, optimizer, epochs=4)
     alarms = [finding for finding in found.findings if finding.severity != "info"]
-    assert [finding.name for finding in alarms] == ["vanishing-gradient"]
+    assert [finding.rule for finding in alarms] == ["vanishing-gradient"]
     # (1 + a²)/6 of the squared norm per layer, oracles of signal propagation: 0.408.
-    assert alarms[0].evidence["factor_per_layer"] == pytest.approx(0.408, abs=0.05)
+    assert alarms[0].numbers["factor_per_layer"] == pytest.approx(0.408, abs=0.05)
 
 
 def test_a_learning_rate_that_is_too_high_is_named_as_what_killed_the_units(digits):
@@ -109,7 +109,7 @@ def test_a_learning_rate_that_is_too_high_is_named_as_what_killed_the_units(digi
     found = of_digits(digits, model, torch.optim.Adam(model.parameters(), 1e-1), epochs=8)
     alarms = [finding for finding in found.findings if finding.severity != "info"]
     assert alarms
-    assert {finding.evidence["cause"] for finding in alarms} == {"update"}
+    assert {why(finding) for finding in alarms} == {"learning_rate"}
 
 
 def test_raw_pixels_and_a_large_step_end_in_nan_and_nothing_after_it_is_called_dead(digits):
@@ -119,8 +119,8 @@ def test_raw_pixels_and_a_large_step_end_in_nan_and_nothing_after_it_is_called_d
     found = diagnosis_of(
         model, torch.optim.SGD(model.parameters(), 0.1), F.cross_entropy, images * 255, labels, epochs=3
     )
-    assert found.findings[0].name == "non-finite"
-    assert found.findings[0].cause.startswith(
+    assert found.findings[0].rule == "non-finite"
+    assert found.findings[0].cause.text.startswith(
         "input scale: the root mean square of the inputs is 123; the weights moved"
     )
     assert all(layer.dead < layer.units for layer in found.layers)
@@ -148,6 +148,6 @@ def test_absolute_value_with_two_units_a_layer_is_born_constant():
         assert model(x).std() == 0, "this seed is born dead"
     found = diagnosis_of(model, torch.optim.Adam(model.parameters(), 1e-3), F.mse_loss, x, x.abs(), epochs=4, batch=128)
     first, second, *others = found.findings
-    assert (first.name, first.severity) == ("constant-network", "serious")
-    assert (second.name, second.evidence["cause"]) == ("dead-units", "born")
+    assert (first.rule, first.severity) == ("constant-network", "serious")
+    assert (second.rule, why(second)) == ("dead-units", "born dead")
     assert {finding.severity for finding in others} == {"info"}

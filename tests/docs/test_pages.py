@@ -18,7 +18,7 @@ import pytest
 
 from rectifier.catalogue import CATALOGUE
 from rectifier.cli.commands import _group
-from rectifier.diagnosis.rules import RULES
+from rectifier.records import Rule
 from tests.docs.pages import BLOCKS, HEALTHY, PAGES, ROOT
 from tests.test_readme import EXCERPT
 
@@ -132,9 +132,9 @@ def test_the_lines_for_ci(tmp_path):
 
 def test_every_finding_is_explained_and_no_other():
     told = re.findall(r"^###? ([a-z]+(?:-[a-z]+)*)$", PAGES["findings"], re.MULTILINE)
-    assert sorted(told) == sorted(RULES)
-    for name, words in RULES.items():
-        assert f"*{words[0].upper()}{words[1:]}.*" in PAGES["findings"].replace("\n", " "), name
+    assert sorted(told) == sorted(Rule)
+    for rule in Rule:
+        assert f"*{rule.says[0].upper()}{rule.says[1:]}.*" in PAGES["findings"].replace("\n", " "), rule
 
 
 @pytest.fixture(scope="module")

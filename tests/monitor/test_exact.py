@@ -14,6 +14,7 @@ from rectifier import monitor
 from rectifier.monitor.counters import UnitCounters
 from rectifier.monitor.samples import DistinctSamples
 from rectifier.monitor.schedule import PLANNED, Look, Schedule
+from rectifier.records import MOST_TOLD_APART
 
 from ..watching import Watching
 
@@ -472,3 +473,10 @@ def test_what_is_kept_on_the_device_is_at_most_64_bytes_a_unit(act):
         held = [*vars(site.counters).values(), site.last_gradient, *(high for _, _, high in site.counters._glances)]
     size = sum(tensor.untyped_storage().nbytes() for tensor in held if isinstance(tensor, torch.Tensor) and tensor.ndim)
     assert 40 * units < size <= 64 * units
+
+
+def test_no_more_samples_are_told_apart_than_the_diagnosis_knows_of():
+    samples = DistinctSamples()
+    samples.see(torch.arange(MOST_TOLD_APART + 7.0)[:, None], 0)
+    samples.update()
+    assert samples.count == MOST_TOLD_APART

@@ -8,7 +8,6 @@ import torch
 from torch import nn
 
 from rectifier.catalogue import CATALOGUE
-from rectifier.diagnosis import diagnose
 from rectifier.monitor import Monitor, monitor, windows
 from rectifier.monitor.counters import UnitCounters
 from rectifier.monitor.models import _SATURATION
@@ -17,6 +16,7 @@ from rectifier.records.thinning import FULL_ROWS, FULL_STEPS
 from rectifier.report.machine import run_json
 from rectifier.report.windows import thinning_told
 from rectifier.store import RunWriter, read_run, write_manifest
+from tests.edge import diagnose
 
 SPIKE, NAN = 30_011, 35_003
 
@@ -82,7 +82,7 @@ def test_what_stands_out_stays_at_its_exact_step_and_is_told(long):
     assert loss.steps[-1] == 39_999
     assert "thinned, at the end to one of 4 steps" in thinning_told(process)
     assert run_json(run, [diagnose(process)])["processes"][0]["loss"]["every"] == 4
-    (finding,) = [finding for finding in diagnose(process).findings if finding.name == "non-finite"]
+    (finding,) = [finding for finding in diagnose(process).findings if finding.rule == "non-finite"]
     assert f"at step {NAN:,}" in finding.title
 
 

@@ -33,7 +33,7 @@ def plain(inputs, width, depth, outputs, *, gain=None, slope=0.0):
 
 
 def names(found):
-    return {(finding.name, finding.severity) for finding in found.findings if finding.severity != "info"}
+    return {(finding.rule, finding.severity) for finding in found.findings if finding.severity != "info"}
 
 
 LINE = torch.linspace(-1, 1, 24).unsqueeze(1)
@@ -62,12 +62,12 @@ def test_as_many_networks_are_born_dead_as_the_exact_results_say(inputs, width, 
     assert abs(dead / networks - exact) <= 4 * math.sqrt(exact * (1 - exact) / networks)
     # The told bounds are those of the oracle.
     told = next(one.findings[0] for one in found if one.worst == "serious")
-    assert told.evidence["depth"] == depth
+    assert told.numbers["depth"] == depth
     if inputs is LINE:
-        low, high = (told.evidence[f"born_dead_probability_line_{end}"] for end in ("low", "high"))
+        low, high = (told.numbers[f"born_dead_probability_line_{end}"] for end in ("low", "high"))
         assert low - 1e-4 <= exact <= high + 1e-4
     else:
-        assert told.evidence["born_dead_probability_one_input"] == pytest.approx(exact)
+        assert told.numbers["born_dead_probability_one_input"] == pytest.approx(exact)
 
 
 def test_no_leaky_network_is_born_dead():
@@ -257,6 +257,6 @@ def test_a_batch_of_equal_samples_is_one_sample():
     found = rectifier.check(model, torch.ones(4_000, 3))
     assert found.samples == 1
     assert {layer.samples for layer in found.layers} == {1}
-    assert [finding.name for finding in found.findings if finding.severity != "info"] == []
+    assert [finding.rule for finding in found.findings if finding.severity != "info"] == []
     twice = rectifier.check(model, torch.randn(7, 3).repeat(2, 1))
     assert (twice.samples, {layer.samples for layer in twice.layers}) == (7, {7})

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from rectifier.diagnosis import diagnose
 from rectifier.monitor.samples import DistinctSamples
+from tests.edge import diagnose, where
 
 from ..watching import Watching
 
@@ -73,7 +73,7 @@ def test_each_sites_own_learning_rate(trained):
 
 def test_masked_units_and_a_branch_scaled_to_zero_are_named_and_nobody_is_accused(trained):
     diagnosis = diagnose(trained[0])
-    told = {(finding.site, finding.units) for finding in diagnosis.findings if finding.name == "starved"}
+    told = {(where(finding), finding.units) for finding in diagnosis.findings if finding.rule == "starved"}
     labels = [site.label for site in trained[0].sites]
     assert told == {(labels[0], (1, 3)), (labels[2], ())}
     assert diagnosis.worst == "info"
@@ -108,7 +108,7 @@ def test_a_frozen_backbone_and_a_learning_rate_of_zero_are_labelled():
             optimizer.zero_grad()
             model(torch.randn(7, 3)).square().mean().backward()
             optimizer.step()
-    (frozen,) = [finding for finding in diagnose(watch.process).findings if finding.name == "frozen"]
+    (frozen,) = [finding for finding in diagnose(watch.process).findings if finding.rule == "frozen"]
     assert frozen.title == "2 layers are frozen: Sequential.1, Sequential.3"
     assert frozen.severity == "info"
 
@@ -130,3 +130,11 @@ def test_the_size_of_the_inputs():
     )
     assert samples.rms == pytest.approx(60_000, rel=1e-3)
     assert DistinctSamples().rms is None
+
+
+def test_only_a_bias_that_is_added_as_it_is_counts_as_part_of_the_input_of_its_units(trained):
+    process, _, _ = trained
+    first, scaled, _ = next(snapshot.windows for snapshot in process.snapshots if snapshot.windows)
+    assert first.bias is not None
+    assert scaled.bias is None, "it enters six times"
+    assert scaled.last_gradient is not None, "that units are taught shows all the same"

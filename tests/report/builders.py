@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from rectifier.diagnosis import diagnose
 from rectifier.records import (
     ArmVerdict,
+    AxisSource,
     Comparison,
     Cost,
     Diagnosis,
@@ -24,12 +24,15 @@ from rectifier.records import (
     Snapshot,
     Treated,
     Trial,
+    UnitAxis,
     Unseen,
     Writer,
 )
+from tests.edge import diagnose
 
 HOSTILE = "<script>alert(1)</script>"
 CLOSING = "</script><img src=x onerror=alert(2)>"
+LAST_AXIS = UnitAxis(axis=-1, ndim=2, source=AxisSource.LAYER, operation="Linear")
 _BATCH = 49
 
 
@@ -39,7 +42,7 @@ def make_process(widths=(13, 11, 7), names=None, *, dying=(), windows=9, every=2
     random = np.random.default_rng(5)
     sites = tuple(
         Site(model=model, path=name, call=0, activation="relu", kind="module", source=f"net.py:{20 + row}", units=width,
-             unit_axis="last of 2 axes, after Linear")
+             unit_axis=LAST_AXIS)
         for row, (name, width) in enumerate(zip(names, widths, strict=True))
     )  # fmt: skip
     base = [random.uniform(0.15, 0.75, width) for width in widths]
@@ -120,7 +123,7 @@ def make_huge(layers=12, units=1_000_003, windows=9, steps=100_003):
     ends = np.linspace(0, steps, windows + 1).astype(np.int64)
     sites = tuple(
         Site(model="Net", path=f"block.{row}.act", call=0, activation="relu", kind="module", source="net.py:9",
-             units=units, unit_axis="last of 2 axes, after Linear")
+             units=units, unit_axis=LAST_AXIS)
         for row in range(layers)
     )  # fmt: skip
     snapshots = []

@@ -11,7 +11,7 @@ from statistics import median
 import numpy as np
 import pytest
 
-from rectifier.records import Diagnosis, Failure, FailureKind, Finding, Series
+from rectifier.records import Diagnosis, Failure, FailureKind, Finding, Rule, Series
 from rectifier.report import comparison_figures, figures, unit_figures
 from rectifier.report.drawing import COLOURS, averaged, new_figure, scale_by_powers
 from rectifier.report.failures import failure_text
@@ -164,12 +164,10 @@ def test_curve_of_the_loss_with_its_deaths(process, diagnosis):
 
 
 def test_findings_stand_on_the_axis_of_the_loss(process, diagnosis):
-    spike = Finding(
-        name="spike", severity="serious", title="it exploded", detail="", evidence={"step": 31, "first_step": 9}
-    )
-    half = Finding(name="dead-units", severity="warning", title="half", detail="", evidence={"died_first_step": 70})
-    remark = Finding(name="rare", severity="info", title="no alarm", detail="", evidence={"step": 5})
-    undated = Finding(name="vanishing", severity="serious", title="always", detail="")
+    spike = Finding(rule=Rule.EXPLODING_GRADIENT, severity="serious", title="it exploded", since=31)
+    half = Finding(rule=Rule.DEAD_UNITS, severity="warning", title="half", since=70)
+    remark = Finding(rule=Rule.STARVED, severity="info", title="no alarm", since=5)
+    undated = Finding(rule=Rule.VANISHING_GRADIENT, severity="serious", title="always")
     told = Diagnosis(findings=(spike, half, undated, remark), layers=diagnosis.layers)
     figure = figures.series_curve(process, told, "loss")
     marks = {shape.line.dash: shape.x0 for shape in figure.layout.shapes}
@@ -365,7 +363,7 @@ def test_layers_of_one_name_in_two_models_stay_two_rows():
         for first, second in zip(one.snapshots, two.snapshots, strict=True)
     )
     process = replace(one, sites=(*one.sites, *two.sites), snapshots=shifted)
-    from rectifier.diagnosis import diagnose
+    from tests.edge import diagnose
 
     diagnosis = diagnose(process)
     assert [layer.site for layer in diagnosis.layers] == ["Gen.act", "Gen.mid", "Disc.act", "Disc.mid"]

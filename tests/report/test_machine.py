@@ -12,14 +12,18 @@ from rectifier.records import (
     Cost,
     Effect,
     Finding,
+    FlatOutput,
     LayerSummary,
     Manifest,
     Outcome,
+    Rule,
     Series,
     Trial,
     Writer,
 )
+from rectifier.report import forms
 from rectifier.report.machine import comparison_json, run_json
+from tests.findings import ref
 from tests.report.builders import HOSTILE, make_comparison, make_hostile, make_process, make_run
 
 
@@ -38,7 +42,7 @@ def test_a_run_has_the_documented_fields(dying):
     run, diagnoses = dying
     got = strictly(run_json(run, diagnoses))
     assert set(got) == {"schema_version", "kind", "manifest", "outcome", "worst", "processes"}
-    assert (got["schema_version"], got["kind"], got["worst"]) == (1, "run", "warning")
+    assert (got["schema_version"], got["kind"], got["worst"]) == (2, "run", "warning")
     assert set(got["manifest"]) == names(Manifest)
     assert got["manifest"]["command"] == ["train.py", "--lr", "0.1"]
     assert got["outcome"] == {"exit_code": 0, "seconds": 23.4}
@@ -48,7 +52,7 @@ def test_a_run_has_the_documented_fields(dying):
         "writer",
         "findings",
         "layers",
-        "silenced",
+        "suppressed",
         "cost",
         "loss",
         "unseen",
@@ -65,10 +69,16 @@ def test_a_run_has_the_documented_fields(dying):
     whole = run.processes[0].series("loss").values.tolist()
     assert process["loss"]["values"] == whole
     for found, finding in zip(process["findings"], diagnoses[0].findings, strict=True):
-        assert set(found) == names(Finding)
+        assert set(found) == names(forms.Finding)
+        assert (found["rule"], found["severity"]) == (finding.rule, finding.severity)
         assert found["title"] == finding.title
+        assert found["cause"] == {"kind": finding.cause.kind, "text": finding.cause.text}
+        assert found["remedies"] == list(finding.remedies)
+        assert found["fixes"] == [fix.text for fix in finding.fixes]
+        site = finding.site
+        assert found["site"] == {"path": site.path, "call": site.call, "model": site.model, "label": site.label}
         assert found["units"] == list(finding.units)
-        assert found["evidence"] == finding.evidence
+        assert found["numbers"] == finding.numbers
     for found, layer in zip(process["layers"], diagnoses[0].layers, strict=True):
         assert set(found) == names(LayerSummary)
         assert found["dead"] == layer.dead
@@ -81,21 +91,23 @@ def test_what_is_absent_or_no_number_is_null():
     cost = replace(process.snapshots[0].cost, training_seconds=float("inf"))
     process = replace(process, snapshots=(replace(process.snapshots[0], series={"loss": loss}, cost=cost),))
     run = replace(make_run(process), outcome=None)
-    from rectifier.diagnosis import diagnose
+    from tests.edge import diagnose
 
     diagnosis = diagnose(process)
-    finding = Finding(name="x", severity="info", title="x", detail="", evidence={"a": float("nan"), "b": 2.5})
+    odd = FlatOutput(activation="relu", samples=3, output_zero_fraction=float("nan"))
+    finding = Finding(rule=Rule.OUTPUT_ACTIVATION, severity="info", site=ref("act"), evidence=odd)
     got = strictly(run_json(run, [replace(diagnosis, findings=(finding,))]))
     assert got["outcome"] is None
     (found,) = got["processes"]
     assert found["loss"] == {"steps": [0, 1, 2, 3], "values": [1.5, None, None, None], "every": 1}
     assert found["cost"]["training_seconds"] is None
-    assert found["findings"][0]["evidence"] == {"a": None, "b": 2.5}
+    assert found["findings"][0]["numbers"] == {"activation": "relu", "samples": 3, "output_zero_fraction": None}
+    assert found["findings"][0]["since"] is None
 
 
 def test_a_run_in_which_nothing_was_counted():
     process = replace(make_process((3,)), snapshots=())
-    from rectifier.diagnosis import diagnose
+    from tests.edge import diagnose
 
     got = strictly(run_json(make_run(process), [diagnose(process)]))
     assert got["processes"][0]["cost"] is None
@@ -113,7 +125,7 @@ def test_a_comparison_has_the_fields_of_its_record():
     broken = replace(comparison.trials[0], metric=float("inf"))
     got = strictly(comparison_json(replace(comparison, trials=(broken, *comparison.trials[1:]))))
     assert set(got) == {"schema_version", "kind"} | names(Comparison)
-    assert (got["schema_version"], got["kind"]) == (1, "comparison")
+    assert (got["schema_version"], got["kind"]) == (2, "comparison")
     for found, arm in zip(got["arms"], comparison.arms, strict=True):
         assert set(found) == names(ArmVerdict)
         assert found["sentence"] == arm.sentence

@@ -6,8 +6,10 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from rectifier.records import Diagnosis, Finding, Unseen
+from rectifier.records import Cause, Diagnosis, Finding, InfiniteGradient, Rule, Unseen
+from rectifier.report.sentences import describe
 from rectifier.report.text import print_comparison, print_run, run_text
+from tests.findings import dead_units, ref
 from tests.report.builders import HOSTILE, make_comparison, make_hostile, make_process, make_run
 
 WIDTHS = (60, 80, 200)
@@ -42,7 +44,7 @@ def test_no_line_is_longer_than_the_terminal_nor_padded(request, kind, width):
 
 
 def with_diagnosis(run):
-    from rectifier.diagnosis import diagnose
+    from tests.edge import diagnose
 
     return run, [diagnose(process) for process in run.processes]
 
@@ -59,7 +61,7 @@ def test_a_run_is_summed_up_first_then_explained(dying):
     warning = dying[1][0].findings[0]
     flat = " ".join(text.split())
     assert flat.count(" ".join(warning.detail.split())) == 1
-    assert f"Why: {warning.cause}" in flat
+    assert f"Why: {warning.cause.text}" in flat
     assert f"What to do: {warning.advice}" in flat
     assert flat.index("Why:") < flat.index("What to do:") < flat.index("layer units dead")
 
@@ -99,7 +101,7 @@ def test_of_many_layers_those_that_matter_are_listed():
     run, (diagnosis,) = with_diagnosis(make_run(make_process((3, 5), dying=(1,))))
     layers = tuple(replace(diagnosis.layers[0], site=f"deep.{row}", suspected=int(row == 421)) for row in range(503))
     (alarm,) = [finding for finding in diagnosis.findings if finding.severity == "warning"]
-    findings = (replace(alarm, site="deep.7"),)
+    findings = (replace(alarm, site=ref("deep.7")),)
     lines = lines_of(printed(print_run, run, [Diagnosis(findings=findings, layers=layers)], width=200))
     rows = [line.split()[0] for line in lines if line.startswith("deep.") and ":" not in line.split()[0]]
     assert len(rows) == 60
@@ -137,23 +139,22 @@ def test_a_healthy_run_is_called_so(healthy):
 
 
 def test_advice_is_not_said_twice():
-    common = "Leaky ReLU keeps a gradient in every unit, and often nothing changes: compare, and then believe it."
-    first = f"First halve the rate. {common}"
-    second = first.replace("First halve the rate", "Mend the layer below")
-    other = "Clip the gradient."
-    findings = [
-        Finding(name="n", severity="serious", title=f"@{n}", detail="d", advice=advice)
-        for n, advice in enumerate((first, second, first, other))
-    ]
+    updated, unknown = dead_units("@", severity="serious"), dead_units("@", severity="serious", cause=Cause())
+    infinite = InfiniteGradient(step=1, steps=1, observed_steps=9, longest_run=1)
+    at = Finding(rule=Rule.EXPLODING_GRADIENT, severity="serious", site=ref("@"), evidence=infinite)
+    findings = [updated, unknown, updated, at]
+    first, other = describe(updated).advice, describe(at).advice
+    assert first.endswith("compare before you believe it.")
     process = make_process((3,))
     flat = " ".join(printed(print_run, make_run(process), [Diagnosis(findings=tuple(findings), layers=())]).split())
     told = [part.partition(" @")[0].partition(" Observed")[0] for part in flat.split("What to do: ")[1:]]
-    assert told == [first, "Mend the layer below. Then as above.", "as above.", other]
+    told[2] = told[2].partition(" an infinite")[0]
+    assert told == [first, "First try half the learning rate. Then as above.", "as above.", other]
 
 
 def test_many_findings_are_counted_not_printed():
     findings = tuple(
-        Finding(name="n", severity="warning" if n < 9 else "info", title=f"title {n}", detail=f"detail {n}.")
+        Finding(rule=Rule.STARVED, severity="warning" if n < 9 else "info", title=f"title {n}", detail=f"detail {n}.")
         for n in range(20)
     )
     text = printed(print_run, make_run(make_process((3,))), [Diagnosis(findings=findings, layers=())])

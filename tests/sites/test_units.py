@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from rectifier.report.sentences import sites
 from rectifier.sites import find_unit_axis
 
 X2 = torch.randn(7, 5)
@@ -42,7 +43,7 @@ def conv(dims):
 )
 def test_units_are_told_from_the_layer_before(tensor, axis, units):
     found = find_unit_axis(tensor)
-    assert found.axis == axis, found.reason
+    assert found.axis == axis, found.unit_axis
     assert tensor.shape[found.axis] == units
 
 
@@ -69,7 +70,7 @@ def test_half_precision_casts_are_followed():
 def test_what_cannot_be_told_is_unknown_with_its_reason(tensor, why):
     found = find_unit_axis(tensor)
     assert found.axis is None
-    assert why in found.reason
+    assert why in sites.unit_axis(found.unit_axis)
 
 
 def test_the_weight_that_feeds_a_site_is_named():
@@ -77,3 +78,32 @@ def test_the_weight_that_feeds_a_site_is_named():
     assert find_unit_axis(layer(X2)).weight is layer.weight
     assert find_unit_axis(layer(X3)).weight is layer.weight
     assert find_unit_axis(norm(layer(X2))).weight is norm.weight
+
+
+LAYER = nn.Linear(5, 13)
+
+
+@pytest.mark.parametrize(
+    ("tensor", "alone"),
+    [
+        (LAYER(X2), True),
+        (LAYER(X3), True),
+        (LAYER(X3).view(77, 13), True),
+        (LAYER(X2).double(), True),
+        (-3 * LAYER(X2), False),
+        (LAYER(X2) + nn.Linear(5, 13)(X2), False),
+        (LAYER(X2) - torch.ones(13), False),
+        (nn.functional.dropout(LAYER(X2)), False),
+        (torch.tanh(LAYER(X2)), False),
+    ],
+)
+def test_the_bias_is_told_where_nothing_but_it_was_added(tensor, alone):
+    found = find_unit_axis(tensor)
+    assert found.layer_bias is LAYER.bias
+    assert (found.bias is LAYER.bias) == alone
+    assert alone or found.bias is None
+
+
+def test_a_pooled_maximum_still_has_the_bias_added_to_it():
+    layer = nn.Conv2d(3, 5, 1)
+    assert find_unit_axis(nn.MaxPool2d(2)(layer(torch.randn(7, 3, 4, 4)))).bias is layer.bias

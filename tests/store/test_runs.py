@@ -12,12 +12,32 @@ import numpy as np
 import pytest
 
 from rectifier.errors import UnreadableRun
-from rectifier.records import FORMAT_VERSION, Cost, Manifest, Outcome, Series, Site, Snapshot, Treated, Writer, codec
+from rectifier.records import (
+    FORMAT_VERSION,
+    AxisSource,
+    Cost,
+    Manifest,
+    Outcome,
+    Series,
+    Site,
+    Snapshot,
+    Treated,
+    UnitAxis,
+    Writer,
+    codec,
+)
 from rectifier.store import RunWriter, create_run_folder, read_run, write_manifest, write_note, write_outcome
 
 WRITER = Writer(pid=1, rank=0, world_size=1, torch="2.13.0", device="cpu")
 SITE = Site(
-    model="MLP", path="1", call=0, activation="relu", kind="module", source=None, units=5, unit_axis="last axis"
+    model="MLP",
+    path="1",
+    call=0,
+    activation="relu",
+    kind="module",
+    source=None,
+    units=5,
+    unit_axis=UnitAxis(axis=-1, ndim=2, source=AxisSource.LAYER, operation="Addmm"),
 )
 
 
@@ -179,7 +199,7 @@ def with_a_bomb(folder):
 
 DAMAGES = {
     cut_in_the_middle: r"process-.*\.jsonl, line 1 is damaged: ",
-    with_version: "was written by rectifier 9.0 in format 2; this version reads up to 1. Upgrade with",
+    with_version: "was written by rectifier 9.0 in format 3; this version reads up to 2. Upgrade with",
     without_beginning: "does not begin with the process that wrote it",
     with_bytes_for_a_manifest: r"run\.json is damaged or not Rectifier's: ",
     of_somebody_else: r"run\.json is damaged or not Rectifier's: .*name",

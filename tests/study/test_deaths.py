@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rectifier.records import Cost, Process, Site, SiteWindow, Snapshot, Writer
+from rectifier.records import AxisSource, Cost, Process, Site, SiteWindow, Snapshot, UnitAxis, Writer
 from rectifier.study.deaths import first_silent_layer, summarise_deaths
 
 
@@ -38,7 +38,7 @@ def process(*layers, distinct=75):
             kind="module",
             source=None,
             units=3,
-            unit_axis="last",
+            unit_axis=UnitAxis(axis=-1, ndim=2, source=AxisSource.LAYER, operation="Linear"),
         )
         for i in range(1, len(layers) + 1)
     ]

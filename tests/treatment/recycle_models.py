@@ -6,16 +6,19 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from rectifier.records import Finding
+from tests.findings import dead_units, ref
 
 DEEPLY = 1e4
 
 
 def dead(site, units, *, suspected=0, confirmed=True):
+    """`Sequential.1` is the site `1` of a Sequential; whatever is no class is the path of a `Net`."""
+    if isinstance(site, str) and site[0].isupper():
+        model, _, path = site.partition(".")
+        site = ref(path, model=model)
     units = tuple(units)
     count = len(units) if confirmed else 0
-    evidence = {"dead": count, "suspected": suspected if confirmed else len(units), "units": 99}
-    return Finding(name="dead-units", severity="info", title="", detail="", site=site, units=units, evidence=evidence)
+    return dead_units(site, units=99, dead=count, suspected=suspected if confirmed else len(units), indices=units)
 
 
 def kill(layer, units):
@@ -138,7 +141,7 @@ class Net(nn.Module):
 
 
 def label(path, call):
-    return f"{path} (call {call + 1})" if call else path
+    return ref(path, call=call)
 
 
 __all__ = ["Block", "Net", "dead", "kill", "label", "loss", "picture", "same", "train"]

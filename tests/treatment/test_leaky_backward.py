@@ -16,7 +16,6 @@ from torch.autograd import gradcheck, gradgradcheck
 import rectifier.functional as rf
 from rectifier.activations import function_for, module_for
 from rectifier.catalogue import parse
-from rectifier.diagnosis import diagnose
 from rectifier.errors import UnknownActivation
 from rectifier.nn import LeakyGradReLU
 from rectifier.sites import find_unit_axis
@@ -24,6 +23,7 @@ from rectifier.sites.modules import activation_of
 from rectifier.treatment import swap, swap_everywhere
 from tests.activations.laws import LAWS
 from tests.activations.members import Member
+from tests.edge import diagnose
 from tests.treatment.models import PAIRS, Chooser, Inception, encoder, pair, stack
 from tests.watching import Watching
 
@@ -291,11 +291,11 @@ def silent_training(spec):
 
 def test_a_silent_unit_is_dead_under_relu_and_stuck_under_it():
     dead, moved = silent_training("relu")
-    assert [finding.name for finding in dead.findings if finding.site] == ["dead-units"]
+    assert [finding.rule for finding in dead.findings if finding.site] == ["dead-units"]
     assert dead.layers[0].dead == 7
     assert not moved
     stuck, moved = silent_training("leaky_grad:0.1")
-    assert [finding.name for finding in stuck.findings] == ["stuck-negative"]
+    assert [finding.rule for finding in stuck.findings] == ["stuck-negative"]
     assert stuck.layers[0].activation == "leaky_grad:0.1"
     assert (stuck.layers[0].dead, stuck.layers[0].suspected, stuck.layers[0].stuck) == (0, 0, 7)
     assert "Under leaky_grad:0.1 such a unit still learns" in stuck.findings[0].detail

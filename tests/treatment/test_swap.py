@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import nn
 
 import rectifier
-from rectifier.records import Finding
 from rectifier.treatment import swap
+from tests.findings import dead_units, ref
 from tests.treatment.models import PAIRS, Block, Coder, Inception, Residual, encoder, pair, stack
 
 
@@ -224,7 +224,7 @@ def test_the_model_itself_becomes_the_activation():
         (["two.relu", "one"], ("one.relu", "two.relu")),
         (lambda path: path.startswith("t"), ("two.relu",)),
         (Block, ("one.relu", "two.relu")),
-        (Finding(name="dead-units", severity="warning", title="", detail="", site="two.relu (call 2)"), ("two.relu",)),
+        (dead_units(ref("two.relu", call=1)), ("two.relu",)),
     ],
 )
 def test_where(where, expected):

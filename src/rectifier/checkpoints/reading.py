@@ -20,10 +20,8 @@ from rectifier.checkpoints.rows import (
     unmoved_rows,
 )
 from rectifier.errors import UnreadableCheckpoint
-from rectifier.records import Checkpoint, Memory, WeightRows
+from rectifier.records import Checkpoint, Memory, NotTold, WeightRows, Why
 from rectifier.records.arrays import BoolArray
-
-_FREE_OF_STATE = "not in the optimizer"
 
 
 def read_checkpoint(path: Path, earlier: Path | None = None) -> Checkpoint:
@@ -118,14 +116,14 @@ def _rows(contents: Contents, before: Contents | None) -> tuple[list[WeightRows]
     return rows, notes
 
 
-def _memory(contents: Contents, name: str, weight: Tensor | None, axis: int) -> tuple[Memory | None, str]:
+def _memory(contents: Contents, name: str, weight: Tensor | None, axis: int) -> tuple[Memory | None, Why | None]:
     owned = contents.owned.get(name)
     if owned is None:
         if not contents.has_optimizer:
-            return None, ""
+            return None, None
         if not contents.keeps_state:
-            return None, "the optimizer keeps no state, as SGD without momentum"
-        return None, "not matched" if contents.nameless else _FREE_OF_STATE
+            return None, Why(NotTold.NO_STATE)
+        return None, Why(NotTold.NOT_MATCHED if contents.nameless else NotTold.NOT_IN_OPTIMIZER)
     return memory_of(owned, weight, axis)
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from rectifier.checkpoints.layouts import Owned, is_whole
-from rectifier.records import FloatArray, Memory
+from rectifier.records import FloatArray, Memory, NotTold, Why
 
 _CHUNK_NUMBERS = 1 << 22
 _EMBEDDING = re.compile(r"(^|[._])(\w*embed(ding|dings|s)?|w[tp]e|emb|lookup|vocab|shared)([._]|$)", re.IGNORECASE)
@@ -95,7 +95,7 @@ def unmoved_rows(now: Tensor, before: Tensor, axis: int) -> np.ndarray[Any, np.d
     return torch.cat(same).numpy()
 
 
-def memory_of(owned: Owned, weight: Tensor | None, axis: int) -> tuple[Memory | None, str]:
+def memory_of(owned: Owned, weight: Tensor | None, axis: int) -> tuple[Memory | None, Why | None]:
     """What an optimizer's state says about each row, or why it says nothing.
 
     Args:
@@ -104,19 +104,19 @@ def memory_of(owned: Owned, weight: Tensor | None, axis: int) -> tuple[Memory | 
         axis: Along which its units are counted.
     """
     if not owned.state:
-        return None, "frozen" if owned.among_others else "its optimizer keeps no state"
+        return None, Why(NotTold.FROZEN if owned.among_others else NotTold.NO_STATE_OF_THIS)
     trace = _trace_of(owned)
     if trace is None:
-        return None, f"state not known ({', '.join(sorted(map(str, owned.state)))})"
+        return None, Why(NotTold.STATE_NOT_KNOWN, details=tuple(sorted(map(str, owned.state))))
     if trace.decay and trace.coupled and weight is None:
-        return None, "weight decay acts on weights that are not known"
+        return None, Why(NotTold.DECAY_OF_UNKNOWN_WEIGHTS)
     moments = [tensor for tensor in (trace.first, trace.second) if tensor is not None]
     if not all(is_whole(tensor) and tensor.is_floating_point() and tensor.numel() for tensor in moments):
-        return None, "state not stored as plain numbers"
+        return None, Why(NotTold.NOT_PLAIN_NUMBERS)
     shape = moments[0].shape if weight is None else weight.shape
     if not shape or any(tensor.shape != shape for tensor in moments):
-        return None, "state of another shape"
-    return _reduce(trace, weight, axis), ""
+        return None, Why(NotTold.OTHER_SHAPE)
+    return _reduce(trace, weight, axis), None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,10 @@ from rich.console import Console
 from rectifier.diagnosis import diagnose
 from rectifier.errors import UnreadableRun
 from rectifier.exit_codes import SIGNALLED
-from rectifier.records import Diagnosis, Manifest, Outcome, Run
-from rectifier.report.recorded import recorded
+from rectifier.records import Diagnosis, Manifest, Outcome, Run, RunNote
+from rectifier.report.sentences.recorded import recorded
 from rectifier.report.text import print_run
+from rectifier.report.words import counted
 from rectifier.store import read_run, write_manifest, write_outcome
 
 _SEED = re.compile(r"-{0,2}(\w+[-_.])*seed", re.IGNORECASE)
@@ -88,15 +89,16 @@ def print_observed(run: Run, silence: Mapping[str, str], console: Console) -> li
     told = any(process.changes for process in run.processes)
     for swap in run.manifest.swap:
         old = swap.partition("=")[0]
-        if run.notes.get(f"swap {old}") == "met nothing":
+        if RunNote.nothing_swapped(old) in run.notes:
             _plain(console, f"Nothing was swapped: the training met no {old}.")
         elif not told:
             _plain(console, f"Asked for: {swap}. The run ended before it could say where.")
     treated = {one.name for process in run.processes for one in process.treated}
-    refused = any(warning.startswith("not treated") for process in run.processes for warning in process.warnings)
-    if run.manifest.rescale and "rescale" not in treated and not refused:
+    if run.manifest.rescale and "rescale" not in treated and RunNote.NOT_TREATED not in run.notes:
         _plain(console, "Nothing was rescaled: no first step of a model whose forward was seen came.")
-    if looked := run.notes.get("recycle"):
+    if RunNote.LOOKED in run.notes:
+        times, last = counted(int(run.notes[RunNote.LOOKED]), "time"), int(run.notes[RunNote.LAST_LOOK])
+        looked = f"{times}, last after step {last:,}"
         _plain(console, f"Looked for units to recycle and found none that is confirmed dead: {looked}.")
     return diagnoses
 
@@ -131,14 +133,14 @@ def _with_seeds(command: Sequence[str]) -> list[str]:
 def why_nothing(run: Run) -> str:
     """Why no activation was observed, as far as the evidence tells, and what to do."""
     failed = run.outcome is not None and run.outcome.exit_code != 0
-    if "torch" not in run.notes:
+    if RunNote.TORCH not in run.notes:
         if run.outcome is None:
             return "The script has not imported torch so far, so there was nothing to observe."
         ended = "The script ended before it imported torch" if failed else "The script never imported torch"
         return f"{ended}, so there was nothing to observe."
     if any(process.warnings for process in run.processes):
         return "\n".join(warning for process in run.processes for warning in process.warnings)
-    if failed and "steps" not in run.notes:
+    if failed and RunNote.STEPS not in run.notes:
         return "Nothing observed: the script ended before its first training step."
     left_alone = [sentence for process in run.processes for sentence in recorded(process)]
     if left_alone:
@@ -147,13 +149,13 @@ def why_nothing(run: Run) -> str:
     if unseen:
         listed = "\n".join(f"Not seen: {one.what} ({one.reason})." for one in dict.fromkeys(unseen))
         return f"Nothing observed: no activation that can be seen was called in the training forward.\n{listed}"
-    if "activations" not in run.notes:
+    if RunNote.ACTIVATIONS not in run.notes:
         return (
             "Nothing observed: torch was imported, but no activation was called in the training forward of a model. "
             "A model in eval mode or under torch.no_grad() is not training; calls inside torch.compile or TorchScript "
             "and activations written by hand (torch.where) cannot be seen."
         )
-    if "steps" not in run.notes:
+    if RunNote.STEPS not in run.notes:
         return (
             "Activations were called, but no torch optimizer took a step, so there is no training to diagnose. "
             "If the script updates its weights by hand, use rectifier.watch and an optimizer from torch.optim."

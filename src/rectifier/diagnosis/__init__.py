@@ -14,14 +14,11 @@ from rectifier.diagnosis.layers import summarise
 from rectifier.diagnosis.predictor import judge_predictor
 from rectifier.diagnosis.preflight import judge_probe
 from rectifier.diagnosis.progress import judge_progress, own_stretch
-from rectifier.diagnosis.rules import RULES
 from rectifier.diagnosis.silence import apply_silences, check_silences
 from rectifier.diagnosis.spikes import judge_spikes
 from rectifier.diagnosis.start import judge_start
 from rectifier.diagnosis.starved import judge_frozen, judge_starvation
-from rectifier.records import NORM_BEFORE_CLIPPING, Diagnosis, Finding, Process
-
-_ORDER = {"serious": 0, "warning": 1, "info": 2}
+from rectifier.records import NORM_BEFORE_CLIPPING, Diagnosis, Finding, Process, Rule, most_serious_first
 
 
 def diagnose(process: Process, silence: Mapping[str, str] | None = None) -> Diagnosis:
@@ -67,13 +64,12 @@ def diagnose(process: Process, silence: Mapping[str, str] | None = None) -> Diag
         for position, history in enumerate(own):
             findings += judge_silence(history, own[:position], progress, explained=explained)
             findings += judge_sides(history, progress)
-    findings.sort(key=lambda finding: _ORDER[finding.severity])
     layers = tuple(summarise(history) for history in histories)
-    return apply_silences(Diagnosis(findings=tuple(findings), layers=layers), silence or {})
+    return apply_silences(Diagnosis(findings=most_serious_first(findings), layers=layers), silence or {})
 
 
-def _alarm(findings: list[Finding]) -> str | None:
-    return next((finding.name for finding in findings if finding.severity != "info"), None)
+def _alarm(findings: list[Finding]) -> Rule | None:
+    return next((finding.rule for finding in findings if finding.severity != "info"), None)
 
 
-__all__ = ["RULES", "check_silences", "diagnose", "judge_census", "judge_checkpoint", "judge_probe"]
+__all__ = ["check_silences", "diagnose", "judge_census", "judge_checkpoint", "judge_probe"]

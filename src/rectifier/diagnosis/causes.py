@@ -1,33 +1,24 @@
-"""Why units died: each candidate with its numbers, and "cause unknown" when the evidence does not carry one."""
+"""Why units died: each candidate with its numbers, and unknown when the evidence does not carry one."""
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import replace
 
 import numpy as np
 
 from rectifier.diagnosis import thresholds as limit
 from rectifier.diagnosis.born import one_input_probability
 from rectifier.diagnosis.history import BoolArray, SiteHistory
-from rectifier.diagnosis.words import longest_gap, none_has_fired, percent, times, update_words
-
-Kind = Literal["upstream", "born", "input", "update", "drift", "unknown"]
-
-
-@dataclass(frozen=True)
-class Cause:
-    """One cause.
-
-    Attributes:
-        kind: Which candidate of the differential.
-        text: One sentence with its numbers.
-        evidence: The numbers by name.
-    """
-
-    kind: Kind
-    text: str
-    evidence: dict[str, float | int | str | None]
+from rectifier.diagnosis.moments import died_together, whole_silence
+from rectifier.records import (
+    BornDead,
+    BornDeadOrEarlier,
+    Cause,
+    CauseKind,
+    Drift,
+    SilentBelow,
+    UpdateAtDeath,
+)
 
 
 def find_cause(history: SiteHistory, silent: BoolArray, below: Sequence[SiteHistory]) -> Cause:
@@ -43,7 +34,7 @@ def find_cause(history: SiteHistory, silent: BoolArray, below: Sequence[SiteHist
         or _born(history, silent, below)
         or _update(history, silent, below)
         or _drift(history, silent)
-        or _unknown(history, silent)
+        or Cause(facts=_update_at_death(history, silent))
     )
 
 
@@ -60,11 +51,15 @@ def _upstream(history: SiteHistory, silent: BoolArray, below: Sequence[SiteHisto
             # Another path brings samples here: the silent layer is not on the only one.
             continue
         assert earlier.site.units is not None
-        text = (
-            f"upstream death: none of the {earlier.site.units:,} units of {earlier.site.label} below "
-            f"{none_has_fired(earlier, theirs)}"
+        silence = whole_silence(earlier, theirs)
+        facts = SilentBelow(
+            upstream=earlier.ref,
+            upstream_units=earlier.site.units,
+            upstream_last_fired=silence.last_fired,
+            upstream_known_within_steps=silence.known_within_steps,
+            upstream_first_observed_step=silence.first_observed_step,
         )
-        return Cause("upstream", text, {"upstream": earlier.site.label, "upstream_last_fired": theirs})
+        return Cause(kind=CauseKind.UPSTREAM, facts=facts)
     return None
 
 
@@ -73,45 +68,29 @@ def _born(history: SiteHistory, silent: BoolArray, below: Sequence[SiteHistory])
     born, all_silent = int((history.states.born & silent).sum()), int(silent.sum())
     if born * 2 < all_silent:
         return None
-    widths = [site.site.units for site in below if site.site.units is not None] + [len(silent)]
     if first := int(history.steps()[0]):
         # Whoever comes in the middle of a training cannot tell the two apart.
-        text = (
-            f"cause unknown: {born} of {all_silent} never fired since step {first:,}, the first observation; they were "
-            "born dead, or died before it"
-        )
-        return Cause("unknown", text, {"born_dead_or_earlier": born, "first_observed": first})
-    text = (
-        f"born dead: {born} of {all_silent} never fired since the first observation (activation {len(widths)} from the "
-        f"input, narrowest width up to it {min(widths)})"
-    )
-    evidence: dict[str, float | int | str | None] = {
-        "born_dead": born,
-        "depth": len(widths),
-        "narrowest_width": min(widths),
-    }
+        return Cause(facts=BornDeadOrEarlier(born_dead_or_earlier=born, silent=all_silent, first_observed=first))
+    widths = [site.site.units for site in below if site.site.units is not None] + [len(silent)]
+    facts = BornDead(never_fired=born, silent=all_silent, depth=len(widths), narrowest_width=min(widths))
     if born == len(silent):
+        gains = _gains(history, below)
         # Lu, Shin, Su & Karniadakis 2019. With biases or several inputs it is less: context, not evidence.
-        chance = one_input_probability(widths)
-        evidence["born_dead_probability_one_input"] = chance
-        share = percent(chance) if chance >= limit.RARE_CHANCE else f"fewer than {percent(limit.RARE_CHANCE)}"
-        text += _gains(history, below, evidence)
-        text += (
-            f"; for a single input {share} of plain networks of these widths, with symmetric weights and zero biases, "
-            "have a silent layer up to here, for many inputs fewer"
+        facts = replace(
+            facts,
+            born_dead_probability_one_input=one_input_probability(widths),
+            gains=len(gains),
+            smallest_gain=min(gains, default=None),
+            largest_gain=max(gains, default=None),
         )
-    return Cause("born", text, evidence)
+    return Cause(kind=CauseKind.INITIAL_WEIGHTS, facts=facts)
 
 
-def _gains(history: SiteHistory, below: Sequence[SiteHistory], evidence: dict[str, float | int | str | None]) -> str:
+def _gains(history: SiteHistory, below: Sequence[SiteHistory]) -> list[float]:
     """Each layer's gain at the first counted step: the output's root mean square over that of the layer before."""
     sizes = [history.snapshots[-1].input_rms]
     sizes += [None if (square := site.square_at_start) is None else square**0.5 for site in (*below, history)]
-    gains = [after / before for before, after in itertools.pairwise(sizes) if before and after]
-    if not gains:
-        return ""
-    evidence |= {"smallest_gain": min(gains), "largest_gain": max(gains)}
-    return f"; gain per layer {min(gains):.2g}" + (f" to {max(gains):.2g}" if len(gains) > 1 else "")
+    return [after / before for before, after in itertools.pairwise(sizes) if before and after]
 
 
 def _update(history: SiteHistory, silent: BoolArray, below: Sequence[SiteHistory]) -> Cause | None:
@@ -119,65 +98,19 @@ def _update(history: SiteHistory, silent: BoolArray, below: Sequence[SiteHistory
 
     The first layer's gradient is proportional to its input: inputs on a large scale are then what made it so.
     """
-    found = update_at_death(history, silent)
-    if found is None:
+    found = _update_at_death(history, silent)
+    if found is None or (found.update < limit.LARGE_UPDATE and found.update_over_median < limit.UPDATE_SPIKE):
         return None
-    step, size, factor, words = found
-    if size < limit.LARGE_UPDATE and factor < limit.UPDATE_SPIKE:
-        return None
-    when = f"around step {step:,}, when {_gone(history, silent)}"
-    driven, evidence = _driven_by(history, step)
-    text = f"killed by an update: {when}, one step moved the weights by {words}{driven}"
-    evidence |= {"update_step": step, "update": size, "update_over_median": factor}
     scale = history.snapshots[-1].input_rms
-    if not below and scale is not None and scale > limit.LARGE_INPUT:
-        evidence["input_rms"] = scale
-        offset = history.snapshots[-1].input_offset
-        told = ""
-        if offset is not None and offset > 1:
-            evidence["input_offset"] = offset
-            told = f", most of it their mean (γ = {offset:.2g} times what differs between samples)"
-        return Cause("input", f"input scale: the root mean square of the inputs is {scale:.3g}{told}; {text}", evidence)
-    return Cause("update", text, evidence)
+    if below or scale is None or scale <= limit.LARGE_INPUT:
+        return Cause(kind=CauseKind.LEARNING_RATE, facts=found)
+    offset = history.snapshots[-1].input_offset
+    mostly = offset if offset is not None and offset > 1 else None
+    return Cause(kind=CauseKind.INPUT_SCALE, facts=replace(found, input_rms=scale, input_offset=mostly))
 
 
-def _driven_by(history: SiteHistory, step: int) -> tuple[str, dict[str, float | int | str | None]]:
-    """The learning rate at a step, and how large ‖∂L/∂z‖ was there against its running median; "" where unknown."""
-    at = int(np.searchsorted(history.steps(), step))
-    rates, deltas = history.learning_rate(), history.delta()
-    rate = next((float(rate) for rate in rates[at : at + 2] if np.isfinite(rate)), None)
-    around = deltas[at : at + 2][np.isfinite(deltas[at : at + 2])]
-    before = deltas[: at + 1][np.isfinite(deltas[: at + 1])]
-    parts, evidence = [], {}
-    if rate is not None:
-        parts.append(f"the learning rate was {rate:.3g}")
-        evidence["learning_rate"] = rate
-    if len(around) and len(before) >= limit.LEAST_OBSERVATIONS and np.median(before) > 0:
-        factor = float(around.max() / np.median(before))
-        parts.append(f"‖∂L/∂z‖ {times(factor)} its median until then")
-        evidence["gradient_over_median"] = factor
-        if factor < limit.GRADIENT_SPIKE and (spike := _spike_before(history, step)) is not None:
-            parts.append(f"it had spiked at step {spike:,}, and momentum carries that on")
-            evidence["gradient_spike_step"] = spike
-    return (f"; {', '.join(parts)}" if parts else ""), {**evidence}
-
-
-def _spike_before(history: SiteHistory, step: int) -> int | None:
-    """The last step, not long before this one, at which ‖∂L/∂z‖ was far above its median until then."""
-    steps, deltas = history.steps(), history.delta()
-    known = np.isfinite(deltas) & (steps < step)
-    steps, deltas = steps[known], deltas[known]
-    for at in range(len(deltas) - 1, limit.LEAST_OBSERVATIONS - 1, -1):
-        if step - steps[at] > limit.CARRIED_STEPS:
-            return None
-        median = float(np.median(deltas[:at]))
-        if median > 0 and deltas[at] > limit.GRADIENT_SPIKE * median:
-            return int(steps[at])
-    return None
-
-
-def update_at_death(history: SiteHistory, silent: BoolArray) -> tuple[int, float, float, str] | None:
-    """(step, ‖Δw‖/‖w‖, times its running median, both in words) when the median unit last fired; None when unknown.
+def _update_at_death(history: SiteHistory, silent: BoolArray) -> UpdateAtDeath | None:
+    """The update when the median unit last fired; None when unknown.
 
     The larger of the updates at its last firing and at the next observation is taken: one of those killed it.
     """
@@ -195,27 +128,51 @@ def update_at_death(history: SiteHistory, silent: BoolArray) -> tuple[int, float
     if not len(around) or not len(before):
         return None
     size, median = float(around.max()), float(np.median(before))
-    factor = size / median if median > 0 else 1.0
-    return middle, size, factor, update_words(size, factor, len(before))
+    found = UpdateAtDeath(
+        update_step=middle,
+        update=size,
+        update_over_median=size / median if median > 0 else 1.0,
+        median_known=len(before) >= limit.LEAST_OBSERVATIONS,
+        silent=int(silent.sum()),
+        at_once=died_together(history, silent),
+    )
+    return _driven(history, found)
 
 
-def died_together(history: SiteHistory, silent: BoolArray) -> bool:
-    """Whether almost a whole layer of several units fell silent between two observations."""
-    assert history.states is not None
-    died = history.states.last_fired[silent & ~history.states.born]
-    if len(silent) < 2 or len(died) < limit.TOGETHER_FRACTION * len(silent):
-        return False
-    return bool((died == died.max()).sum() >= limit.TOGETHER_FRACTION * len(silent))
+def _driven(history: SiteHistory, found: UpdateAtDeath) -> UpdateAtDeath:
+    """With the learning rate at its step, and how large ‖∂L/∂z‖ was there against its running median."""
+    at = int(np.searchsorted(history.steps(), found.update_step))
+    rates, deltas = history.learning_rate(), history.delta()
+    rate = next((float(rate) for rate in rates[at : at + 2] if np.isfinite(rate)), None)
+    around = deltas[at : at + 2][np.isfinite(deltas[at : at + 2])]
+    before = deltas[: at + 1][np.isfinite(deltas[: at + 1])]
+    factor = spike = None
+    if len(around) and len(before) >= limit.LEAST_OBSERVATIONS and np.median(before) > 0:
+        factor = float(around.max() / np.median(before))
+        if factor < limit.GRADIENT_SPIKE:
+            spike = _spike_before(history, found.update_step)
+    return replace(found, learning_rate=rate, gradient_over_median=factor, gradient_spike_step=spike)
 
 
-def _gone(history: SiteHistory, silent: BoolArray) -> str:
-    if died_together(history, silent):
-        return "the layer fell silent at once"
-    return "half of them had gone" if silent.sum() > 1 else "it went"
+def _spike_before(history: SiteHistory, step: int) -> int | None:
+    """The last step, not long before this one, at which ‖∂L/∂z‖ was far above its median until then."""
+    steps, deltas = history.steps(), history.delta()
+    known = np.isfinite(deltas) & (steps < step)
+    steps, deltas = steps[known], deltas[known]
+    for at in range(len(deltas) - 1, limit.LEAST_OBSERVATIONS - 1, -1):
+        if step - steps[at] > limit.CARRIED_STEPS:
+            return None
+        median = float(np.median(deltas[:at]))
+        if median > 0 and deltas[at] > limit.GRADIENT_SPIKE * median:
+            return int(steps[at])
+    return None
 
 
 def _drift(history: SiteHistory, silent: BoolArray) -> Cause | None:
-    """Mean pre-activation = w·E[input] + b: how far it fell since the first window, and which term moved."""
+    """Mean pre-activation = w·E[input] + b: how far it fell since the first window, and which term moved.
+
+    It tells how the units died and not why: the kind of the cause is unknown.
+    """
     first, end = history.finite_windows[0], history.finite_windows[-1]
     if first.pre_mean is None or end.pre_mean is None or not len(end.pre_mean):
         return None
@@ -225,47 +182,12 @@ def _drift(history: SiteHistory, silent: BoolArray) -> Cause | None:
         return None
     if np.median(fell) > limit.DRIFT_SHARE * np.median(after):
         return None
-    evidence: dict[str, float | int | str | None] = {
-        "pre_activation_first": float(np.median(before)),
-        "pre_activation_last": float(np.median(after)),
-    }
-    text = (
-        f"drift: their mean pre-activation fell from {np.median(before):.2g} in the first window to "
-        f"{np.median(after):.2g} in the last (medians)"
-    )
+    facts = Drift(pre_activation_first=float(np.median(before)), pre_activation_last=float(np.median(after)))
     if first.bias is not None and end.bias is not None and len(end.bias) == len(silent) == len(first.bias):
         by_bias = end.bias[silent] - first.bias[silent]
-        evidence["moved_by_bias"] = float(np.median(by_bias))
-        evidence["moved_by_weights_and_inputs"] = float(np.median(fell - by_bias))
-        text += (
-            f"; the bias moved it by {np.median(by_bias):+.2g}, "
-            f"weights times inputs by {np.median(fell - by_bias):+.2g}"
+        facts = replace(
+            facts,
+            moved_by_bias=float(np.median(by_bias)),
+            moved_by_weights_and_inputs=float(np.median(fell - by_bias)),
         )
-    return Cause("drift", text, evidence)
-
-
-def _unknown(history: SiteHistory, silent: BoolArray) -> Cause:
-    found = update_at_death(history, silent)
-    if found is None:
-        return Cause("unknown", "cause unknown", {})
-    step, size, factor, words = found
-    driven, evidence = _driven_by(history, step)
-    text = (
-        f"cause unknown: around step {step:,}, when {_gone(history, silent)}, one step moved the weights by {words}"
-        f"{driven}"
-    )
-    return Cause("unknown", text, {"update_step": step, "update": size, "update_over_median": factor, **evidence})
-
-
-def death_evidence(history: SiteHistory, silent: BoolArray) -> dict[str, float | int | str | None]:
-    """Since when, as numbers: how many never fired, and the steps at which the others last did."""
-    assert history.states is not None
-    died = np.sort(history.states.last_fired[silent & ~history.states.born])
-    return {
-        "born_dead": int((history.states.born & silent).sum()),
-        "died_first_step": int(died[0]) if len(died) else None,
-        "died_median_step": int(died[(len(died) - 1) // 2]) if len(died) else None,
-        "died_last_step": int(died[-1]) if len(died) else None,
-        "died_known_within_steps": longest_gap(history, died) if len(died) else None,
-        "died_at_once": int(died_together(history, silent)),
-    }
+    return Cause(facts=facts)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rectifier.diagnosis import thresholds as limit
-from rectifier.records import FloatArray, Memory
+from rectifier.records import FloatArray, Memory, NotTold, Why
 from rectifier.records.arrays import BoolArray
 
 
@@ -36,7 +36,7 @@ class Silence:
     estimate: FloatArray
     high: FloatArray
     never: BoolArray
-    untold: str | None = None
+    untold: Why | None = None
 
     @property
     def silent(self) -> BoolArray:
@@ -77,7 +77,7 @@ def silence_of(memory: Memory) -> Silence:
     """
     kept = memory.second if memory.second is not None else memory.first
     if kept is None or not len(kept):
-        return _nothing(0, "the optimizer keeps no moment")
+        return _nothing(0, Why(NotTold.NO_MOMENT))
     never = _never(memory)
     if never.all():
         nan = np.full(len(kept), np.nan)
@@ -118,7 +118,7 @@ def since_earlier(now: Silence, memory: Memory, then: Memory, steps: int) -> Sil
     return Silence(low, estimate, np.maximum(high, low), now.never, None if faded.any() else now.untold)
 
 
-def _nothing(rows: int, why: str) -> Silence:
+def _nothing(rows: int, why: Why) -> Silence:
     nan = np.full(rows, np.nan)
     return Silence(nan, nan, np.full(rows, np.inf), np.zeros(rows, bool), why)
 
@@ -150,7 +150,7 @@ def _one_clock(
     live = moment >= strongest * limit.LIVE_SHARE**power
     seen = np.maximum(moment, floor)
     if not strongest > floor.max():
-        return _nothing(len(moment), "no row has a moment above what rounding or weight decay explain")
+        return _nothing(len(moment), Why(NotTold.NOTHING_ABOVE_FLOOR))
     usual = float(np.median(moment[live]))
     unlike = limit.UNLIKE_MOMENTUM if power == 1 else limit.UNLIKE_GRADIENT**2
     low = np.log(usual / unlike / seen) / falling.fast
@@ -175,7 +175,7 @@ def _two_clocks(memory: Memory) -> Silence:
     slowest = momentum.slow - (slow.fast if slow is not None else -math.log(b2)) / 2
     fastest = momentum.fast - (slow.slow if slow is not None else 0.0) / 2
     if slowest <= 0:
-        return _nothing(len(first), f"momentum (β₁ = {b1:g}) outlives the second moment (β₂ = {b2:g})")
+        return _nothing(len(first), Why(NotTold.MOMENTUM_OUTLIVES, numbers=(b1, b2)))
 
     root = np.sqrt(second)
     above = first > first_floor
@@ -237,12 +237,9 @@ def _bounded(silence: Silence, memory: Memory, never: BoolArray) -> Silence:
     return Silence(low, estimate, high, never, silence.untold)
 
 
-def _why_no_clock(decay: float | None, memory: Memory) -> str:
+def _why_no_clock(decay: float | None, memory: Memory) -> Why:
     if not decay:
-        return "the optimizer forgets every gradient at once (momentum 0)"
+        return Why(NotTold.FORGETS_AT_ONCE)
     if decay >= 1:
-        return f"a decay of {decay:g} forgets nothing"
-    return (
-        f"a moment that falls by {1 - decay:.1g} a step does not fall at all in numbers "
-        f"with a spacing of {2 * memory.rounding:.1g}"
-    )
+        return Why(NotTold.FORGETS_NOTHING, numbers=(decay,))
+    return Why(NotTold.ROUNDED, numbers=(1 - decay, 2 * memory.rounding))

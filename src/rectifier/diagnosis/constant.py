@@ -8,12 +8,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rectifier.diagnosis import advice
+from rectifier.diagnosis import remedies
 from rectifier.diagnosis import thresholds as limit
 from rectifier.diagnosis.history import SiteHistory
+from rectifier.diagnosis.moments import whole_silence
 from rectifier.diagnosis.progress import Progress
-from rectifier.diagnosis.words import none_has_fired, percent
-from rectifier.records import Finding
+from rectifier.records import Cause, CauseKind, Finding, Rule, SilentLayer
 
 
 def judge_constancy(histories: Sequence[SiteHistory], progress: Progress) -> list[Finding]:
@@ -58,35 +58,24 @@ def _gradient_after(history: SiteHistory, since: int) -> float | None:
 def _finding(history: SiteHistory, since: int, below: int, above: Sequence[float], progress: Progress) -> Finding:
     states = history.states
     assert states is not None
-    label, units = history.site.label, len(states.stuck)
     sure = bool(states.dead.all())
-    stalled = progress.state == "none"
-    proof = []
-    if below:
-        proof.append(f"the gradient is exactly 0 at {_each(below)} below it")
-    if above:
-        few = "no unit fires" if max(above) == 0 else f"at most {percent(max(above))} of the units fire"
-        proof.append(f"at {_each(len(above))} above it {few} on some samples and not on others")
-    then = f" Training does not progress: {progress.words}." if stalled else ""
     return Finding(
-        name="constant-network",
+        rule=Rule.CONSTANT_NETWORK,
         # A loss that stands still says of the samples not yet seen that the layer is silent on those, too.
-        severity="serious" if sure or stalled else "warning",
-        title=f"everything above {label} computes from a constant",
-        detail=f"None of its {units:,} units {none_has_fired(history, since)}; {' and '.join(proof)}. "
-        f"Below it nothing learns any more; above it only what gives every sample the same answer.{then}",
-        cause=f"{label} is silent as a whole" + ("" if sure else ", as far as so few samples can tell"),
-        advice=advice.CONSTANT,
-        command=advice.command_for(history.site.activation),
-        evidence={
-            "silent_site": label,
-            "last_fired": since,
-            "sites_below_without_gradient": below,
-            "sites_above_constant": len(above),
-            "largest_varying_fraction": max(above, default=None),
-        },
+        severity="serious" if sure or progress.state == "none" else "warning",
+        cause=Cause(kind=CauseKind.UPSTREAM),
+        consequence=progress.consequence,
+        loss=progress.loss,
+        remedies=remedies.CONSTANT_NETWORK,
+        fixes=remedies.comparison_of(history.site.activation),
+        evidence=SilentLayer(
+            silent_site=history.ref,
+            activation=history.site.activation,
+            silent_units=len(states.stuck),
+            silence=whole_silence(history, since),
+            sure=sure,
+            sites_below_without_gradient=below,
+            sites_above_constant=len(above),
+            largest_varying_fraction=max(above, default=None),
+        ),
     )
-
-
-def _each(number: int) -> str:
-    return "the activation" if number == 1 else f"each of the {number} activations"

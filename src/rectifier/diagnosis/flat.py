@@ -3,12 +3,22 @@
 import numpy as np
 
 from rectifier.catalogue import parse
-from rectifier.diagnosis import advice
+from rectifier.diagnosis import remedies
 from rectifier.diagnosis import thresholds as limit
 from rectifier.diagnosis.history import BoolArray, SiteHistory
 from rectifier.diagnosis.progress import Progress
-from rectifier.diagnosis.words import percent
-from rectifier.records import Finding, IntArray
+from rectifier.records import (
+    AlwaysOnUnits,
+    Cause,
+    CauseKind,
+    Finding,
+    InputScale,
+    IntArray,
+    LargeUpdate,
+    Rule,
+    SaturatedFromTheStart,
+    SaturatedUnits,
+)
 
 _LINEAR_ABOVE = frozenset({"relu", "leaky_relu", "prelu", "rrelu", "leaky_grad"})
 
@@ -32,49 +42,39 @@ def _saturated(history: SiteHistory, progress: Progress) -> list[Finding]:
     if share <= limit.SATURATED_SHARE:
         return []
     stalled = progress.state == "none"
-    then = f" Training does not progress: {progress.words}." if stalled else ""
-    kind, text, numbers = _why_saturated(history, found)
     return [
         Finding(
-            name="saturated",
+            rule=Rule.SATURATED,
             severity="warning" if stalled else "info",
-            site=history.site.label,
-            title=f"{history.site.label}: {int(found.sum())} of {len(found):,} units saturated",
-            detail=f"Their slope was below 1 % of its maximum on at least 99 % of the last {visits:,} samples counted."
-            f"{then}",
-            cause=text,
-            advice=advice.SATURATED if stalled else "Nothing to do: the training does not suffer from it.",
+            site=history.ref,
+            cause=_why_saturated(history, found),
+            consequence=progress.consequence,
+            loss=progress.loss,
+            remedies=remedies.SATURATED if stalled else (),
             units=tuple(int(unit) for unit in np.flatnonzero(found)),
-            evidence={
-                "units": len(found),
-                "saturated": int(found.sum()),
-                "saturated_fraction": share,
-                "visits": visits,
-                "cause": kind,
-                **numbers,
-            },
+            evidence=SaturatedUnits(
+                units=len(found), saturated=int(found.sum()), saturated_fraction=share, visits=visits
+            ),
         )
     ]
 
 
-def _why_saturated(history: SiteHistory, units: BoolArray) -> tuple[str, str, dict[str, float | int | str | None]]:
+def _why_saturated(history: SiteHistory, units: BoolArray) -> Cause:
     """Inputs on a large scale, weights that began so large, or an update that made them so."""
     scale = history.snapshots[-1].input_rms
     if scale is not None and scale > limit.LARGE_INPUT:
-        return "input", f"input scale: the root mean square of the inputs is {scale:.3g}", {"input_rms": scale}
+        return Cause(kind=CauseKind.INPUT_SCALE, facts=InputScale(input_rms=scale))
     first = history.finite_windows[0]
     assert first.saturated is not None
     began = first.saturated[units] >= limit.SATURATED_SAMPLES * first.visits
     if first.visits and float(began.mean()) > limit.SATURATED_SHARE:
-        share = f"{int(began.sum())} of them were so in the first window already"
-        return "initialisation", f"initialisation: {share}, so their weights began large", {"from_the_start": 1}
+        return Cause(kind=CauseKind.INITIAL_WEIGHTS, facts=SaturatedFromTheStart(saturated_at_first=int(began.sum())))
     updates = history.update()
     known = np.isfinite(updates)
     if known.any() and updates[known].max() > limit.LARGE_UPDATE:
         at, size = int(history.steps()[known][updates[known].argmax()]), float(updates[known].max())
-        text = f"the weights moved too far: at step {at:,} an update moved them by {percent(size)} of their norm"
-        return "update", text, {"update": size, "update_step": at}
-    return "unknown", "cause unknown: large weights, or inputs on a large scale, do this", {}
+        return Cause(kind=CauseKind.LEARNING_RATE, facts=LargeUpdate(update=size, update_step=at))
+    return Cause()
 
 
 def always_on(history: SiteHistory) -> IntArray | None:
@@ -97,27 +97,26 @@ def always_on(history: SiteHistory) -> IntArray | None:
 
 def _always_on(history: SiteHistory) -> list[Finding]:
     row = parse(history.site.activation).activation
-    name, zero = row.name, row.value_at_zero
     visits = always_on(history)
-    if visits is None or name not in _LINEAR_ABOVE:
+    if visits is None or row.name not in _LINEAR_ABOVE:
         return []
     on = visits >= limit.DEAD_SAMPLES
     number, units = int(on.sum()), len(on)
     if not number or number / units < limit.LARGE_SHARE:
         return []
-    whole = " The layer is linear." if number == units else ""
     return [
         Finding(
-            name="always-on",
+            rule=Rule.ALWAYS_ON,
             severity="info",
-            site=history.site.label,
-            title=f"{history.site.label}: {number} of {units:,} {'unit is' if units == 1 else 'units are'} always on",
-            detail=f"Their output stayed above {zero:g} at every position of the last "
-            f"{int(visits[on].min()):,} samples counted (visits, not distinct samples): {name} is linear there."
-            f"{whole}",
-            cause="not asked: these units have a gradient",
-            advice="Nothing to do: such units still learn, and bend nothing.",
+            site=history.ref,
             units=tuple(int(unit) for unit in np.flatnonzero(on)),
-            evidence={"units": units, "always_on": number, "always_on_fraction": number / units},
+            evidence=AlwaysOnUnits(
+                activation=row.name,
+                value_at_zero=row.value_at_zero,
+                units=units,
+                always_on=number,
+                always_on_fraction=number / units,
+                least_visits=int(visits[on].min()),
+            ),
         )
     ]

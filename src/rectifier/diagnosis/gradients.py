@@ -8,12 +8,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rectifier.diagnosis import advice
+from rectifier.diagnosis import remedies
 from rectifier.diagnosis import thresholds as limit
 from rectifier.diagnosis.history import BoolArray, SiteHistory
 from rectifier.diagnosis.progress import Progress
 from rectifier.diagnosis.start import poor_way, way_at_start
-from rectifier.records import Finding, FloatArray, Severity
+from rectifier.records import (
+    Cause,
+    CauseKind,
+    Finding,
+    FloatArray,
+    GradientWay,
+    InfiniteGradient,
+    Rule,
+    Severity,
+    Signal,
+    WayAtStart,
+)
 
 
 @dataclass(frozen=True)
@@ -46,19 +57,18 @@ class _Way:
         """Per layer: the (L − 1)-th root. L counts the sites in their order, also where branches make some parallel."""
         return float(self.median ** (1.0 / (len(self.sites) - 1)))
 
-    @property
-    def words(self) -> str:
-        return f"from {self.sites[-1].site.label} down to {self.sites[0].site.label}"
-
-    @property
-    def evidence(self) -> dict[str, float | int | str | None]:
-        return {
-            "delta_first_over_last": self.median,
-            "delta_first_over_last_at_start": self.early,
-            "factor_per_layer": self.factor,
-            "observed_steps": len(self.ratio),
-            "sites": len(self.sites),
-        }
+    def evidence(self, first_layer_update: float | None = None) -> GradientWay:
+        """As findings have it."""
+        return GradientWay(
+            delta_first_over_last=self.median,
+            delta_first_over_last_at_start=self.early,
+            factor_per_layer=self.factor,
+            observed_steps=len(self.ratio),
+            sites=len(self.sites),
+            first=self.sites[0].ref,
+            last=self.sites[-1].ref,
+            first_layer_update=first_layer_update,
+        )
 
 
 def judge_gradients(histories: Sequence[SiteHistory], progress: Progress) -> list[Finding]:
@@ -84,9 +94,10 @@ def judge_gradients(histories: Sequence[SiteHistory], progress: Progress) -> lis
         return found
     way = _Way(sites, ratio)
     if way.median < limit.VANISHED_RATIO and _often(ratio < limit.VANISHED_RATIO):
-        still = _learns_nothing(sites[0], progress)
-        if still is not None:
-            return [*found, _vanishing(way, still, way_at_start(histories))]
+        update = _frozen_update(sites[0])
+        # The small gradient matters where the first layer or the loss does not move.
+        if update is not None or progress.state == "none":
+            return [*found, _vanishing(way, update, way_at_start(histories), progress)]
     if way.median > limit.EXPLODED_RATIO and _often(ratio > limit.EXPLODED_RATIO):
         return [*found, _exploding(way, progress)]
     if way.factor < limit.SHRINKING_FACTOR and len(sites) > 2:
@@ -107,86 +118,60 @@ def _ratio(first: SiteHistory, last: SiteHistory) -> FloatArray:
     return ratio
 
 
-def _learns_nothing(first: SiteHistory, progress: Progress) -> str | None:
-    """Evidence, in words, that the small gradient matters: the first layer or the loss does not move."""
+def _frozen_update(first: SiteHistory) -> float | None:
+    """‖Δw‖/‖w‖ of the first layer a step (median), where it is so small that the layer does not learn."""
     updates = first.update()
     updates = updates[np.isfinite(updates)]
     update = float(np.median(updates)) if len(updates) else None
-    if update is not None and update < limit.FROZEN_UPDATE:
-        return f"the first layer's weights move by {update:.1g} of their norm a step (median)"
-    if progress.state == "none":
-        return progress.words
-    return None
+    return update if update is not None and update < limit.FROZEN_UPDATE else None
 
 
-def _per_layer(way: _Way) -> str:
-    return f"{way.factor:.2g} times its size per layer ({len(way.sites)} activations, {len(way.ratio)} observed steps)"
+def _began(*, from_the_start: bool) -> Cause:
+    return Cause(kind=CauseKind.INITIAL_WEIGHTS if from_the_start else CauseKind.UNKNOWN)
 
 
-def _cause(way: _Way, *, from_the_start: bool) -> tuple[str, str]:
-    if from_the_start:
-        return "initialisation", f"initialisation and depth: at the first observed steps it was {way.early:.2g} already"
-    return "unknown", f"cause unknown: at the first observed steps it was {way.early:.2g}, so it came with training"
-
-
-def _vanishing(way: _Way, still: str, began: tuple[float, float] | None) -> Finding:
+def _vanishing(way: _Way, update: float | None, began: tuple[float, float] | None, progress: Progress) -> Finding:
     # In orders of magnitude: most of what is lost now was lost at the first steps.
-    kind, cause = _cause(way, from_the_start=way.early < max(limit.VANISHED_RATIO, way.median**limit.MOST_OF_THE_WAY))
-    if kind == "unknown" and began is not None and poor_way(*began) == "small":
-        kind = "initialisation"
-        cause = (
-            f"initialisation and depth: at the first counted step {began[0]:.1e} times the differences between samples "
-            f"came through, and {began[1]:.1e} of the gradient"
+    cause = _began(from_the_start=way.early < max(limit.VANISHED_RATIO, way.median**limit.MOST_OF_THE_WAY))
+    if cause.kind is CauseKind.UNKNOWN and began is not None and poor_way(*began) is Signal.VANISHES:
+        cause = Cause(
+            kind=CauseKind.INITIAL_WEIGHTS, facts=WayAtStart(sensitivity=began[0], gradient_at_start=began[1])
         )
     return Finding(
-        name="vanishing-gradient",
+        rule=Rule.VANISHING_GRADIENT,
         severity="serious",
-        title=f"the gradient vanishes: {way.median:.1e} of it is left {way.words}",
-        detail=f"‖∂L/∂z‖ per sample changes to {_per_layer(way)}; and {still}.",
-        site=way.sites[0].site.label,
-        cause=f"{cause} (torch.nn.Linear's default initialisation gives 0.41 per ReLU layer)",
-        advice=advice.VANISHING,
-        evidence={**way.evidence, "cause": kind},
+        site=way.sites[0].ref,
+        cause=cause,
+        consequence=progress.consequence,
+        loss=progress.loss,
+        remedies=remedies.VANISHING,
+        evidence=way.evidence(update),
     )
 
 
 def _exploding(way: _Way, progress: Progress) -> Finding:
     """A ratio alone is no harm: behind a gate that stays open the last activation gets almost no gradient."""
-    kind, cause = _cause(way, from_the_start=way.early > limit.EXPLODED_RATIO)
-    severity: Severity = {"none": "serious", "some": "info", "unknown": "warning"}[progress.state]  # type: ignore[assignment]
-    if 0 < progress.steps < limit.STALLED_STEPS:
-        severity = "info"
+    by_progress: dict[str, Severity] = {"none": "serious", "some": "info", "unknown": "warning"}
     return Finding(
-        name="exploding-gradient",
-        severity=severity,
-        title=f"the gradient explodes: it grows {way.median:,.3g} times {way.words}",
-        detail=f"‖∂L/∂z‖ per sample changes to {_per_layer(way)}. {_so_far(progress)}",
-        site=way.sites[0].site.label,
-        cause=cause,
-        advice=advice.EXPLODING,
-        evidence={**way.evidence, "cause": kind},
+        rule=Rule.EXPLODING_GRADIENT,
+        severity="info" if 0 < progress.steps < limit.STALLED_STEPS else by_progress[progress.state],
+        site=way.sites[0].ref,
+        cause=_began(from_the_start=way.early > limit.EXPLODED_RATIO),
+        consequence=progress.consequence,
+        loss=progress.loss,
+        remedies=remedies.EXPLODING,
+        evidence=way.evidence(),
     )
 
 
-def _so_far(progress: Progress) -> str:
-    return {
-        "some": f"Training progresses all the same: {progress.words}.",
-        "none": f"Training does not progress: {progress.words}.",
-        "unknown": "Whether training progresses could not be told.",
-    }[progress.state]
-
-
 def _shrinking(way: _Way, progress: Progress) -> Finding:
-    then = "By itself that is no cause for alarm." if progress.state == "none" else _so_far(progress)
     return Finding(
-        name="shrinking-gradient",
+        rule=Rule.SHRINKING_GRADIENT,
         severity="info",
-        title=f"the gradient shrinks to {way.factor:.2g} times its size per layer {way.words}",
-        detail=f"‖∂L/∂z‖ per sample at the first activation is {way.median:.2g} times that at the last. {then}",
-        site=way.sites[0].site.label,
-        cause="not asked: torch.nn.Linear's default initialisation alone gives 0.41 per ReLU layer",
-        advice="Nothing to do.",
-        evidence=way.evidence,
+        site=way.sites[0].ref,
+        consequence=progress.consequence,
+        loss=progress.loss,
+        evidence=way.evidence(),
     )
 
 
@@ -203,14 +188,14 @@ def _infinite(histories: Sequence[SiteHistory]) -> list[Finding]:
     longest = _longest_run(np.isin(observed, all_steps))
     return [
         Finding(
-            name="exploding-gradient",
+            rule=Rule.EXPLODING_GRADIENT,
             severity="info" if longest <= limit.SCALER_SKIPS else "serious",
-            title=f"an infinite gradient at {origin.site.label} at step {first:,}",
-            detail=f"{len(all_steps):,} of {len(observed):,} observed steps had one, at most {longest:,} in a row.",
-            site=origin.site.label,
-            cause="cause unknown: a loss scale that begins too high does this, and so does an explosion",
-            advice=advice.INFINITE_GRADIENT,
-            evidence={"step": first, "steps": len(all_steps), "longest_run": longest},
+            site=origin.ref,
+            since=first,
+            remedies=remedies.INFINITE_GRADIENT,
+            evidence=InfiniteGradient(
+                step=first, steps=len(all_steps), observed_steps=len(observed), longest_run=longest
+            ),
         )
     ]
 

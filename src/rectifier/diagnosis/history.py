@@ -8,7 +8,17 @@ from numpy.typing import NDArray
 
 from rectifier.catalogue import parse
 from rectifier.diagnosis import thresholds as limit
-from rectifier.records import FloatArray, IntArray, Process, Site, SiteWindow, Snapshot, told_apart
+from rectifier.records import (
+    MOST_TOLD_APART,
+    FloatArray,
+    IntArray,
+    Process,
+    Site,
+    SiteRef,
+    SiteWindow,
+    Snapshot,
+    told_apart,
+)
 
 BoolArray = NDArray[np.bool_]
 
@@ -46,11 +56,13 @@ class SiteHistory:
 
     Attributes:
         index: Position among the process's sites, which is the order of their first call.
+        ref: The site as findings refer to it, under a label that tells models apart.
         snapshots: The snapshot that each window came with.
     """
 
     index: int
     site: Site
+    ref: SiteRef
     windows: tuple[SiteWindow, ...]
     snapshots: tuple[Snapshot, ...]
 
@@ -59,12 +71,6 @@ class SiteHistory:
         """Whether f′(z) = 0 wherever the unit does not fire: true of ReLU, not of Leaky ReLU."""
         flat = parse(self.site.activation).flat_below
         return flat is not None and flat >= 0.0
-
-    @cached_property
-    def counts_tokens(self) -> bool:
-        """Whether the site's samples are tokens of sequences."""
-        where = self.site.unit_axis
-        return where.startswith("last of ") and not where.startswith(("last of 1 ", "last of 2 "))
 
     @cached_property
     def finite_windows(self) -> tuple[SiteWindow, ...]:
@@ -87,7 +93,7 @@ class SiteHistory:
         bound = np.full(len(whole), np.nan)
         if known is not None:
             bound = 1.0 - limit.CONFIDENCE_MISS ** (1.0 / np.maximum(known, 1))
-            if total is not None and snapshot.visits_since_new >= total and total < limit.MOST_TOLD_APART:
+            if total is not None and snapshot.visits_since_new >= total and total < MOST_TOLD_APART:
                 whole = known >= total
             sure = whole | self._enough_samples(known, end.silent_visits)
         never = end.last_fired < 0
@@ -105,7 +111,7 @@ class SiteHistory:
         )
 
     def _enough_samples(self, distinct: IntArray, visits: IntArray) -> BoolArray:
-        if self.counts_tokens:
+        if self.site.unit_axis.counts_tokens:
             return (visits >= limit.DEAD_TOKENS) & (distinct >= limit.DEAD_SEQUENCES)
         return distinct >= limit.DEAD_SAMPLES
 
@@ -262,11 +268,11 @@ class SiteHistory:
 def read_histories(process: Process) -> tuple[SiteHistory, ...]:
     """One history per site that was ever counted, in their order, under labels that tell models apart."""
     histories = []
-    for index, site in enumerate(told_apart(process.sites)):
+    for index, (site, ref) in enumerate(zip(process.sites, told_apart(process.sites), strict=True)):
         pairs = [
             (window, snapshot) for snapshot in process.snapshots for window in snapshot.windows if window.site == index
         ]
         if pairs:
             windows, snapshots = zip(*pairs, strict=True)
-            histories.append(SiteHistory(index, site, windows, snapshots))
+            histories.append(SiteHistory(index, site, ref, windows, snapshots))
     return tuple(histories)

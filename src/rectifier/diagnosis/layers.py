@@ -17,7 +17,7 @@ def summarise(history: SiteHistory) -> LayerSummary:
     delta = delta[np.isfinite(delta)]
     on = always_on(history)
     return LayerSummary(
-        site=site.label,
+        site=history.ref.label,
         activation=site.activation,
         source=site.source,
         units=site.units,

@@ -8,13 +8,28 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rectifier.diagnosis import advice
+from rectifier.diagnosis import remedies
 from rectifier.diagnosis import thresholds as limit
 from rectifier.diagnosis.history import SiteHistory
 from rectifier.diagnosis.progress import Progress
 from rectifier.diagnosis.start import poor_way, way_at_start
-from rectifier.diagnosis.words import percent
-from rectifier.records import Finding, FloatArray, IntArray
+from rectifier.records import (
+    AlikeFromTheStart,
+    AlikeSince,
+    Cause,
+    CauseKind,
+    Consequence,
+    ConstantOutput,
+    Finding,
+    FloatArray,
+    InputOffset,
+    InputScale,
+    IntArray,
+    LargeUpdate,
+    Rule,
+    Signal,
+    WayAtStart,
+)
 
 
 def judge_predictor(histories: Sequence[SiteHistory], progress: Progress) -> list[Finding]:
@@ -40,19 +55,22 @@ def judge_predictor(histories: Sequence[SiteHistory], progress: Progress) -> lis
     if not stalled and not (progress.settled and (shared or _is_cut_off(histories))):
         # It learned something: the last activation may be a gate beside the path that matters.
         return []
-    kind, cause, evidence = _cause(last, histories, steps, variation)
-    still = "Training does not progress" if stalled else "The loss has stopped falling"
+    cause = _cause(last, histories, steps, variation)
     return [
         Finding(
-            name="constant-predictor",
+            rule=Rule.CONSTANT_PREDICTOR,
             severity="serious",
-            title=f"{last.site.label} gives every sample almost the same output",
-            detail=f"At the last {len(recent)} counted steps {recent.max():.1e} of its output's mean square, at most, "
-            f"differed between samples. {still}: {progress.words}.",
-            site=last.site.label,
+            site=last.ref,
             cause=cause,
-            advice=advice.CONSTANT_PREDICTOR[kind],
-            evidence={"variation": float(np.median(recent)), "cause": kind, **evidence},
+            since=cause.facts.onset if isinstance(cause.facts, AlikeSince | LargeUpdate) else None,
+            consequence=Consequence.NO_PROGRESS if stalled else Consequence.SETTLED,
+            loss=progress.loss,
+            remedies=remedies.for_constant_predictor(cause),
+            evidence=ConstantOutput(
+                variation=float(np.median(recent)),
+                largest_variation=float(recent.max()),
+                observed_steps=len(recent),
+            ),
         )
     ]
 
@@ -67,47 +85,40 @@ def _is_cut_off(histories: Sequence[SiteHistory]) -> bool:
     return bool(np.median(first[-n:]) < limit.VANISHED_RATIO * np.median(last[-n:]))
 
 
-def _cause(
-    last: SiteHistory, histories: Sequence[SiteHistory], steps: IntArray, variation: FloatArray
-) -> tuple[str, str, dict[str, float | int | str | None]]:
+def _cause(last: SiteHistory, histories: Sequence[SiteHistory], steps: IntArray, variation: FloatArray) -> Cause:
     if (offset := last.snapshots[-1].input_offset) is not None and offset > limit.LARGE_OFFSET:
-        text = (
-            f"input offset: the mean of the inputs is {offset:.3g} times what differs between them (γ), so all samples "
-            "look alike from the first layer on"
-        )
-        return "input", text, {"input_offset": offset}
+        return Cause(kind=CauseKind.INPUT_SCALE, facts=InputOffset(input_offset=offset))
     scale = last.snapshots[-1].input_rms
     if scale is not None and scale > limit.LARGE_INPUT:
-        return "input", f"input scale: the root mean square of the inputs is {scale:.3g}", {"input_rms": scale}
+        return Cause(kind=CauseKind.INPUT_SCALE, facts=InputScale(input_rms=scale))
     began = way_at_start(histories)
-    vanished = began is not None and poor_way(*began) == "small"
-    if variation[0] < limit.CONSTANT_VARIANCE or vanished:
+    way = None
+    if began is not None and poor_way(*began) is Signal.VANISHES:
+        way = WayAtStart(sensitivity=began[0], gradient_at_start=began[1])
+    if variation[0] < limit.CONSTANT_VARIANCE or way is not None:
         widths = [history.site.units for history in histories if history.site.units is not None]
-        depth = f"{len(histories)} {'activation' if len(histories) == 1 else 'activations'}"
-        through = f"{depth}, narrowest width {min(widths)}" if widths else depth
-        what = (
-            f"{began[0]:.1e} times the differences between samples came through, and {began[1]:.1e} of the gradient "
-            "went back"
-            if began is not None and vanished
-            else f"{variation[0]:.1e} of the output differed between samples"
+        facts = AlikeFromTheStart(
+            first_step=int(steps[0]),
+            variation_at_start=float(variation[0]),
+            sites=len(histories),
+            narrowest_width=min(widths, default=None),
+            way=way,
         )
-        text = f"initialisation, depth and width: at step {int(steps[0]):,}, the first counted, {what} ({through})"
-        return "initialisation", text, {"variation_at_start": float(variation[0])}
+        return Cause(kind=CauseKind.INITIAL_WEIGHTS, facts=facts)
     onset = int(steps[np.flatnonzero(variation >= limit.CONSTANT_VARIANCE).max() + 1])
     largest = max(
         (
-            (float(update), int(step), history.site.label)
+            (float(update), int(step), history.ref)
             for history in histories
             for step, update in zip(history.steps(), history.update(), strict=True)
             if np.isfinite(update) and step <= onset
         ),
+        key=lambda one: (one[0], one[1], one[2].label),
         default=None,
     )
     if largest is None or largest[0] < limit.LARGE_UPDATE:
-        return "unknown", f"cause unknown: it came with training, at step {onset:,}", {"onset": onset}
-    size, step, label = largest
-    text = (
-        f"the weights moved too far: at step {step:,} an update moved those that feed {label} by {percent(size)} of "
-        f"their norm; from step {onset:,} on samples look alike"
+        return Cause(facts=AlikeSince(onset=onset))
+    size, step, layer = largest
+    return Cause(
+        kind=CauseKind.LEARNING_RATE, facts=LargeUpdate(update=size, update_step=step, layer=layer, onset=onset)
     )
-    return "update", text, {"onset": onset, "update": size, "update_step": step}

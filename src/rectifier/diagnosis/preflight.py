@@ -7,15 +7,33 @@ gains well below 1 and γ = 1.5, and reaches 97 %.
 from collections.abc import Mapping
 
 from rectifier.catalogue import parse
-from rectifier.diagnosis import advice
+from rectifier.diagnosis import remedies
 from rectifier.diagnosis import thresholds as limit
 from rectifier.diagnosis.born import line_probability, one_input_probability
 from rectifier.diagnosis.silence import apply_silences
 from rectifier.diagnosis.start import poor_way
-from rectifier.diagnosis.words import percent
-from rectifier.records import Finding, LayerCheck, Preflight, Probe, Severity, SiteProbe
-
-_ORDER = {"serious": 0, "warning": 1, "info": 2}
+from rectifier.records import (
+    BornDeadNetwork,
+    Cause,
+    CauseKind,
+    Finding,
+    FlatOutput,
+    HardlyVaryingOutput,
+    LayerCheck,
+    NoGradientAtAll,
+    NotFiniteAtStart,
+    Place,
+    PoorSignal,
+    Preflight,
+    Probe,
+    Rule,
+    SamplesAlike,
+    Severity,
+    Signal,
+    SilentAtStart,
+    SiteProbe,
+    most_serious_first,
+)
 
 
 def judge_probe(probe: Probe, silence: Mapping[str, str] | None = None, *, measured: bool = True) -> Preflight:
@@ -39,9 +57,8 @@ def judge_probe(probe: Probe, silence: Mapping[str, str] | None = None, *, measu
         *_ends_in(probe),
         *(_silent_units(site) for site in probe.sites if site.silent and not _is_cut(probe, site)),
     ]
-    findings.sort(key=lambda finding: _ORDER[finding.severity])
     checked = Preflight(
-        findings=tuple(findings),
+        findings=most_serious_first(findings),
         model=probe.model,
         samples=probe.samples,
         layers=rows,
@@ -79,24 +96,17 @@ def _not_finite(probe: Probe) -> list[Finding]:
     site = next((site for site in probe.sites if not site.finite), None)
     if probe.input_finite and site is None and probe.output_finite:
         return []
+    place = Place.OUTPUT if site is None else Place.SITE
     if not probe.input_finite:
-        where, cause = "the input", "the batch itself holds it"
-    elif site is not None:
-        where, cause = (
-            f"the output of {site.site.label}",
-            "cause unknown: the first place names the layer, not the reason",
-        )
-    else:
-        where, cause = "the network's output", "every activation is finite: it comes from what follows the last of them"
+        place = Place.INPUT
     return [
         Finding(
-            name="non-finite",
+            rule=Rule.NON_FINITE,
             severity="serious",
-            site=site.site.label if site is not None and probe.input_finite else None,
-            title=f"{where} holds NaN or an infinity before any training",
-            detail="Nothing else can be judged.",
-            cause=cause,
-            advice=advice.NON_FINITE_AT_START,
+            site=site.site.ref if site is not None and place is Place.SITE else None,
+            cause=Cause(kind=CauseKind.INPUT_NOT_FINITE if place is Place.INPUT else CauseKind.UNKNOWN),
+            remedies=remedies.NOT_FINITE_AT_START,
+            evidence=NotFiniteAtStart(place=place),
         )
     ]
 
@@ -132,116 +142,106 @@ def _constant(probe: Probe, rows: tuple[LayerCheck, ...]) -> list[Finding]:
         return []
     return [
         Finding(
-            name="constant-network",
+            rule=Rule.CONSTANT_NETWORK,
             severity="warning",
-            title="the network gives every sample almost the same answer",
-            detail=f"Over {probe.samples:,} samples the output's variance is "
-            f"{probe.output_variance / probe.output_square:.1e} of its mean square.",
-            cause="cause unknown: no layer is silent, and the differences between samples are not lost in the layers",
-            advice=advice.CONSTANT_AT_START,
-            evidence={"output_variance": probe.output_variance, "output_mean_square": probe.output_square},
+            evidence=HardlyVaryingOutput(
+                samples=probe.samples,
+                output_variance=probe.output_variance,
+                output_mean_square=probe.output_square,
+            ),
         )
     ]
 
 
 def _born_dead(probe: Probe, cut: SiteProbe) -> Finding:
-    units = cut.site.units or 0
     widths = [site.site.units for site in probe.sites if site.site.units is not None]
-    evidence: dict[str, float | int | str | None] = {
-        "silent_site": cut.site.label,
-        "units": units,
-        "samples": cut.samples,
-        "depth": len(widths),
-        "narrowest_width": min(widths),
-        "born_dead_probability_one_input": one_input_probability(widths),
-    }
-    chance = f"for a single input {_share(one_input_probability(widths))} of plain networks of these widths"
+    low = high = None
     if len(set(widths)) == 1 and len(widths) > 1:
         low, high = line_probability(widths[0], len(widths))
-        evidence |= {"born_dead_probability_line_low": low, "born_dead_probability_line_high": high}
-        chance += f", for inputs on a line through 0 {_share(low)} to {_share(high)}"
     return Finding(
-        name="constant-network",
+        rule=Rule.CONSTANT_NETWORK,
         severity="serious",
-        title=f"born dead: {cut.site.label} is silent as a whole, and the network's output is a constant",
-        detail=f"None of its {units:,} units fires on any of {cut.samples:,} samples; the output does not vary at all. "
-        "No training through this layer is possible.",
-        cause=f"depth {len(widths)}, narrowest width {min(widths)}, with symmetric weights and zero biases: {chance} "
-        "have a silent layer (Lu et al. 2019); with biases, or many inputs, fewer",
-        advice=advice.BORN_DEAD,
-        evidence=evidence,
+        cause=Cause(kind=CauseKind.NARROW_LAYER),
+        remedies=remedies.BORN_DEAD,
+        evidence=BornDeadNetwork(
+            silent_site=cut.site.ref,
+            units=cut.site.units or 0,
+            samples=cut.samples,
+            depth=len(widths),
+            narrowest_width=min(widths),
+            born_dead_probability_one_input=one_input_probability(widths),
+            born_dead_probability_line_low=low,
+            born_dead_probability_line_high=high,
+        ),
     )
-
-
-def _share(probability: float) -> str:
-    return percent(probability) if probability >= limit.RARE_CHANCE else f"fewer than {percent(limit.RARE_CHANCE)}"
 
 
 def _no_gradient(probe: Probe) -> Finding:
+    # A softmax over one unit is the constant 1.
+    one = probe.output_variance == 0 and probe.output_square == 1
     return Finding(
-        name="no-gradient",
+        rule=Rule.NO_GRADIENT,
         severity="serious",
-        title="no parameter gets a gradient",
-        detail=f"With {probe.loss}, the gradient of each of {probe.weights:,} parameters is exactly 0 on "
-        f"{probe.samples:,} samples.",
-        cause="a softmax over one unit is the constant 1"
-        if probe.output_variance == 0 and probe.output_square == 1
-        else "cause unknown: the output, or the loss, does not depend on the weights here",
-        advice=advice.NO_GRADIENT,
-        evidence={"parameters": probe.weights, "output_variance": probe.output_variance},
+        cause=Cause(kind=CauseKind.DOWNSTREAM_CONSTANT if one else CauseKind.UNKNOWN),
+        remedies=remedies.NO_GRADIENT,
+        evidence=NoGradientAtAll(
+            parameters=probe.weights,
+            samples=probe.samples,
+            loss=probe.loss,
+            output_variance=probe.output_variance,
+        ),
     )
 
 
-def _is_poor(rows: tuple[LayerCheck, ...]) -> str | None:
-    """`small` where differences between samples and the gradient all but vanish both, `large` where both explode."""
+def _is_poor(rows: tuple[LayerCheck, ...]) -> Signal | None:
+    """Whether differences between samples and the gradient all but vanish both, or both explode."""
     if len(rows) < 2 or rows[-1].sensitivity is None or rows[0].gradient is None:
         return None
     return poor_way(rows[-1].sensitivity, rows[0].gradient)
 
 
 def _initialisation(probe: Probe, rows: tuple[LayerCheck, ...]) -> list[Finding]:
-    poor = _is_poor(rows)
-    last = rows[-1] if rows else None
-    if last is None or (poor is None and (last.similarity is None or last.similarity <= limit.SIMILAR)):
+    if not rows:
         return []
-    similar = last.similarity is not None and last.similarity > limit.SIMILAR
-    alike = f"the mean cosine between two samples is {last.similarity:.4f} at {last.site}" if similar else ""
-    evidence: dict[str, float | int | str | None] = {
-        "sensitivity": last.sensitivity,
-        "gradient_first_over_last": rows[0].gradient,
-        "similarity": last.similarity,
-        "sites": len(rows),
-    }
+    poor, last = _is_poor(rows), rows[-1]
+    alike = last.similarity is not None and last.similarity > limit.SIMILAR
     if poor is None:
-        return [
-            Finding(
-                name="poor-initialisation",
-                severity="info",
-                site=last.site,
-                title=f"samples look alike at {last.site}: their mean cosine is {last.similarity:.4f}",
-                detail=f"On {probe.samples:,} samples. A mean that all share does this, too; what tells samples apart "
-                "is not lost in it.",
-                cause="an offset that the layers share: positive biases, an input that is not centred, depth",
-                advice="Nothing to do unless training stalls; centring the input or normalisation removes it.",
-                evidence=evidence,
-            )
-        ]
-    steps = len(rows) - 1
-    factor = float(rows[0].gradient or 0.0) ** (1 / steps)
+        return [_samples_alike(probe, rows, last.similarity)] if alike and last.similarity is not None else []
+    gradient, sensitivity = float(rows[0].gradient or 0.0), float(last.sensitivity or 0.0)
     return [
         Finding(
-            name="poor-initialisation",
+            rule=Rule.POOR_INITIALISATION,
             severity="warning",
-            title=f"the signal {'vanishes' if poor == 'small' else 'explodes'} both ways at initialisation",
-            detail=f"Of the differences between samples {last.sensitivity:.1e} times their size arrives at "
-            f"{last.site}, and {rows[0].gradient:.1e} of the gradient at {rows[0].site}: {factor:.2g} times per layer"
-            f"{'; ' + alike if alike else ''}.",
-            cause=f"initialisation and depth: {len(rows)} activations "
-            "(torch.nn.Linear's default initialisation gives 0.41 per ReLU layer)",
-            advice=advice.VANISHING if poor == "small" else advice.EXPLODING,
-            evidence={**evidence, "factor_per_layer": factor},
+            cause=Cause(kind=CauseKind.INITIAL_WEIGHTS),
+            remedies=remedies.VANISHING if poor is Signal.VANISHES else remedies.EXPLODING,
+            evidence=PoorSignal(
+                signal=poor,
+                sensitivity=sensitivity,
+                gradient_first_over_last=gradient,
+                factor_per_layer=gradient ** (1 / (len(rows) - 1)),
+                sites=len(rows),
+                first=probe.sites[0].site.ref,
+                last=probe.sites[-1].site.ref,
+                similarity=last.similarity,
+                alike=alike,
+            ),
         )
     ]
+
+
+def _samples_alike(probe: Probe, rows: tuple[LayerCheck, ...], similarity: float) -> Finding:
+    return Finding(
+        rule=Rule.POOR_INITIALISATION,
+        severity="info",
+        site=probe.sites[-1].site.ref,
+        evidence=SamplesAlike(
+            samples=probe.samples,
+            similarity=similarity,
+            sensitivity=rows[-1].sensitivity,
+            gradient_first_over_last=rows[0].gradient,
+            sites=len(rows),
+        ),
+    )
 
 
 def _ends_in(probe: Probe) -> list[Finding]:
@@ -252,33 +252,36 @@ def _ends_in(probe: Probe) -> list[Finding]:
         return []
     return [
         Finding(
-            name="output-activation",
+            rule=Rule.OUTPUT_ACTIVATION,
             severity="warning",
-            site=site.site.label,
-            title=f"the network ends in {site.site.activation}",
-            detail=f"{percent(probe.output_zero_fraction)} of its outputs are exactly 0 on {probe.samples:,} samples; "
-            "where one is, it passes no gradient back, and an output that is 0 on all samples stays there.",
-            cause=f"{site.site.label} is the last operation",
-            advice=advice.OUTPUT_ACTIVATION,
-            evidence={"output_zero_fraction": probe.output_zero_fraction},
+            site=site.site.ref,
+            cause=Cause(kind=CauseKind.OUTPUT_ACTIVATION),
+            remedies=remedies.OUTPUT_ACTIVATION,
+            evidence=FlatOutput(
+                activation=site.site.activation,
+                samples=probe.samples,
+                output_zero_fraction=probe.output_zero_fraction,
+            ),
         )
     ]
 
 
 def _silent_units(site: SiteProbe) -> Finding:
     units, silent = site.site.units or 0, len(site.silent)
-    whole, flat = silent == units, _is_flat(site)
-    severity: Severity = "warning" if whole and flat else "info"
-    bound = 1 - limit.CONFIDENCE_MISS ** (1 / site.samples)
-    then = " The output still varies: another path leads around it." if whole else ""
+    flat = _is_flat(site)
+    severity: Severity = "warning" if silent == units and flat else "info"
     return Finding(
-        name="dead-units" if flat else "stuck-negative",
+        rule=Rule.DEAD_UNITS if flat else Rule.STUCK_NEGATIVE,
         severity=severity,
-        site=site.site.label,
-        title=f"{site.site.label}: {silent} of {units:,} {'unit' if units == 1 else 'units'} silent before training",
-        detail=f"On {site.samples:,} samples: each fires on less than {percent(bound)} of such data (95 %).{then}",
-        cause="initialisation: depth alone makes units silent (a third of them after 30 ReLU layers of 256, He gain)",
-        advice=advice.LEAVE_ALONE if severity == "info" else advice.BORN_DEAD,
+        site=site.site.ref,
+        cause=Cause(kind=CauseKind.INITIAL_WEIGHTS),
+        remedies=() if severity == "info" else remedies.BORN_DEAD,
         units=site.silent,
-        evidence={"units": units, "silent": silent, "silent_fraction": silent / units, "samples": site.samples},
+        evidence=SilentAtStart(
+            units=units,
+            silent=silent,
+            silent_fraction=silent / units,
+            samples=site.samples,
+            firing_bound=1 - limit.CONFIDENCE_MISS ** (1 / site.samples),
+        ),
     )

@@ -8,7 +8,7 @@ import numpy as np
 
 from rectifier.diagnosis import thresholds as limit
 from rectifier.diagnosis.history import SiteHistory
-from rectifier.records import FloatArray, Series
+from rectifier.records import Consequence, FloatArray, LossPath, Series
 
 # A normal sample's median has 1.2533 times the standard error of its mean; a median absolute deviation times 1.4826 is
 # its standard deviation.
@@ -36,9 +36,19 @@ class Progress:
     settled: bool = False
 
     @property
-    def words(self) -> str:
-        """`the loss went from 2.31 to 2.29 in 200 steps`."""
-        return f"the loss went from {self.start:.4g} to {self.end:.4g} in {self.steps:,} steps"
+    def loss(self) -> LossPath:
+        """As findings have it."""
+        known = [value if np.isfinite(value) else None for value in (self.start, self.end)]
+        return LossPath(loss_start=known[0], loss_end=known[1], loss_steps=self.steps)
+
+    @property
+    def consequence(self) -> Consequence:
+        """What may be said of it in a finding."""
+        return {
+            "some": Consequence.PROGRESS,
+            "none": Consequence.NO_PROGRESS,
+            "unknown": Consequence.UNKNOWN,
+        }[self.state]
 
 
 def judge_progress(loss: Series) -> Progress:

@@ -7,9 +7,8 @@ import numpy as np
 
 from rectifier.diagnosis import thresholds as limit
 from rectifier.diagnosis.clocks import Silence, silence_of, since_earlier
-from rectifier.records import LayerAutopsy, WeightRows
+from rectifier.records import LayerAutopsy, NotTold, Remark, WeightRows
 from rectifier.records.arrays import BoolArray
-from rectifier.records.autopsy import EMBEDDING
 
 
 @dataclass(frozen=True)
@@ -123,6 +122,7 @@ def summary(layer: Rows) -> LayerAutopsy:
         least, most = silence.low[told], float(silence.high[told].max())
         low = None if np.isnan(least).all() else float(np.nanmin(least))
         high = most if np.isfinite(most) else None
+    remark, taken = _remark(layer), weight.memory.step if weight.memory is not None else None
     return LayerAutopsy(
         name=weight.name,
         shape=weight.shape,
@@ -135,22 +135,27 @@ def summary(layer: Rows) -> LayerAutopsy:
         unmoved=_total(weight.unmoved),
         blocked=_total(layer.blocked),
         out_of_reach=_total(layer.out_of_reach),
-        remark=_remark(layer),
+        remark=remark,
+        steps_taken=taken if remark is Remark.FROZEN_AT_TIMES else None,
+        steps_of=layer.steps if remark is Remark.FROZEN_AT_TIMES else None,
     )
 
 
-def _remark(layer: Rows) -> str:
+def _remark(layer: Rows) -> Remark | None:
     weight = layer.weight
     if weight.embedding:
-        return EMBEDDING
-    if weight.state in ("frozen", "not in the optimizer"):
-        return weight.state
+        return Remark.EMBEDDING
+    if weight.state is not None and weight.state.kind in _REMARKS:
+        return _REMARKS[weight.state.kind]
     taken = weight.memory.step if weight.memory is not None else None
     if taken is not None and layer.steps is not None and taken < layer.steps:
-        return f"took {taken:,} of {layer.steps:,} steps, frozen in the others"
+        return Remark.FROZEN_AT_TIMES
     if weight.unmoved is not None and weight.unmoved.all() and not layer.whole:
-        return "did not move: frozen?"
-    return ""
+        return Remark.DID_NOT_MOVE
+    return None
+
+
+_REMARKS = {NotTold.FROZEN: Remark.FROZEN, NotTold.NOT_IN_OPTIMIZER: Remark.NOT_IN_OPTIMIZER}
 
 
 def _total(rows: BoolArray | None) -> int | None:

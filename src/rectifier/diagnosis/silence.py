@@ -5,25 +5,24 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import TypeVar
 
-from rectifier.diagnosis.rules import RULES
 from rectifier.errors import CannotSilence
-from rectifier.records import Finding, Judged
+from rectifier.records import Finding, Judged, Rule
 
 J = TypeVar("J", bound=Judged)
 
 
 @dataclass(frozen=True)
 class _Silence:
-    """One entry: a rule's name, which sites (None for all, and for the whole network), and why."""
+    """One entry: a rule, which sites (None for all, and for the whole network), and why."""
 
-    name: str
+    rule: Rule
     sites: str | None
     reason: str
 
     def fits(self, finding: Finding) -> bool:
-        if finding.name != self.name:
+        if finding.rule is not self.rule:
             return False
-        return self.sites is None or (finding.site is not None and fnmatchcase(finding.site, self.sites))
+        return self.sites is None or (finding.site is not None and fnmatchcase(finding.site.label, self.sites))
 
 
 def check_silences(silence: Mapping[str, str]) -> tuple[_Silence, ...]:
@@ -41,14 +40,15 @@ def check_silences(silence: Mapping[str, str]) -> tuple[_Silence, ...]:
 
 def _read(key: str, reason: str) -> _Silence:
     name, colon, sites = key.partition(":")
-    if name not in RULES:
-        known = "\n".join(f"    {rule:<20} {words}" for rule, words in RULES.items())
+    rule = next((rule for rule in Rule if rule == name), None)
+    if rule is None:
+        known = "\n".join(f"    {one:<20} {one.says}" for one in Rule)
         raise CannotSilence(f"no finding is called {name!r}. These are:\n{known}")
     if colon and not sites:
         raise CannotSilence(f"{key!r} names no site after the colon; write {name}, or {name}:encoder.*")
     if not reason.strip():
         raise CannotSilence(f"{key!r} needs a reason, which reports show: {key}=gated by design")
-    return _Silence(name, sites or None, reason.strip())
+    return _Silence(rule, sites or None, reason.strip())
 
 
 def apply_silences(diagnosis: J, silence: Mapping[str, str]) -> J:
@@ -57,11 +57,11 @@ def apply_silences(diagnosis: J, silence: Mapping[str, str]) -> J:
     What a silenced finding explained stays explained: nothing becomes more severe by silence.
     """
     entries = check_silences(silence)
-    kept, silenced = [], list(diagnosis.silenced)
+    kept, suppressed = [], list(diagnosis.suppressed)
     for finding in diagnosis.findings:
         reason = next((entry.reason for entry in entries if entry.fits(finding)), None)
         if reason is None:
             kept.append(finding)
         else:
-            silenced.append(replace(finding, silenced=reason))
-    return replace(diagnosis, findings=tuple(kept), silenced=tuple(silenced))
+            suppressed.append(replace(finding, suppressed=reason))
+    return replace(diagnosis, findings=tuple(kept), suppressed=tuple(suppressed))

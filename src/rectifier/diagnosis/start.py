@@ -8,23 +8,23 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rectifier.diagnosis import advice
+from rectifier.diagnosis import remedies
 from rectifier.diagnosis import thresholds as limit
 from rectifier.diagnosis.history import SiteHistory
 from rectifier.diagnosis.progress import Progress
-from rectifier.records import Finding
+from rectifier.records import Cause, CauseKind, Consequence, Finding, PoorStart, Rule, Signal
 
 
-def poor_way(forward: float, backward: float) -> str | None:
-    """`small` where differences between samples and the gradient all but vanish both, `large` where both explode.
+def poor_way(forward: float, backward: float) -> Signal | None:
+    """Whether differences between samples and the gradient all but vanish both, or both explode.
 
     Args:
         forward: Spread of the last activation between samples over that of the input.
         backward: ‖∂L/∂z‖ of the first activation over the last. Exactly 0 is a silent layer's doing.
     """
     if max(forward, backward) < limit.POOR_SENSITIVITY and backward > 0:
-        return "small"
-    return "large" if min(forward, backward) > 1 / limit.POOR_SENSITIVITY else None
+        return Signal.VANISHES
+    return Signal.EXPLODES if min(forward, backward) > 1 / limit.POOR_SENSITIVITY else None
 
 
 def way_at_start(histories: Sequence[SiteHistory]) -> tuple[float, float] | None:
@@ -51,24 +51,24 @@ def judge_start(histories: Sequence[SiteHistory], progress: Progress, *, explain
     if began is None or (poor := poor_way(*began)) is None:
         return []
     forward, backward = began
-    first, last = histories[0], histories[-1]
     alarm = progress.state == "none" and not explained
-    then = f" Training does not progress: {progress.words}." if alarm else ""
     return [
         Finding(
-            name="poor-initialisation",
+            rule=Rule.POOR_INITIALISATION,
             severity="warning" if alarm else "info",
-            title=f"the signal {'vanished' if poor == 'small' else 'exploded'} both ways at the start",
-            detail=f"At step {int(first.steps()[0]):,}, the first counted, {forward:.1e} times the differences between "
-            f"samples arrived at {last.site.label}, and {backward:.1e} of the gradient at {first.site.label}.{then}",
-            cause=f"initialisation and depth: {len(histories)} activations",
-            advice=advice.VANISHING if poor == "small" else advice.EXPLODING,
-            evidence={
-                "cause": "initialisation",
-                "sensitivity": forward,
-                "gradient_first_over_last": backward,
-                "sites": len(histories),
-            },
+            cause=Cause(kind=CauseKind.INITIAL_WEIGHTS),
+            consequence=progress.consequence if alarm else Consequence.NOT_ASKED,
+            loss=progress.loss,
+            remedies=remedies.VANISHING if poor is Signal.VANISHES else remedies.EXPLODING,
+            evidence=PoorStart(
+                signal=poor,
+                sensitivity=forward,
+                gradient_first_over_last=backward,
+                sites=len(histories),
+                first_step=int(histories[0].steps()[0]),
+                first=histories[0].ref,
+                last=histories[-1].ref,
+            ),
         )
     ]
 

@@ -8,11 +8,24 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rectifier.diagnosis import advice
+from rectifier.diagnosis import remedies
 from rectifier.diagnosis import thresholds as limit
 from rectifier.diagnosis.history import SiteHistory
 from rectifier.diagnosis.progress import Progress
-from rectifier.records import Finding, IntArray, Series, Severity
+from rectifier.records import (
+    AxisSource,
+    Cause,
+    CauseKind,
+    Consequence,
+    Finding,
+    FrozenLayers,
+    IntArray,
+    Rule,
+    Series,
+    Severity,
+    StarvedLayer,
+    StarvedUnits,
+)
 
 
 def judge_starvation(histories: Sequence[SiteHistory], progress: Progress, loss: Series) -> list[Finding]:
@@ -77,30 +90,23 @@ def _whole(
     findings = []
     for history, steps in starved:
         came = bool((~np.isnan(history.delta())).any())
-        label = history.site.label
-        if everything:
-            cause = "no activation of this network gets one: the loss does not depend on it, or gives an exact 0"
-        elif came:
-            cause = "what follows this layer is scaled to zero or masked; others of the network do get one"
-        else:
-            cause = "what follows this layer is detached, or is not part of the loss; others of the network do get one"
-        then = f" Training does not progress: {progress.words}." if everything and progress.state == "none" else ""
         findings.append(
             Finding(
-                name="starved",
+                rule=Rule.STARVED,
                 severity=severity,
-                site=label,
-                title=f"{label} gets no gradient although its units fire",
-                detail=f"{'∂L/∂z was exactly 0' if came else 'No gradient came'} at each of the {len(steps):,} counted "
-                f"steps from {int(steps[0]):,} to {int(steps[-1]):,}, while the loss was not 0.{then}",
-                cause=cause,
-                advice=advice.STARVED if severity == "warning" else advice.STARVED_BY_DESIGN,
-                evidence={
-                    "cause": "downstream",
-                    "steps": len(steps),
-                    "first_step": int(steps[0]),
-                    "last_step": int(steps[-1]),
-                },
+                site=history.ref,
+                cause=Cause(kind=CauseKind.DOWNSTREAM_CONSTANT if came else CauseKind.GRAPH_CUT),
+                since=int(steps[0]),
+                consequence=progress.consequence if everything else Consequence.NOT_ASKED,
+                loss=progress.loss,
+                remedies=remedies.STARVED if severity == "warning" else (),
+                evidence=StarvedLayer(
+                    steps=len(steps),
+                    first_step=int(steps[0]),
+                    last_step=int(steps[-1]),
+                    exact_zero=came,
+                    everything=everything,
+                ),
             )
         )
         if everything:
@@ -129,50 +135,36 @@ def _some_units(history: SiteHistory, loss: Series) -> Finding | None:
         return None
     since = steps[steps > int(end.last_gradient[starved].max())]
     return Finding(
-        name="starved",
+        rule=Rule.STARVED,
         severity="info",
-        site=history.site.label,
-        title=f"{history.site.label}: {number} of {units:,} units fire and get no gradient",
-        detail=f"The gradient of their biases was exactly 0 at each of the {len(since):,} counted steps from "
-        f"{int(since[0]):,} to {int(since[-1]):,}, while others of the layer got one.",
-        cause="masked, pruned or unused by what follows; a loss that does not ask for them does the same",
-        advice=advice.STARVED_BY_DESIGN,
+        site=history.ref,
+        cause=Cause(kind=CauseKind.DOWNSTREAM_CONSTANT),
+        since=int(since[0]),
         units=tuple(int(unit) for unit in np.flatnonzero(starved)),
-        evidence={
-            "cause": "downstream",
-            "units": units,
-            "starved": number,
-            "starved_fraction": number / units,
-            "steps": len(since),
-        },
+        evidence=StarvedUnits(
+            units=units,
+            starved=number,
+            starved_fraction=number / units,
+            steps=len(since),
+            first_step=int(since[0]),
+            last_step=int(since[-1]),
+        ),
     )
 
 
 def judge_frozen(histories: Sequence[SiteHistory]) -> list[Finding]:
     """Which layers are not trained: a label, never an accusation."""
-    still = [history for history in histories if _is_still(history)]
-    unasked = [h for h in histories if h.site.unit_axis == "unknown: its input has no gradient history"]
+    still = tuple(history.ref for history in histories if _is_still(history))
+    unasked = tuple(h.ref for h in histories if h.site.unit_axis.source is AxisSource.NO_HISTORY)
     if not still and not unasked:
         return []
-    labels = [history.site.label for history in (*unasked, *still)]
-    shown = ", ".join(labels[: limit.SHOWN_LABELS]) + (" …" if len(labels) > limit.SHOWN_LABELS else "")
-    parts = []
-    if unasked:
-        parts.append(
-            f"No gradient is asked for below {', '.join(h.site.label for h in unasked[: limit.SHOWN_LABELS])}."
-        )
-    if still:
-        names = ", ".join(h.site.label for h in still[: limit.SHOWN_LABELS])
-        parts.append(f"The weights that feed {names} did not move at any counted step, although a gradient came.")
     return [
         Finding(
-            name="frozen",
+            rule=Rule.FROZEN,
             severity="info",
-            title=f"{len(labels)} {'layer is' if len(labels) == 1 else 'layers are'} frozen: {shown}",
-            detail=" ".join(parts),
-            cause="not asked: requires_grad=False, a learning rate of 0, or weights that no optimizer holds",
-            advice="Nothing to do where that is meant.",
-            evidence={"sites": len(labels), "without_history": len(unasked), "without_update": len(still)},
+            # That weights do not move has several causes: a learning rate of 0, or an optimizer that lacks them.
+            cause=Cause(kind=CauseKind.UNKNOWN if still else CauseKind.FROZEN),
+            evidence=FrozenLayers(sites=len(unasked) + len(still), without_history=unasked, without_update=still),
         )
     ]
 

@@ -10,9 +10,6 @@ DEAD_TOKENS = 1_000_000
 DEAD_SEQUENCES = 1_000
 """A transformer's samples are tokens, and those of one sequence are correlated: both must be reached."""
 
-MOST_TOLD_APART = 100_000
-"""Distinct samples that a monitor tells apart. With as many, later ones went uncounted: "all" would be false."""
-
 CONFIDENCE_MISS = 0.05
 """1 − the confidence of the bound 1 − 0.05^(1/n) on the firing rate of a unit that was silent on n samples."""
 
@@ -45,9 +42,6 @@ see one constant. A constant's sign may flip between two steps of a window, so t
 
 TOGETHER_FRACTION = 0.90
 """Share of a layer that fell silent between two observations, from which on the layer died at once (our choice)."""
-
-RARE_CHANCE = 1e-4
-"""Chance of a silent layer below which it is told as "fewer than" only: wide layers have 2⁻⁶⁴ and the like."""
 
 # Updates ------------------------------------------------------------------------------------------------------------
 
@@ -98,9 +92,6 @@ SATURATED_SAMPLES = 0.99
 
 SATURATED_SHARE = 0.50
 """Share of a layer's units above which it is called saturated."""
-
-SHOWN_LABELS = 6
-"""Layers that one sentence lists."""
 
 # Gradients ----------------------------------------------------------------------------------------------------------
 

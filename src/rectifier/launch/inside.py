@@ -16,6 +16,7 @@ import torch
 
 from rectifier import catalogue, records
 from rectifier.monitor import Monitor
+from rectifier.records import RunNote
 from rectifier.store import RunWriter, write_note
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def begin(after_import: "AfterImport") -> None:
     """Start to observe this process as `RECTIFIER_LAUNCH` says; the caller turns an exception into one warning."""
     settings: dict[str, Any] = json.loads(os.environ["RECTIFIER_LAUNCH"])
     folder = Path(settings["folder"])
-    _note(folder, "torch", str(torch.__version__))
+    _note(folder, RunNote.TORCH, str(torch.__version__))
     if settings["seed"] is not None:
         _seed(settings["seed"])
     if settings["files_since"] is not None:
@@ -81,7 +82,11 @@ class _Observed:
             self._monitor = Monitor(sink, **how)
             self._monitor.start()
             self._treating = treating.Treating(
-                self._monitor, sink, rescale=settings["rescale"], recycle=settings["recycle"]
+                self._monitor,
+                sink,
+                rescale=settings["rescale"],
+                recycle=settings["recycle"],
+                on_refusal=lambda: _note(folder, RunNote.NOT_TREATED, ""),
             )
         else:
             self._monitor = Monitor(self._writer, **how)
@@ -128,17 +133,17 @@ class _Observed:
                 rest = f" and {more} more" if more > 0 else ""
                 self._writer.change(f"{change.old} became {change.new} ({places}{rest})")
             elif self._monitor.sees_steps:
-                _note(self._folder, f"swap {change.old}", "met nothing")
+                _note(self._folder, RunNote.nothing_swapped(change.old), "")
         if self._treating is not None:
             self._treating.stop()
             if looked := self._treating.looked:
-                times = f"{len(looked)} time{'s' if len(looked) > 1 else ''}"
-                _note(self._folder, "recycle", f"{times}, last after step {looked[-1]:,}")
+                _note(self._folder, RunNote.LOOKED, str(len(looked)))
+                _note(self._folder, RunNote.LAST_LOOK, str(looked[-1]))
         self._monitor.stop()
         if self._monitor.sees_activations:
-            _note(self._folder, "activations", "seen")
+            _note(self._folder, RunNote.ACTIVATIONS, "")
         if self._monitor.sees_steps:
-            _note(self._folder, "steps", "taken")
+            _note(self._folder, RunNote.STEPS, "")
 
 
 def _note(folder: Path, name: str, text: str) -> None:

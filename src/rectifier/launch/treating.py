@@ -19,7 +19,7 @@ from rectifier.aside import Arguments
 from rectifier.diagnosis import diagnose
 from rectifier.errors import RectifierError
 from rectifier.monitor import MemorySink, Monitor
-from rectifier.records import Process, Site, Snapshot, Treated, Unseen, Writer
+from rectifier.records import DeadUnits, Process, Site, Snapshot, Treated, Unseen, Writer
 from rectifier.sites import announce, functions, locate, training
 from rectifier.store import RunWriter
 from rectifier.treatment import recycle, rescale
@@ -85,14 +85,23 @@ class Treating:
         sink: Where the monitor writes.
         rescale: Rescale the first model that trains, before its first step.
         recycle: Recycle dead units after every so many steps; None for never.
+        on_refusal: Called where a treatment is refused for the first time.
     """
 
-    def __init__(self, monitor: Monitor, sink: Kept, *, rescale: bool, recycle: int | None) -> None:
+    def __init__(
+        self,
+        monitor: Monitor,
+        sink: Kept,
+        *,
+        rescale: bool,
+        recycle: int | None,
+        on_refusal: Callable[[], None] = lambda: None,
+    ) -> None:
         self.armed = False
         self.looked: list[int] = []
         """Steps after which dead units were looked for and none was confirmed."""
         self._monitor, self._sink = monitor, sink
-        self._rescale, self._every = rescale, recycle
+        self._rescale, self._every, self._on_refusal = rescale, recycle, on_refusal
         self._batch: tuple[weakref.ref[nn.Module], Arguments] | None = None
         self._refused = self._failed = False
         self._undo: list[Callable[[], None]] = [functions.observe(self), training.listen(self)]
@@ -147,6 +156,7 @@ class Treating:
         except RectifierError as refusal:
             if not self._refused:
                 self._refused = True
+                self._on_refusal()
                 self._sink.warning(f"not treated after step {max(self._monitor.step - 1, 0)}: {refusal}")
         except Exception as error:
             # The interceptions stay until `stop`, and do nothing: torch may be going through its hooks at this moment.
@@ -219,7 +229,11 @@ class Treating:
         process = self._sink.process()
         if len({site.model for site in process.sites}) > 1:
             raise RectifierError("several models trained, and whose units the findings mean cannot be told")
-        dead = [finding for finding in diagnose(process).findings if finding.evidence.get("dead")]
+        dead = [
+            finding
+            for finding in diagnose(process).findings
+            if isinstance(finding.evidence, DeadUnits) and finding.evidence.dead
+        ]
         if not dead:
             self.looked.append(step)
             return

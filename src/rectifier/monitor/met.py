@@ -53,6 +53,7 @@ class SiteRecord:
     counters: UnitCounters
     weight: Held | None
     bias: Held | None
+    layer_bias: Held | None
     steps: list[int] = field(default_factory=list)
     extremes: list[tuple[int, Tensor, Tensor]] = field(default_factory=list)
     visits: int = 0

@@ -183,6 +183,7 @@ class ModelRecords:
             ),
             weight=weight,
             bias=model.parameters.find(found.bias, root),
+            layer_bias=model.parameters.find(found.layer_bias, root),
         )
         self.sites.append(site)
         self.device = str(tensor.device)
@@ -195,7 +196,7 @@ class ModelRecords:
                 kind=kind,
                 source=source,
                 units=units,
-                unit_axis=found.reason,
+                unit_axis=found.unit_axis,
                 fed_by=weight.path if weight is not None else None,
                 repeated=self.repeating,
             )

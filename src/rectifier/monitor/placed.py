@@ -27,7 +27,7 @@ def site_of(model: nn.Module, place: Location, call: int, activation: str, tenso
         kind="module" if is_activation(place.owner) else "function",
         source=place.source,
         units=int(tensor.shape[found.axis]) if found.axis is not None else None,
-        unit_axis=found.reason,
+        unit_axis=found.unit_axis,
         fed_by=next((name for name, weight in model.named_parameters() if weight is found.weight), None),
     )
     return site, found.axis

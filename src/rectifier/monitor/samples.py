@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from rectifier.aside import tensors_in
-from rectifier.records import IntArray
+from rectifier.records import MOST_TOLD_APART, IntArray
 
-_MOST_SAMPLES = 100_000
 _MOST_FEATURES = 16_384
 _INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
@@ -20,8 +19,8 @@ _INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 class DistinctSamples:
     """Remembers for each distinct input the last step at which it was seen.
 
-    Up to 100,000 inputs are kept; later new ones are not counted, so every number here is then a lower bound, and
-    every bound computed from it too wide rather than too narrow.
+    Up to `MOST_TOLD_APART` inputs are kept; later new ones are not counted, so every number here is then a lower bound,
+    and every bound computed from it too wide rather than too narrow.
     """
 
     def __init__(self) -> None:
@@ -107,7 +106,7 @@ class DistinctSamples:
             values = prints.cpu().tolist()
             known = len(self._last_seen)
             for value in values:
-                if value in self._last_seen or len(self._last_seen) < _MOST_SAMPLES:
+                if value in self._last_seen or len(self._last_seen) < MOST_TOLD_APART:
                     self._last_seen[value] = step
             self.visits_since_new = self.visits_since_new + len(values) if len(self._last_seen) == known else 0
         self._pending.clear()

@@ -95,7 +95,7 @@ def _head(weight: Tensor) -> Tensor:
 
 def _note_bias_gradient(site: SiteRecord, step: int) -> None:
     """Where the gradient of a unit's bias is not exactly 0 at this step."""
-    bias = site.bias() if site.bias is not None else None
+    bias = site.layer_bias() if site.layer_bias is not None else None
     if (
         site.axis is None
         or bias is None

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from rectifier.errors import CannotWatch
-from rectifier.sites import UnitAxis
+from rectifier.records import AxisSource, UnitAxis
+from rectifier.sites import FeedingLayer
 from rectifier.sites.modules import unwrapped
 
 
@@ -73,13 +74,12 @@ def check_units(units: Mapping[str, int] | None, model: nn.Module | None) -> dic
     return said
 
 
-def said_axis(units: Mapping[str, int], name: str, tensor: Tensor) -> UnitAxis | None:
+def said_axis(units: Mapping[str, int], name: str, tensor: Tensor) -> FeedingLayer | None:
     """The axis that the user named for a site, None where nothing was said of it or the tensor has no such axis."""
     axis = next((axis for pattern, axis in units.items() if fnmatchcase(name, pattern)), None)
     if axis is None or tensor.ndim < (2 if axis == 1 else 1):
         return None
-    shown = f"axis 1 of {tensor.ndim}" if axis == 1 else f"last of {tensor.ndim} axes"
-    return UnitAxis(axis, f"{shown}, as said by units=")
+    return FeedingLayer(UnitAxis(axis=axis, ndim=tensor.ndim, source=AxisSource.USER))
 
 
 def compiler_stands_aside() -> bool:

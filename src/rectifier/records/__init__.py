@@ -17,7 +17,24 @@ if TYPE_CHECKING:
     from rectifier.records.autopsy import Checkpoint as Checkpoint
     from rectifier.records.autopsy import LayerAutopsy as LayerAutopsy
     from rectifier.records.autopsy import Memory as Memory
+    from rectifier.records.autopsy import NotTold as NotTold
+    from rectifier.records.autopsy import Remark as Remark
+    from rectifier.records.autopsy import Untold as Untold
     from rectifier.records.autopsy import WeightRows as WeightRows
+    from rectifier.records.autopsy import Why as Why
+    from rectifier.records.causes import AlikeFromTheStart as AlikeFromTheStart
+    from rectifier.records.causes import AlikeSince as AlikeSince
+    from rectifier.records.causes import BornDead as BornDead
+    from rectifier.records.causes import BornDeadOrEarlier as BornDeadOrEarlier
+    from rectifier.records.causes import Drift as Drift
+    from rectifier.records.causes import InputOffset as InputOffset
+    from rectifier.records.causes import InputScale as InputScale
+    from rectifier.records.causes import LargeUpdate as LargeUpdate
+    from rectifier.records.causes import LearningRateThere as LearningRateThere
+    from rectifier.records.causes import SaturatedFromTheStart as SaturatedFromTheStart
+    from rectifier.records.causes import SilentBelow as SilentBelow
+    from rectifier.records.causes import UpdateAtDeath as UpdateAtDeath
+    from rectifier.records.causes import WayAtStart as WayAtStart
     from rectifier.records.census import Census as Census
     from rectifier.records.census import LayerCensus as LayerCensus
     from rectifier.records.census import SiteCount as SiteCount
@@ -30,12 +47,54 @@ if TYPE_CHECKING:
     from rectifier.records.comparison import Failure as Failure
     from rectifier.records.comparison import FailureKind as FailureKind
     from rectifier.records.comparison import Trial as Trial
+    from rectifier.records.evidence import AlwaysOnUnits as AlwaysOnUnits
+    from rectifier.records.evidence import ConstantOutput as ConstantOutput
+    from rectifier.records.evidence import DeadUnits as DeadUnits
+    from rectifier.records.evidence import FrozenLayers as FrozenLayers
+    from rectifier.records.evidence import GradientSpike as GradientSpike
+    from rectifier.records.evidence import GradientWay as GradientWay
+    from rectifier.records.evidence import InfiniteGradient as InfiniteGradient
+    from rectifier.records.evidence import NotFinite as NotFinite
+    from rectifier.records.evidence import PoorStart as PoorStart
+    from rectifier.records.evidence import SaturatedUnits as SaturatedUnits
+    from rectifier.records.evidence import Signal as Signal
+    from rectifier.records.evidence import SilentLayer as SilentLayer
+    from rectifier.records.evidence import Standing as Standing
+    from rectifier.records.evidence import StarvedLayer as StarvedLayer
+    from rectifier.records.evidence import StarvedUnits as StarvedUnits
+    from rectifier.records.evidence import StuckUnits as StuckUnits
+    from rectifier.records.evidence_checkpoint import BrokenRows as BrokenRows
+    from rectifier.records.evidence_checkpoint import Reach as Reach
+    from rectifier.records.evidence_checkpoint import RowCounts as RowCounts
+    from rectifier.records.evidence_checkpoint import RowsByWeights as RowsByWeights
+    from rectifier.records.evidence_checkpoint import RowsThatCannotFire as RowsThatCannotFire
+    from rectifier.records.evidence_checkpoint import SilentInputs as SilentInputs
+    from rectifier.records.evidence_checkpoint import SilentRows as SilentRows
+    from rectifier.records.evidence_checkpoint import SilentSpan as SilentSpan
+    from rectifier.records.evidence_checkpoint import SilentWeights as SilentWeights
+    from rectifier.records.evidence_checkpoint import Table as Table
+    from rectifier.records.evidence_probe import BornDeadNetwork as BornDeadNetwork
+    from rectifier.records.evidence_probe import FlatOutput as FlatOutput
+    from rectifier.records.evidence_probe import HardlyVaryingOutput as HardlyVaryingOutput
+    from rectifier.records.evidence_probe import NoGradientAtAll as NoGradientAtAll
+    from rectifier.records.evidence_probe import NotFiniteAtStart as NotFiniteAtStart
+    from rectifier.records.evidence_probe import Place as Place
+    from rectifier.records.evidence_probe import PoorSignal as PoorSignal
+    from rectifier.records.evidence_probe import SamplesAlike as SamplesAlike
+    from rectifier.records.evidence_probe import SilentAtStart as SilentAtStart
+    from rectifier.records.finding import Cause as Cause
+    from rectifier.records.finding import CauseFacts as CauseFacts
     from rectifier.records.finding import Diagnosis as Diagnosis
+    from rectifier.records.finding import Evidence as Evidence
     from rectifier.records.finding import Finding as Finding
+    from rectifier.records.finding import Fix as Fix
     from rectifier.records.finding import Judged as Judged
     from rectifier.records.finding import LayerSummary as LayerSummary
-    from rectifier.records.finding import Severity as Severity
+    from rectifier.records.finding import LossPath as LossPath
+    from rectifier.records.finding import SampleSize as SampleSize
+    from rectifier.records.finding import most_serious_first as most_serious_first
     from rectifier.records.notebook import shown_by as shown_by
+    from rectifier.records.notes import RunNote as RunNote
     from rectifier.records.preflight import LayerCheck as LayerCheck
     from rectifier.records.preflight import Preflight as Preflight
     from rectifier.records.preflight import Probe as Probe
@@ -44,13 +103,29 @@ if TYPE_CHECKING:
     from rectifier.records.process import Writer as Writer
     from rectifier.records.ranks import merge_ranks as merge_ranks
     from rectifier.records.recorder import Recorder as Recorder
+    from rectifier.records.rules import SEVERITIES as SEVERITIES
+    from rectifier.records.rules import CauseKind as CauseKind
+    from rectifier.records.rules import Consequence as Consequence
+    from rectifier.records.rules import FixKind as FixKind
+    from rectifier.records.rules import RemedyId as RemedyId
+    from rectifier.records.rules import Rule as Rule
+    from rectifier.records.rules import Severity as Severity
+    from rectifier.records.rules import most_severe as most_severe
+    from rectifier.records.rules import rank as rank
     from rectifier.records.run import FORMAT_VERSION as FORMAT_VERSION
     from rectifier.records.run import Manifest as Manifest
     from rectifier.records.run import Outcome as Outcome
     from rectifier.records.run import Run as Run
+    from rectifier.records.silence import Deaths as Deaths
+    from rectifier.records.silence import WholeSilence as WholeSilence
+    from rectifier.records.site import AxisSource as AxisSource
+    from rectifier.records.site import ParameterRef as ParameterRef
     from rectifier.records.site import Site as Site
+    from rectifier.records.site import SiteRef as SiteRef
+    from rectifier.records.site import UnitAxis as UnitAxis
     from rectifier.records.site import Unseen as Unseen
     from rectifier.records.site import told_apart as told_apart
+    from rectifier.records.snapshot import MOST_TOLD_APART as MOST_TOLD_APART
     from rectifier.records.snapshot import NORM_BEFORE_CLIPPING as NORM_BEFORE_CLIPPING
     from rectifier.records.snapshot import Cost as Cost
     from rectifier.records.snapshot import Series as Series
@@ -70,7 +145,26 @@ _NAMES = {
         "Checkpoint",
         "LayerAutopsy",
         "Memory",
+        "NotTold",
+        "Remark",
+        "Untold",
         "WeightRows",
+        "Why",
+    ),
+    "causes": (
+        "AlikeFromTheStart",
+        "AlikeSince",
+        "BornDead",
+        "BornDeadOrEarlier",
+        "Drift",
+        "InputOffset",
+        "InputScale",
+        "LargeUpdate",
+        "LearningRateThere",
+        "SaturatedFromTheStart",
+        "SilentBelow",
+        "UpdateAtDeath",
+        "WayAtStart",
     ),
     "census": (
         "Census",
@@ -90,14 +184,62 @@ _NAMES = {
         "FailureKind",
         "Trial",
     ),
+    "evidence": (
+        "AlwaysOnUnits",
+        "ConstantOutput",
+        "DeadUnits",
+        "FrozenLayers",
+        "GradientSpike",
+        "GradientWay",
+        "InfiniteGradient",
+        "NotFinite",
+        "PoorStart",
+        "SaturatedUnits",
+        "Signal",
+        "SilentLayer",
+        "Standing",
+        "StarvedLayer",
+        "StarvedUnits",
+        "StuckUnits",
+    ),
+    "evidence_checkpoint": (
+        "BrokenRows",
+        "Reach",
+        "RowCounts",
+        "RowsByWeights",
+        "RowsThatCannotFire",
+        "SilentInputs",
+        "SilentRows",
+        "SilentSpan",
+        "SilentWeights",
+        "Table",
+    ),
+    "evidence_probe": (
+        "BornDeadNetwork",
+        "FlatOutput",
+        "HardlyVaryingOutput",
+        "NoGradientAtAll",
+        "NotFiniteAtStart",
+        "Place",
+        "PoorSignal",
+        "SamplesAlike",
+        "SilentAtStart",
+    ),
     "finding": (
+        "Cause",
+        "CauseFacts",
         "Diagnosis",
+        "Evidence",
         "Finding",
+        "Fix",
         "Judged",
         "LayerSummary",
-        "Severity",
+        "LossPath",
+        "SampleSize",
+        "most_serious_first",
     ),
     "notebook": ("shown_by",),
+    "notes": ("RunNote",),
     "preflight": (
         "LayerCheck",
         "Preflight",
@@ -110,19 +252,39 @@ _NAMES = {
     ),
     "ranks": ("merge_ranks",),
     "recorder": ("Recorder",),
+    "rules": (
+        "CauseKind",
+        "Consequence",
+        "FixKind",
+        "RemedyId",
+        "Rule",
+        "SEVERITIES",
+        "Severity",
+        "most_severe",
+        "rank",
+    ),
     "run": (
         "FORMAT_VERSION",
         "Manifest",
         "Outcome",
         "Run",
     ),
+    "silence": (
+        "Deaths",
+        "WholeSilence",
+    ),
     "site": (
+        "AxisSource",
+        "ParameterRef",
         "Site",
+        "SiteRef",
+        "UnitAxis",
         "Unseen",
         "told_apart",
     ),
     "snapshot": (
         "Cost",
+        "MOST_TOLD_APART",
         "NORM_BEFORE_CLIPPING",
         "Series",
         "SiteWindow",

@@ -1,12 +1,91 @@
 """What a checkpoint holds, row by row, and what an autopsy of it says."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import StrEnum
 
 from rectifier.records.arrays import BoolArray, FloatArray
 from rectifier.records.finding import Judged
+from rectifier.records.site import ParameterRef
 
-EMBEDDING = "embedding"
-"""A weight's remark: a table that is looked up, whose unused rows are normal."""
+
+class NotTold(StrEnum):
+    """Why something cannot be told of a weight, or of a file."""
+
+    FILE = "file"
+    """What was not read or matched; `Untold.text` says what."""
+    NO_OPTIMIZER = "no_optimizer"
+    NO_STATE = "no_state"
+    """The optimizer keeps none, as SGD without momentum."""
+    NO_STATE_OF_THIS = "no_state_of_this_weight"
+    FROZEN = "frozen"
+    """The optimizer knows the weight and holds nothing for it."""
+    NOT_IN_OPTIMIZER = "not_in_optimizer"
+    NOT_MATCHED = "not_matched"
+    STATE_NOT_KNOWN = "state_not_known"
+    """State under names that are not known; `details` has them."""
+    DECAY_OF_UNKNOWN_WEIGHTS = "decay_of_unknown_weights"
+    NOT_PLAIN_NUMBERS = "not_plain_numbers"
+    OTHER_SHAPE = "other_shape"
+    NO_MOMENT = "no_moment"
+    NOTHING_ABOVE_FLOOR = "nothing_above_the_floor"
+    """No row has a moment above what rounding or weight decay explain."""
+    MOMENTUM_OUTLIVES = "momentum_outlives"
+    """Momentum outlives the second moment; `numbers`: β₁, β₂."""
+    FORGETS_AT_ONCE = "forgets_at_once"
+    FORGETS_NOTHING = "forgets_nothing"
+    """`numbers`: the decay."""
+    ROUNDED = "rounded"
+    """A moment does not fall at all in numbers of its type; `numbers`: what it falls by, the spacing."""
+    COUPLED_DECAY = "coupled_decay"
+    """Weight decay keeps the moments up."""
+    DECAY_MOVES = "decay_moves"
+    """Weight decay moves rows without gradient, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """A reason with its numbers.
+
+    Attributes:
+        kind: Which.
+        details: Names that belong to it.
+        numbers: Numbers that belong to it.
+    """
+
+    kind: NotTold
+    details: tuple[str, ...] = ()
+    numbers: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Untold:
+    """What could not be told, and of which weights.
+
+    Attributes:
+        why: The reason.
+        weights: Of which; empty where it is about the file.
+        text: In one sentence; public functions fill it.
+    """
+
+    why: Why
+    weights: tuple[ParameterRef, ...] = ()
+    text: str = field(default="", compare=False)
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class Remark(StrEnum):
+    """A label of a weight, never an accusation."""
+
+    EMBEDDING = "embedding"
+    """A table that is looked up, whose unused rows are normal."""
+    FROZEN = "frozen"
+    NOT_IN_OPTIMIZER = "not_in_optimizer"
+    FROZEN_AT_TIMES = "frozen_at_times"
+    """It took fewer steps than the optimizer."""
+    DID_NOT_MOVE = "did_not_move"
+    """Since the earlier checkpoint, as a whole."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -59,7 +138,7 @@ class WeightRows:
         memory: What the optimizer remembers; None where it holds nothing for this weight.
         bias_memory: The same of the bias.
         earlier_memory: What the optimizer remembered at the earlier checkpoint.
-        state: Why `memory` is None, in a word or two: `frozen`, `not in the optimizer`, `not matched`; "" otherwise.
+        state: Why `memory` is None, where there is an optimizer; None otherwise.
         unmoved: Rows with the same bits, bias included, as in the earlier checkpoint; None without one.
     """
 
@@ -76,7 +155,7 @@ class WeightRows:
     memory: Memory | None = None
     bias_memory: Memory | None = None
     earlier_memory: Memory | None = None
-    state: str = ""
+    state: Why | None = None
     unmoved: BoolArray | None = None
 
 
@@ -115,7 +194,9 @@ class LayerAutopsy:
         unmoved: Rows with the same bits as in the earlier checkpoint.
         blocked: Rows that cannot fire on inputs ≥ 0: no weight and no bias is positive.
         out_of_reach: Rows that fire on no input of root mean square 1: the bias is too far below 0.
-        remark: A label, never an accusation: `frozen`, `embedding`.
+        remark: A label, None where there is nothing to remark.
+        steps_taken: Steps that it took, where that is the remark.
+        steps_of: Of how many.
     """
 
     name: str
@@ -129,7 +210,9 @@ class LayerAutopsy:
     unmoved: int | None
     blocked: int | None
     out_of_reach: int | None
-    remark: str = ""
+    remark: Remark | None = None
+    steps_taken: int | None = None
+    steps_of: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +226,7 @@ class Autopsy(Judged):
         earlier: The other checkpoint, None where there is none.
         steps_between: From that one to this one.
         layers: One row per weight.
-        untold: What could not be told, and why; one sentence each.
+        untold: What could not be told, and why.
     """
 
     path: str
@@ -152,4 +235,4 @@ class Autopsy(Judged):
     earlier: str | None
     steps_between: int | None
     layers: tuple[LayerAutopsy, ...]
-    untold: tuple[str, ...]
+    untold: tuple[Untold, ...]

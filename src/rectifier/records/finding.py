@@ -1,44 +1,156 @@
-"""What the diagnosis says, with its evidence."""
+"""What the diagnosis says, with its evidence: facts only. `rectifier.report.sentences` writes the English."""
 
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields, is_dataclass
+from enum import Enum
+from typing import Any
 
 from rectifier.records.notebook import InNotebook
+from rectifier.records.rules import CauseKind, Consequence, FixKind, RemedyId, Rule, Severity, rank
+from rectifier.records.site import ParameterRef, SiteRef
 
-Severity = Literal["info", "warning", "serious"]
-SEVERITIES: tuple[Severity, ...] = ("info", "warning", "serious")
-"""From the mildest on."""
+Number = float | int | str
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What a finding rests on; each rule has a record of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class CauseFacts:
+    """What shows a cause; each that is told with numbers has a record of its own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cause:
+    """Why it is so, as far as the evidence tells.
+
+    Attributes:
+        kind: Which of the known causes; `unknown` says so plainly.
+        facts: The numbers that show it; None where the finding's own evidence has them all.
+        text: In one sentence with its numbers; findings that public functions return have it.
+    """
+
+    kind: CauseKind = CauseKind.UNKNOWN
+    facts: CauseFacts | None = None
+    text: str = field(default="", compare=False)
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fix:
+    """What to type.
+
+    Attributes:
+        kind: Which command or line.
+        text: As it is typed, `train.py` standing for the user's script; as `Cause.text`.
+    """
+
+    kind: FixKind
+    text: str = field(default="", compare=False)
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleSize:
+    """On how many samples a statement about silence rests.
+
+    Attributes:
+        least_samples: Distinct samples of the silence, the fewest of any unit; visits where they are not told apart.
+        firing_bound: 95 % upper bound on the firing rate of each unit; None where only visits are known.
+        whole_data: Whether the silence covers every sample that the training showed.
+    """
+
+    least_samples: int
+    firing_bound: float | None
+    whole_data: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LossPath:
+    """How the loss moved: medians over the plateaus at both ends, and over how many steps."""
+
+    loss_start: float | None
+    loss_end: float | None
+    loss_steps: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
     """One statement about a training, its evidence, its cause where the evidence carries one, and what to do.
 
+    `title`, `detail`, `advice`, and the texts of `cause` and `fixes` are written at the edge: findings that public
+    functions return have them, and `rectifier.describe` returns them. Inside they are empty, and nothing is decided
+    by them.
+
     Attributes:
-        name: Which rule spoke: `dead-units`, `vanishing-gradient` (`rectifier.diagnosis.rules` lists all).
+        rule: Which rule spoke.
         severity: info, warning or serious (definitions: dead units alone are information).
-        site: Label of the site, None for a statement about the whole network.
+        evidence: The facts that it rests on, a record of its own for each rule; `numbers` has them by name.
+        site: The place in the model, the weight of a checkpoint, or None for a statement about the whole network.
+        cause: Why, `CauseKind.UNKNOWN` where the evidence does not carry a cause.
+        since: First step of what is told; None where it is about no step.
+        sample: On how many samples it rests, where it is about silence.
+        consequence: What followed from it.
+        loss: How the loss moved, where the consequence was asked for.
+        remedies: What to do, mildest first.
+        fixes: What to type for that.
+        units: The units meant, by index; empty when the whole site or network is.
+        suppressed: The user's reason why this finding is known and no alarm, None where it was not suppressed.
         title: One line.
         detail: One or two sentences: since when, on how many samples, with which bound.
-        cause: In one sentence with its numbers; `cause unknown` says so plainly.
         advice: What to do, mildest first, and what to expect from it.
-        command: What to type for that, or None.
-        units: The units meant, by index; empty when the whole site or network is.
-        evidence: The numbers the statement rests on, by name.
-        silenced: The user's reason why this finding is known and no alarm, None where it was not silenced.
     """
 
-    name: str
+    rule: Rule
     severity: Severity
-    title: str
-    detail: str
-    site: str | None = None
-    cause: str = "cause unknown"
-    advice: str = ""
-    command: str | None = None
+    evidence: Evidence = field(default_factory=Evidence)
+    site: SiteRef | ParameterRef | None = None
+    cause: Cause = field(default_factory=Cause)
+    since: int | None = None
+    sample: SampleSize | None = None
+    consequence: Consequence = Consequence.NOT_ASKED
+    loss: LossPath | None = None
+    remedies: tuple[RemedyId, ...] = ()
+    fixes: tuple[Fix, ...] = ()
     units: tuple[int, ...] = ()
-    evidence: dict[str, float | int | str | None] = field(default_factory=dict)
-    silenced: str | None = None
+    suppressed: str | None = None
+    title: str = field(default="", compare=False)
+    detail: str = field(default="", compare=False)
+    advice: str = field(default="", compare=False)
+
+    @property
+    def numbers(self) -> dict[str, Number]:
+        """Every number and name that it rests on, its cause's and its sample's, too."""
+        parts = (self.evidence, self.sample, self.loss, self.cause.facts)
+        return dict(pair for part in parts if part is not None for pair in _numbers_of(part))
+
+    @property
+    def command(self) -> str | None:
+        """What to type first, None where nothing is."""
+        return self.fixes[0].text if self.fixes else None
+
+
+def _numbers_of(fact: Any) -> Iterator[tuple[str, Number]]:
+    for one in fields(fact):
+        value = getattr(fact, one.name)
+        if value is None:
+            continue
+        if isinstance(value, SiteRef | ParameterRef):
+            yield one.name, value.label
+        elif is_dataclass(value):
+            yield from _numbers_of(value)
+        elif isinstance(value, tuple):
+            yield one.name, len(value)
+        else:
+            if isinstance(value, Enum):
+                value = str(value)
+            yield one.name, int(value) if isinstance(value, bool) else value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,20 +193,25 @@ class Judged:
 
     Attributes:
         findings: What is to be said.
-        silenced: Findings that the user knows of, each with the reason; no alarm, and not among `findings`.
+        suppressed: Findings that the user knows of, each with the reason; no alarm, and not among `findings`.
     """
 
     findings: tuple[Finding, ...]
-    silenced: tuple[Finding, ...] = ()
+    suppressed: tuple[Finding, ...] = ()
 
     @property
     def worst(self) -> Severity | None:
-        """The highest severity among the findings, None when there is none; what is silenced does not count."""
+        """The highest severity among the findings, None when there is none; what is suppressed does not count."""
         return self.findings[0].severity if self.findings else None
 
     def reaches(self, severity: Severity) -> bool:
         """Whether any finding is at least so severe."""
-        return self.worst is not None and SEVERITIES.index(self.worst) >= SEVERITIES.index(severity)
+        return self.worst is not None and rank(self.worst) >= rank(severity)
+
+
+def most_serious_first(findings: list[Finding]) -> tuple[Finding, ...]:
+    """In the order in which they are told; of one severity, in the order in which they were found."""
+    return tuple(sorted(findings, key=lambda finding: -rank(finding.severity)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,8 +9,8 @@ from typing import Self
 from rectifier._version import __version__
 from rectifier.records.process import Process
 
-FORMAT_VERSION = 1
-"""Raised when a reader of the previous version could misread a file."""
+FORMAT_VERSION = 2
+"""Raised when a reader of the previous version could misread a file. `rectifier.store.earlier` reads those before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +74,11 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Run:
-    """One observed training, as read back from its folder or taken from a live `watch`."""
+    """One observed training, as read back from its folder or taken from a live `watch`.
+
+    Attributes:
+        notes: What its processes said of themselves, by the names of `RunNote` and others.
+    """
 
     manifest: Manifest
     processes: tuple[Process, ...]

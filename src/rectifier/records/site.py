@@ -1,7 +1,121 @@
 """Where an activation is applied."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+
+class AxisSource(StrEnum):
+    """Why a site's unit axis is known, or is not."""
+
+    LAYER = "layer"
+    """Told from the layer before it; `operation` is that layer's."""
+    USER = "user"
+    """Said by the user (`units=`)."""
+    NO_AXES = "no_axes"
+    """Unknown: a single number has no units."""
+    NO_HISTORY = "no_history"
+    """Unknown: the input has no gradient history."""
+    LEAF = "leaf"
+    """Unknown: the input is a leaf, not a layer's output."""
+    TOO_FAR = "too_far"
+    """Unknown: there is no layer within `operations` operations before it."""
+    OPERATION = "operation"
+    """Unknown: `operation` before it may have moved the axis."""
+    VIEW = "view"
+    """Unknown: a view that records no sizes may have moved the axis."""
+    MIXING_VIEW = "mixing_view"
+    """Unknown: a view between `shapes` mixed the units with other axes."""
+    BRANCHES = "branches"
+    """Unknown: the branches of a sum disagree about the axis."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitAxis:
+    """Which axis of an activation's input counts as its units, and how that is known.
+
+    Attributes:
+        axis: 1 or -1; None where it is unknown.
+        ndim: How many axes the input has.
+        source: Why the axis is known, or is not.
+        operation: Name of the operation that decided it, as autograd has it; None where `source` speaks of none.
+        operations: How many operations were looked at, where that was not enough.
+        shapes: What the view made of what, where one mixed the units with other axes.
+    """
+
+    axis: int | None
+    ndim: int
+    source: AxisSource
+    operation: str | None = None
+    operations: int | None = None
+    shapes: tuple[tuple[int, ...], tuple[int, ...]] | None = None
+
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether a sample holds several entries with units of their own: the tokens of a sequence."""
+        return self.axis == -1 and self.ndim > 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteRef:
+    """A site, as findings refer to it.
+
+    Attributes:
+        model: As `Site.model`.
+        path: As `Site.path`.
+        call: As `Site.call`.
+        with_model: Whether the label begins with the model's name, because another model has a site of this one's.
+    """
+
+    model: str
+    path: str
+    call: int = 0
+    with_model: bool = field(default=False, compare=False)
+
+    @property
+    def label(self) -> str:
+        """How every report names the site; the call is told only when it is not the first."""
+        where = self.path
+        if self.names_model:
+            where = f"{self.model}.{self.path}" if self.path or self.with_model else self.model
+        return f"{where} (call {self.call + 1})" if self.call else where
+
+    @property
+    def names_model(self) -> bool:
+        """Whether the label begins with the model's name: `1` alone, in a Sequential, reads like a count."""
+        return self.with_model or not self.path or self.path.replace(".", "").isdigit()
+
+    @property
+    def model_class(self) -> str:
+        """Class name of the model."""
+        return self.model.partition("#")[0]
+
+    @property
+    def number(self) -> int:
+        """Its number among the models of its class, from 1 on, in the order in which they were met."""
+        return int(self.model.partition("#")[2] or 1)
+
+    def __str__(self) -> str:
+        return self.label
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterRef:
+    """A weight of a checkpoint, as findings refer to it.
+
+    Attributes:
+        name: As in the state dict, or what stands for it where that could not be told.
+    """
+
+    name: str
+
+    @property
+    def label(self) -> str:
+        """How every report names it."""
+        return self.name
+
+    def __str__(self) -> str:
+        return self.label
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,7 +130,7 @@ class Site:
         kind: `module` when the owner is itself an activation module, `function` for a call inside its forward.
         source: `file.py:31`, the user's line that made the call; None where it could not be told.
         units: Number of units (channels); None where the unit axis is unknown.
-        unit_axis: The axis that was counted as units, or the reason why it is unknown.
+        unit_axis: The axis that was counted as units, and how that is known; or why it is unknown.
         fed_by: Name of the weight whose layer feeds the site, None where it could not be told.
         repeated: Whether what is counted comes from a repetition of the forward as it is written, beside a compiled
             one. No gradient passes through a repetition.
@@ -29,35 +143,35 @@ class Site:
     kind: str
     source: str | None
     units: int | None
-    unit_axis: str
+    unit_axis: UnitAxis
     fed_by: str | None = None
     repeated: bool = False
 
     @property
+    def ref(self) -> SiteRef:
+        """How findings refer to it."""
+        return SiteRef(model=self.model, path=self.path, call=self.call)
+
+    @property
     def label(self) -> str:
         """How every report names the site; the call is told only when it is not the first."""
-        where = self.path or self.model
-        if where.replace(".", "").isdigit():
-            # `1` alone, in a Sequential, reads like a count.
-            where = f"{self.model}.{where}"
-        return f"{where} (call {self.call + 1})" if self.call else where
+        return self.ref.label
 
 
-def told_apart(sites: Sequence[Site]) -> tuple[Site, ...]:
+def told_apart(sites: Sequence[Site]) -> tuple[SiteRef, ...]:
     """The sites under labels that tell models apart: where two have one of the same name, the model's comes first.
 
     Example:
         >>> net = {"path": "net.1", "call": 0, "activation": "relu", "kind": "module", "source": None, "units": 5}
-        >>> sites = [Site(model=model, unit_axis="last", **net) for model in ("Generator", "Critic")]
+        >>> net["unit_axis"] = UnitAxis(axis=-1, ndim=2, source=AxisSource.LAYER, operation="Addmm")
+        >>> sites = [Site(model=model, **net) for model in ("Generator", "Critic")]
         >>> [site.label for site in told_apart(sites)]
         ['Generator.net.1', 'Critic.net.1']
     """
     models: dict[str, set[str]] = {}
     for site in sites:
         models.setdefault(site.label, set()).add(site.model)
-    return tuple(
-        replace(site, path=f"{site.model}.{site.path}") if len(models[site.label]) > 1 else site for site in sites
-    )
+    return tuple(replace(site.ref, with_model=len(models[site.label]) > 1) for site in sites)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,9 @@ from rectifier.records.arrays import FloatArray, IntArray
 from rectifier.records.recorder import Recorder
 from rectifier.records.thinning import grid, spacing, thinned
 
+MOST_TOLD_APART = 100_000
+"""Distinct samples of one model that are told apart. Later new ones are not counted: with as many, "all" is false."""
+
 NORM_BEFORE_CLIPPING = "gradient_norm_before_clipping"
 """Name of the series of what `clip_grad_norm_` measured."""
 

@@ -8,10 +8,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from rectifier.records import Autopsy, LayerAutopsy
-from rectifier.records.autopsy import EMBEDDING
+from rectifier.records import Autopsy, CauseKind, LayerAutopsy, NotTold, Remark
 from rectifier.report.lines import fit, print_table, say
-from rectifier.report.text import print_title
+from rectifier.report.sentences import checkpoint, describe, fixes
+from rectifier.report.text import print_suppressed, print_title
 from rectifier.report.words import counted, findings_counted
 
 _MOST_TOLD = 8
@@ -50,24 +50,28 @@ def print_autopsy(autopsy: Autopsy, console: Console, *, everything: bool = Fals
     for finding in autopsy.findings[:_MOST_TOLD]:
         console.print()
         print_title(finding, console)
-        for label, text in (("", finding.detail), ("Why: ", finding.cause), ("What to do: ", finding.advice)):
-            alarm = finding.severity != "info"
-            if text and (alarm or not label or (label == "Why: " and "unknown" not in text)):
-                say(console, f"{label}{text}", indent=4)
-        if finding.command is not None:
-            say(console, f"Next: {finding.command}", indent=4)
+        texts = describe(finding)
+        said = [texts.detail]
+        if finding.severity != "info" or finding.cause.kind is not CauseKind.UNKNOWN:
+            said.append(f"Why: {texts.cause}")
+        if finding.severity != "info" and texts.advised:
+            said.append(f"What to do: {texts.advice}")
+        for text in said:
+            say(console, text, indent=4)
+        for fix in finding.fixes:
+            say(console, f"Next: {fixes.command(fix.kind)}", indent=4)
     if len(autopsy.findings) > _MOST_TOLD:
         console.print()
         say(console, f"and {counted(len(autopsy.findings) - _MOST_TOLD, 'more finding')}; --json lists all of them.")
-    for finding in autopsy.silenced:
-        say(console, f"Silenced ({finding.severity}): {finding.title}. Reason: {finding.silenced}", indent=2)
+    print_suppressed(autopsy, console)
     if autopsy.layers:
         console.print()
         _print_layers(autopsy, console, everything)
     if autopsy.untold:
         console.print()
     for reason in autopsy.untold:
-        say(console, reason, head=Text("Not told: " if not reason.startswith("Frozen") else "Note: "), indent=10)
+        head = "Note: " if reason.why.kind is NotTold.FROZEN else "Not told: "
+        say(console, checkpoint.untold(reason), head=Text(head), indent=10)
 
 
 def _head(autopsy: Autopsy) -> str:
@@ -98,7 +102,7 @@ def _print_layers(autopsy: Autopsy, console: Console, everything: bool) -> None:
         ("for steps", "left", [_steps(layer) for layer in shown]),
         ("unmoved", "right", [_number(layer.unmoved) for layer in shown]),
         ("cannot fire", "right", [_firing(layer) for layer in shown]),
-        ("", "left", [layer.remark for layer in shown]),
+        ("", "left", [checkpoint.remark(layer) for layer in shown]),
     ]
     table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold")
     # Where nobody has anything to say in a column, names get its room.
@@ -111,7 +115,7 @@ def _print_layers(autopsy: Autopsy, console: Console, everything: bool) -> None:
         print_table(console, table)
     if short and plain:
         say(console, f"{counted(len(plain), 'more weight')} without anything to remark; --all names them.")
-    if any(layer.remark == EMBEDDING and layer.silent for layer in layers):
+    if any(layer.remark is Remark.EMBEDDING and layer.silent for layer in layers):
         say(console, "Unused rows of an embedding are normal.")
 
 

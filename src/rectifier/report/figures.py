@@ -26,6 +26,7 @@ from rectifier.report.drawing import (
     thinned,
 )
 from rectifier.report.rows import sites_of_layers
+from rectifier.report.sentences import describe
 from rectifier.report.windows import edges, last_windows, rates
 from rectifier.report.words import counted, share
 
@@ -33,8 +34,6 @@ _MOST_ROWS = 400
 _MOST_WINDOWS = 200
 _MOST_SERIES = 6
 _MOST_DEATHS = 40
-_DATES = ("step", "first_step", "onset", "died_first_step")
-"""The evidence that says when a finding began."""
 _FEW = 3
 
 
@@ -134,9 +133,9 @@ def _dated(diagnosis: Diagnosis, drawn: Container[str | None]) -> list[tuple[int
     """The alarms that are about one step, the earliest first: (step, title); layers that are drawn already aside."""
     found = []
     for finding in diagnosis.findings:
-        step = next((finding.evidence[key] for key in _DATES if finding.evidence.get(key) is not None), None)
-        if finding.severity != "info" and isinstance(step, int) and finding.site not in drawn:
-            found.append((max(step, 0), finding.title))
+        label = None if finding.site is None else finding.site.label
+        if finding.severity != "info" and finding.since is not None and label not in drawn:
+            found.append((max(finding.since, 0), describe(finding).title))
     return sorted(found)
 
 

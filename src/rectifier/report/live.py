@@ -10,6 +10,7 @@ from rectifier.records import Diagnosis, Process, Run
 from rectifier.report.layers_text import layer_table
 from rectifier.report.lines import fit, print_table, takes
 from rectifier.report.rows import silent_fraction
+from rectifier.report.sentences import describe
 from rectifier.report.words import findings_counted
 
 
@@ -50,7 +51,7 @@ def _status(run: Run | None, diagnoses: Sequence[Diagnosis], console: Console) -
     parts += [f"{len(run.processes)} processes"] if len(run.processes) > 1 else []
     findings = [finding for diagnosis in diagnoses for finding in diagnosis.findings]
     alarms = [finding for finding in findings if finding.severity != "info"]
-    said = alarms[0].title if alarms else "nothing is wrong so far"
+    said = describe(alarms[0]).title if alarms else "nothing is wrong so far"
     if len(alarms) > 1:
         said += f" ({findings_counted([finding.severity for finding in alarms])})"
     return [_cut(", ".join(parts), console), _cut(said, console)]

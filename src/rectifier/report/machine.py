@@ -1,17 +1,31 @@
 """Runs, comparisons and autopsies for programs: JSON with a version that changes when a field goes or changes.
 
-`schema_version` 1. The documents repeat the records' own names (`rectifier.records`), with arrays as lists, and with
-null for numbers that are absent, NaN or infinite: JSON has no word for those. Counters are left out of a run, because
-its folder holds them. `rectifier report --schema` prints the JSON Schema (`rectifier.report.schema`).
+`schema_version` 2. The documents repeat the records' own names (`rectifier.records`); findings are as
+`rectifier.report.forms` has them. Arrays are lists, and numbers that are absent, NaN or infinite are null: JSON has no
+word for those. Counters are left out of a run, because its folder holds them. `rectifier report --schema` prints the
+JSON Schema (`rectifier.report.schema`).
 """
 
 import math
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
-from rectifier.records import Autopsy, Census, Comparison, Diagnosis, Preflight, Run, to_builtins
+from rectifier.records import (
+    Autopsy,
+    Census,
+    Comparison,
+    Diagnosis,
+    Judged,
+    Preflight,
+    Run,
+    most_severe,
+    to_builtins,
+)
+from rectifier.report.forms import form_of
+from rectifier.report.sentences import checkpoint
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 def run_json(run: Run, diagnoses: Sequence[Diagnosis]) -> dict[str, Any]:
@@ -19,23 +33,21 @@ def run_json(run: Run, diagnoses: Sequence[Diagnosis]) -> dict[str, Any]:
 
     Returns:
         `schema_version`, `kind` ("run"), `manifest`, `outcome` (null while the script runs, or where its end is not on
-        record), `worst` (the highest severity of what is not silenced, or null), and `processes`, each with `writer`,
-        `findings`, `layers`, `silenced`, `cost` (null when nothing was counted), `loss` (lists `steps` and `values` of
-        one length; `every` is above 1 where late values of a long run are thinned), `unseen`, `left_alone` (steps that
-        were not observed, by who recorded the operations there), `changes`, `treated`, `warnings`.
+        record), `worst` (the highest severity of what is not suppressed, or null), and `processes`, each with `writer`,
+        `findings`, `suppressed`, `layers`, `cost` (null when nothing was counted), `loss` (lists `steps` and `values`
+        of one length; `every` is above 1 where late values of a long run are thinned), `unseen`, `left_alone` (steps
+        that were not observed, by who recorded the operations there), `changes`, `treated`, `warnings`.
     """
-    order = ("serious", "warning", "info")
-    severities = {diagnosis.worst for diagnosis in diagnoses}
     document: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "kind": "run",
         "manifest": to_builtins(run.manifest),
         "outcome": to_builtins(run.outcome),
-        "worst": next((severity for severity in order if severity in severities), None),
+        "worst": most_severe(diagnosis.worst for diagnosis in diagnoses if diagnosis.worst is not None),
         "processes": [
             {
                 "writer": to_builtins(process.writer),
-                **to_builtins(diagnosis),
+                **_judged(diagnosis),
                 "cost": to_builtins(process.snapshots[-1].cost) if process.snapshots else None,
                 "loss": to_builtins(process.series("loss")),
                 "unseen": to_builtins(process.unseen),
@@ -77,11 +89,11 @@ def check_json(found: Preflight) -> dict[str, Any]:
     """A check of an untrained network.
 
     Returns:
-        `schema_version`, `kind` ("check"), `worst` (the highest severity of what is not silenced, or null), and the
+        `schema_version`, `kind` ("check"), `worst` (the highest severity of what is not suppressed, or null), and the
         fields of `rectifier.records.Preflight`.
     """
     document: dict[str, Any] = _strict(
-        {"schema_version": SCHEMA_VERSION, "kind": "check", "worst": found.worst, **to_builtins(found)}
+        {"schema_version": SCHEMA_VERSION, "kind": "check", "worst": found.worst, **_judged(found)}
     )
     return document
 
@@ -94,9 +106,27 @@ def autopsy_json(autopsy: Autopsy) -> dict[str, Any]:
         `rectifier.records.Autopsy`; null where a number cannot be told.
     """
     document: dict[str, Any] = _strict(
-        {"schema_version": SCHEMA_VERSION, "kind": "autopsy", "worst": autopsy.worst, **to_builtins(autopsy)}
+        {
+            "schema_version": SCHEMA_VERSION,
+            "kind": "autopsy",
+            "worst": autopsy.worst,
+            **_judged(autopsy),
+            "untold": [checkpoint.untold(one) for one in autopsy.untold],
+        }
     )
     return document
+
+
+def _judged(judged: Judged) -> dict[str, Any]:
+    """A record of findings, these in the form that JSON has."""
+    rest = {field.name: getattr(judged, field.name) for field in fields(judged) if field.name not in FINDINGS}
+    forms = {name: [form_of(finding) for finding in getattr(judged, name)] for name in FINDINGS}
+    built: dict[str, Any] = to_builtins({**forms, **rest})
+    return built
+
+
+FINDINGS = ("findings", "suppressed")
+"""Fields that hold findings."""
 
 
 def _strict(value: Any) -> Any:

@@ -22,8 +22,9 @@ from plotly.offline import get_plotlyjs
 from rectifier.records import Comparison, Diagnosis, Effect, Run, Series
 from rectifier.report import comparison_figures
 from rectifier.report.failures import failure_text
+from rectifier.report.sentences import describe
 from rectifier.report.shown import MOST_FINDINGS, MOST_LAYERS, Shown, parts_of
-from rectifier.report.verdict import sentence, verdict_of
+from rectifier.report.verdict import verdict_of
 from rectifier.report.words import duration, looks_told, share, signed
 
 _OURS = ("draw.js", "reader.js")
@@ -152,11 +153,11 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters: dict[str, Callable[..., str]] = {
+    filters: dict[str, Callable[..., Any]] = {
         "number": _number, "share": lambda value: "?" if value is None else share(value), "p": _p,
         "difference": _difference, "interval": _interval, "duration": duration, "every": _every,
         "looks": looks_told,
-        "sentence": lambda finding: sentence(finding.title, finding.site),
+        "texts": describe,
     }  # fmt: skip
     environment.filters.update(filters)
     environment.globals.update(most_findings=MOST_FINDINGS, most_layers=MOST_LAYERS)

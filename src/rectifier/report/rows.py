@@ -1,24 +1,25 @@
 """The rows of the table of layers: their names, their sites, and what the gradient does from one to the next."""
 
 import math
-from collections.abc import Container, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
-from rectifier.records import Diagnosis, LayerSummary, Process, told_apart
+from rectifier.records import Diagnosis, Finding, LayerSummary, Process, told_apart
 
 
-def worth_a_row(diagnosis: Diagnosis, told: Container[str | None], most: int) -> list[int]:
+def worth_a_row(diagnosis: Diagnosis, told: Iterable[Finding], most: int) -> list[int]:
     """The layers that a table lists: all, or those that findings are about and then those with most silent units.
 
     Args:
         diagnosis: With the layers.
-        told: The sites of the findings that are shown.
+        told: The findings that are shown.
         most: Where there are more layers than that, some are left out.
     """
     layers = diagnosis.layers
     if len(layers) <= most:
         return list(range(len(layers)))
-    order = sorted(range(len(layers)), key=lambda row: (layers[row].site not in told, -silent_fraction(layers[row])))
+    named = {finding.site.label for finding in told if finding.site is not None}
+    order = sorted(range(len(layers)), key=lambda row: (layers[row].site not in named, -silent_fraction(layers[row])))
     return sorted(order[:most])
 
 

@@ -5,7 +5,9 @@ A number may be null: JSON has no word for NaN and infinities.
 """
 
 import re
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields, make_dataclass
+from typing import Any, get_type_hints
 
 import msgspec
 
@@ -15,6 +17,10 @@ from rectifier.records import (
     Comparison,
     Cost,
     Diagnosis,
+    Judged,
+    LayerAutopsy,
+    LayerCheck,
+    LayerSummary,
     Manifest,
     Outcome,
     Preflight,
@@ -23,8 +29,10 @@ from rectifier.records import (
     Unseen,
     Writer,
 )
-from rectifier.report.machine import SCHEMA_VERSION
+from rectifier.report import forms
+from rectifier.report.machine import FINDINGS, SCHEMA_VERSION
 
+_DEFS = "#/$defs/"
 _ATTRIBUTE = re.compile(r"(?m)^ {8}(\w+): ((?:.+\n?)(?: {10,}.+\n?)*)")
 
 
@@ -39,31 +47,34 @@ def json_schema() -> dict[str, Any]:
         >>> [branch["$ref"] for branch in schema["oneOf"]]
         ['#/$defs/RunDocument', '#/$defs/ComparisonDocument', '#/$defs/CensusDocument',
          '#/$defs/CheckDocument', '#/$defs/AutopsyDocument']
-        >>> schema["$defs"]["Finding"]["properties"]["site"]
-        {'anyOf': [{'type': 'string'}, {'type': 'null'}],
-         'description': 'Label of the site, None for a statement about the whole network.'}
+        >>> schema["$defs"]["Site"]["properties"]["label"]
+        {'type': 'string', 'description': 'How reports name it.'}
     """
     records = (
         Manifest,
         Outcome,
         Writer,
-        Diagnosis,
         Cost,
         Series,
         Unseen,
         Treated,
         Comparison,
         Census,
-        Preflight,
-        Autopsy,
+        LayerSummary,
+        LayerCheck,
+        LayerAutopsy,
     )
-    _, definitions = msgspec.json.schema_components(records, schema_hook=_array, ref_template="#/$defs/{name}")
-    for definition in definitions.values():
-        _explain(definition)
+    definitions = _definitions(records)
+    definitions |= _definitions((forms.Finding,))
+    judged = {"findings": _list(_ref("Finding")), "suppressed": _list(_ref("Finding"))}
+    for record in (Diagnosis, Preflight, Autopsy):
+        rest = _definitions((_without_findings(record),))[record.__name__]
+        rest["properties"] = judged | rest["properties"]
+        definitions[record.__name__] = rest
     version = {"schema_version": {"const": SCHEMA_VERSION}}
     worst = {
         **_or_null({"enum": ["info", "warning", "serious"]}),
-        "description": "The highest severity among the findings that are not silenced.",
+        "description": "The highest severity among the findings that are not suppressed.",
     }
     process = _object(
         "What one process of a run wrote, and its diagnosis.",
@@ -104,16 +115,54 @@ def json_schema() -> dict[str, Any]:
             worst=worst,
             **record["properties"],
         )
+    documents = [name for name in definitions if name.endswith("Document")]
+    named = _named(documents, definitions)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": f"What rectifier prints with --json, schema_version {SCHEMA_VERSION}",
-        "oneOf": [_ref(name) for name in definitions if name.endswith("Document")],
-        "$defs": {name: _nullable(definition) for name, definition in definitions.items()},
+        "oneOf": [_ref(name) for name in documents],
+        "$defs": {name: _nullable(definition) for name, definition in definitions.items() if name in named},
     }
 
 
+def _without_findings(kind: type[Judged]) -> type:
+    """A record as JSON has it, but for its findings, which have a form of their own; sentences are strings."""
+    hints = get_type_hints(kind) | {"untold": tuple[str, ...]}
+    own = [(field.name, hints[field.name]) for field in fields(kind) if field.name not in FINDINGS]
+    return make_dataclass(kind.__name__, own, namespace={"__doc__": kind.__doc__})
+
+
+def _definitions(kinds: Sequence[type]) -> dict[str, Any]:
+    _, definitions = msgspec.json.schema_components(kinds, schema_hook=_array, ref_template=f"{_DEFS}{{name}}")
+    for definition in definitions.values():
+        _explain(definition)
+    return definitions
+
+
+def _named(names: Iterable[str], definitions: dict[str, Any]) -> set[str]:
+    """These definitions, and all that they refer to."""
+    found: set[str] = set()
+    left = [*names]
+    while left:
+        name = left.pop()
+        if name not in found:
+            found.add(name)
+            left += _refs(definitions[name])
+    return found
+
+
+def _refs(schema: Any) -> Iterator[str]:
+    if isinstance(schema, dict):
+        if "$ref" in schema:
+            yield schema["$ref"].removeprefix(_DEFS)
+        schema = list(schema.values())
+    if isinstance(schema, list):
+        for part in schema:
+            yield from _refs(part)
+
+
 def _ref(name: str) -> dict[str, Any]:
-    return {"$ref": f"#/$defs/{name}"}
+    return {"$ref": f"{_DEFS}{name}"}
 
 
 def _or_null(schema: dict[str, Any]) -> dict[str, Any]:

@@ -7,11 +7,12 @@ from functools import cached_property
 import plotly.graph_objects as go
 from markupsafe import Markup
 
-from rectifier.records import Diagnosis, Finding, Process, Run, Snapshot
+from rectifier.records import Diagnosis, Finding, Process, Run, SiteRef, Snapshot
 from rectifier.report import figures, unit_figures
 from rectifier.report.drawing import BLUE, GREEN, GREY, INK, ORANGE, WHITE
-from rectifier.report.recorded import recorded
 from rectifier.report.rows import factors, worth_a_row
+from rectifier.report.sentences import fixes
+from rectifier.report.sentences.recorded import recorded
 from rectifier.report.treated import treated_lines
 from rectifier.report.windows import thinning_told
 
@@ -131,7 +132,7 @@ class Part:
     @cached_property
     def rows(self) -> list[int]:
         """The layers that the table lists: all, or those that findings are about and those with most silent units."""
-        return worth_a_row(self.diagnosis, {finding.site for finding in self.told}, MOST_LAYERS)
+        return worth_a_row(self.diagnosis, self.told, MOST_LAYERS)
 
     @property
     def told(self) -> list[Finding]:
@@ -151,13 +152,14 @@ class Part:
     def _anchors(self) -> dict[str, str]:
         return {self.diagnosis.layers[row].site: self.row_id(row) for row in reversed(self.rows)}
 
-    def anchor(self, site: str | None) -> str | None:
+    def anchor(self, site: SiteRef | None) -> str | None:
         """Where the layer's row is; the first one where two models have a layer of the same name."""
-        return None if site is None else self._anchors.get(site)
+        return None if site is None else self._anchors.get(site.label)
 
     @cached_property
-    def _alarmed(self) -> dict[str | None, str]:
-        return {finding.site: finding.severity for finding in reversed(self.alarms)}
+    def _alarmed(self) -> dict[str, str]:
+        alarms = reversed(self.alarms)
+        return {finding.site.label: finding.severity for finding in alarms if finding.site is not None}
 
     def alarm_of(self, site: str) -> str | None:
         """The worst severity said of a layer, if more than information."""
@@ -170,14 +172,9 @@ class Part:
 
     def command_of(self, finding: Finding) -> str | None:
         """What to type, with the script that this run was of in the place of the one that stands for it."""
-        if finding.command is None or not self.command:
-            return finding.command
-        head, found, _ = finding.command.rpartition(_SCRIPT)
-        return head + self.command if found else finding.command
-
-
-_SCRIPT = "train.py"
-"""What a diagnosis, which does not know how its process was started, calls the user's script."""
+        if not finding.fixes:
+            return None
+        return fixes.command(finding.fixes[0].kind, self.command or fixes.SCRIPT)
 
 
 def parts_of(run: Run, diagnoses: Sequence[Diagnosis], command: str) -> list[Part]:

@@ -4,7 +4,6 @@ Names of layers, files and metrics are the user's: they are printed as they are,
 """
 
 import io
-import re
 from collections.abc import Sequence
 
 from rich.console import Console
@@ -21,17 +20,18 @@ from rectifier.records import (
     Judged,
     Process,
     Run,
+    rank,
 )
 from rectifier.report.layers_text import layer_table, print_legend
 from rectifier.report.lines import fit, print_table, say
-from rectifier.report.recorded import recorded
 from rectifier.report.rows import worth_a_row
+from rectifier.report.sentences import describe
+from rectifier.report.sentences.recorded import recorded
 from rectifier.report.treated import treated_lines
 from rectifier.report.windows import thinning_told
 from rectifier.report.words import counted, findings_counted, looks_told
 
 _STYLES = {"serious": "bold red", "warning": "bold yellow", "info": "cyan"}
-_ORDER = tuple(_STYLES)
 _MOST_INFO = 6
 _MOST_LAYERS = 60
 _MOST_TOLD = 5
@@ -73,9 +73,9 @@ def _print_worst(run: Run, diagnoses: Sequence[Diagnosis], console: Console) -> 
     worst = [(d.findings[0], p) for p, d in zip(run.processes, diagnoses, strict=True) if d.findings]
     summary = f"{len(run.processes)} processes trained."
     if worst:
-        finding, process = min(worst, key=lambda one: _ORDER.index(one[0].severity))
+        finding, process = max(worst, key=lambda one: rank(one[0].severity))
         if finding.severity != "info":
-            summary += f" Most serious, in {_name(process)}: {finding.title}."
+            summary += f" Most serious, in {_name(process)}: {describe(finding).title}."
     say(console, summary, style="bold")
 
 
@@ -90,7 +90,7 @@ def _print_process(process: Process, diagnosis: Diagnosis, console: Console) -> 
         print_findings(diagnosis, console)
     if diagnosis.layers:
         console.print()
-        rows = worth_a_row(diagnosis, {finding.site for finding in diagnosis.findings}, _MOST_LAYERS)
+        rows = worth_a_row(diagnosis, diagnosis.findings, _MOST_LAYERS)
         print_table(console, layer_table(process, diagnosis, console, rows))
         if len(rows) < len(diagnosis.layers):
             say(console, f"{len(rows)} of {len(diagnosis.layers):,} layers; --json lists all of them.")
@@ -139,28 +139,35 @@ def print_findings(diagnosis: Judged, console: Console) -> None:
     if len(remarks) > _MOST_INFO:
         more = counted(len(remarks) - _MOST_INFO, "more remark")
         say(console, f"and {more}; --json lists all of them.", indent=_HANGING)
-    advised: list[str] = []
+    advised: list[Sequence[str]] = []
     for finding in alarms[:_MOST_TOLD]:
+        texts = describe(finding)
         console.print()
         if len(alarms) > 1:
-            say(console, finding.title, style="bold", indent=2)
-        advice = _not_yet_told(finding.advice, advised)
-        advised.append(finding.advice)
-        for label, text in (("", finding.detail), ("Why: ", finding.cause), ("What to do: ", advice)):
+            say(console, texts.title, style="bold", indent=2)
+        advice = _not_yet_told(texts.advised, advised)
+        advised.append(texts.advised)
+        for label, text in (("", texts.detail), ("Why: ", texts.cause), ("What to do: ", advice)):
             if text:
                 say(console, f"{label}{text}", indent=4)
     if len(alarms) > _MOST_TOLD:
         console.print()
         say(console, f"The page tells of the other {len(alarms) - _MOST_TOLD} in detail, too.", indent=2)
-    if diagnosis.silenced:
+    if diagnosis.suppressed:
         console.print()
-    for finding in diagnosis.silenced:
-        say(console, f"Silenced ({finding.severity}): {finding.title}. Reason: {finding.silenced}", indent=2)
+    print_suppressed(diagnosis, console)
+
+
+def print_suppressed(judged: Judged, console: Console) -> None:
+    """Print what the user knows of, with the reasons."""
+    for finding in judged.suppressed:
+        title = describe(finding).title
+        say(console, f"Silenced ({finding.severity}): {title}. Reason: {finding.suppressed}", indent=2)
 
 
 def _print_verdict(diagnosis: Judged, console: Console) -> None:
     severities: list[str] = [finding.severity for finding in diagnosis.findings]
-    nothing = "Nothing else" if diagnosis.silenced else "Nothing"
+    nothing = "Nothing else" if diagnosis.suppressed else "Nothing"
     if set(severities) - {"info"}:
         say(console, f"{findings_counted(severities)}.", style="bold")
     elif diagnosis.findings:
@@ -172,15 +179,16 @@ def _print_verdict(diagnosis: Judged, console: Console) -> None:
 def print_title(finding: Finding, console: Console) -> None:
     """Print a finding's severity and its one line."""
     head = Text.assemble("  ", (f"{finding.severity:<{_HANGING - 2}}", _STYLES[finding.severity]))
-    say(console, finding.title, head=head, indent=_HANGING)
+    say(console, describe(finding).title, head=head, indent=_HANGING)
 
 
-def _not_yet_told(advice: str, told: Sequence[str]) -> str:
+def _not_yet_told(advice: Sequence[str], told: Sequence[Sequence[str]]) -> str:
     """An advice without the end that another one had in common with it: read twice, it would be skipped twice."""
-    for start in (0, *(match.end() for match in re.finditer(r"[.:] (?=[A-Z])", advice))):
-        if len(advice) - start >= _WORTH_CUTTING and any(earlier.endswith(advice[start:]) for earlier in told):
-            return f"{advice[:start]}Then as above." if start else "as above."
-    return advice
+    for start in range(len(advice)):
+        end = advice[start:]
+        if len(" ".join(end)) >= _WORTH_CUTTING and any(earlier[-len(end) :] == end for earlier in told):
+            return " ".join([*advice[:start], "Then as above."]) if start else "as above."
+    return " ".join(advice)
 
 
 def _new_table() -> Table:

@@ -31,11 +31,7 @@ def _firing(process: Process, treated: Treated) -> str:
     if not treated.units:
         return ""
     # What was treated is named as in its own model; where another one has such a name, which is meant cannot be told.
-    unique = {
-        index: site.label
-        for index, (site, told) in enumerate(zip(process.sites, told_apart(process.sites), strict=True))
-        if site == told
-    }
+    unique = {index: site.label for index, site in enumerate(told_apart(process.sites)) if not site.with_model}
     last = {
         unique[window.site]: window for snap in process.snapshots for window in snap.windows if window.site in unique
     }

@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rectifier.records import Diagnosis, LayerSummary, Run
+from rectifier.records import Diagnosis, LayerSummary, Run, most_serious_first
+from rectifier.report.sentences import describe
 from rectifier.report.words import counted, findings_counted
-
-_SEVERITIES = ("serious", "warning", "info")
 
 
 @dataclass(frozen=True)
@@ -26,28 +25,23 @@ class Verdict:
 
 def verdict_of(run: Run, diagnoses: Sequence[Diagnosis]) -> Verdict:
     """The verdict on a run; of several processes, the worst one speaks."""
-    findings = sorted((f for d in diagnoses for f in d.findings), key=lambda f: _SEVERITIES.index(f.severity))
+    findings = most_serious_first([finding for diagnosis in diagnoses for finding in diagnosis.findings])
     lede = []
     if run.outcome is not None and run.outcome.exit_code:
         lede.append(f"The script ended with exit code {run.outcome.exit_code}.")
     alarms = [finding for finding in findings if finding.severity != "info"]
     if alarms:
         lede.append(f"{findings_counted([finding.severity for finding in findings])}.")
-        return Verdict(alarms[0].severity, sentence(alarms[0].title, alarms[0].site), " ".join(lede))
+        return Verdict(alarms[0].severity, describe(alarms[0]).heading, " ".join(lede))
     if not any(diagnosis.layers for diagnosis in diagnoses):
         lede.append("No activation was counted, so nothing can be said about this training, good or bad.")
         return Verdict("unknown", "Nothing was observed", " ".join(lede))
     layers = [layer for diagnosis in diagnoses for layer in diagnosis.layers]
-    silenced = sum(len(diagnosis.silenced) for diagnosis in diagnoses)
+    silenced = sum(len(diagnosis.suppressed) for diagnosis in diagnoses)
     title = f"Nothing{' else' if silenced else ''} is wrong that can be seen from the activations"
     if silenced:
         lede.append(f"{counted(silenced, 'finding')} {'is' if silenced == 1 else 'are'} known and silenced.")
     return Verdict("healthy", title, " ".join([*lede, _healthy_words(layers)]))
-
-
-def sentence(title: str, site: str | None) -> str:
-    """A finding's title as a heading; a layer's name keeps its own first letter."""
-    return title if site and title.startswith(site) else title[:1].upper() + title[1:]
 
 
 def _healthy_words(layers: Sequence[LayerSummary]) -> str:

@@ -9,5 +9,5 @@ from rectifier.sites.functions import Observer as Observer
 from rectifier.sites.graph import between as between
 from rectifier.sites.graph import unobserved_activations as unobserved_activations
 from rectifier.sites.training import TrainingListener as TrainingListener
-from rectifier.sites.units import UnitAxis as UnitAxis
+from rectifier.sites.units import FeedingLayer as FeedingLayer
 from rectifier.sites.units import find_unit_axis as find_unit_axis

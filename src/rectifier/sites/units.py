@@ -6,10 +6,12 @@ dropout and casts on the way are followed; where they could have moved the axis 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
+
+from rectifier.records import AxisSource, UnitAxis
 
 _LAST_AXIS = {
     "Addmm",
@@ -34,26 +36,43 @@ _KEEPS_AXES = {
     # Rectifier's own backwards.
     "_LeakyReLU", "_ELU", "_PReLU", "_ReLULeaky",
 }  # fmt: skip
+# What comes out holds the numbers that went in: a bias is still added to them as it was.
+_KEEPS_VALUES = {"ToCopy", "Clone", "Alias", "Contiguous", "MaxPool2DWithIndices", "MaxPool3DWithIndices"}
 _RESHAPES = {"View", "UnsafeView", "Reshape", "ReshapeAlias"}
 _TO_A_WEIGHT = {"T", "ToCopy", "Transpose", "View", "Reshape", "Clone"}
 _MOST_STEPS = 24
 
 
 @dataclass(frozen=True, slots=True)
-class UnitAxis:
-    """Where the units are.
+class FeedingLayer:
+    """Where the units are, and the layer that they are told from.
 
     Attributes:
-        axis: 1, -1, or None for unknown.
-        reason: In words: `axis 1 of 4, after Convolution`, or why it is unknown.
+        unit_axis: Where they are, or why that is unknown.
         weight: The weight of the layer that decided it, None where it is not a parameter of its own.
-        bias: That layer's bias, when nothing but it was added to the product with the weight.
+        layer_bias: That layer's bias: no gradient of a unit reaches it where none reaches the unit.
+        bias: The same, where nothing but it was added to the product with the weight: what moves it moves the unit's
+            input by as much.
     """
 
-    axis: int | None
-    reason: str
+    unit_axis: UnitAxis
     weight: Tensor | None = None
+    layer_bias: Tensor | None = None
     bias: Tensor | None = None
+
+    @property
+    def axis(self) -> int | None:
+        """1, -1, or None for unknown."""
+        return self.unit_axis.axis
+
+
+def _unknown(ndim: int, source: AxisSource, **details: Any) -> FeedingLayer:
+    return FeedingLayer(UnitAxis(axis=None, ndim=ndim, source=source, **details))
+
+
+def _told_by(node: Any, kind: str, axis: int, ndim: int) -> FeedingLayer:
+    weight, bias = _parameters_of(node)
+    return FeedingLayer(UnitAxis(axis=axis, ndim=ndim, source=AxisSource.LAYER, operation=kind), weight, bias, bias)
 
 
 def _kind(node: Any) -> str:
@@ -80,61 +99,59 @@ def _parameters_of(node: Any) -> tuple[Tensor | None, Tensor | None]:
     return weight, bias
 
 
-def find_unit_axis(tensor: Tensor) -> UnitAxis:
+def find_unit_axis(tensor: Tensor) -> FeedingLayer:
     """The unit axis of an activation's input; read it before the call, which may be in place."""
     if tensor.ndim == 0:
-        return UnitAxis(None, "unknown: a single number has no units")
+        return _unknown(0, AxisSource.NO_AXES)
     return _follow(tensor.grad_fn, tuple(tensor.shape), _MOST_STEPS)
 
 
-def _follow(node: Any, shape: Sequence[int], steps: int) -> UnitAxis:
+def _follow(node: Any, shape: Sequence[int], steps: int) -> FeedingLayer:
     """Decide from the graph above a tensor of this shape."""
+    ndim = len(shape)
     if node is None:
-        return UnitAxis(None, "unknown: its input has no gradient history")
+        return _unknown(ndim, AxisSource.NO_HISTORY)
     kind = _kind(node)
     if steps == 0:
-        return UnitAxis(None, f"unknown: no layer within {_MOST_STEPS} operations before it")
+        return _unknown(ndim, AxisSource.TOO_FAR, operations=_MOST_STEPS)
     if kind in _LAST_AXIS:
-        return UnitAxis(-1, f"last of {len(shape)} axes, after {kind}", *_parameters_of(node))
-    if kind in _AXIS_ONE and len(shape) > 1:
-        return UnitAxis(1, f"axis 1 of {len(shape)}, after {kind}", *_parameters_of(node))
+        return _told_by(node, kind, -1, ndim)
+    if kind in _AXIS_ONE and ndim > 1:
+        return _told_by(node, kind, 1, ndim)
     if kind in _RESHAPES:
         return _through_reshape(node, kind, shape, steps)
     if kind in _KEEPS_AXES:
-        return _agreement(
-            [_follow(parent, shape, steps - 1) for parent, _ in node.next_functions if parent is not None]
-        )
+        branches = [_follow(parent, shape, steps - 1) for parent, _ in node.next_functions if parent is not None]
+        found = _agreement(branches, ndim)
+        return found if kind in _KEEPS_VALUES else replace(found, bias=None)
     if kind == "torch" or hasattr(node, "variable"):
-        return UnitAxis(None, "unknown: its input is a leaf, not a layer's output")
-    return UnitAxis(None, f"unknown: {kind} before it may have moved the axis")
+        return _unknown(ndim, AxisSource.LEAF)
+    return _unknown(ndim, AxisSource.OPERATION, operation=kind)
 
 
-def _through_reshape(node: Any, kind: str, shape: Sequence[int], steps: int) -> UnitAxis:
+def _through_reshape(node: Any, kind: str, shape: Sequence[int], steps: int) -> FeedingLayer:
     saved = getattr(node, "_saved_self_sym_sizes", None) or getattr(node, "_saved_self_sizes", None)
     if saved is None and kind == "UnsafeView":
         # An unsafe view records no sizes; torch makes it only to undo the flattening of a linear layer's input.
         below = _follow(node.next_functions[0][0], shape, steps - 1)
-        return below if below.axis == -1 else UnitAxis(None, "unknown: a view before it may have moved the axis")
+        return below if below.axis == -1 else _unknown(len(shape), AxisSource.VIEW)
     if saved is None:
-        return UnitAxis(None, "unknown: a view before it may have moved the axis")
+        return _unknown(len(shape), AxisSource.VIEW)
     old = tuple(int(size) for size in saved)
     below = _follow(node.next_functions[0][0], old, steps - 1)
     same_last = below.axis == -1 and old[-1] == shape[-1]
     same_first = below.axis == 1 and len(shape) > 1 and old[:2] == tuple(shape[:2])
-    if same_last or same_first:
-        name = f"last of {len(shape)} axes" if same_last else f"axis 1 of {len(shape)}"
-        return UnitAxis(below.axis, f"{name},{below.reason.partition(',')[2]}", below.weight, below.bias)
-    if below.axis is None:
-        return below
-    return UnitAxis(None, f"unknown: a view from {list(old)} to {list(shape)} mixed the units with other axes")
+    if same_last or same_first or below.axis is None:
+        return replace(below, unit_axis=replace(below.unit_axis, ndim=len(shape)))
+    return _unknown(len(shape), AxisSource.MIXING_VIEW, shapes=(old, tuple(shape)))
 
 
-def _agreement(answers: list[UnitAxis]) -> UnitAxis:
+def _agreement(answers: list[FeedingLayer], ndim: int) -> FeedingLayer:
     """One axis from all branches of a sum; branches that could not tell have no vote."""
     known = [answer for answer in answers if answer.axis is not None]
     if not known:
-        return answers[0] if answers else UnitAxis(None, "unknown: its input is a leaf, not a layer's output")
+        return answers[0] if answers else _unknown(ndim, AxisSource.LEAF)
     # On a matrix both rules name the same axis.
-    if len({answer.reason.partition(",")[0] for answer in known}) > 1 and "of 2" not in known[0].reason:
-        return UnitAxis(None, "unknown: the branches of a sum disagree about the axis")
+    if len({answer.axis for answer in known}) > 1 and ndim != 2:
+        return _unknown(ndim, AxisSource.BRANCHES)
     return known[0]

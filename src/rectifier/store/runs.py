@@ -9,6 +9,7 @@
 A process that is killed leaves at worst a torn last line, which reading passes over.
 """
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -29,6 +30,7 @@ from rectifier.records import (
     decode,
     merge_ranks,
 )
+from rectifier.store.earlier import READERS, notes_in_format_1
 from rectifier.store.writing import MANIFEST, NOTES, OUTCOME
 
 T = TypeVar("T")
@@ -64,9 +66,13 @@ def read_run(folder: Path) -> Run:
     outcome = _fact(folder / OUTCOME, Outcome) if (folder / OUTCOME).is_file() else None
     # A file without a whole line belongs to a process that was killed as it made it.
     written = [path for path in folder.glob("process-*.jsonl") if b"\n" in _read(path)]
-    processes = [_read_process(path) for path in sorted(written, key=_age)]
+    readers = READERS.get(manifest.format_version, {})
+    processes = [_read_process(path, readers) for path in sorted(written, key=_age)]
     processes.sort(key=lambda process: process.writer.rank)
-    return Run(manifest=manifest, processes=merge_ranks(processes), outcome=outcome, notes=_read_notes(folder / NOTES))
+    notes = _read_notes(folder / NOTES)
+    if manifest.format_version == 1:
+        notes = notes_in_format_1(notes, processes)
+    return Run(manifest=manifest, processes=merge_ranks(processes), outcome=outcome, notes=notes)
 
 
 def _age(path: Path) -> tuple[int, str]:
@@ -99,7 +105,7 @@ def _read_notes(path: Path) -> dict[str, str]:
     return notes
 
 
-def _read_process(path: Path) -> Process:
+def _read_process(path: Path, readers: Mapping[str, Callable[[bytes], object]]) -> Process:
     found: dict[str, list[object]] = {kind: [] for kind in _KINDS}
     lines = _read(path).split(b"\n")
     # A whole file ends with a line's end; what comes after the last one is a torn line.
@@ -107,7 +113,9 @@ def _read_process(path: Path) -> Process:
         try:
             outer = decode(line, _Line)
             if outer.kind in _KINDS:
-                found[outer.kind].append(decode(bytes(outer.data), _KINDS[outer.kind]))
+                read = readers.get(outer.kind)
+                data = bytes(outer.data)
+                found[outer.kind].append(decode(data, _KINDS[outer.kind]) if read is None else read(data))
         except ValueError as error:
             raise UnreadableRun(f"{path}, line {number} is damaged: {error}") from None
     if len(found["writer"]) != 1:

@@ -12,7 +12,19 @@ from torch import Tensor
 
 from rectifier.catalogue import Choice
 from rectifier.monitor.counters import UnitCounters, UnitCounts
-from rectifier.records import Cost, FloatArray, IntArray, Process, Series, Site, SiteWindow, Snapshot, Writer
+from rectifier.records import (
+    AxisSource,
+    Cost,
+    FloatArray,
+    IntArray,
+    Process,
+    Series,
+    Site,
+    SiteWindow,
+    Snapshot,
+    UnitAxis,
+    Writer,
+)
 from rectifier.study.stacked import Layers
 
 
@@ -198,7 +210,7 @@ class EnsembleObserver:
                 kind="module",
                 source=None,
                 units=width,
-                unit_axis="last dimension, after Linear",
+                unit_axis=UnitAxis(axis=-1, ndim=2, source=AxisSource.LAYER, operation="Linear"),
                 fed_by=f"linear.{layer}.weight",
             )
             for layer in range(1, layers + 1)

@@ -1,8 +1,7 @@
 """The ladder of treatments for a diagnosis, mildest first: what each changes, what it loses, what to expect of it."""
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, overload
 
 from torch import nn
@@ -11,7 +10,17 @@ from torch.optim import Optimizer
 from rectifier.aside import Forward
 from rectifier.catalogue import parse
 from rectifier.errors import CannotPrescribe
-from rectifier.records import Diagnosis, Finding
+from rectifier.records import (
+    BornDead,
+    CauseKind,
+    DeadUnits,
+    Diagnosis,
+    Finding,
+    GradientWay,
+    ParameterRef,
+    Rule,
+    SiteRef,
+)
 from rectifier.treatment.change import Change
 from rectifier.treatment.recycling import recycle
 from rectifier.treatment.rescaling import rescale
@@ -20,10 +29,9 @@ from rectifier.treatment.swap import swap
 SLOPE = 0.1
 """What the ladder swaps to: 0.01 leaves the size of a gradient as it is, 0.1 to 0.3 moves hard problems."""
 
-_SCALES = ("vanishing-gradient", "exploding-gradient")
+_SCALES = (Rule.VANISHING_GRADIENT, Rule.EXPLODING_GRADIENT)
 _SLOPED = ("relu", "relu6")
 """What a Leaky ReLU can stand in for, its left side being what is flat."""
-_LATER_CALL = re.compile(r" \(call \d+\)$")
 
 _WHERE_IT_HELPS = (
     "Where units die it often helps: on |x| with 10 layers of width 2, 94 % of trainings collapse with ReLU and 28 % "
@@ -141,43 +149,13 @@ class Prescription(Sequence[Rung]):
 
 
 def prescribe(findings: "Finding | Iterable[Finding] | Diagnosis | Any") -> Prescription:
-    """Put together the ladder of treatments for what was found, mildest first.
-
-    Advice only; a ReLU with a leaky backward (the function stays); Leaky ReLU in the layers that are ill; rescaled
-    initial weights, where the start was at fault; dead units recycled. What the findings do not call for is left out,
-    with the reason.
-
-    The trap: no rung is proved to help here. Take one, train on, and compare with a training that had none.
+    """Put together the ladder of treatments for what was found; `rectifier.prescribe` tells of it.
 
     Args:
-        findings: A watch, its diagnosis, or findings of it.
-
-    Returns:
-        A sequence of rungs, each with `changes`, `loses`, `cost`, `expect`, `code`, and `apply(model, optimizer,
-        batch)`.
+        findings: A watch, its diagnosis, or findings of it, with their texts, which the first rung repeats.
 
     Raises:
         CannotPrescribe: These are no findings.
-
-    Example:
-        >>> import torch, rectifier
-        >>> _ = torch.manual_seed(0)
-        >>> model = torch.nn.Sequential(torch.nn.Linear(5, 7), torch.nn.ReLU(), torch.nn.Linear(7, 3))
-        >>> _ = model[0].bias.data.fill_(-100)
-        >>> optimizer, x = torch.optim.Adam(model.parameters()), torch.randn(4000, 5)
-        >>> with rectifier.watch(model) as watch:
-        ...     model(x).square().mean().backward()
-        ...     optimizer.step()
-        >>> ladder = rectifier.prescribe(watch)
-        >>> [rung.name for rung in ladder]
-        ['advice', 'leaky_grad', 'swap', 'rescale', 'recycle']
-        >>> print(ladder["swap"].code)
-        rectifier.swap(model, 'relu', 'leaky_relu:0.1')
-        >>> ladder["swap"].apply(model)
-        relu → leaky_relu:0.1 in 1 place
-          1
-
-    Source: He et al. 2015, arXiv:1502.01852; Mishkin et al. 2017, arXiv:1606.02228; Dohare et al. 2024, Nature 632.
     """
     return _Ladder(*_read(findings)).prescription()
 
@@ -203,15 +181,15 @@ class _Ladder:
 
     def __init__(self, findings: list[Finding], activations: dict[str, str]) -> None:
         self._findings, self._activations = findings, activations
-        constant = any(finding.name == "constant-network" for finding in findings)
-        self._dead = [finding for finding in findings if finding.name == "dead-units"]
+        constant = any(finding.rule is Rule.CONSTANT_NETWORK for finding in findings)
+        self._dead = [finding for finding in findings if finding.rule is Rule.DEAD_UNITS]
         # Layers that died in part are told as information where the whole network is known to be constant.
         self._ill = [
             finding
             for finding in self._dead
-            if finding.severity != "info" or (constant and finding.evidence.get("cause") != "upstream")
+            if finding.severity != "info" or (constant and finding.cause.kind is not CauseKind.UPSTREAM)
         ]
-        self._by_scale = [f for f in findings if f.name in _SCALES and "factor_per_layer" in f.evidence]
+        self._by_scale = [f for f in findings if f.rule in _SCALES and isinstance(f.evidence, GradientWay)]
         self._left_out: dict[str, str] = {}
 
     def prescription(self) -> Prescription:
@@ -223,7 +201,7 @@ class _Ladder:
         texts = list(dict.fromkeys(f.advice for f in alarms or self._findings if f.advice))
         if not texts:
             return
-        commands = [finding.command for finding in alarms if finding.command]
+        commands = [fix.text for finding in alarms for fix in finding.fixes]
         yield Rung(
             name="advice",
             changes="nothing of the model",
@@ -243,9 +221,9 @@ class _Ladder:
             if self._findings:
                 self._left_out |= dict.fromkeys(("leaky_grad", "swap"), reason)
             return
-        by_activation: dict[str, list[str]] = {}
+        by_activation: dict[str, list[SiteRef]] = {}
         for finding in self._ill:
-            assert finding.site is not None
+            assert isinstance(finding.site, SiteRef)
             by_activation.setdefault(self._activation_of(finding), []).append(finding.site)
         others = [old for old in by_activation if old not in _SLOPED]
         for old in others:
@@ -259,7 +237,7 @@ class _Ladder:
             if old in by_activation:
                 yield self._swap(old, by_activation[old])
 
-    def _leaky_grad(self, sites: list[str]) -> Rung:
+    def _leaky_grad(self, sites: list[SiteRef]) -> Rung:
         new = f"leaky_grad:{SLOPE}"
         return Rung(
             name="leaky_grad",
@@ -272,7 +250,7 @@ class _Ladder:
             _do=lambda model, optimizer, batch, forward: swap(model, "relu", new, where=self._meant("relu")),
         )
 
-    def _swap(self, old: str, sites: list[str]) -> Rung:
+    def _swap(self, old: str, sites: list[SiteRef]) -> Rung:
         new = f"leaky_relu:{SLOPE}"
         return Rung(
             name="swap",
@@ -286,7 +264,7 @@ class _Ladder:
         )
 
     def _rescale(self) -> Iterator[Rung]:
-        born = [finding for finding in self._ill if finding.evidence.get("cause") == "born"]
+        born = [finding for finding in self._ill if isinstance(finding.cause.facts, BornDead)]
         if not (born or self._by_scale):
             if self._findings:
                 self._left_out["rescale"] = "the scale of the initial weights is not what was found to be wrong"
@@ -309,17 +287,19 @@ class _Ladder:
         )
 
     def _recycle(self) -> Iterator[Rung]:
-        confirmed = [finding for finding in self._ill if finding.evidence.get("dead")]
+        found = [(finding, finding.evidence) for finding in self._ill]
+        dead = [(finding, units) for finding, units in found if isinstance(units, DeadUnits) and units.dead]
+        confirmed = [finding for finding, _ in dead]
         if not confirmed:
             if self._findings:
                 suspected = "its units are only suspected dead: show it more distinct samples first"
                 harmless = _INFORMATION if self._dead else "no unit is dead"
                 self._left_out["recycle"] = suspected if self._ill else harmless
             return
-        count = sum(int(finding.evidence["dead"] or 0) for finding in confirmed)
+        count = sum(units.dead for _, units in dead)
         yield Rung(
             name="recycle",
-            changes=f"{count} dead unit{'s' if count > 1 else ''} in {_named([str(f.site) for f in confirmed])}: new "
+            changes=f"{count} dead unit{'s' if count > 1 else ''} in {_named([f.site for f in confirmed])}: new "
             "weights, in pairs that cancel, and the optimizer's state of exactly these entries",
             loses="the old weights of these units; outputs on the batch stay to 1e-5",
             cost="several forwards on the batch for each layer, and nothing at later steps",
@@ -332,22 +312,24 @@ class _Ladder:
         )
 
     def _activation_of(self, finding: Finding) -> str:
-        told = self._activations.get(str(finding.site)) or finding.evidence.get("activation") or "relu"
-        return parse(str(told)).activation.name if str(told) in _SLOPED else str(told)
+        evidence = finding.evidence
+        known = evidence.activation if isinstance(evidence, DeadUnits) else "relu"
+        told = self._activations.get(finding.site.label, known) if finding.site is not None else known
+        return parse(told).activation.name if told in _SLOPED else told
 
     def _meant(self, old: str) -> list[Finding]:
         return [finding for finding in self._ill if self._activation_of(finding) == old]
 
-    def _line(self, old: str, new: str, sites: list[str]) -> str:
+    def _line(self, old: str, new: str, sites: list[SiteRef]) -> str:
         """The call, with the places unless they are all that there are."""
         every = {site for site, activation in self._activations.items() if activation == old}
-        places = list(dict.fromkeys(_LATER_CALL.sub("", site) for site in sites))
-        where = "" if every and every <= set(sites) else f", where={places}"
+        places = list(dict.fromkeys(replace(site, call=0).label for site in sites))
+        where = "" if every and every <= {site.label for site in sites} else f", where={places}"
         return f"rectifier.swap(model, {old!r}, {new!r}{where})"
 
 
-def _named(sites: Sequence[str]) -> str:
-    shown = ", ".join(sites[:3])
+def _named(sites: Sequence[SiteRef | ParameterRef | None]) -> str:
+    shown = ", ".join(str(site) for site in sites[:3])
     return shown if len(sites) <= 3 else f"{shown} and {len(sites) - 3} more layers"
 
 

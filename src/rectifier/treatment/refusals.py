@@ -7,13 +7,17 @@ from torch.optim import Optimizer
 
 from rectifier.catalogue import CATALOGUE, Choice, parse
 from rectifier.errors import CannotSwap
-from rectifier.treatment.survey import Old, Survey, survey
+from rectifier.treatment.survey import Old, Seal, Survey, survey
 from rectifier.treatment.where import Selection, Where
 
 _PARALLEL = {
     "DistributedDataParallel": "DistributedDataParallel(model)",
     "FullyShardedDataParallel": "FullyShardedDataParallel(model)",
     "FSDPModule": "fully_shard(model)",
+}
+_SEALED = {
+    Seal.SCRIPTED: ("a TorchScript module", "torch.jit.script(model)"),
+    Seal.TRACED: ("a traced graph", "tracing or exporting it"),
 }
 _SHOWN = 8
 
@@ -28,9 +32,9 @@ def wrong_arguments(model: object, optimizer: object) -> None:
 
 def sealed(meant: Survey, old: Old) -> None:
     """Refuse what is compiled or traced for good."""
-    for path, what in meant.sealed:
+    for path, how in meant.sealed:
+        what, line = _SEALED[how]
         at = f"{path or 'The model'} is {what} that computes {old.name}"
-        line = "torch.jit.script(model)" if what.startswith("a TorchScript") else "tracing or exporting it"
         raise CannotSwap(f"{at}; its code can no longer be changed. Swap the model before {line}.")
 
 

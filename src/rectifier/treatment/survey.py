@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 
 import torch
@@ -16,6 +17,13 @@ from rectifier.sites.replacement import Stand
 
 _OWN_TABLES = frozenset(vars(nn.Module()))
 _DEPTH = 3
+
+
+class Seal(Enum):
+    """How a place came to be out of reach for good."""
+
+    SCRIPTED = "TorchScript"
+    TRACED = "traced"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +106,7 @@ class Survey:
         owners: Modules with functional calls.
         others: Every activation module of the model by name, with their number.
         elsewhere: (path, call): calls that no forward reaches, or inside of scripted functions.
-        sealed: (path, what): places that nothing can reach into.
+        sealed: (path, how): places that nothing can reach into.
     """
 
     itself: nn.Module | None = None
@@ -107,7 +115,7 @@ class Survey:
     owners: list[Owner] = field(default_factory=list)
     others: dict[str, int] = field(default_factory=dict)
     elsewhere: list[tuple[str, Call]] = field(default_factory=list)
-    sealed: list[tuple[str, str]] = field(default_factory=list)
+    sealed: list[tuple[str, Seal]] = field(default_factory=list)
 
     def only(self, meant: Callable[[str], bool]) -> "Survey":
         """The part of it whose paths are meant."""
@@ -118,7 +126,7 @@ class Survey:
             owners=[owner for owner in self.owners if meant(owner.path)],
             others=self.others,
             elsewhere=[(path, call) for path, call in self.elsewhere if meant(path)],
-            sealed=[(path, what) for path, what in self.sealed if meant(path)],
+            sealed=[(path, how) for path, how in self.sealed if meant(path)],
         )
 
     @property
@@ -148,7 +156,7 @@ def survey(model: nn.Module, old: Old) -> Survey:
         path = modules.shown(raw)
         if isinstance(module, torch.jit.ScriptModule):
             if _scripted(module, old.name):
-                result.sealed.append((path, "a TorchScript module"))
+                result.sealed.append((path, Seal.SCRIPTED))
             continue
         if isinstance(module, nn.RNNBase | nn.RNNCellBase):
             kind = getattr(module, "nonlinearity", None) or getattr(module, "mode", None)
@@ -157,7 +165,7 @@ def survey(model: nn.Module, old: Old) -> Survey:
             continue
         if isinstance(module, fx.GraphModule):
             if any(_node_calls(node, old.name) for node in module.graph.nodes):
-                result.sealed.append((path, "a traced graph"))
+                result.sealed.append((path, Seal.TRACED))
             continue
         if id(module) in activations:
             continue

@@ -7,12 +7,10 @@ from collections.abc import Callable, Iterable
 from torch import nn
 
 from rectifier.errors import CannotSwap
-from rectifier.records import Finding
+from rectifier.records import Finding, SiteRef
 
 Where = str | type[nn.Module] | Finding | Callable[[str], bool] | Iterable["str | type[nn.Module] | Finding"] | None
 """A path or pattern, a class of modules, a finding, a function of the path, or several of the first three."""
-
-_LATER_CALL = re.compile(r" \(call \d+\)$")
 
 
 class Selection:
@@ -42,15 +40,18 @@ class Selection:
         if isinstance(wish, type):
             return [path for path, module in self._model.named_modules() if isinstance(module, wish)]
         if isinstance(wish, Finding):
-            if wish.site is None:
-                return []
-            return [self._path(_LATER_CALL.sub("", wish.site))]
+            return [self._path_of(wish.site)] if isinstance(wish.site, SiteRef) else []
         if isinstance(wish, str):
             return [self._path(wish)]
         raise CannotSwap(
             f"where={wish!r} is a {type(wish).__name__}: give a path (where='layer1'), a pattern "
             "(where='*.relu'), a class of modules, a finding, a list of these, or a function of the path."
         )
+
+    def _path_of(self, site: SiteRef) -> str:
+        """Of another model's forward, its name, which is no path."""
+        other = site.names_model and site.model_class != type(self._model).__name__
+        return site.label if other else site.path
 
     def _path(self, where: str) -> str:
         """Reports put the model's name before a path of numbers, and in the place of an empty one."""

@@ -1,6 +1,5 @@
 """Which units of which sites are meant by findings."""
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,11 +7,9 @@ from typing import Any
 from torch import nn
 
 from rectifier.errors import CannotRecycle
-from rectifier.records import Diagnosis, Finding
+from rectifier.records import DeadUnits, Diagnosis, Finding, SiteRef
 from rectifier.sites.modules import unwrapped
 from rectifier.treatment.recycling.laboratory import Key
-
-_LABEL = re.compile(r"^(?P<where>.*?)(?: \(call (?P<call>\d+)\))?$")
 
 
 @dataclass(slots=True)
@@ -55,45 +52,37 @@ def read(findings: Any, model: nn.Module) -> Wanted:
         )
     wanted = Wanted()
     for finding in listed:
-        if finding.name != "dead-units" or finding.site is None:
+        evidence, site = finding.evidence, finding.site
+        if not isinstance(evidence, DeadUnits) or not isinstance(site, SiteRef):
             continue
-        if not finding.evidence.get("dead"):
-            wanted.notes.append(f"{finding.site}: {len(finding.units)} units are only suspected dead, and stay.")
+        if not evidence.dead:
+            wanted.notes.append(f"{site.label}: {len(finding.units)} units are only suspected dead, and stay.")
             continue
-        if suspected := finding.evidence.get("suspected"):
-            wanted.notes.append(f"{finding.site}: {suspected} more units are only suspected dead, and stay.")
-        key = key_of(finding.site, model)
+        if evidence.suspected:
+            wanted.notes.append(f"{site.label}: {evidence.suspected} more units are only suspected dead, and stay.")
+        key = key_of(site, model)
         before = wanted.units.get(key, ("", ()))[1]
-        wanted.units[key] = (finding.site, tuple(sorted({*before, *finding.units})))
+        wanted.units[key] = (site.label, tuple(sorted({*before, *finding.units})))
     return wanted
 
 
-def key_of(label: str, model: nn.Module) -> Key:
-    """Path and call of a site from its label in reports.
+def key_of(site: SiteRef, model: nn.Module) -> Key:
+    """Path and call of a site in a model.
 
     Raises:
-        CannotRecycle: No place of the model, or more than one, is called that.
+        CannotRecycle: The site is another model's.
 
     Example:
-        >>> key_of("Sequential.1 (call 2)", nn.Sequential(nn.Linear(3, 5), nn.ReLU()))
+        >>> key_of(SiteRef(model="Sequential", path="1", call=1), nn.Sequential(nn.Linear(3, 5), nn.ReLU()))
         ('1', 1)
     """
-    found = _LABEL.match(label)
-    assert found is not None
-    where, call = found["where"], int(found["call"] or 1) - 1
     name = type(model).__name__
-    paths = {path for path, _ in model.named_modules()}
-    candidates = [where] if where and where in paths else []
-    own = re.fullmatch(rf"{re.escape(name)}(#\d+)?(?:\.([\d.]+))?", where)
-    if own is not None and (own[2] or "") in paths:
-        if own[1]:
-            raise CannotRecycle(
-                f"{label} is a site of the {name} that was met as number {own[1][1:]}; whether that is this one "
-                "cannot be told. Take the findings from rectifier.watch(model)."
-            )
-        candidates.append(own[2] or "")
-    if not candidates:
-        raise CannotRecycle(f"{name} has no place called {label}: the findings are about another model.")
-    if len(candidates) > 1:
-        raise CannotRecycle(f"{label} may be {candidates[0]} or {candidates[1] or 'the forward'} of {name}.")
-    return candidates[0], call
+    other = site.names_model and site.model_class != name
+    if other or site.path not in {path for path, _ in model.named_modules()}:
+        raise CannotRecycle(f"{name} has no place called {site.label}: the findings are about another model.")
+    if site.names_model and site.number > 1:
+        raise CannotRecycle(
+            f"{site.label} is a site of the {name} that was met as number {site.number}; whether that is this one "
+            "cannot be told. Take the findings from rectifier.watch(model)."
+        )
+    return site.path, site.call

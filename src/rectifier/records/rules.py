@@ -1,0 +1,188 @@
+"""What findings can say, as codes: rules, severities, causes, consequences, remedies and what to type."""
+
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import Literal
+
+Severity = Literal["info", "warning", "serious"]
+SEVERITIES: tuple[Severity, ...] = ("info", "warning", "serious")
+"""From the mildest on: the one order of severities."""
+
+
+def rank(severity: Severity) -> int:
+    """How severe it is, as a number: 0 for information."""
+    return SEVERITIES.index(severity)
+
+
+def most_severe(severities: Iterable[Severity]) -> Severity | None:
+    """The highest of them, None where there is none."""
+    return max(severities, key=rank, default=None)
+
+
+class Rule(StrEnum):
+    """Names under which rules speak, as users write them to silence a finding; each with what a finding of it says."""
+
+    says: str
+
+    def __new__(cls, value: str, says: str) -> "Rule":
+        """A name with its words."""
+        rule = str.__new__(cls, value)
+        rule._value_ = value
+        rule.says = says
+        return rule
+
+    DEAD_UNITS = "dead-units", "units of one layer that have no gradient on any sample"
+    STUCK_NEGATIVE = (
+        "stuck-negative",
+        "units of one layer that never fire, of an activation that still passes a gradient there",
+    )
+    CONSTANT_NETWORK = "constant-network", "a silent layer cuts the only path through the network"
+    CONSTANT_PREDICTOR = (
+        "constant-predictor",
+        "the last activation gives every sample almost the same output, and nothing is learned",
+    )
+    VANISHING_GRADIENT = (
+        "vanishing-gradient",
+        "the gradient dies out on its way down, and the first layer does not learn",
+    )
+    EXPLODING_GRADIENT = (
+        "exploding-gradient",
+        "the gradient grows on its way down, is infinite, or exploded at a step",
+    )
+    SHRINKING_GRADIENT = "shrinking-gradient", "the gradient shrinks from layer to layer"
+    STARVED = "starved", "units that fire and get no gradient: the cause is downstream"
+    FROZEN = "frozen", "layers that are not trained; a label"
+    SATURATED = "saturated", "most units of a layer are where tanh or sigmoid is flat"
+    ALWAYS_ON = "always-on", "units of a layer that are never off: linear"
+    POOR_INITIALISATION = (
+        "poor-initialisation",
+        "at the start: signal and gradient vanish or explode both, or samples look alike",
+    )
+    OUTPUT_ACTIVATION = "output-activation", "before training: the network ends in an activation with a flat side"
+    NO_GRADIENT = "no-gradient", "before training: no parameter gets a gradient"
+    NON_FINITE = "non-finite", "an output or the loss held NaN or an infinity"
+    SILENT_ROWS = (
+        "silent-rows",
+        "rows of a checkpoint's weight that had no gradient, or did not move since an earlier one",
+    )
+    NO_INPUT = "no-input", "a weight without gradient whose biases have one: its inputs are 0"
+    LIKELY_DEAD_BY_WEIGHTS = "likely-dead-by-weights", "rows whose weights and bias keep a ReLU from firing"
+
+
+class CauseKind(StrEnum):
+    """Kinds of causes; not every one has a rule yet that names it."""
+
+    LEARNING_RATE = "learning_rate"
+    """An update was too large."""
+    LEARNING_RATE_LOW = "learning_rate_low"
+    LEARNING_RATE_ZERO = "learning_rate_zero"
+    OPTIMIZER_STATE = "optimizer_state"
+    """Momentum or a tiny second moment made the step."""
+    INITIAL_WEIGHTS = "initial_weights"
+    """Scale, distribution or values at the start."""
+    INITIAL_BIAS = "initial_bias"
+    NARROW_LAYER = "narrow_layer"
+    """Born dead by width."""
+    DEPTH = "depth"
+    ACTIVATION = "activation"
+    """The flat or unbounded side of the function itself."""
+    OUTPUT_ACTIVATION = "output_activation"
+    """The last activation forbids the targets or the logits."""
+    RECURRENCE = "recurrence"
+    NORMALISATION = "normalisation"
+    BATCH_OF_ONE = "batch_of_one"
+    INPUT_SCALE = "input_scale"
+    INPUT_CONSTANT = "input_constant"
+    INPUT_NOT_FINITE = "input_not_finite"
+    TARGET_SCALE = "target_scale"
+    LOSS_TERM = "loss_term"
+    WEIGHT_DECAY = "weight_decay"
+    NUMERICAL_OPERATION = "numerical_operation"
+    LOSS_NOT_FINITE = "loss_not_finite"
+    PRECISION = "precision"
+    GRAPH_CUT = "graph_cut"
+    """The loss is not connected to it."""
+    NOT_IN_OPTIMIZER = "not_in_optimizer"
+    NOT_REGISTERED = "not_registered"
+    OPTIMIZER_NOT_STEPPED = "optimizer_not_stepped"
+    FROZEN = "frozen"
+    """On purpose: `requires_grad=False`."""
+    DOWNSTREAM_SATURATION = "downstream_saturation"
+    DOWNSTREAM_CONSTANT = "downstream_constant"
+    """The gradient is lost above: scaled to zero, masked, or of a constant."""
+    ZERO_HIGHER_DERIVATIVE = "zero_higher_derivative"
+    SELECTION = "selection"
+    OBJECTIVE = "objective"
+    LOSS_SHAPE = "loss_shape"
+    GRADIENT_ACCUMULATION = "gradient_accumulation"
+    EVAL_MODE = "eval_mode"
+    DATA_ORDER = "data_order"
+    NO_ACTIVATION = "no_activation"
+    LOSS_SCALE = "loss_scale"
+    UPSTREAM = "upstream"
+    """Another finding explains this one."""
+    UNKNOWN = "unknown"
+    """The evidence shows none of the above."""
+
+
+class RemedyId(StrEnum):
+    """What can be done about a cause."""
+
+    LOWER_LEARNING_RATE = "lower_learning_rate"
+    RAISE_LEARNING_RATE = "raise_learning_rate"
+    MEND_SCHEDULE = "mend_schedule"
+    CLIP_GRADIENT = "clip_gradient"
+    LARGER_EPS = "larger_eps"
+    INIT_GAIN = "init_gain"
+    INIT_RANDOM = "init_random"
+    ZERO_BIAS = "zero_bias"
+    MORE_UNITS = "more_units"
+    FEWER_LAYERS = "fewer_layers"
+    LEAKY_ACTIVATION = "leaky_activation"
+    BOUNDED_ACTIVATION = "bounded_activation"
+    CHANGE_ACTIVATION = "change_activation"
+    LINEAR_OUTPUT = "linear_output"
+    CHANGE_NORMALISATION = "change_normalisation"
+    DROP_LAST_BATCH = "drop_last_batch"
+    STANDARDISE_INPUTS = "standardise_inputs"
+    CHECK_INPUTS = "check_inputs"
+    STANDARDISE_TARGETS = "standardise_targets"
+    WEAKEN_LOSS_TERM = "weaken_loss_term"
+    LOWER_WEIGHT_DECAY = "lower_weight_decay"
+    GUARD_OPERATION = "guard_operation"
+    FLOAT32 = "float32"
+    RECONNECT_GRAPH = "reconnect_graph"
+    ADD_TO_OPTIMIZER = "add_to_optimizer"
+    REGISTER_PARAMETERS = "register_parameters"
+    STEP_OPTIMIZER = "step_optimizer"
+    CHANGE_OBJECTIVE = "change_objective"
+    RESET_CODES = "reset_codes"
+    STOP_GRADIENT = "stop_gradient"
+
+
+class Consequence(StrEnum):
+    """What followed from what was found, as far as the loss tells."""
+
+    NOT_ASKED = "not_asked"
+    """The rule does not ask, or the finding is information only."""
+    NO_PROGRESS = "no_progress"
+    PROGRESS = "progress"
+    """Training progresses all the same."""
+    SETTLED = "settled"
+    """The loss has stopped falling."""
+    RECOVERED = "recovered"
+    """The loss came back to what it was."""
+    NOT_RECOVERED = "not_recovered"
+    UNKNOWN = "unknown"
+    """It could not be told."""
+
+
+class FixKind(StrEnum):
+    """What to type; `rectifier.report.sentences.fixes` writes it."""
+
+    COMPARE = "compare"
+    """Compare activations on the same script."""
+    SWAP_RELU6 = "swap_relu6"
+    """Run with a slope in the place of ReLU6, which `compare` does not replace."""
+    RUN = "run"
+    """Watch a training."""

@@ -1,0 +1,102 @@
+"""The English of findings: one file a subject, one function a kind of statement. Facts come in, texts go out.
+
+`describe` writes what is said of one finding; `told` fills the texts of everything that was judged. Both are called at
+the edge only: whoever decides does so by the facts.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from rectifier import records
+from rectifier.records import Autopsy, Evidence, Finding, Judged
+from rectifier.report.sentences import (
+    checkpoint,
+    dead,
+    finite,
+    fixes,
+    gradients,
+    network,
+    sides,
+    start,
+    taught,
+)
+from rectifier.report.sentences.words import Texts as Texts
+
+J = TypeVar("J", bound=Judged)
+
+WRITERS: dict[type[Evidence], Callable[[Finding, Any], Texts]] = {
+    records.DeadUnits: dead.dead_units,
+    records.StuckUnits: dead.stuck_units,
+    records.SilentAtStart: dead.silent_at_start,
+    records.SilentLayer: network.silent_layer,
+    records.ConstantOutput: network.constant_output,
+    records.GradientWay: gradients.gradient_way,
+    records.InfiniteGradient: gradients.infinite_gradient,
+    records.GradientSpike: gradients.gradient_spike,
+    records.StarvedLayer: taught.starved_layer,
+    records.StarvedUnits: taught.starved_units,
+    records.FrozenLayers: taught.frozen_layers,
+    records.SaturatedUnits: sides.saturated_units,
+    records.AlwaysOnUnits: sides.always_on_units,
+    records.NotFinite: finite.not_finite,
+    records.NotFiniteAtStart: finite.not_finite_at_start,
+    records.PoorStart: start.poor_start,
+    records.PoorSignal: start.poor_signal,
+    records.SamplesAlike: start.samples_alike,
+    records.BornDeadNetwork: start.born_dead_network,
+    records.HardlyVaryingOutput: start.hardly_varying_output,
+    records.NoGradientAtAll: start.no_gradient_at_all,
+    records.FlatOutput: start.flat_output,
+    records.BrokenRows: checkpoint.broken_rows,
+    records.SilentWeights: checkpoint.silent_weights,
+    records.SilentRows: checkpoint.silent_rows,
+    records.SilentInputs: checkpoint.silent_inputs,
+    records.RowsThatCannotFire: checkpoint.rows_that_cannot_fire,
+}
+"""What writes of each kind of evidence."""
+
+
+def describe(finding: Finding) -> Texts:
+    """What is said of a finding: its title, detail, cause and advice.
+
+    Args:
+        finding: Of a diagnosis, a check or an autopsy.
+    """
+    write = WRITERS.get(type(finding.evidence), _own_texts)
+    return write(finding, finding.evidence)
+
+
+def _own_texts(finding: Finding, evidence: Evidence) -> Texts:
+    """Of a finding with evidence that none of our rules has: what it says itself."""
+    advised = (finding.advice,) if finding.advice else ()
+    return Texts(title=finding.title, detail=finding.detail, cause=finding.cause.text, advised=advised)
+
+
+def told(judged: J) -> J:
+    """The same findings with their texts filled in.
+
+    Args:
+        judged: A diagnosis, a check or an autopsy.
+    """
+    filled = replace(
+        judged,
+        findings=tuple(told_finding(finding) for finding in judged.findings),
+        suppressed=tuple(told_finding(finding) for finding in judged.suppressed),
+    )
+    if not isinstance(filled, Autopsy):
+        return filled
+    return replace(filled, untold=tuple(replace(one, text=checkpoint.untold(one)) for one in filled.untold))
+
+
+def told_finding(finding: Finding) -> Finding:
+    """The same finding with its texts filled in."""
+    texts = describe(finding)
+    return replace(
+        finding,
+        title=texts.title,
+        detail=texts.detail,
+        advice=texts.advice,
+        cause=replace(finding.cause, text=texts.cause),
+        fixes=tuple(replace(fix, text=fixes.command(fix.kind)) for fix in finding.fixes),
+    )

@@ -1,0 +1,164 @@
+"""What to do about a finding: the mildest change first, and what the evidence lets one expect.
+
+Each advice is a tuple of sentences, so that whoever prints several tells what they have in common once.
+"""
+
+from rectifier.records import BornDead, Cause, CauseKind, Drift
+
+Advice = tuple[str, ...]
+
+LEAVE_ALONE: Advice = (
+    "Nothing to do: silent units alone do no harm, and on tuned ordinary networks Leaky ReLU usually changes "
+    "nothing (ImageNet top-1 .471 with ReLU, .469 with slope 1/3: Mishkin et al. 2017).",
+)
+
+_SLOPES: Advice = (
+    "Leaky ReLU keeps a gradient in every unit.",
+    "A slope of 0.01 rules out networks that are born dead, but leaves the gradient's size as it is; slopes of "
+    "0.1 to 0.3 are what moves hard problems (Dohare et al. 2024), and often nothing changes: compare before "
+    "you believe it.",
+)
+
+_FIRST_FOR_UPDATE: Advice = ("First halve the learning rate, or warm it up: the weights moved too far at once.",)
+
+_FIRST_FOR_BORN: Advice = (
+    "First look at the initialisation (He gain, biases) and at the width: these units never had a gradient.",
+)
+
+_FIRST_FOR_DRIFT: Advice = ("First try half the learning rate, or normalise what comes into this layer.",)
+
+_FIRST: dict[CauseKind, Advice] = {
+    CauseKind.LEARNING_RATE: _FIRST_FOR_UPDATE,
+    CauseKind.INPUT_SCALE: (
+        "First standardise the inputs (subtract their mean, divide by their standard deviation; pixels by 255).",
+    ),
+    CauseKind.UPSTREAM: ("Mend the layer below first: these units only follow it.",),
+    CauseKind.UNKNOWN: ("First try half the learning rate.",),
+}
+
+VANISHING: Advice = (
+    "First initialise with the activation's gain: torch.nn.init.kaiming_normal_(layer.weight, "
+    "nonlinearity='relu') and zero biases in every layer; or put normalisation or skip connections in.",
+    "Leaky ReLU alone hardly helps: at initialisation the squared gradient changes per layer in proportion to "
+    "(1 + slope²)/2.",
+)
+
+EXPLODING: Advice = (
+    "First initialise with the activation's gain, then clip the gradient's norm "
+    "(torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)) or lower the learning rate.",
+)
+
+SPIKE: Advice = (
+    "First clip the gradient's norm at about its running median (torch.nn.utils.clip_grad_norm_), or warm the "
+    "learning rate up; then look at the batch of that step.",
+)
+
+CONSTANT_PREDICTOR: dict[CauseKind, Advice] = {
+    CauseKind.INPUT_SCALE: (
+        "First subtract the inputs' mean and divide by their standard deviation, or put normalisation first.",
+    ),
+    CauseKind.INITIAL_WEIGHTS: (
+        "First initialise with the activation's gain (torch.nn.init.kaiming_normal_ for ReLU, xavier_normal_ "
+        "with torch.nn.init.calculate_gain('tanh') for tanh), or put normalisation or skip connections in; "
+        "fewer layers do, too.",
+    ),
+    CauseKind.LEARNING_RATE: _FIRST_FOR_UPDATE,
+    CauseKind.UNKNOWN: ("First try half the learning rate, or normalisation before the last layer.",),
+}
+
+CONSTANT: Advice = (
+    "First look at the silent layer: its own finding says why it fell silent.",
+    "Restarting with another seed or half the learning rate is the plain remedy.",
+    *_SLOPES,
+)
+
+NON_FINITE: Advice = (
+    "First lower the learning rate or clip the gradient's norm; look at this layer's input at that step, and "
+    "keep half precision away from it. torch.autograd.set_detect_anomaly(True) names the operation.",
+)
+
+NON_FINITE_LOSS: Advice = (
+    "First look at the loss: a logarithm or division of 0, or a target out of range, makes NaN while every "
+    "layer is finite. torch.autograd.set_detect_anomaly(True) names the operation.",
+)
+
+INFINITE_GRADIENT: Advice = (
+    "Under torch.amp.GradScaler single ones are normal: such steps are skipped, and the scale is halved.",
+    "Without it, clip the gradient's norm or lower the learning rate.",
+)
+
+NON_FINITE_AT_START: Advice = (
+    "Look for NaN in the data first, then for a division, logarithm or root in this layer, and for weights that"
+    " were never initialised (torch.empty).",
+)
+
+BORN_DEAD: Advice = (
+    "Draw other weights (another seed), or make the layers wider or fewer; biases above 0 help, too.",
+    "A leaky slope rules this out altogether.",
+    *_SLOPES,
+)
+
+CONSTANT_AT_START: Advice = (
+    "Look at what follows the last activation: a softmax over one unit, a division by a large constant, an "
+    "output layer whose bias outweighs everything.",
+)
+
+NO_GRADIENT: Advice = (
+    "Look at what follows the last layer: a softmax over one unit (use torch.sigmoid and two classes' worth of "
+    "loss), detach(), rounding or argmax pass no gradient.",
+)
+
+OUTPUT_ACTIVATION: Advice = (
+    "Leave the output linear, or use torch.nn.Softplus where it must be positive.",
+    "Where targets are often 0 and this is meant, silence it with the reason.",
+)
+
+FOR_SILENT_ROWS: Advice = (
+    "First see whether these units are dead on data (`rectifier census` counts that), and why: train some steps"
+    " under `rectifier run`, because a checkpoint alone cannot name the cause.",
+    "If they are, half the learning rate is the mildest change.",
+    *_SLOPES,
+)
+
+STARVED: Advice = (
+    "Look at what follows: is the output part of the loss, is something detached, does a mask or a clamp of the"
+    " loss stop the gradient?",
+)
+
+STARVED_BY_DESIGN: Advice = (
+    "Nothing to do where that is meant (a branch scaled to zero, a mask, pruning); silence it with the reason.",
+)
+
+SATURATED: Advice = (
+    "First normalise what comes into this layer, or make its initial weights smaller; then a lower learning rate.",
+)
+
+STUCK: Advice = ("Nothing to do unless the training stalls: these units still learn.",)
+
+UNTOUCHED: Advice = ("Nothing to do where that is meant.",)
+
+SATURATED_IN_PROGRESS: Advice = ("Nothing to do: the training does not suffer from it.",)
+
+ALWAYS_ON: Advice = ("Nothing to do: such units still learn, and bend nothing.",)
+
+SHRINKING: Advice = ("Nothing to do.",)
+
+ALIKE_AT_START: Advice = ("Nothing to do unless training stalls; centring the input or normalisation removes it.",)
+
+EARLIER_CHECKPOINT: Advice = (
+    "Go back to an earlier checkpoint.",
+    *NON_FINITE,
+)
+
+
+def for_dead_units(cause: Cause) -> Advice:
+    """What to do about dead units that matter.
+
+    Args:
+        cause: Theirs.
+    """
+    if isinstance(cause.facts, BornDead):
+        return (*_FIRST_FOR_BORN, *_SLOPES)
+    if isinstance(cause.facts, Drift):
+        return (*_FIRST_FOR_DRIFT, *_SLOPES)
+    return (*_FIRST[cause.kind], *_SLOPES)

@@ -1,0 +1,94 @@
+"""Why units died, in one sentence with its numbers."""
+
+from rectifier.records import (
+    BornDead,
+    BornDeadOrEarlier,
+    Cause,
+    CauseKind,
+    Drift,
+    SilentBelow,
+    UpdateAtDeath,
+)
+from rectifier.report.sentences.words import chance, input_scale, none_has_fired, times, update_words
+
+UNKNOWN = "cause unknown"
+
+
+def of_death(cause: Cause) -> str:
+    """Why units died."""
+    match cause.facts:
+        case SilentBelow() as facts:
+            return (
+                f"upstream death: none of the {facts.upstream_units:,} units of {facts.upstream.label} below "
+                f"{none_has_fired(facts.silence)}"
+            )
+        case BornDeadOrEarlier() as facts:
+            return (
+                f"{UNKNOWN}: {facts.born_dead_or_earlier} of {facts.silent} never fired since step "
+                f"{facts.first_observed:,}, the first observation; they were born dead, or died before it"
+            )
+        case BornDead() as facts:
+            return _born(facts)
+        case UpdateAtDeath() as facts:
+            return _update(cause.kind, facts)
+        case Drift() as facts:
+            return _drift(facts)
+    return UNKNOWN
+
+
+def _born(facts: BornDead) -> str:
+    text = (
+        f"born dead: {facts.never_fired} of {facts.silent} never fired since the first observation (activation "
+        f"{facts.depth} from the input, narrowest width up to it {facts.narrowest_width})"
+    )
+    if facts.born_dead_probability_one_input is None:
+        return text
+    if facts.gains:
+        text += f"; gain per layer {facts.smallest_gain:.2g}"
+        text += f" to {facts.largest_gain:.2g}" if facts.gains > 1 else ""
+    return (
+        f"{text}; for a single input {chance(facts.born_dead_probability_one_input)} of plain networks of these "
+        "widths, with symmetric weights and zero biases, have a silent layer up to here, for many inputs fewer"
+    )
+
+
+def _update(kind: CauseKind, facts: UpdateAtDeath) -> str:
+    if facts.at_once:
+        gone = "the layer fell silent at once"
+    else:
+        gone = "half of them had gone" if facts.silent > 1 else "it went"
+    size = update_words(facts.update, facts.update_over_median, median_known=facts.median_known)
+    text = f"around step {facts.update_step:,}, when {gone}, one step moved the weights by {size}{_driven(facts)}"
+    if kind is CauseKind.UNKNOWN:
+        return f"{UNKNOWN}: {text}"
+    text = f"killed by an update: {text}"
+    if facts.input_rms is None:
+        return text
+    mostly = ""
+    if facts.input_offset is not None:
+        mostly = f", most of it their mean (γ = {facts.input_offset:.2g} times what differs between samples)"
+    return f"{input_scale(facts.input_rms)}{mostly}; {text}"
+
+
+def _driven(facts: UpdateAtDeath) -> str:
+    parts = []
+    if facts.learning_rate is not None:
+        parts.append(f"the learning rate was {facts.learning_rate:.3g}")
+    if facts.gradient_over_median is not None:
+        parts.append(f"‖∂L/∂z‖ {times(facts.gradient_over_median)} its median until then")
+    if facts.gradient_spike_step is not None:
+        parts.append(f"it had spiked at step {facts.gradient_spike_step:,}, and momentum carries that on")
+    return f"; {', '.join(parts)}" if parts else ""
+
+
+def _drift(facts: Drift) -> str:
+    text = (
+        f"drift: their mean pre-activation fell from {facts.pre_activation_first:.2g} in the first window to "
+        f"{facts.pre_activation_last:.2g} in the last (medians)"
+    )
+    if facts.moved_by_bias is None:
+        return text
+    return (
+        f"{text}; the bias moved it by {facts.moved_by_bias:+.2g}, "
+        f"weights times inputs by {facts.moved_by_weights_and_inputs:+.2g}"
+    )

@@ -1,0 +1,65 @@
+"""What is said of units that work and are not taught: starved ones, and frozen layers."""
+
+from rectifier.records import Finding, FrozenLayers, SiteRef, StarvedLayer, StarvedUnits
+from rectifier.report.sentences import advice
+from rectifier.report.sentences.words import Texts, no_progress
+
+_MOST_LABELS = 6
+"""Layers that one sentence lists."""
+
+
+def starved_layer(finding: Finding, evidence: StarvedLayer) -> Texts:
+    """`starved`: a whole layer."""
+    assert finding.site is not None
+    if evidence.everything:
+        cause = "no activation of this network gets one: the loss does not depend on it, or gives an exact 0"
+    elif evidence.exact_zero:
+        cause = "what follows this layer is scaled to zero or masked; others of the network do get one"
+    else:
+        cause = "what follows this layer is detached, or is not part of the loss; others of the network do get one"
+    return Texts(
+        title=f"{finding.site.label} gets no gradient although its units fire",
+        detail=f"{'∂L/∂z was exactly 0' if evidence.exact_zero else 'No gradient came'} at each of the "
+        f"{evidence.steps:,} counted steps from {evidence.first_step:,} to {evidence.last_step:,}, while the loss was "
+        f"not 0.{no_progress(finding)}",
+        cause=cause,
+        advised=advice.STARVED if finding.severity == "warning" else advice.STARVED_BY_DESIGN,
+        name_first=True,
+    )
+
+
+def starved_units(finding: Finding, evidence: StarvedUnits) -> Texts:
+    """`starved`: some units of a layer."""
+    assert finding.site is not None
+    return Texts(
+        title=f"{finding.site.label}: {evidence.starved} of {evidence.units:,} units fire and get no gradient",
+        detail=f"The gradient of their biases was exactly 0 at each of the {evidence.steps:,} counted steps from "
+        f"{evidence.first_step:,} to {evidence.last_step:,}, while others of the layer got one.",
+        cause="masked, pruned or unused by what follows; a loss that does not ask for them does the same",
+        advised=advice.STARVED_BY_DESIGN,
+        name_first=True,
+    )
+
+
+def frozen_layers(finding: Finding, evidence: FrozenLayers) -> Texts:
+    """`frozen`."""
+    unasked, still = evidence.without_history, evidence.without_update
+    more = " …" if evidence.sites > _MOST_LABELS else ""
+    parts = []
+    if unasked:
+        parts.append(f"No gradient is asked for below {_labels(unasked)}.")
+    if still:
+        parts.append(
+            f"The weights that feed {_labels(still)} did not move at any counted step, although a gradient came."
+        )
+    layers = "layer is" if evidence.sites == 1 else "layers are"
+    return Texts(
+        title=f"{evidence.sites} {layers} frozen: {_labels((*unasked, *still))}{more}",
+        detail=" ".join(parts),
+        cause="not asked: requires_grad=False, a learning rate of 0, or weights that no optimizer holds",
+        advised=advice.UNTOUCHED,
+    )
+
+
+def _labels(sites: tuple[SiteRef, ...]) -> str:
+    return ", ".join(site.label for site in sites[:_MOST_LABELS])

@@ -1,0 +1,34 @@
+"""Judging as the edge does it: findings with their texts filled in."""
+
+from rectifier import diagnosis
+from rectifier.records import BornDead, CauseKind, Drift
+from rectifier.report.sentences import told
+
+
+def diagnose(process, silence=None):
+    return told(diagnosis.diagnose(process, silence))
+
+
+def judge_probe(probe, silence=None, *, measured=True):
+    return told(diagnosis.judge_probe(probe, silence, measured=measured))
+
+
+def judge_checkpoint(checkpoint, silence=None):
+    return told(diagnosis.judge_checkpoint(checkpoint, silence))
+
+
+def where(finding):
+    """Label of what a finding is about, None for the whole network."""
+    return None if finding.site is None else finding.site.label
+
+
+def why(finding):
+    """The kind of the cause; where its facts say more than that, what they are."""
+    cause = finding.cause
+    if isinstance(cause.facts, BornDead):
+        assert cause.kind is CauseKind.INITIAL_WEIGHTS
+        return "born dead"
+    if isinstance(cause.facts, Drift):
+        assert cause.kind is CauseKind.UNKNOWN, "it is how, not why"
+        return "drift"
+    return str(cause.kind)
