@@ -17,7 +17,7 @@ from torch import nn
 
 from rectifier.monitor import Monitor
 from rectifier.records import Manifest
-from rectifier.store import RunWriter, read_run, write_manifest
+from rectifier.storage import RunWriter, read_run, write_manifest
 
 MARKS = (1_000, 10_000, 100_000, 1_000_000)
 

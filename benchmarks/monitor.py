@@ -39,7 +39,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rectifier.monitor import MemorySink, Monitor
-from rectifier.monitor.schedule import ALLOWANCE_SECONDS, PLANNED, Look
+from rectifier.monitor.training.schedule import ALLOWANCE_SECONDS, PLANNED, Look
 
 FEWEST_ROUNDS = 20
 FEWEST_OF_A_KIND = 8
@@ -150,7 +150,7 @@ class Watched:
     @staticmethod
     def now() -> float:
         """By the monitor's own clock."""
-        return float(import_module("rectifier.monitor.monitor").time.perf_counter())
+        return float(import_module("rectifier.monitor.training.monitor").time.perf_counter())
 
     def kind(self, index: int) -> int:
         """How closely the coming step is observed."""
@@ -444,8 +444,8 @@ def main() -> None:
         # The monitor's budget must not pay for what other programs take, either.
         clock = time.thread_time
         own = SimpleNamespace(perf_counter=clock, thread_time=clock)
-        for module in ("monitor", "windows", "counting", "beside"):
-            vars(import_module(f"rectifier.monitor.{module}"))["time"] = own
+        for module in ("monitor", "windows", "sites.counting", "observe_compiled"):
+            vars(import_module(f"rectifier.monitor.training.{module}"))["time"] = own
     seconds = 20.0 if options.quick else options.seconds
     threads = torch.get_num_threads()
     head = f"torch {torch.__version__}, threads: {threads}, {options.clock} time, at least {seconds:.0f} s a workload"

@@ -30,7 +30,7 @@ from tests.report.builders import (  # noqa: E402
     make_run,
 )
 
-from rectifier.report.page import comparison_page, run_page  # noqa: E402
+from rectifier.report.page.page import comparison_page, run_page  # noqa: E402
 
 PAGE = ROOT / "docs" / "pages" / "page-sizes.md"
 HEAD = """# Sizes and loading times of the pages

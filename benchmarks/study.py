@@ -29,10 +29,10 @@ from torch.optim import Adam
 from torch.utils.data import DataLoader, TensorDataset
 
 import rectifier
+from rectifier.comparison.models.compare import accuracy
+from rectifier.comparison.models.draws import Recipe, draws_for
+from rectifier.comparison.models.ensemble import Task, member, train_alone
 from rectifier.datasets import Split, digits, fashion_mnist
-from rectifier.study.draws import Recipe, draws_for
-from rectifier.study.ensemble import Task, member, train_alone
-from rectifier.study.models import accuracy
 
 ARMS = ("leaky_relu:0.01", "leaky_relu:0.1", "leaky_relu:0.3", "elu:1.0")
 """With the network as it is and the placebo: 6 arms."""

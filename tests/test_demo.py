@@ -118,7 +118,7 @@ def test_the_whole_command_in_its_time_and_with_its_page(tmp_path, monkeypatch):
 
 def test_a_page_is_never_written_over_another(tmp_path, monkeypatch):
     monkeypatch.setattr(
-        importlib.import_module("rectifier.report.page"), "comparison_page", lambda *args, **options: "page"
+        importlib.import_module("rectifier.report.page.page"), "comparison_page", lambda *args, **options: "page"
     )
     made = demo.Demo(None, None, None, {})
     names = [write_page(made, tmp_path / "x.html").name for _ in range(3)]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import rectifier
 from rectifier import records
 from rectifier.records import Cause, CauseKind, Evidence, Finding, FlatOutput, Rule, to_builtins
-from rectifier.report.forms import form_of
+from rectifier.report.json.forms import form_of
 from rectifier.report.sentences import WRITERS, describe, told_finding
 from tests.findings import dead_units, gradient_way, ref
 
@@ -67,7 +67,7 @@ def readings(source):
     ]
 
 
-@pytest.mark.parametrize("room", ["diagnosis", "records", "checkpoints", "store", "monitor", "launch"])
+@pytest.mark.parametrize("room", ["diagnosis", "records", "checkpoints", "storage", "monitor", "launch"])
 def test_no_room_below_the_edge_reads_what_a_finding_says(room):
     read = {path.name: readings(path.read_text()) for path in (SOURCE / room).rglob("*.py")}
     assert {name: lines for name, lines in read.items() if lines} == {}

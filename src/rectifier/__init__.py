@@ -5,8 +5,8 @@ The names below load on first use, so that `rectifier --help` never pays for tor
 
 from typing import TYPE_CHECKING
 
+from rectifier._lazy import on_first_use
 from rectifier._version import __version__ as __version__
-from rectifier.lazily import on_first_use
 
 if TYPE_CHECKING:
     from rectifier import functional as functional

@@ -14,15 +14,23 @@ from torch.optim import Adam, Optimizer
 
 from rectifier import monitor, treatment
 from rectifier.checkpoints import read_checkpoint
+from rectifier.comparison.question import (
+    DEFAULT_ARMS,
+    DEFAULT_SEEDS,
+    LOSS,
+    MODEL_ARMS,
+    MODEL_SEEDS,
+    Question,
+    arms_from,
+)
+from rectifier.comparison.question import higher_is_better as direction_of
 from rectifier.diagnosis import diagnose, judge_census, judge_checkpoint, judge_probe
 from rectifier.errors import NothingToCompare
 from rectifier.monitor import MemorySink, Monitor, check_units, module_to_watch
 from rectifier.records import Autopsy, Census, Comparison, Diagnosis, Finding, Manifest, Preflight, Run, Trial, shown_by
 from rectifier.report import sentences
 from rectifier.report.sentences import Texts, told
-from rectifier.store import read_run
-from rectifier.study.question import DEFAULT_ARMS, DEFAULT_SEEDS, LOSS, MODEL_ARMS, MODEL_SEEDS, Question, arms_from
-from rectifier.study.question import higher_is_better as direction_of
+from rectifier.storage import read_run
 from rectifier.treatment import Prescription
 
 log = monitor.log
@@ -118,7 +126,7 @@ class Watch:
         stream = random.getstate()
         try:
             # rich draws from Python's random stream when it is imported; that stream is the user's.
-            from rectifier.report.text import run_text  # noqa: PLC0415
+            from rectifier.report.text.run import run_text  # noqa: PLC0415
 
             return run_text(run, [diagnose(process) for process in run.processes])
         finally:
@@ -317,13 +325,13 @@ def compare(
         ([('as is', 3), ('elu:1.0', 3), ('placebo', 3)], 7)
     """
     # A script that only logs must not pay for the statistics.
-    from rectifier.study.in_process import compare_function  # noqa: PLC0415
+    from rectifier.comparison.function import compare_function  # noqa: PLC0415
 
     if seeds < 1:
         raise NothingToCompare(
             f"seeds={seeds}: a comparison takes at least one seed, and 7 before one arm can be judged."
         )
-    from rectifier.study.looks import checked_looks, default_looks  # noqa: PLC0415
+    from rectifier.comparison.statistics.interim import checked_looks, default_looks  # noqa: PLC0415
 
     name = getattr(train, "__qualname__", type(train).__name__)
     metric = metric or LOSS
@@ -407,9 +415,9 @@ def compare_models(
         ([('as is', 3), ('elu:1.0', 3), ('placebo', 3)], 7)
     """
     # A script that only logs must not pay for the statistics.
-    from rectifier.study import models  # noqa: PLC0415
-    from rectifier.study.draws import Recipe  # noqa: PLC0415
-    from rectifier.study.ensemble import Task  # noqa: PLC0415
+    from rectifier.comparison.models import compare as models  # noqa: PLC0415
+    from rectifier.comparison.models.draws import Recipe  # noqa: PLC0415
+    from rectifier.comparison.models.ensemble import Task  # noqa: PLC0415
 
     task = Task(
         build=build,

@@ -15,13 +15,13 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from rectifier.comparison.models.deaths import Deaths, first_silent_layer, summarise_deaths
 from rectifier.records import Cause, Comparison, Diagnosis, FailureKind, Manifest, Process, Run, Series, Trial
 from rectifier.report.words import counted
-from rectifier.study.deaths import Deaths, first_silent_layer, summarise_deaths
 
 if TYPE_CHECKING:
+    from rectifier.comparison.models.observed import Ensemble
     from rectifier.datasets import Split
-    from rectifier.study.observed import Ensemble
 
 BASELINE = "relu"
 PLACEBO = "placebo"
@@ -97,7 +97,7 @@ def run_demo(
     """
     from rectifier.datasets import digits  # noqa: PLC0415
     from rectifier.diagnosis import diagnose  # noqa: PLC0415 (torch-free, but --help needs neither)
-    from rectifier.report.text import print_comparison  # noqa: PLC0415
+    from rectifier.report.text.run import print_comparison  # noqa: PLC0415
 
     started = time.perf_counter()
     # First of all: where they are missing, nothing else is to be said.
@@ -146,8 +146,8 @@ def _train_all(
     import torch  # noqa: PLC0415 (a second and a half that --help does not need)
 
     from rectifier.catalogue import parse  # noqa: PLC0415
-    from rectifier.study.draws import Recipe, draws_for  # noqa: PLC0415
-    from rectifier.study.observed import Network, train_observed  # noqa: PLC0415
+    from rectifier.comparison.models.draws import Recipe, draws_for  # noqa: PLC0415
+    from rectifier.comparison.models.observed import Network, train_observed  # noqa: PLC0415
 
     network = Network(data.train_inputs.shape[1], HIDDEN_LAYERS, WIDTH, data.classes)
     ensembles = {}
@@ -177,7 +177,7 @@ def _task(progress: Progress | None, description: str, total: int) -> Callable[[
 
 
 def _compare(trials: Mapping[str, Sequence[Trial]], seed: int, epochs: int, seconds: float) -> Comparison:
-    from rectifier.study.statistics import compare_trials  # noqa: PLC0415 (scipy)
+    from rectifier.comparison.statistics.trials import compare_trials  # noqa: PLC0415 (scipy)
 
     return compare_trials(
         [trial for arm in trials.values() for trial in arm],
@@ -311,7 +311,7 @@ def write_page(demo: Demo, wanted: Path) -> Path:
     Returns:
         Where it was written: in a temporary directory when the wanted folder cannot be written.
     """
-    from rectifier.report.page import comparison_page  # noqa: PLC0415 (plotly)
+    from rectifier.report.page.page import comparison_page  # noqa: PLC0415 (plotly)
 
     text = comparison_page(demo.comparison, example=demo.example, curves=demo.curves)
     try:

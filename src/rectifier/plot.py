@@ -13,8 +13,11 @@ from rectifier.catalogue import parse
 from rectifier.diagnosis import diagnose
 from rectifier.errors import NothingToPlot
 from rectifier.records import Comparison, Diagnosis, Process, Run
-from rectifier.report import activation_figures, comparison_figures, figures, unit_figures
-from rectifier.report.drawing import plain
+from rectifier.report.figures import activations as activation_figures
+from rectifier.report.figures import comparison as comparison_figures
+from rectifier.report.figures import training as figures
+from rectifier.report.figures import units as unit_figures
+from rectifier.report.figures.drawing import plain
 
 _TITLE_ROOM = 44
 _LEGEND_ROOM = 24

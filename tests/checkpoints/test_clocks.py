@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rectifier.checkpoints import read_checkpoint
-from rectifier.diagnosis.clocks import silence_of, since_earlier
+from rectifier.diagnosis.checkpoint.clocks import silence_of, since_earlier
 from rectifier.report.sentences.checkpoint import why_untold
 from tests.checkpoints.trainings import ROWS, stepped, trained
 from tests.edge import judge_checkpoint

@@ -19,7 +19,7 @@ from torch import nn
 import rectifier
 from rectifier.checkpoints.opening import open_checkpoint
 from rectifier.errors import UnreadableCheckpoint
-from rectifier.report.machine import autopsy_json
+from rectifier.report.json.documents import autopsy_json
 
 
 @pytest.fixture

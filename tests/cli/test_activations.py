@@ -10,8 +10,8 @@ from rich.console import Console
 from rectifier.catalogue import CATALOGUE, parse
 from rectifier.cli.activations import command
 from rectifier.errors import UnknownActivation
-from rectifier.report.activation_figures import activation_figure
-from rectifier.report.activation_text import print_catalogue
+from rectifier.report.figures.activations import activation_figure
+from rectifier.report.text.activations import print_catalogue
 
 
 def run(*arguments, columns=80):

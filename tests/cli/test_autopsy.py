@@ -11,7 +11,7 @@ from torch import nn
 
 from rectifier.cli.autopsy import command
 from rectifier.errors import UnreadableCheckpoint
-from rectifier.report.schema import json_schema
+from rectifier.report.json.schema import json_schema
 from tests.checkpoints.trainings import stepped
 from tests.report.validator import faults
 

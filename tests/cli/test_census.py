@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from rectifier.cli.census import command
 from rectifier.errors import CannotProbe
-from rectifier.report.schema import json_schema
+from rectifier.report.json.schema import json_schema
 from tests.launch.running import RECTIFIER
 from tests.report.validator import faults
 

@@ -12,12 +12,12 @@ import pytest
 from click.testing import CliRunner
 
 from rectifier.cli.compare import _Display, command
+from rectifier.comparison.archive import read_study
+from rectifier.comparison.question import Question, script_digest
+from rectifier.comparison.script.driver import Progress
+from rectifier.comparison.script.trial import ScriptLauncher
 from rectifier.errors import NothingToCompare, UnknownActivation
 from rectifier.records import ArmVerdict, Failure, FailureKind, Trial
-from rectifier.study.archive import read_study
-from rectifier.study.driver import Progress
-from rectifier.study.question import Question, script_digest
-from rectifier.study.trial import ScriptLauncher
 
 TRAIN = """
 import argparse, os, sys

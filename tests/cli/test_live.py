@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from rectifier.cli import live, run, running
 from rectifier.cli.live import LiveTable
-from rectifier.report.live import live_lines
+from rectifier.report.text.live import live_lines
 from tests.cli.screen import Screen
 from tests.report.builders import diagnosed, make_hostile, make_process, make_run
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from rectifier.cli import commands, ending, main, program
-from rectifier.store import create_run_folder, read_run, write_manifest
+from rectifier.storage import create_run_folder, read_run, write_manifest
 from tests.launch.running import RECTIFIER
-from tests.store.test_runs import manifest
+from tests.storage.test_runs import manifest
 
 TRAIN = """
 import torch

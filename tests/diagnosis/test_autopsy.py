@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from rectifier.diagnosis.clocks import silence_of
+from rectifier.diagnosis.checkpoint.clocks import silence_of
 from rectifier.records import Checkpoint, Memory, NotTold, WeightRows, Why
 from rectifier.report.sentences.checkpoint import remark
 from tests.edge import judge_checkpoint, where

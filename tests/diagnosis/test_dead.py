@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rectifier.diagnosis.history import read_histories
+from rectifier.diagnosis.training.history import read_histories
 from tests.edge import diagnose, where, why
 
 from .builders import FALLING, FLAT, process, site, snapshot, window

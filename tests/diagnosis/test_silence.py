@@ -13,9 +13,9 @@ from rectifier.cli import report, run
 from rectifier.diagnosis import check_silences
 from rectifier.errors import CannotSilence
 from rectifier.records import Rule
-from rectifier.report.machine import run_json
-from rectifier.report.page import run_page
-from rectifier.report.text import run_text
+from rectifier.report.json.documents import run_json
+from rectifier.report.page.page import run_page
+from rectifier.report.text.run import run_text
 from tests.edge import diagnose, where
 from tests.report.builders import diagnosed, make_process, make_run
 

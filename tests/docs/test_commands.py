@@ -49,7 +49,7 @@ ELSEWHERE = {
     "rectifier run --every 1 examples/digits.py ": ("tests/docs/test_pages.py", 'HERE["tutorial"]'),
     "rectifier run --fail-on serious train.py ": ("tests/docs/test_pages.py", "def test_the_lines_for_ci"),
     # Needs a scheduler, which is started there.
-    "rectifier compare --scheduler ": ("tests/study/test_cluster.py", "--scheduler"),
+    "rectifier compare --scheduler ": ("tests/comparison/test_cluster.py", "--scheduler"),
 }
 """Blocks that begin so are executed by another test, which has the words."""
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rectifier.records import Run
-from rectifier.store import read_run
+from rectifier.storage import read_run
 
 TAIL = "\n──"
 """Begins what Rectifier says, after everything that the script said."""

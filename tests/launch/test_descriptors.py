@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from rectifier.store import read_run
+from rectifier.storage import read_run
 from tests.launch.running import RECTIFIER
 
 WRITES = 'import os\nos.write(3, b"a metric\\n")\nprint("written")\n'

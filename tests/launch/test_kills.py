@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from rectifier.store import read_run
+from rectifier.storage import read_run
 from tests.launch.programs import WHOLE
 from tests.launch.running import Case, lay, rectifier
 

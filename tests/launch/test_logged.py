@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from rectifier.launch import Launch, start
-from rectifier.launch.logged import hear_frameworks
+from rectifier.launch.framework_logs import hear_frameworks
 from rectifier.monitor import MemorySink, Monitor
 from rectifier.records import Manifest
-from rectifier.store import read_run, write_manifest
+from rectifier.storage import read_run, write_manifest
 from tests.launch.running import Case, environment, lay, python
 from tests.launch.test_other_peoples_scripts import installed
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from rectifier.errors import UnreadableRun
-from rectifier.store import read_run
+from rectifier.storage import read_run
 from tests.launch.programs import WHOLE
 from tests.launch.running import RECTIFIER, Case, differences, environment, lay, observed, python, rectifier
 

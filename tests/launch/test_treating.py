@@ -8,11 +8,11 @@ import torch
 from torch import nn
 
 from rectifier import treatment
+from rectifier.hooks.calls import functions
 from rectifier.launch import treating
 from rectifier.launch.treating import Kept, Treating
 from rectifier.monitor import Monitor
-from rectifier.sites import functions
-from rectifier.store import RunWriter
+from rectifier.storage import RunWriter
 from tests.launch.running import RECTIFIER
 
 

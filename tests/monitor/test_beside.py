@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
 import rectifier
-from rectifier.aside import CannotKeep, repeat
 from rectifier.cli.run import command
 from rectifier.errors import CannotWatch
-from rectifier.monitor.beside import Beside
+from rectifier.monitor.training.observe_compiled import Beside
+from rectifier.sandbox import CannotKeep, repeat
 
 from ..launch.running import Case, differences, lay, python
 from ..launch.running import rectifier as under_rectifier
@@ -175,7 +175,7 @@ def test_the_counts_are_those_of_the_same_model_uncompiled():
 def test_a_repetition_that_leaves_something_behind_would_be_caught(fault, harm, monkeypatch):
     plain = train(Net, wrapped, watched=False, backend="eager")
 
-    monkeypatch.setattr(f"rectifier.aside.repetition.{fault}", lambda *things, **options: nullcontext())
+    monkeypatch.setattr(f"rectifier.sandbox.repetition.{fault}", lambda *things, **options: nullcontext())
     assert harm <= set(differ(plain, train(Net, wrapped, watched=True, backend="eager")))
 
 
@@ -300,8 +300,8 @@ def test_the_repetition_computes_what_the_forward_computes():
     ],
 )
 def test_what_cannot_be_put_back_is_refused_before_the_forward_runs(held, told, monkeypatch):
-    monkeypatch.setattr("rectifier.aside.belongings._MOST_OBJECTS", 50)
-    monkeypatch.setattr("rectifier.aside.belongings._MOST_BYTES", 1 << 20)
+    monkeypatch.setattr("rectifier.sandbox.belongings._MOST_OBJECTS", 50)
+    monkeypatch.setattr("rectifier.sandbox.belongings._MOST_BYTES", 1 << 20)
 
     class Holding(nn.Module):
         def forward(self, x):

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from rectifier import monitor
-from rectifier.monitor.counters import UnitCounters
-from rectifier.monitor.samples import DistinctSamples
-from rectifier.monitor.schedule import PLANNED, Look, Schedule
+from rectifier.monitor.training.schedule import PLANNED, Look, Schedule
+from rectifier.monitor.training.sites.counters import UnitCounters
+from rectifier.monitor.training.sites.samples import DistinctSamples
 from rectifier.records import MOST_TOLD_APART
 
 from ..watching import Watching

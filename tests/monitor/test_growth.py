@@ -8,14 +8,15 @@ import torch
 from torch import nn
 
 from rectifier.catalogue import CATALOGUE
-from rectifier.monitor import Monitor, monitor, windows
-from rectifier.monitor.counters import UnitCounters
-from rectifier.monitor.models import _SATURATION
+from rectifier.monitor import Monitor
+from rectifier.monitor.training import monitor, windows
+from rectifier.monitor.training.sites.counters import UnitCounters
+from rectifier.monitor.training.sites.models import _SATURATION
 from rectifier.records import Manifest, Series
-from rectifier.records.thinning import FULL_ROWS, FULL_STEPS
-from rectifier.report.machine import run_json
+from rectifier.records.training.thinning import FULL_ROWS, FULL_STEPS
+from rectifier.report.json.documents import run_json
 from rectifier.report.windows import thinning_told
-from rectifier.store import RunWriter, read_run, write_manifest
+from rectifier.storage import RunWriter, read_run, write_manifest
 from tests.edge import diagnose
 
 SPIKE, NAN = 30_011, 35_003

@@ -12,7 +12,7 @@ from torch import nn
 
 import rectifier
 from rectifier.errors import CannotProbe
-from rectifier.sites import functions
+from rectifier.hooks.calls import functions
 from rectifier.testing import assert_alive
 
 from .test_census import Careless, Mixed, differences, everything

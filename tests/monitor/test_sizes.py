@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn.utils import clip_grad, clip_grad_norm_
 
-from rectifier.monitor.samples import DistinctSamples
+from rectifier.monitor.training.sites.samples import DistinctSamples
 from rectifier.records import NORM_BEFORE_CLIPPING
 
 from ..watching import Watching

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from rectifier.monitor.samples import DistinctSamples
+from rectifier.monitor.training.sites.samples import DistinctSamples
 from tests.edge import diagnose, where
 
 from ..watching import Watching

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from rectifier.report.page import comparison_page, run_page
+from rectifier.report.page.page import comparison_page, run_page
 from tests.report.browser import Browser, find_chromium
 from tests.report.builders import (
     diagnosed,

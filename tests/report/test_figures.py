@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 
 from rectifier.records import Diagnosis, Failure, FailureKind, Finding, Rule, Series
-from rectifier.report import comparison_figures, figures, unit_figures
-from rectifier.report.drawing import COLOURS, averaged, new_figure, scale_by_powers
-from rectifier.report.failures import failure_text
-from rectifier.report.page import comparison_page, run_page
+from rectifier.report.figures import comparison as comparison_figures
+from rectifier.report.figures import training as figures
+from rectifier.report.figures import units as unit_figures
+from rectifier.report.figures.drawing import COLOURS, averaged, new_figure, scale_by_powers
+from rectifier.report.page.page import comparison_page, run_page
+from rectifier.report.sentences.failures import failure_text
 from tests.report.builders import make_comparison, make_curves, make_huge, make_process
 
 

@@ -9,8 +9,8 @@ from click.testing import CliRunner
 from rectifier.cli import follow as module
 from rectifier.cli import report
 from rectifier.records import Manifest, Outcome
-from rectifier.report.page import run_page
-from rectifier.store import RunWriter, write_manifest, write_outcome
+from rectifier.report.page.page import run_page
+from rectifier.storage import RunWriter, write_manifest, write_outcome
 from tests.report.builders import diagnosed, make_process, make_run
 
 

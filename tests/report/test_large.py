@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from rectifier.records import Diagnosis
-from rectifier.report.page import run_page
+from rectifier.report.page.page import run_page
 from tests.findings import ref
 from tests.report.builders import diagnosed, make_huge, make_process, make_run
 

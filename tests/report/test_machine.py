@@ -21,8 +21,8 @@ from rectifier.records import (
     Trial,
     Writer,
 )
-from rectifier.report import forms
-from rectifier.report.machine import comparison_json, run_json
+from rectifier.report.json import forms
+from rectifier.report.json.documents import comparison_json, run_json
 from tests.findings import ref
 from tests.report.builders import HOSTILE, make_comparison, make_hostile, make_process, make_run
 

@@ -13,7 +13,8 @@ from rectifier import plot
 from rectifier.errors import NothingToPlot
 from rectifier.records import Diagnosis
 from rectifier.records.notebook import _RENDERERS
-from rectifier.report import figures, unit_figures
+from rectifier.report.figures import training as figures
+from rectifier.report.figures import units as unit_figures
 from tests.report.builders import (
     HOSTILE,
     make_comparison,

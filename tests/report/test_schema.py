@@ -8,8 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 from rectifier.cli import report
-from rectifier.report.machine import comparison_json, run_json
-from rectifier.report.schema import json_schema
+from rectifier.report.json.documents import comparison_json, run_json
+from rectifier.report.json.schema import json_schema
 from tests.edge import diagnose
 from tests.report.builders import make_comparison, make_process, make_run
 from tests.report.validator import faults

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from rectifier.records import Cause, Diagnosis, Finding, InfiniteGradient, Rule, Unseen
 from rectifier.report.sentences import describe
-from rectifier.report.text import print_comparison, print_run, run_text
+from rectifier.report.text.run import print_comparison, print_run, run_text
 from tests.findings import dead_units, ref
 from tests.report.builders import HOSTILE, make_comparison, make_hostile, make_process, make_run
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 
 from rectifier.records import Series, Treated
-from rectifier.report.drawing import GREEN
-from rectifier.report.figures import series_curves, silent_map
-from rectifier.report.treated import treated_lines
+from rectifier.report.figures.drawing import GREEN
+from rectifier.report.figures.training import series_curves, silent_map
+from rectifier.report.sentences.treated import treated_lines
 from tests.report.builders import diagnosed, make_process, make_run
 
 

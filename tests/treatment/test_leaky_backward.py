@@ -17,9 +17,9 @@ import rectifier.functional as rf
 from rectifier.activations import function_for, module_for
 from rectifier.catalogue import parse
 from rectifier.errors import UnknownActivation
+from rectifier.hooks import find_unit_axis
+from rectifier.hooks.modules import activation_of
 from rectifier.nn import LeakyGradReLU
-from rectifier.sites import find_unit_axis
-from rectifier.sites.modules import activation_of
 from rectifier.treatment import swap, swap_everywhere
 from tests.activations.laws import LAWS
 from tests.activations.members import Member

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from rectifier.errors import CannotRecycle, CannotSwap
-from rectifier.sites.modules import activation_of
+from rectifier.hooks.modules import activation_of
 from rectifier.treatment import recycle, rescale, swap
 from tests.treatment.recycle_models import dead
 

@@ -155,7 +155,7 @@ def test_what_a_failing_step_leaves_behind_is_nothing(monkeypatch):
 
     model.register_module("last", nn.ReLU())
     before = portrait(model)
-    monkeypatch.setattr("rectifier.sites.scoped.enter", failing)
+    monkeypatch.setattr("rectifier.hooks.replace.scoped.enter", failing)
     with pytest.raises(MemoryError):
         swap(model, "relu", "leaky_relu:0.1")
     assert portrait(model) == before

@@ -8,7 +8,7 @@ Each name loads on first use: a process that calls no activation never needs the
 
 from typing import TYPE_CHECKING
 
-from rectifier.lazily import on_first_use
+from rectifier._lazy import on_first_use
 
 if TYPE_CHECKING:
     from rectifier.catalogue.activation import Activation as Activation

@@ -6,7 +6,7 @@ import click
 from rich.console import Console
 
 from rectifier.catalogue import parse
-from rectifier.report.activation_text import print_activation, print_catalogue
+from rectifier.report.text.activations import print_activation, print_catalogue
 
 
 @click.command("activations")
@@ -24,7 +24,7 @@ def command(name: str | None, page: Path | None) -> None:
     choice = parse(name)
     print_activation(choice, Console())
     if page is not None:
-        from rectifier.report.activation_figures import activation_page  # noqa: PLC0415 - plotly takes its time
+        from rectifier.report.figures.activations import activation_page  # noqa: PLC0415 - plotly takes its time
 
         try:
             page.write_text(activation_page(choice), encoding="utf-8")

@@ -9,8 +9,8 @@ from rich.console import Console
 
 from rectifier.cli.gate import fail_on_option, gate, silence_option
 from rectifier.records import Severity
-from rectifier.report.autopsy_text import print_autopsy
-from rectifier.report.machine import autopsy_json
+from rectifier.report.json.documents import autopsy_json
+from rectifier.report.text.checkpoint import print_autopsy
 
 _EPILOG = """\b
 Examples:

@@ -6,8 +6,8 @@ import click
 from rich.console import Console
 
 from rectifier.cli.named import made_by
-from rectifier.report.machine import census_json
-from rectifier.report.probes import print_census
+from rectifier.report.json.documents import census_json
+from rectifier.report.text.probes import print_census
 
 
 @click.command("census")

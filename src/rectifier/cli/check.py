@@ -12,8 +12,8 @@ from rectifier.cli.gate import fail_on_option, gate, silence_option
 from rectifier.cli.named import made_by, told
 from rectifier.errors import CannotProbe
 from rectifier.records import Severity
-from rectifier.report.machine import check_json
-from rectifier.report.probes import print_check
+from rectifier.report.json.documents import check_json
+from rectifier.report.text.probes import print_check
 
 
 @click.command("check")

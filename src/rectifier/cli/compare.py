@@ -16,11 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as ProgressBar
 
-from rectifier.exit_codes import INTERRUPTED
-from rectifier.records import Comparison, Trial
-from rectifier.report.failures import failure_text
-from rectifier.report.words import counted, duration
-from rectifier.study.question import (
+from rectifier.comparison.question import (
     DEFAULT_ARMS,
     DEFAULT_SEEDS,
     Question,
@@ -30,11 +26,15 @@ from rectifier.study.question import (
     metric_of,
     script_digest,
 )
+from rectifier.exit_codes import INTERRUPTED
+from rectifier.records import Comparison, Trial
+from rectifier.report.sentences.failures import failure_text
+from rectifier.report.words import counted, duration
 
 if TYPE_CHECKING:
-    from rectifier.study.cluster import ClusterLauncher
-    from rectifier.study.driver import Progress
-    from rectifier.study.trial import ScriptLauncher
+    from rectifier.comparison.script.cluster import ClusterLauncher
+    from rectifier.comparison.script.driver import Progress
+    from rectifier.comparison.script.trial import ScriptLauncher
 
 _SHOWN_FAILURES = 3
 _JOBS = min(2, os.cpu_count() or 1)
@@ -126,7 +126,7 @@ def command(
 
 
 def _looks(text: str | None, seeds: int | None, arms: int) -> tuple[int, ...]:
-    from rectifier.study.looks import default_looks, looks_from  # noqa: PLC0415 (scipy, which --help does not need)
+    from rectifier.comparison.statistics.interim import default_looks, looks_from  # noqa: PLC0415 (scipy, which --help does not need)
 
     return default_looks(seeds or DEFAULT_SEEDS, arms) if text is None else looks_from(text, seeds, arms)
 
@@ -140,7 +140,7 @@ def _default_folder(command_line: tuple[str, ...], script: str | None) -> Path:
 
 def _kept_threads(folder: Path) -> int | None:
     """Those of the study that is being continued: other --jobs must not make its trainings count as other ones."""
-    from rectifier.study.archive import kept_question  # noqa: PLC0415 (scipy, which --help does not need)
+    from rectifier.comparison.archive import kept_question  # noqa: PLC0415 (scipy, which --help does not need)
 
     kept = kept_question(folder)
     return None if kept is None else kept.threads
@@ -152,11 +152,11 @@ def _trainer(
 ) -> "Iterator[tuple[ScriptLauncher | ClusterLauncher, int]]":
     """Who trains, and how many trainings at a time."""
     if scheduler is None:
-        from rectifier.study.trial import ScriptLauncher  # noqa: PLC0415 (scipy, which --help does not need)
+        from rectifier.comparison.script.trial import ScriptLauncher  # noqa: PLC0415 (scipy, which --help does not need)
 
         yield ScriptLauncher(timeout), jobs or _JOBS
     else:
-        from rectifier.study.cluster import connect  # noqa: PLC0415
+        from rectifier.comparison.script.cluster import connect  # noqa: PLC0415
 
         with connect(scheduler, question, timeout=timeout) as cluster:
             click.echo(f"{scheduler}: its workers train {cluster.slots} at a time.", err=True)
@@ -164,8 +164,8 @@ def _trainer(
 
 
 def _run(question: Question, folder: Path, launcher: "ScriptLauncher | ClusterLauncher", jobs: int) -> Comparison:
-    from rectifier.study.driver import Interrupted, run_study  # noqa: PLC0415 (scipy, which --help does not need)
-    from rectifier.study.trial import read_again  # noqa: PLC0415
+    from rectifier.comparison.script.driver import Interrupted, run_study  # noqa: PLC0415 (scipy, which --help does not need)
+    from rectifier.comparison.script.trial import read_again  # noqa: PLC0415
 
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -282,8 +282,8 @@ class _Display:
 
 
 def _print(comparison: Comparison, folder: Path) -> None:
-    from rectifier.report.text import print_comparison  # noqa: PLC0415
-    from rectifier.study.trial import OUTPUT  # noqa: PLC0415
+    from rectifier.comparison.script.trial import OUTPUT  # noqa: PLC0415
+    from rectifier.report.text.run import print_comparison  # noqa: PLC0415
 
     console = Console()
     print_comparison(comparison, console)

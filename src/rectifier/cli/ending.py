@@ -16,9 +16,9 @@ from rectifier.errors import UnreadableRun
 from rectifier.exit_codes import SIGNALLED
 from rectifier.records import Diagnosis, Manifest, Outcome, Run, RunNote
 from rectifier.report.sentences.recorded import recorded
-from rectifier.report.text import print_run
+from rectifier.report.text.run import print_run
 from rectifier.report.words import counted
-from rectifier.store import read_run, write_manifest, write_outcome
+from rectifier.storage import read_run, write_manifest, write_outcome
 
 _SEED = re.compile(r"-{0,2}(\w+[-_.])*seed", re.IGNORECASE)
 

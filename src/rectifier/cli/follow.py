@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from rectifier.records import Run
-from rectifier.store import read_run
+from rectifier.storage import read_run
 
 REFRESH_SECONDS = 10
 _SECONDS = 2.0

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import click
 
-from rectifier.launch.following import for_the_script
+from rectifier.launch.signals import for_the_script
 
 _SECONDS = 1.0
 """Between two looks at the run folder."""
@@ -108,7 +108,7 @@ class LiveTable:
         signal.pthread_sigmask(signal.SIG_BLOCK, for_the_script())
         # What drawing needs is not imported before the script has started, and is not counted as drawing.
         with contextlib.suppress(Exception):
-            import_module("rectifier.report.live")
+            import_module("rectifier.report.text.live")
         wait = 0.0
         while not self._ended.wait(wait):
             began = time.thread_time()
@@ -129,8 +129,8 @@ class LiveTable:
     def _lines(self, columns: int, rows: int) -> list[str]:
         from rectifier.diagnosis import diagnose  # noqa: PLC0415
         from rectifier.errors import UnreadableRun  # noqa: PLC0415
-        from rectifier.report.live import live_lines  # noqa: PLC0415
-        from rectifier.store import read_run  # noqa: PLC0415
+        from rectifier.report.text.live import live_lines  # noqa: PLC0415
+        from rectifier.storage import read_run  # noqa: PLC0415
 
         try:
             run = read_run(self._folder)

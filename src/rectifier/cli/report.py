@@ -12,15 +12,15 @@ from rich.console import Console
 from rectifier.cli.ending import next_commands, print_observed
 from rectifier.cli.follow import follow
 from rectifier.cli.gate import fail_on_option, gate, silence_option
+from rectifier.comparison.archive import is_study, read_study
 from rectifier.diagnosis import diagnose
 from rectifier.errors import UnreadableRun
 from rectifier.records import Comparison, Diagnosis, Run, Series, Severity, Trial
-from rectifier.report.machine import comparison_json, run_json
-from rectifier.report.page import comparison_page, run_page
-from rectifier.report.schema import json_schema
-from rectifier.report.text import print_comparison
-from rectifier.store import is_run_folder, read_run
-from rectifier.study.archive import is_study, read_study
+from rectifier.report.json.documents import comparison_json, run_json
+from rectifier.report.json.schema import json_schema
+from rectifier.report.page.page import comparison_page, run_page
+from rectifier.report.text.run import print_comparison
+from rectifier.storage import is_run_folder, read_run
 
 
 def _print_schema(context: click.Context, option: click.Parameter, asked: bool) -> None:

@@ -11,7 +11,7 @@ import click
 from rectifier.cli.gate import fail_on_option, silence_option
 from rectifier.cli.running import RUNS, name_of, run
 from rectifier.launch import Launch
-from rectifier.store import create_run_folder
+from rectifier.storage import create_run_folder
 
 if TYPE_CHECKING:
     from rectifier.records import Severity

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from rectifier.exit_codes import UNJUDGED
 from rectifier.launch import Launch, start
-from rectifier.store import create_run_folder
+from rectifier.storage import create_run_folder
 
 if TYPE_CHECKING:
     from rectifier.records import Severity

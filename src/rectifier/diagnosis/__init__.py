@@ -2,22 +2,22 @@
 
 from collections.abc import Mapping
 
-from rectifier.diagnosis.autopsy import judge_checkpoint
-from rectifier.diagnosis.census import judge_census
-from rectifier.diagnosis.constant import judge_constancy
-from rectifier.diagnosis.dead import judge_silence
-from rectifier.diagnosis.finite import judge_finiteness
-from rectifier.diagnosis.flat import judge_sides
-from rectifier.diagnosis.gradients import judge_gradients
-from rectifier.diagnosis.history import read_histories
-from rectifier.diagnosis.layers import summarise
-from rectifier.diagnosis.predictor import judge_predictor
-from rectifier.diagnosis.preflight import judge_probe
-from rectifier.diagnosis.progress import judge_progress, own_stretch
-from rectifier.diagnosis.silence import apply_silences, check_silences
-from rectifier.diagnosis.spikes import judge_spikes
-from rectifier.diagnosis.start import judge_start
-from rectifier.diagnosis.starved import judge_frozen, judge_starvation
+from rectifier.diagnosis.checkpoint.autopsy import judge_checkpoint
+from rectifier.diagnosis.probe.census import judge_census
+from rectifier.diagnosis.probe.check import judge_probe
+from rectifier.diagnosis.suppression import apply_silences, check_silences
+from rectifier.diagnosis.training.constant import judge_constancy
+from rectifier.diagnosis.training.dead import judge_silence
+from rectifier.diagnosis.training.finite import judge_finiteness
+from rectifier.diagnosis.training.flat import judge_sides
+from rectifier.diagnosis.training.gradients import judge_gradients
+from rectifier.diagnosis.training.history import read_histories
+from rectifier.diagnosis.training.layers import summarise
+from rectifier.diagnosis.training.predictor import judge_predictor
+from rectifier.diagnosis.training.progress import judge_progress, own_stretch
+from rectifier.diagnosis.training.spikes import judge_spikes
+from rectifier.diagnosis.training.start import judge_start
+from rectifier.diagnosis.training.starved import judge_frozen, judge_starvation
 from rectifier.records import NORM_BEFORE_CLIPPING, Diagnosis, Finding, Process, Rule, most_serious_first
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from rectifier.diagnosis import thresholds as limit
-from rectifier.diagnosis.history import BoolArray, SiteHistory
+from rectifier.diagnosis.training.history import BoolArray, SiteHistory
 from rectifier.records import Deaths, IntArray, WholeSilence
 
 

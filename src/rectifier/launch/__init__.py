@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from rectifier.lazily import on_first_use
+from rectifier._lazy import on_first_use
 
 if TYPE_CHECKING:
     from rectifier.launch.parent import STOPPED as STOPPED

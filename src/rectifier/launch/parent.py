@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from rectifier.exit_codes import SIGNALLED, TIMED_OUT
-from rectifier.launch.following import follow
+from rectifier.launch.signals import follow
 
 _BOOTSTRAP = Path(__file__).parent / "bootstrap"
 _PACKAGE = Path(__file__).parents[2]

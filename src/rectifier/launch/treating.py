@@ -15,13 +15,14 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from rectifier.aside import Arguments
 from rectifier.diagnosis import diagnose
 from rectifier.errors import RectifierError
+from rectifier.hooks import announce, locate, training
+from rectifier.hooks.calls import functions
 from rectifier.monitor import MemorySink, Monitor
 from rectifier.records import DeadUnits, Process, Site, Snapshot, Treated, Unseen, Writer
-from rectifier.sites import announce, functions, locate, training
-from rectifier.store import RunWriter
+from rectifier.sandbox import Arguments
+from rectifier.storage import RunWriter
 from rectifier.treatment import recycle, rescale
 
 

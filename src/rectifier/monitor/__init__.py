@@ -5,30 +5,30 @@ Each name loads on first use: a training needs neither the census nor the probe.
 
 from typing import TYPE_CHECKING
 
-from rectifier.lazily import on_first_use
+from rectifier._lazy import on_first_use
 
 if TYPE_CHECKING:
-    from rectifier.monitor.census import count_units as count_units
-    from rectifier.monitor.monitor import Monitor as Monitor
-    from rectifier.monitor.monitor import log as log
-    from rectifier.monitor.preflight import probe as probe
-    from rectifier.monitor.sinks import MemorySink as MemorySink
-    from rectifier.monitor.sinks import Sink as Sink
-    from rectifier.monitor.watching import check_units as check_units
-    from rectifier.monitor.watching import module_to_watch as module_to_watch
+    from rectifier.monitor.probe.census import count_units as count_units
+    from rectifier.monitor.probe.check import probe as probe
+    from rectifier.monitor.training.monitor import Monitor as Monitor
+    from rectifier.monitor.training.monitor import log as log
+    from rectifier.monitor.training.sinks import MemorySink as MemorySink
+    from rectifier.monitor.training.sinks import Sink as Sink
+    from rectifier.monitor.training.watching import check_units as check_units
+    from rectifier.monitor.training.watching import module_to_watch as module_to_watch
 
 _NAMES = {
-    "census": ("count_units",),
-    "monitor": (
+    "probe.census": ("count_units",),
+    "training.monitor": (
         "Monitor",
         "log",
     ),
-    "preflight": ("probe",),
-    "sinks": (
+    "probe.check": ("probe",),
+    "training.sinks": (
         "MemorySink",
         "Sink",
     ),
-    "watching": (
+    "training.watching": (
         "check_units",
         "module_to_watch",
     ),

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from rectifier.records.arrays import BoolArray, FloatArray
-from rectifier.records.finding import Judged
-from rectifier.records.site import ParameterRef
+from rectifier.records.findings.finding import Judged
+from rectifier.records.training.site import ParameterRef
 
 
 class NotTold(StrEnum):

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from rectifier.records.arrays import FloatArray, IntArray
-from rectifier.records.site import Site
+from rectifier.records.training.site import Site
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

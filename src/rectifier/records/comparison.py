@@ -26,7 +26,7 @@ class FailureKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why one training counts as a failure; `rectifier.report.failures` has the words for it.
+    """Why one training counts as a failure; `rectifier.report.sentences.failures` has the words for it.
 
     Attributes:
         kind: `exit-code`: of a script, not 0. `killed`: by SIGKILL, which the system sends when memory runs out, and

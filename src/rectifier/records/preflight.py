@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from rectifier.records.finding import Judged
-from rectifier.records.site import Site
+from rectifier.records.findings.finding import Judged
+from rectifier.records.training.site import Site
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ Everything that a user named is escaped by the template engine, as on the pages.
 from collections.abc import Sequence
 
 from rectifier.records import Comparison, Diagnosis, Run
-from rectifier.report.page import fragment
+from rectifier.report.page.page import fragment
 from rectifier.report.verdict import verdict_of
 from rectifier.report.words import findings_counted
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from rectifier.records import FloatArray, IntArray, Process, SiteWindow
-from rectifier.records.thinning import FULL_STEPS
+from rectifier.records.training.thinning import FULL_STEPS
 from rectifier.report.words import counted
 
 

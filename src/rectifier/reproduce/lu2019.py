@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from rectifier.catalogue import parse
+from rectifier.comparison.models.draws import Recipe, batches, draws_for
+from rectifier.comparison.models.ensemble import outputs, train
+from rectifier.comparison.models.observed import Network, stacked_mlps
 from rectifier.reproduce.born_dead import GAUSSIAN, TABLE_ERROR
 from rectifier.reproduce.result import Progress, Result
 from rectifier.reproduce.row import Known, Measured, Rate, exactly
-from rectifier.study.draws import Recipe, batches, draws_for
-from rectifier.study.ensemble import outputs, train
-from rectifier.study.observed import Network, stacked_mlps
 
 POINTS, BATCH, LEARNING_RATE = 3_000, 128, 1e-3
 REACH = math.sqrt(3)

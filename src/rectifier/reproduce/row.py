@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from scipy.stats import hypergeom
 from scipy.stats import t as student
 
-from rectifier.study.exact import clopper_pearson
+from rectifier.comparison.statistics.exact import clopper_pearson
 
 FALSE_ALARM = 0.01
 """Chance that an honest run of one result contradicts any of its rows: each of m rows is tested at this ÷ m."""

@@ -7,13 +7,13 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from rectifier.catalogue import parse
+from rectifier.comparison.models.draws import Recipe, batches, draws_for
+from rectifier.comparison.models.ensemble import outputs, train
+from rectifier.comparison.models.observed import Network, stacked_mlps
 from rectifier.datasets import Split, fashion_mnist
 from rectifier.records import FloatArray
 from rectifier.reproduce.result import Progress, Result
 from rectifier.reproduce.row import Known, Measured, mean_of
-from rectifier.study.draws import Recipe, batches, draws_for
-from rectifier.study.ensemble import outputs, train
-from rectifier.study.observed import Network, stacked_mlps
 
 NETWORK = Network(784, 3, 128, 10)
 RECIPE = Recipe(epochs=3, batch_size=128)

@@ -1,7 +1,6 @@
 """Change: the one room that alters the user's model or optimizer, and can take it back."""
 
 from rectifier.treatment.change import Change as Change
-from rectifier.treatment.everywhere import swap_everywhere as swap_everywhere
 from rectifier.treatment.learning_rate import scale_learning_rates as scale_learning_rates
 from rectifier.treatment.prescription import Prescription as Prescription
 from rectifier.treatment.prescription import prescribe as prescribe
@@ -9,4 +8,5 @@ from rectifier.treatment.recycling import Recycled as Recycled
 from rectifier.treatment.recycling import recycle as recycle
 from rectifier.treatment.rescaling import Rescaled as Rescaled
 from rectifier.treatment.rescaling import rescale as rescale
-from rectifier.treatment.swap import swap as swap
+from rectifier.treatment.swapping.everywhere import swap_everywhere as swap_everywhere
+from rectifier.treatment.swapping.swap import swap as swap

@@ -8,7 +8,7 @@ from typing import Protocol, Self
 from torch import nn
 
 from rectifier.errors import CannotSwap
-from rectifier.sites import announce
+from rectifier.hooks import announce
 
 _SHOWN = 12
 

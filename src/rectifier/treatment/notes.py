@@ -7,8 +7,8 @@ from torch import nn
 from torch.optim import Optimizer
 
 from rectifier.catalogue import Choice
-from rectifier.sites.modules import Place, written_class
-from rectifier.treatment.survey import Survey
+from rectifier.hooks.modules import Place, written_class
+from rectifier.treatment.swapping.survey import Survey
 
 Slopes = list[tuple[str, nn.Parameter, nn.Parameter | None]]
 

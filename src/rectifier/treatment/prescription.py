@@ -7,7 +7,6 @@ from typing import Any, overload
 from torch import nn
 from torch.optim import Optimizer
 
-from rectifier.aside import Forward
 from rectifier.catalogue import parse
 from rectifier.errors import CannotPrescribe
 from rectifier.records import (
@@ -21,10 +20,11 @@ from rectifier.records import (
     Rule,
     SiteRef,
 )
+from rectifier.sandbox import Forward
 from rectifier.treatment.change import Change
 from rectifier.treatment.recycling import recycle
 from rectifier.treatment.rescaling import rescale
-from rectifier.treatment.swap import swap
+from rectifier.treatment.swapping.swap import swap
 
 SLOPE = 0.1
 """What the ladder swaps to: 0.01 leaves the size of a gradient as it is, 0.1 to 0.3 moves hard problems."""

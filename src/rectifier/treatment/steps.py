@@ -6,7 +6,8 @@ from typing import Any
 
 from torch import nn
 
-from rectifier.sites import modules, scoped
+from rectifier.hooks import modules
+from rectifier.hooks.replace import scoped
 
 
 @dataclass(eq=False)

@@ -129,7 +129,7 @@ def _import_from(ours):
     finder = _FindOurs(ours)
     sys.meta_path.insert(0, finder)
     try:
-        from rectifier.launch import inside
+        from rectifier.launch import child as inside
     finally:
         sys.meta_path.remove(finder)
     return inside

@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rectifier.aside import Pass, tensors_in, undisturbed
 from rectifier.errors import CannotRecycle
-from rectifier.sites import functions, locate
+from rectifier.hooks import locate
+from rectifier.hooks.calls import functions
+from rectifier.sandbox import Pass, tensors_in, undisturbed
 from rectifier.treatment.recycling.trace import Recorder
 
 Key = tuple[str, int]

@@ -7,8 +7,8 @@ from typing import Any
 from torch import nn
 
 from rectifier.errors import CannotRecycle
+from rectifier.hooks.modules import unwrapped
 from rectifier.records import DeadUnits, Diagnosis, Finding, SiteRef
-from rectifier.sites.modules import unwrapped
 from rectifier.treatment.recycling.laboratory import Key
 
 

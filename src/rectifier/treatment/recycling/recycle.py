@@ -8,15 +8,15 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from rectifier.aside import Forward, Pass, own_module
 from rectifier.errors import CannotRecycle
 from rectifier.records import Diagnosis, Finding
-from rectifier.treatment import refusals
+from rectifier.sandbox import Forward, Pass, own_module
 from rectifier.treatment.recycling import exact, named, published, state
 from rectifier.treatment.recycling.laboratory import Key, Laboratory, Watching
 from rectifier.treatment.recycling.slots import Wiring
 from rectifier.treatment.recycling.undo import Ledger, Recycled
 from rectifier.treatment.recycling.wiring import find_wiring
+from rectifier.treatment.swapping import refusals
 
 _SHOWN = 8
 

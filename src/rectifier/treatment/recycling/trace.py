@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from rectifier.aside import tensors_in
+from rectifier.sandbox import tensors_in
 
 
 @dataclass(slots=True, eq=False)

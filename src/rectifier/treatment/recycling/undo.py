@@ -2,8 +2,8 @@
 
 from torch import Tensor
 
-from rectifier.aside import same
 from rectifier.errors import CannotRecycle
+from rectifier.sandbox import same
 from rectifier.treatment.change import Change
 from rectifier.treatment.recycling.slots import Slot
 

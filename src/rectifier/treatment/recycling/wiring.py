@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rectifier.aside import tensors_in
 from rectifier.catalogue import CATALOGUE
 from rectifier.errors import CannotRecycle
+from rectifier.sandbox import tensors_in
 from rectifier.treatment.recycling.laboratory import Laboratory, Watching
 from rectifier.treatment.recycling.slots import Layer, Norm, Wiring
 from rectifier.treatment.recycling.trace import Op, Recorder

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rectifier.aside import Pass, tensors_in, undisturbed
 from rectifier.errors import CannotRescale
-from rectifier.sites import functions
+from rectifier.hooks.calls import functions
+from rectifier.sandbox import Pass, tensors_in, undisturbed
 from rectifier.treatment.rescaling.change import Scaled
 from rectifier.treatment.rescaling.layers import deviation
 

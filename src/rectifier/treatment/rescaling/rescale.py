@@ -7,14 +7,14 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from rectifier.aside import Forward, Pass, own_module, tensors_in
 from rectifier.errors import CannotRescale
-from rectifier.treatment import refusals
+from rectifier.sandbox import Forward, Pass, own_module, tensors_in
 from rectifier.treatment.rescaling import chain
 from rectifier.treatment.rescaling.chain import Call
 from rectifier.treatment.rescaling.change import LayerGain, Rescaled, Scaled
 from rectifier.treatment.rescaling.layers import Layer, layers, others, root_mean_square
 from rectifier.treatment.rescaling.measured import equalise, without_effect
+from rectifier.treatment.swapping import refusals
 
 Mode = Literal["auto", "gain", "lsuv"]
 

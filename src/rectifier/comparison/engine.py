@@ -1,0 +1,68 @@
+"""One comparison, however its trainings are run: train, judge at each look, go on with what is not settled. No torch.
+
+A script in a process of its own (`driver`), a function that is called (`in_process`), many models at once (`models`):
+each hands the engine its way to train, and gets the same plan, the same looks and the same verdicts.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from rectifier.comparison.question import Question, TrialSpec
+from rectifier.comparison.weighing import Ahead, Plan, ahead, weigh
+from rectifier.records import Comparison, Trial
+
+Ended = Callable[[TrialSpec, Trial], None]
+"""Told of a training that has ended; what it raises ends the comparison."""
+
+Train = Callable[[Sequence[TrialSpec], Ended], None]
+"""Runs these trainings, in any order and as many at a time as it likes, and tells of each one as it ends."""
+
+
+class Engine:
+    """Answers a question.
+
+    Attributes:
+        question: What is asked.
+        done: Finished trials by key, those that were recorded before included.
+        ahead: What the next look waits for.
+    """
+
+    def __init__(self, question: Question, recorded: Mapping[str, Trial] | None = None) -> None:
+        self.question = question
+        known = recorded or {}
+        self.done = {spec.key: known[spec.key] for spec in question.plan() if spec.key in known}
+        self.ahead: Ahead = ahead(question, self.done)
+
+    def run(
+        self,
+        train: Train,
+        ended: Ended = lambda spec, trial: None,
+        looked: Callable[[Ahead], None] = lambda before: None,
+    ) -> None:
+        """Train until a look has settled every arm, or all looks have been taken.
+
+        Args:
+            train: Runs trainings.
+            ended: Called with each one that has ended, after it is in `done`.
+            looked: Called after each look, with what had been ahead before it.
+        """
+
+        def keep(spec: TrialSpec, trial: Trial) -> None:
+            self.done[spec.key] = trial
+            ended(spec, trial)
+
+        while self.ahead.now:
+            train([spec for spec in self.ahead.now if spec.key not in self.done], keep)
+            before, self.ahead = self.ahead, ahead(self.question, self.done)
+            looked(before)
+
+    def comparison(self, seconds: float, judged: Sequence[Plan] = ()) -> Comparison:
+        """Weigh what has been trained so far.
+
+        Args:
+            seconds: What it took.
+            judged: How these trainings have been judged before.
+
+        Raises:
+            UnreadableRun: No trial of the baseline has finished.
+        """
+        return weigh(self.question, self.done, seconds, judged)

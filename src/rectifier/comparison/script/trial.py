@@ -1,0 +1,289 @@
+"""One training of a user's own script: start it, wait, and read what it left behind."""
+
+import contextlib
+import hashlib
+import math
+import os
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from rectifier.comparison.question import Question, TrialSpec, printed_values, summarise
+from rectifier.diagnosis import diagnose
+from rectifier.diagnosis.training.progress import judge_progress
+from rectifier.errors import UnreadableRun
+from rectifier.exit_codes import SIGNALLED, TIMED_OUT
+from rectifier.launch import STOPPED, Launch, start
+from rectifier.records import Failure, FailureKind, FloatArray, Manifest, Outcome, Process, Run, Series, Trial
+from rectifier.storage import read_run, write_manifest, write_outcome
+
+OUTPUT = "output.txt"
+"""What a training printed, in its own folder."""
+
+_KILLED = SIGNALLED + signal.SIGKILL
+"""Exit code of what SIGKILL has ended."""
+
+CONSTANT = "constant-"
+"""Begins the fingerprint of a training in which nothing ever moved; two of those are no sign of a fixed seed."""
+
+
+class ScriptLauncher:
+    """Runs trials of a script, and can end those that are running.
+
+    Args:
+        timeout: Seconds after which a training is killed, with every process it has started.
+        directory: Where the script is started; None for where this process is.
+        since: When the study began, in seconds since 1970; None for when its first training in the same folder did.
+    """
+
+    def __init__(
+        self, timeout: float | None = None, *, directory: Path | None = None, since: float | None = None
+    ) -> None:
+        self._timeout = timeout
+        self._directory = directory
+        self._since = since
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._lock = threading.Lock()
+        self._stopped = False
+
+    def __call__(self, spec: TrialSpec, question: Question, folder: Path) -> Trial:
+        """Run a script once and summarise it; whatever happens to it is an outcome, not an error.
+
+        Args:
+            spec: What to run.
+            question: For the metric and its summary.
+            folder: A new, empty folder. The run goes to `run`, what the script prints to `output.txt`, and `files`
+                is what `{trial_dir}` stands for.
+        """
+        files = folder / "files"
+        files.mkdir()
+        command = spec.arguments(files.resolve())
+        begin_record(spec, command, folder)
+        # Not inside of the study: the paths of sockets, which lie there as well, may not be long.
+        with tempfile.TemporaryDirectory(prefix="rectifier-", ignore_cleanup_errors=True) as temporary:
+            return self._run(spec, question, folder, command, Path(temporary))
+
+    def _run(
+        self, spec: TrialSpec, question: Question, folder: Path, command: tuple[str, ...], temporary: Path
+    ) -> Trial:
+        run_folder = folder / "run"
+        launch = Launch(
+            command=command,
+            folder=run_folder.resolve(),
+            swap=spec.swap,
+            seed=None if spec.takes_seed else spec.drawn,
+            learning_rate=spec.learning_rate,
+            rescale=spec.rescale,
+            max_steps=spec.max_steps,
+            threads=spec.threads,
+            # A group of its own: a timeout ends its workers, too, and Ctrl-C reaches them through `stop` only.
+            own_group=True,
+            files_since=began(folder.parent) if self._since is None else self._since,
+            own_folders=(str(folder), str(temporary)),
+            temporary=temporary,
+            frameworks=True,
+            directory=self._directory,
+        )
+        start_of_trial = time.perf_counter()
+        own: list[subprocess.Popen[bytes]] = []
+
+        def started(process: subprocess.Popen[bytes]) -> None:
+            own.append(process)
+            self._enter(process)
+
+        try:
+            with (folder / OUTPUT).open("wb") as output, open(os.devnull, "rb") as nothing:
+                code = start(
+                    launch,
+                    stdin=nothing,
+                    stdout=output,
+                    stderr=output,
+                    timeout=self._timeout,
+                    started=started,
+                )
+        finally:
+            self._leave(own)
+        seconds = time.perf_counter() - start_of_trial
+        write_outcome(run_folder, Outcome(exit_code=code, seconds=seconds))
+        return _trial(spec.arm, spec.seed, question, run_folder, code, seconds, self._timeout)
+
+    def stop(self, patience: float = 5.0) -> None:
+        """End all trainings that are running: asked first, killed after `patience` seconds. No other will start."""
+        with self._lock:
+            self._stopped = True
+            running = list(self._running)
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            for process in running:
+                _signal_group(process, number)
+            deadline = time.monotonic() + patience
+            # Their threads wait for them; here it is only looked whether they have gone.
+            while any(process in self._running for process in running) and time.monotonic() < deadline:
+                time.sleep(0.02)
+
+    def _enter(self, process: subprocess.Popen[bytes]) -> None:
+        with self._lock:
+            self._running.add(process)
+            stopped = self._stopped
+        if stopped:
+            _signal_group(process, signal.SIGKILL)
+
+    def _leave(self, processes: list[subprocess.Popen[bytes]]) -> None:
+        with self._lock:
+            self._running.difference_update(processes)
+
+
+def began(trials: Path) -> float:
+    """When the study's first training began, in seconds since 1970: an older file can be no training's result.
+
+    Args:
+        trials: The folder that has a folder per training.
+    """
+    return min(manifest.stat().st_mtime for manifest in trials.glob("*/run/run.json"))
+
+
+def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, number)
+
+
+def begin_record(spec: TrialSpec, command: tuple[str, ...], folder: Path) -> None:
+    """Create a training's run folder and write what is started, which also tells later when that was."""
+    run_folder = folder / "run"
+    run_folder.mkdir()
+    manifest = Manifest.of_now(folder.name, command=command, folder=str(run_folder.resolve()), swap=spec.swap)
+    write_manifest(run_folder, manifest)
+
+
+def _trial(
+    arm: str, seed: int, question: Question, folder: Path, code: int, seconds: float, timeout: float | None
+) -> Trial:
+    failed: Failure | None = None
+    if code == TIMED_OUT and timeout is not None and seconds >= timeout:
+        failed = Failure(FailureKind.TIMED_OUT, f"{timeout:g}")
+    elif code:
+        failed = Failure(FailureKind.KILLED if code == _KILLED else FailureKind.EXIT_CODE, str(code))
+    try:
+        run: Run | None = read_run(folder)
+    except UnreadableRun as error:
+        run, failed = None, failed or Failure(FailureKind.UNREADABLE, str(error))
+    if run is not None and STOPPED in run.notes:
+        # It has taken all steps that were asked for; how the script took to being left is not its failure.
+        failed = None
+    process = None if run is None else _main_process(run, question.metric)
+    metric = None
+    if process is not None and failed is None:
+        values = _values(process, question, folder)
+        if len(values):
+            metric = summarise(values, question.summary, higher=question.higher_is_better)
+    if metric is not None and not math.isfinite(metric):
+        metric, failed = None, Failure(FailureKind.NOT_FINITE, question.metric)
+    if failed is None and process is not None and judge_progress(process.series("loss")).state == "none":
+        # Asked of the loss, because it can be asked of every arm alike; a silent layer only of some.
+        failed = Failure(FailureKind.NO_PROGRESS)
+    return Trial(
+        arm=arm,
+        seed=seed,
+        metric=metric,
+        failed=failed,
+        dead_fraction=None if process is None else dead_fraction(process),
+        seconds=seconds,
+        fingerprint=None if process is None else fingerprint(process, question.metric),
+        asked=question.asked,
+    )
+
+
+def _values(process: Process, question: Question, folder: Path) -> FloatArray:
+    if question.pattern is None:
+        return to_summarise(process.series(question.metric), question)
+    return printed_values(question.pattern, _printed(folder.parent))
+
+
+def to_summarise(series: Series, question: Question) -> FloatArray:
+    """The values that a summary is of: a mean asks for values equally far apart, the others for all that were kept."""
+    return series.even.values if question.summary == "last-tenth" else series.values
+
+
+def _printed(folder: Path) -> str:
+    try:
+        return (folder / OUTPUT).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def read_again(trial: Trial, question: Question, study: Path) -> Trial | None:
+    """Read a finished training for another metric than it was read for; None where its record is gone.
+
+    Args:
+        trial: As it was read before.
+        question: What is asked now.
+        study: The study's folder.
+    """
+    folder = study / (trial.run or "")
+    try:
+        outcome = read_run(folder).outcome if trial.run else None
+    except UnreadableRun:
+        return None
+    if outcome is None:
+        return None
+    again = _trial(trial.arm, trial.seed, question, folder, outcome.exit_code, trial.seconds, None)
+    # Only the driver of that time knew its timeout.
+    stopped = trial.failed is not None and trial.failed.kind is FailureKind.TIMED_OUT
+    return replace(again, run=trial.run, failed=trial.failed if stopped else again.failed)
+
+
+def _main_process(run: Run, metric: str) -> Process | None:
+    """The process of lowest rank that gave the metric, else the one of lowest rank."""
+    with_metric = [process for process in run.processes if len(process.series(metric).values)]
+    return min(with_metric or run.processes, key=lambda process: process.writer.rank, default=None)
+
+
+def dead_fraction(process: Process) -> float | None:
+    """Give the share of all counted units that are dead or suspected at the end."""
+    counted = [
+        (layer.dead + layer.suspected, layer.units)
+        for layer in diagnose(process).layers
+        if layer.units is not None and layer.dead is not None and layer.suspected is not None
+    ]
+    units = sum(n for _, n in counted)
+    return sum(dead for dead, _ in counted) / units if units else None
+
+
+def fingerprint(process: Process, metric: str) -> str | None:
+    """Give a text that is equal for two trainings whose losses and values of the metric were all equal to the bit."""
+    # Which extremes are kept of a long run depends on where its windows end, and so on the clock.
+    series = [np.ascontiguousarray(process.series(name).even.values, "<f8") for name in dict.fromkeys(("loss", metric))]
+    digest = hashlib.sha256(b"|".join(values.tobytes() for values in series)).hexdigest()
+    if not any(len(values) for values in series):
+        return None
+    moves = any(len(values) and (values != values[0]).any() for values in series)
+    return digest if moves else CONSTANT + digest
+
+
+def logged_names(run_folder: Path) -> Sequence[str]:
+    """Names of all series of a trial's run; none when it cannot be read."""
+    try:
+        run = read_run(run_folder)
+    except UnreadableRun:
+        return ()
+    return tuple(dict.fromkeys(name for process in run.processes for name in process.series_names))
+
+
+def activations_seen(run_folder: Path) -> Sequence[str]:
+    """The activations that a trial's run was seen to apply; none when it cannot be read."""
+    try:
+        run = read_run(run_folder)
+    except UnreadableRun:
+        return ()
+    return tuple(dict.fromkeys(site.activation for process in run.processes for site in process.sites))
+
+
+def last_lines(folder: Path, lines: int = 12) -> str:
+    """The end of what a trial printed, for an error's text."""
+    return "\n".join(_printed(folder).splitlines()[-lines:])

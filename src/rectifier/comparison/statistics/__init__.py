@@ -1,0 +1,1 @@
+"""What trials say about arms: exact tests, intervals, power, interim analyses."""

@@ -1,0 +1,324 @@
+"""Trials in, verdicts out: what may be said about each arm of a paired comparison.
+
+Two endpoints are never mixed. *Failures* (collapsed, diverged, crashed, constant output) are counted and
+tested with McNemar's exact test. The *metric* is the mean paired difference over all pairs in which both
+trials gave a value, tested by exact sign flips. Holm's correction runs over all arms × both endpoints; the
+placebo is outside of it.
+
+With several looks, each tests at its share of the error rate (`looks`), so a p-value counts divided by that share, and
+the least of those so far is a p-value at whatever look one stops. Holm's correction takes these: what it has rejected
+at one look it would reject at every later one, so an arm may stop (Maurer & Bretz 2013, Statistics in Biopharmaceutical
+Research 5, 311–320).
+"""
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from rectifier.comparison.statistics.exact import clopper_pearson, holm, smallest_pairs
+from rectifier.comparison.statistics.interim import ENDPOINTS, shares, smallest_look
+from rectifier.comparison.statistics.pairs import Pairs, by_arm_and_seed, failure_effect, metric_effect, paired
+from rectifier.comparison.statistics.power import detectable, seeds_needed
+from rectifier.comparison.statistics.wording import Wording
+from rectifier.records import ArmVerdict, Comparison, Effect, Trial
+from rectifier.records.comparison import Verdict
+
+_Effects = tuple[Effect | None, Effect | None]
+"""Of one arm: on failures, on the metric."""
+
+
+def compare_trials(
+    trials: Sequence[Trial],
+    *,
+    baseline: str,
+    placebo: str | None,
+    arms: Sequence[str],
+    metric: str,
+    higher_is_better: bool,
+    title: str,
+    margin: float | None = None,
+    alpha: float = 0.05,
+    notes: Sequence[str] = (),
+    seconds: float = 0.0,
+    settings: dict[str, str] | None = None,
+    seeds_hint: str | None = None,
+    looks: Sequence[int] | None = None,
+) -> Comparison:
+    """Weigh every arm against the baseline, seed by seed.
+
+    The verdict of an arm is, in this order:
+
+    - *identical*: every pair is equal to the bit.
+    - *undecided* when all seeds gave the same numbers (one observation, however many copies).
+    - *helped* or *hurt*: an endpoint differs after the correction. When the two endpoints point in opposite
+      directions the arm is *undecided*, and the sentence says which way each points: only the reader can
+      weigh a run that fails against a better metric. The metric may speak for an arm only if that arm lost no
+      more values to failed runs than the baseline did (and against it only the other way round), because a
+      mean over the runs that ended says nothing about those that did not.
+    - *no difference*: only with a `margin` and at the last look, when the metric's interval lies inside ±margin and
+      the failures differ by one pair at most. A metric difference that is real but inside the margin also ends here.
+    - *undecided*: everything else; always so when no corrected exact test could reject with so few pairs.
+
+    The placebo gets the last two only: it differs from the baseline in nothing, so no test may speak for it.
+
+    With `looks` an arm is judged when all trainings of a look have ended, and at the first look that settles it for
+    good: what it has beyond is left out. Between looks every arm that is not settled is undecided.
+
+    Args:
+        trials: In any order; a metric that is not finite counts as missing and its trial as failed.
+        baseline: The arm that the others are compared with; it gets the first row.
+        placebo: The arm that differs from it in its random draws only, or None; it gets the last row.
+        arms: The arms to judge, in the order of the report; the baseline and the placebo may be among them.
+        metric: Its name, for the sentences.
+        higher_is_better: Its direction.
+        title: Of the report.
+        margin: Smallest metric difference that matters, in the metric's own unit.
+        alpha: Chance of any false "helped" or "hurt" in the whole comparison.
+        notes: What the reader must know; a warning about seeds that change nothing is added here.
+        seconds: What the whole study took.
+        settings: What was run, by name, for the report.
+        seeds_hint: What to do when different seeds give identical results; None for the advice to a script.
+        looks: Numbers of seeds, rising, at which verdicts may be given; seeds then count from 0. None for one look at
+            whatever has ended.
+
+    Raises:
+        ValueError: Two trials share an arm and a seed, or the baseline has no trial.
+
+    Example:
+        >>> trials = [Trial(arm="as is", seed=s, metric=0.5) for s in range(12)]
+        >>> trials += [Trial(arm="elu:1.0", seed=s, metric=0.6 + s / 100) for s in range(12)]
+        >>> study = compare_trials(
+        ...     trials, baseline="as is", placebo=None, arms=["elu:1.0"], metric="accuracy",
+        ...     higher_is_better=True, title="example",
+        ... )
+        >>> study.arms[1].verdict, study.smallest_n
+        ('helped', 7)
+    """
+    finished = by_arm_and_seed(trials)
+    reference = finished.get(baseline, {})
+    if not reference:
+        raise ValueError(f"no trial of the baseline {baseline!r} among the arms {sorted(finished)}")
+    names = [name for name in dict.fromkeys(arms) if name not in (baseline, placebo)]
+    tests = ENDPOINTS * max(len(names), 1)
+    wording = Wording(
+        baseline=baseline,
+        metric=metric,
+        higher_is_better=higher_is_better,
+        margin=margin,
+        alpha=alpha,
+        level=alpha,
+        final_level=alpha * (1.0 if looks is None else shares(looks)[-1]),
+        tests=tests,
+        looks=tuple(looks or ()),
+        smallest_n=smallest_pairs(tests, alpha),
+    )
+    course = _follow(finished, reference, names, placebo, wording)
+    below = course.below
+    if wording.looks[1:]:
+        first = smallest_look(wording.looks[-1], tests, alpha=alpha)
+        wording = replace(wording, smallest_n=max(wording.looks[0], first))
+    ordered = [course.rows[name] for name in (*names, *([] if placebo is None else [placebo]))]
+    copies = [name for name, pairs in course.pairs.items() if pairs.seeds_do_nothing()]
+    judged = tuple(trial for trial in trials if trial.seed < below.get(trial.arm, math.inf))
+    return Comparison(
+        title=title,
+        metric=metric,
+        higher_is_better=higher_is_better,
+        baseline=baseline,
+        placebo=placebo,
+        seeds=tuple(sorted({trial.seed for trial in judged})),
+        arms=(course.rows[baseline], *ordered),
+        trials=judged,
+        smallest_n=wording.smallest_n,
+        alpha=alpha,
+        headline=wording.headline(ordered, placebo),
+        margin=margin,
+        notes=(*notes, *([wording.seeds_note(copies, seeds_hint)] if copies else [])),
+        seconds=seconds,
+        settings=settings or {},
+        looks=wording.looks,
+    )
+
+
+@dataclass(slots=True)
+class _Course:
+    """What has been judged so far, by arm: its row, the pairs and effects that this rests on, and below which seed."""
+
+    rows: dict[str, ArmVerdict] = field(default_factory=dict)
+    pairs: dict[str, Pairs] = field(default_factory=dict)
+    effects: dict[str, _Effects] = field(default_factory=dict)
+    below: dict[str, float] = field(default_factory=dict)
+
+
+def _follow(
+    finished: Mapping[str, dict[int, Trial]],
+    reference: dict[int, Trial],
+    names: Sequence[str],
+    placebo: str | None,
+    wording: Wording,
+) -> _Course:
+    """Go from look to look, until every arm is settled or trainings are missing."""
+    course, undecided = _Course(), list(names)
+    looks: Sequence[float] = wording.looks or (math.inf,)
+    for seeds, part in zip(looks, shares(looks) if wording.looks else (1.0,), strict=True):
+        watched = [*undecided, *([] if placebo is None else [placebo])]
+        found = {name: paired(finished.get(name, {}), reference, seeds) for name in watched}
+        level = wording.alpha * part
+        look = replace(
+            wording,
+            look=int(seeds) if wording.looks else None,
+            reached=not wording.looks or all(pairs.n == seeds for pairs in found.values()),
+            level=level,
+            smallest_n=smallest_pairs(wording.tests, level),
+        )
+        course.pairs |= found
+        for name, pairs in found.items():
+            now, before = _effects(pairs, level), course.effects.get(name, (None, None))
+            course.effects[name] = _over_looks(now[0], before[0], part), _over_looks(now[1], before[1], part)
+        adjusted = course.effects | _corrected({name: course.effects[name] for name in names})
+        for name, pairs in found.items():
+            course.rows[name] = _judge(name, pairs, *adjusted[name], is_placebo=name == placebo, wording=look)
+        own = paired(reference, reference, seeds).arm
+        course.rows[wording.baseline] = _baseline_row(wording.baseline, own, look)
+        course.below |= dict.fromkeys((wording.baseline, *watched), seeds)
+        undecided = [name for name in undecided if course.rows[name].verdict == "undecided"]
+        if not look.reached or (names and not undecided):
+            break
+    return course
+
+
+def _effects(pairs: Pairs, level: float) -> _Effects:
+    return failure_effect(pairs, level), metric_effect(pairs, level)
+
+
+def _over_looks(effect: Effect | None, earlier: Effect | None, part: float) -> Effect | None:
+    """An effect with its p-value over all looks so far; one that pointed the other way does not speak for it."""
+    if effect is None:
+        return None
+    p = min(1.0, effect.p / part)
+    if earlier is not None and earlier.difference * effect.difference > 0:
+        p = min(p, earlier.p)
+    return replace(effect, p=p, p_adjusted=p)
+
+
+def _corrected(effects: Mapping[str, _Effects]) -> dict[str, _Effects]:
+    # An endpoint that could not be measured stays in the family: its size is fixed before the data is seen.
+    family = [1.0 if effect is None else effect.p for both in effects.values() for effect in both]
+    adjusted = iter(holm(family))
+    found = {}
+    for name, both in effects.items():
+        values = [(effect, next(adjusted)) for effect in both]
+        failure, value = (None if effect is None else replace(effect, p_adjusted=p) for effect, p in values)
+        found[name] = failure, value
+    return found
+
+
+def _median(trials: Sequence[Trial]) -> float | None:
+    values = [trial.metric for trial in trials if trial.metric is not None]
+    return statistics.median(values) if values else None
+
+
+def _mean_dead(trials: Sequence[Trial]) -> float | None:
+    values = [trial.dead_fraction for trial in trials if trial.dead_fraction is not None]
+    return math.fsum(values) / len(values) if values else None
+
+
+def _baseline_row(name: str, trials: Sequence[Trial], wording: Wording) -> ArmVerdict:
+    failures = sum(trial.failed is not None for trial in trials)
+    low, high = clopper_pearson(failures, len(trials), 1 - wording.level)
+    row = ArmVerdict(
+        arm=name,
+        n=len(trials),
+        failures=failures,
+        failure_low=low,
+        failure_high=high,
+        median=_median(trials),
+        failure=None,
+        metric=None,
+        survivors=None,
+        verdict="identical",
+        sentence="",
+        dead_fraction=_mean_dead(trials),
+    )
+    return replace(row, sentence=wording.baseline_sentence(row))
+
+
+def _judge(
+    name: str, pairs: Pairs, failure: Effect | None, metric: Effect | None, *, is_placebo: bool, wording: Wording
+) -> ArmVerdict:
+    failures = sum(trial.failed is not None for trial in pairs.arm)
+    low, high = clopper_pearson(failures, pairs.n, 1 - wording.level) if pairs.n else (0.0, 1.0)
+    on_failures = 0 if is_placebo else -_direction(failure, wording.alpha)
+    on_metric = 0 if is_placebo else _direction(metric, wording.alpha) * (1 if wording.higher_is_better else -1)
+    arm_lost, baseline_lost = pairs.only_missing()
+    differences = pairs.differences()
+    # What the t-test can see of fewer pairs that differ, exact sign flips cannot.
+    if sum(difference != 0 for difference in differences) < wording.smallest_n:
+        differences = []
+    needed = seeds_needed(differences, wording.final_level / wording.tests)
+    within = _within(metric, wording.margin)
+    silenced = (on_metric > 0 and arm_lost > baseline_lost) or (on_metric < 0 and baseline_lost > arm_lost)
+    # Inside the margin a metric difference does not matter, so only the failures may speak.
+    speaks = 0 if silenced or within else on_metric
+    verdict: Verdict = "undecided"
+    if not wording.reached:
+        verdict = "undecided"
+    elif pairs.identical():
+        verdict = "identical"
+    elif pairs.n and not pairs.seeds_do_nothing():
+        # Failures that differ by one pair at most say little of few pairs, and no look gives back what it settled.
+        equal = wording.last and within and _balanced(failure)
+        verdict = "no difference" if equal else _verdict(on_failures + speaks)
+    row = ArmVerdict(
+        arm=name,
+        n=pairs.n,
+        failures=failures,
+        failure_low=low,
+        failure_high=high,
+        median=_median(pairs.arm),
+        failure=failure,
+        metric=metric,
+        survivors=metric_effect(pairs, wording.level, survivors=True),
+        verdict=verdict,
+        sentence="",
+        dead_fraction=_mean_dead(pairs.arm),
+        detectable=detectable(differences, wording.level / wording.tests),
+        # Counted in seeds: a pair without a value is a seed, too.
+        seeds_needed=None
+        if needed is None
+        else math.ceil(max(needed, wording.smallest_n) * pairs.n / len(differences)),
+        stopped_at=None if verdict == "undecided" or wording.last else wording.look,
+    )
+    sentence = wording.sentence(
+        row,
+        pairs.baseline,
+        deciding=(failure if on_failures else None, metric if speaks else None),
+        is_placebo=is_placebo,
+        opposed=on_failures * on_metric < 0,
+        silenced=silenced,
+        copies=pairs.seeds_do_nothing(),
+    )
+    return replace(row, sentence=sentence)
+
+
+def _direction(effect: Effect | None, alpha: float) -> int:
+    """The sign of a difference that survives the correction, 0 for one that does not."""
+    if effect is None or effect.p_adjusted > alpha:
+        return 0
+    return (effect.difference > 0) - (effect.difference < 0)
+
+
+def _within(metric: Effect | None, margin: float | None) -> bool:
+    if margin is None or metric is None or metric.low is None or metric.high is None:
+        return False
+    return -margin < metric.low and metric.high < margin
+
+
+def _balanced(failure: Effect | None) -> bool:
+    return failure is not None and abs(round(failure.difference * failure.n)) <= 1
+
+
+def _verdict(total: int) -> Verdict:
+    """Of what the endpoints say together: those that point in opposite directions add up to nothing."""
+    return "helped" if total > 0 else "hurt" if total < 0 else "undecided"

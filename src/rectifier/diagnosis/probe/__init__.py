@@ -1,0 +1,1 @@
+"""Rules for one look at a model: a check before training, a census of a trained network."""

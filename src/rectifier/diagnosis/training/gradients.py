@@ -1,0 +1,208 @@
+"""Findings about gradients: vanishing, exploding, shrinking; judged by δ = ∂L/∂z, never by weight gradients.
+
+Weight-gradient norms are flat over depth in a network without biases even while the signal vanishes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from rectifier.diagnosis import remedies
+from rectifier.diagnosis import thresholds as limit
+from rectifier.diagnosis.training.history import BoolArray, SiteHistory
+from rectifier.diagnosis.training.progress import Progress
+from rectifier.diagnosis.training.start import poor_way, way_at_start
+from rectifier.records import (
+    Cause,
+    CauseKind,
+    Finding,
+    FloatArray,
+    GradientWay,
+    InfiniteGradient,
+    Rule,
+    Severity,
+    Signal,
+    WayAtStart,
+)
+
+
+@dataclass(frozen=True)
+class _Way:
+    """The gradient's way down from the last site to the first.
+
+    Attributes:
+        sites: Those that a gradient reached, in the order of their first call.
+        ratio: ‖δ‖ of the first over the last at each step on which both are known and the last is not 0.
+        recent: The later half of it: a state that training has left behind is history.
+    """
+
+    sites: tuple[SiteHistory, ...]
+    ratio: FloatArray
+
+    @property
+    def recent(self) -> FloatArray:
+        return self.ratio[-max(limit.LEAST_OBSERVATIONS, len(self.ratio) // 2) :]
+
+    @property
+    def median(self) -> float:
+        return float(np.median(self.recent))
+
+    @property
+    def early(self) -> float:
+        return float(np.median(self.ratio[: limit.LEAST_OBSERVATIONS]))
+
+    @property
+    def factor(self) -> float:
+        """Per layer: the (L − 1)-th root. L counts the sites in their order, also where branches make some parallel."""
+        return float(self.median ** (1.0 / (len(self.sites) - 1)))
+
+    def evidence(self, first_layer_update: float | None = None) -> GradientWay:
+        """As findings have it."""
+        return GradientWay(
+            delta_first_over_last=self.median,
+            delta_first_over_last_at_start=self.early,
+            factor_per_layer=self.factor,
+            observed_steps=len(self.ratio),
+            sites=len(self.sites),
+            first=self.sites[0].ref,
+            last=self.sites[-1].ref,
+            first_layer_update=first_layer_update,
+        )
+
+
+def judge_gradients(histories: Sequence[SiteHistory], progress: Progress) -> list[Finding]:
+    """What is to be said of the gradient's way from the last site of one model to its first.
+
+    The rule on one step's gradient against those before it, clipping included, is `judge_spikes`.
+
+    Args:
+        histories: Of one model, in the order of their first call.
+        progress: Of its training.
+    """
+    found = _infinite(histories)
+    sites = tuple(history for history in histories if np.isfinite(history.delta()).any())
+    if len(sites) < 2:
+        return found
+    ratio = _ratio(sites[0], sites[-1])
+    if any(history.blocked_since is not None for history in histories):
+        # A silent layer lets nothing through: an exact 0 is its doing, and the finding about its units says so.
+        if len(ratio) and ratio[-1] == 0:
+            return found
+        ratio = ratio[ratio > 0]
+    if len(ratio) < limit.LEAST_OBSERVATIONS:
+        return found
+    way = _Way(sites, ratio)
+    if way.median < limit.VANISHED_RATIO and _often(ratio < limit.VANISHED_RATIO):
+        update = _frozen_update(sites[0])
+        # The small gradient matters where the first layer or the loss does not move.
+        if update is not None or progress.state == "none":
+            return [*found, _vanishing(way, update, way_at_start(histories), progress)]
+    if way.median > limit.EXPLODED_RATIO and _often(ratio > limit.EXPLODED_RATIO):
+        return [*found, _exploding(way, progress)]
+    if way.factor < limit.SHRINKING_FACTOR and len(sites) > 2:
+        return [*found, _shrinking(way, progress)]
+    return found
+
+
+def _often(mask: BoolArray) -> bool:
+    return int(mask.sum()) >= limit.LEAST_OBSERVATIONS
+
+
+def _ratio(first: SiteHistory, last: SiteHistory) -> FloatArray:
+    _, one, other = np.intersect1d(first.steps(), last.steps(), return_indices=True)
+    numerator, denominator = first.delta()[one], last.delta()[other]
+    usable = np.isfinite(numerator) & np.isfinite(denominator) & (denominator > 0)
+    with np.errstate(over="ignore"):
+        ratio: FloatArray = numerator[usable] / denominator[usable]
+    return ratio
+
+
+def _frozen_update(first: SiteHistory) -> float | None:
+    """‖Δw‖/‖w‖ of the first layer a step (median), where it is so small that the layer does not learn."""
+    updates = first.update()
+    updates = updates[np.isfinite(updates)]
+    update = float(np.median(updates)) if len(updates) else None
+    return update if update is not None and update < limit.FROZEN_UPDATE else None
+
+
+def _began(*, from_the_start: bool) -> Cause:
+    return Cause(kind=CauseKind.INITIAL_WEIGHTS if from_the_start else CauseKind.UNKNOWN)
+
+
+def _vanishing(way: _Way, update: float | None, began: tuple[float, float] | None, progress: Progress) -> Finding:
+    # In orders of magnitude: most of what is lost now was lost at the first steps.
+    cause = _began(from_the_start=way.early < max(limit.VANISHED_RATIO, way.median**limit.MOST_OF_THE_WAY))
+    if cause.kind is CauseKind.UNKNOWN and began is not None and poor_way(*began) is Signal.VANISHES:
+        cause = Cause(
+            kind=CauseKind.INITIAL_WEIGHTS, facts=WayAtStart(sensitivity=began[0], gradient_at_start=began[1])
+        )
+    return Finding(
+        rule=Rule.VANISHING_GRADIENT,
+        severity="serious",
+        site=way.sites[0].ref,
+        cause=cause,
+        consequence=progress.consequence,
+        loss=progress.loss,
+        remedies=remedies.VANISHING,
+        evidence=way.evidence(update),
+    )
+
+
+def _exploding(way: _Way, progress: Progress) -> Finding:
+    """A ratio alone is no harm: behind a gate that stays open the last activation gets almost no gradient."""
+    by_progress: dict[str, Severity] = {"none": "serious", "some": "info", "unknown": "warning"}
+    return Finding(
+        rule=Rule.EXPLODING_GRADIENT,
+        severity="info" if 0 < progress.steps < limit.STALLED_STEPS else by_progress[progress.state],
+        site=way.sites[0].ref,
+        cause=_began(from_the_start=way.early > limit.EXPLODED_RATIO),
+        consequence=progress.consequence,
+        loss=progress.loss,
+        remedies=remedies.EXPLODING,
+        evidence=way.evidence(),
+    )
+
+
+def _shrinking(way: _Way, progress: Progress) -> Finding:
+    return Finding(
+        rule=Rule.SHRINKING_GRADIENT,
+        severity="info",
+        site=way.sites[0].ref,
+        consequence=progress.consequence,
+        loss=progress.loss,
+        evidence=way.evidence(),
+    )
+
+
+def _infinite(histories: Sequence[SiteHistory]) -> list[Finding]:
+    """Gradients that overflowed while every output was finite."""
+    steps = [history.steps()[np.isinf(history.delta())] for history in histories]
+    if not any(len(at) for at in steps):
+        return []
+    all_steps = np.unique(np.concatenate(steps))
+    first = int(all_steps[0])
+    # Backward runs from the end: the last site that has it at that step had it first.
+    origin = [history for history, at in zip(histories, steps, strict=True) if first in at][-1]
+    observed = np.unique(np.concatenate([history.steps() for history in histories]))
+    longest = _longest_run(np.isin(observed, all_steps))
+    return [
+        Finding(
+            rule=Rule.EXPLODING_GRADIENT,
+            severity="info" if longest <= limit.SCALER_SKIPS else "serious",
+            site=origin.ref,
+            since=first,
+            remedies=remedies.INFINITE_GRADIENT,
+            evidence=InfiniteGradient(
+                step=first, steps=len(all_steps), observed_steps=len(observed), longest_run=longest
+            ),
+        )
+    ]
+
+
+def _longest_run(mask: BoolArray) -> int:
+    longest = run = 0
+    for hit in mask:
+        run = run + 1 if hit else 0
+        longest = max(longest, run)
+    return longest

@@ -1,0 +1,1 @@
+"""Intercepting calls of activations, and the compilers that meet them."""

@@ -1,0 +1,1 @@
+"""Replacing calls of activations: where they are written, and what is computed instead."""

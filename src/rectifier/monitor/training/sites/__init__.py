@@ -1,0 +1,1 @@
+"""Models and sites that were met, and what is counted at each."""

@@ -1,0 +1,113 @@
+"""What is remembered of the user's models: each of them, and each of its sites.
+
+Models are held weakly. Within an observed step the frame of each thread's running forward is held, to tell the calls of
+one forward from those of the next; it is let go before the backward pass ends.
+"""
+
+import types
+import weakref
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+
+from rectifier.monitor.training.schedule import Look
+from rectifier.monitor.training.sites.counters import UnitCounters
+from rectifier.monitor.training.sites.parameters import Held, Parameters
+from rectifier.monitor.training.sites.samples import DistinctSamples
+
+
+@dataclass(slots=True)
+class Gradient:
+    """‖∂L/∂z‖ of one site in one step, kept on the device until it is read."""
+
+    step: int
+    squares: list[Tensor] = field(default_factory=list)
+    samples: int = 0
+
+
+@dataclass(slots=True)
+class Settled:
+    """What was measured at the steps of a window, on the host: by step, and thinned in a long training.
+
+    Attributes:
+        deltas: Sum of squares of ∂L/∂z, and of how many samples.
+        bad_step: First counted step at which the output held NaN or an infinity.
+    """
+
+    deltas: dict[int, tuple[float, int]] = field(default_factory=dict)
+    updates: dict[int, float] = field(default_factory=dict)
+    squares: dict[int, float] = field(default_factory=dict)
+    spreads: dict[int, float] = field(default_factory=dict)
+    bad_step: int | None = None
+
+
+@dataclass(slots=True, eq=False)
+class SiteRecord:
+    """A site and everything counted at it."""
+
+    index: int
+    owner: "weakref.ref[nn.Module]"
+    model: "ModelRecord"
+    axis: int | None
+    counters: UnitCounters
+    weight: Held | None
+    bias: Held | None
+    layer_bias: Held | None
+    steps: list[int] = field(default_factory=list)
+    extremes: list[tuple[int, Tensor, Tensor]] = field(default_factory=list)
+    visits: int = 0
+    gradients: dict[int, Gradient] = field(default_factory=dict)
+    wide: bool = True
+    hook_seconds: float = 0.0
+    updates: dict[int, Tensor] = field(default_factory=dict)
+    rates: dict[int, float] = field(default_factory=dict)
+    last_gradient: Tensor | None = None
+    measured: bool = False
+    squares: dict[int, Tensor] = field(default_factory=dict)
+    spreads: dict[int, Tensor] = field(default_factory=dict)
+    settled: Settled = field(default_factory=Settled)
+    """What has been brought to the host of this window."""
+
+
+@dataclass(slots=True, eq=False)
+class Forward:
+    """A forward of a model that is running in one thread, and how often each module has applied an activation in it."""
+
+    frame: types.FrameType
+    calls: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it has returned: only a running frame knows its caller."""
+        return self.frame.f_back is None
+
+
+@dataclass(slots=True, eq=False)
+class ModelRecord:
+    """A root module: its name in reports, its paths, and the distinct inputs it was given.
+
+    Attributes:
+        forwards: The running forward of each thread, by the thread's identity.
+    """
+
+    name: str
+    paths: dict[int, str]
+    trains: bool
+    replica: bool = False
+    samples: DistinctSamples = field(default_factory=DistinctSamples)
+    parameters: Parameters = field(default_factory=Parameters)
+    sites: dict[tuple[int, int], SiteRecord] = field(default_factory=dict)
+    last: SiteRecord | None = None
+    forwards: dict[int, Forward] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Token:
+    """Carries one call from before the activation to after it; without a site it is only known to have been met."""
+
+    site: SiteRecord | None
+    step: int
+    look: Look
+    edge: tuple[Any, int] | None = None
+    """Where its input hangs in the graph: a node, and which of its outputs."""

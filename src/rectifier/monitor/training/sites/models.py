@@ -1,0 +1,323 @@
+"""The user's models and the sites met in them: which call is which site, and when it is looked at."""
+
+import math
+import threading
+import weakref
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rectifier import catalogue
+from rectifier.hooks import Location, between, find_unit_axis, locate
+from rectifier.hooks.calls.functions import describe
+from rectifier.hooks.modules import FOREIGN, user_class
+from rectifier.hooks.ranks import is_replica
+from rectifier.monitor.training.schedule import Look
+from rectifier.monitor.training.sinks import Sink
+from rectifier.monitor.training.sites.counters import UnitCounters
+from rectifier.monitor.training.sites.counting import count_input, count_output
+from rectifier.monitor.training.sites.met import Forward, ModelRecord, SiteRecord, Token
+from rectifier.monitor.training.sites.reading import begin_window, read_site
+from rectifier.monitor.training.sites.samples import DistinctSamples
+from rectifier.monitor.training.sites.updates import Updates
+from rectifier.monitor.training.watching import said_axis
+from rectifier.records import Site, SiteWindow
+
+# Outputs (middle, half) between which |f′| is at least 1 % of its maximum: tanh |z| ≥ 3.0, sigmoid |z| ≥ 6.0.
+_SATURATION = {"tanh": (0.0, math.tanh(3.0)), "sigmoid": (0.5, 0.5 * math.tanh(3.0))}
+_PLAIN_TENSORS = (Tensor, nn.Parameter)
+
+
+class ModelRecords:
+    """All models met in one process.
+
+    Args:
+        sink: Told of each new site.
+        only: Count this module's forwards only.
+        units: Where the user says that units are, by the path of the module that applies the activation.
+        guarded: Calls what is called from elsewhere (a hook) as the monitor calls its own parts.
+    """
+
+    def __init__(
+        self,
+        sink: Sink,
+        only: nn.Module | None,
+        units: Mapping[str, int] | None = None,
+        guarded: Callable[..., Any] = lambda function, *args: function(*args),
+    ) -> None:
+        self._units = units or {}
+        self._guarded = guarded
+        self._sink = sink
+        self._only = weakref.ref(only) if only is not None else None
+        self._models: weakref.WeakKeyDictionary[nn.Module, ModelRecord] = weakref.WeakKeyDictionary()
+        self._parts: weakref.WeakKeyDictionary[nn.Module, bool] = weakref.WeakKeyDictionary()
+        self._names: dict[str, int] = {}
+        self.sites: list[SiteRecord] = []
+        self.updates = Updates(self.sites)
+        self._records: list[ModelRecord] = []
+        self.nodes: dict[int, set[int]] | None = {}
+        """By thread, the sequence number of the `grad_fn` of every output met in this step; None once nobody asks."""
+        self._hooks: dict[int, list[Any]] = {}
+        self.device = "cpu"
+        self.repeating = False
+        """Whether the forward that runs is repeated, beside a compiled one."""
+
+    def watches(self, model: nn.Module) -> bool:
+        """Whether this model, a part of it, or one that it is a part of is observed."""
+        if self._only is None:
+            return True
+        only = self._only()
+        return only is not None and (only in set(model.modules()) or model in set(only.modules()))
+
+    # During a forward -------------------------------------------------------------------------------------------
+
+    def before(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], step: int, look: Look) -> Token | None:
+        """Decide whether a call is a training call of a model's, and which site it is."""
+        tensor = args[0] if args else kwargs.get("input")
+        # Anything but a plain tensor is a tracer's stand-in.
+        if not isinstance(tensor, Tensor) or type(tensor) not in _PLAIN_TENSORS:
+            return None
+        if not tensor.is_floating_point() or tensor.is_meta or not torch.is_grad_enabled():
+            return None
+        # A forward that is run again inside of backward (activation checkpointing) has been counted already.
+        if torch._C._current_graph_task_id() != -1:
+            return None
+        token = self._at_site(name, tensor, args, kwargs, step, look)
+        if token is None and self.nodes is not None and look is Look.COUNT:
+            # A loss's or a metric's: no site, and nothing that was overlooked either.
+            return Token(None, step, look)
+        return token
+
+    def _at_site(
+        self, name: str, tensor: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any], step: int, look: Look
+    ) -> Token | None:
+        only = self._only() if self._only is not None else None
+        if self._only is not None and only is None:
+            return None
+        place = locate(only)
+        if place is None and only is not None:
+            place = self._part_of(only)
+        if place is None or not place.root.training:
+            return None
+        model = self._models.get(place.root) or self._meet(place.root, place.wrapper)
+        if not model.trains:
+            return None
+        thread = threading.get_ident()
+        forward = model.forwards.get(thread)
+        if forward is None or forward.frame is not place.forward:
+            forward = model.forwards[thread] = Forward(place.forward)
+            self.updates.threads.add(thread)
+            model.samples.see(place.inputs(), step, measured=look is Look.COUNT)
+        key = id(place.owner)
+        call = forward.calls.get(key, 0)
+        forward.calls[key] = call + 1
+        site = model.sites.get((key, call))
+        if site is None or site.owner() is not place.owner:
+            activation = describe(name, args, kwargs)
+            kind = "module" if is_activation(place.owner) else "function"
+            site = self._add_site(model, place.owner, call, activation, kind, place.source, tensor)
+            model.sites[(key, call)] = model.last = site
+            # What is met for the first time is counted, so that no site is known by glances alone.
+            look = Look.COUNT
+        if look is Look.GLANCE:
+            return Token(site, step, look)
+        count_input(site, tensor)
+        # Before the call, which may be in place and then stands there itself.
+        return Token(site, step, look, None if tensor.grad_fn is None else (tensor.grad_fn, tensor.output_nr))
+
+    def _part_of(self, only: nn.Module) -> Location | None:
+        """Where a call comes from that is made in a part of the watched module, whose own forward does not run.
+
+        Lightning's `training_step` calls `self.net(x)`; so does every loop that calls an encoder and a head by turns.
+        """
+        place = locate()
+        if place is None:
+            return None
+        if place.root not in self._parts:
+            self._parts[place.root] = place.root in set(only.modules())
+        return place if self._parts[place.root] else None
+
+    def _meet(self, root: nn.Module, wrapper: nn.Module | None) -> ModelRecord:
+        base = user_class(type(root)).__name__
+        number = self._names[base] = self._names.get(base, 0) + 1
+        record = ModelRecord(
+            name=base if number == 1 else f"{base}#{number}",
+            paths=self._paths_from(root),
+            # A module without parameters (a loss, a metric) is not a model, even when it applies an activation.
+            trains=any(True for _ in root.parameters()),
+            replica=is_replica(root, wrapper),
+        )
+        self._models[root] = record
+        self._records.append(record)
+        return record
+
+    def _add_site(
+        self,
+        model: ModelRecord,
+        owner: nn.Module,
+        call: int,
+        activation: str,
+        kind: str,
+        source: str | None,
+        tensor: Tensor,
+    ) -> SiteRecord:
+        path = self._path_of(model, owner)
+        found = find_unit_axis(tensor)
+        said = said_axis(self._units, path or type(owner).__name__, tensor) if self._units else None
+        if said is not None and said.axis != found.axis:
+            found = said
+        root = self._root_of(model)
+        weight = model.parameters.find(found.weight, root)
+        row = catalogue.CATALOGUE[activation.partition(":")[0]]
+        units = int(tensor.shape[found.axis]) if found.axis is not None else None
+        site = SiteRecord(
+            index=len(self.sites),
+            owner=weakref.ref(owner),
+            model=model,
+            axis=found.axis,
+            # Without a unit axis everything counts as one unit, which still tells silence and non-finite values.
+            counters=UnitCounters(
+                units or 1, tensor.device, row.value_at_zero, signed=row.signed, saturation=_SATURATION.get(row.name)
+            ),
+            weight=weight,
+            bias=model.parameters.find(found.bias, root),
+            layer_bias=model.parameters.find(found.layer_bias, root),
+        )
+        self.sites.append(site)
+        self.device = str(tensor.device)
+        self._sink.site(
+            Site(
+                model=model.name,
+                path=path,
+                call=call,
+                activation=activation,
+                kind=kind,
+                source=source,
+                units=units,
+                unit_axis=found.unit_axis,
+                fed_by=weight.path if weight is not None else None,
+                repeated=self.repeating,
+            )
+        )
+        return site
+
+    def _root_of(self, model: ModelRecord) -> nn.Module | None:
+        return next((root for root, record in self._models.items() if record is model), None)
+
+    def _path_of(self, model: ModelRecord, owner: nn.Module) -> str:
+        if id(owner) not in model.paths:
+            # Added to the model after its first forward.
+            root = self._root_of(model)
+            model.paths = self._paths_from(root) if root is not None else {}
+        return model.paths.get(id(owner), type(owner).__name__)
+
+    def _paths_from(self, root: nn.Module) -> dict[int, str]:
+        """Paths as the user knows them: from the module that is watched, where the root is a part of it."""
+        only = self._only() if self._only is not None else None
+        return {id(module): path for path, module in (only if only is not None else root).named_modules()}
+
+    def after(self, token: Token, output: Tensor) -> None:
+        """Count what came out."""
+        node, entries = output.grad_fn, []
+        if node is not None and token.look is Look.COUNT:
+            entries, numbers = [(node, 0)], None
+            if token.edge is not None and node.next_functions != (token.edge,):
+                # Written with several functions, or cast on the way: the input may enter more than one of them.
+                found, numbers = between(node, token.edge)
+                entries = found or entries
+            if self.nodes is not None:
+                self.observed_nodes().update(numbers or [node._sequence_nr()])
+        handles = count_output(token, output, entries, self._guarded)
+        if handles:
+            self._hooks.setdefault(threading.get_ident(), []).extend(handles)
+
+    def observed_nodes(self) -> set[int]:
+        """The nodes that this thread has met in this step; each thread numbers its own."""
+        return set() if self.nodes is None else self.nodes.setdefault(threading.get_ident(), set())
+
+    # Around backward and step -----------------------------------------------------------------------------------
+
+    def end_forwards(self) -> None:
+        """Let go of this thread's forwards; nothing of them is needed from here on."""
+        for record in self._records:
+            record.forwards.pop(threading.get_ident(), None)
+
+    def take_hooks_away(self) -> None:
+        """Hear of none of the gradients that this thread's forwards of this step would get."""
+        for handle in self._hooks.pop(threading.get_ident(), ()):
+            handle.remove()
+
+    def end_forward_of(self, root: nn.Module) -> None:
+        """Let go of one model's running forward."""
+        record = self._models.get(root)
+        if record is not None:
+            record.forwards.pop(threading.get_ident(), None)
+
+    def end_step(self) -> None:
+        """An observed step has ended."""
+        # Not at a backward pass: a step may have several, and each asks what was met since the step began.
+        self.end_forwards()
+        for record in self._records:
+            # Other threads may be in the middle of theirs.
+            record.forwards = {thread: one for thread, one in record.forwards.items() if not one.has_ended}
+        self._hooks.pop(threading.get_ident(), None)
+        if self.nodes is not None:
+            self.nodes.pop(threading.get_ident(), None)
+
+    def take_hook_seconds(self) -> float:
+        """Seconds that went into gradient hooks since the last call."""
+        total = sum(site.hook_seconds for site in self.sites)
+        for site in self.sites:
+            site.hook_seconds = 0.0
+        return total
+
+    def forget_step(self) -> None:
+        """Keep nothing of a step that is going on."""
+        self.end_step()
+        self.updates.forget()
+
+    def begin_again(self) -> None:
+        """Forget all models and counts (in a forked child)."""
+        self.forget_step()
+        self._hooks.clear()
+        self._models.clear()
+        self._records.clear()
+        self._names.clear()
+        self.sites.clear()
+
+    # Reading ----------------------------------------------------------------------------------------------------
+
+    @property
+    def are_replicas(self) -> bool:
+        """Whether every rank trains all of these models."""
+        return bool(self.sites) and all(record.replica for record in self._records if record.sites)
+
+    @property
+    def only_samples(self) -> DistinctSamples | None:
+        """The distinct inputs, when one model alone was given any; with several no single number would be true."""
+        records = [record for record in self._records if record.sites]
+        return records[0].samples if len(records) == 1 else None
+
+    def read(self, *, finished: bool) -> tuple[SiteWindow, ...]:
+        """One window per site that ran since the last finished one; this waits for the device.
+
+        Args:
+            finished: Begin the next window afterwards.
+        """
+        for record in self._records:
+            record.samples.update()
+        windows = tuple(read_site(site) for site in self.sites if site.steps)
+        if finished:
+            for site in self.sites:
+                # Also one that did not run, whose weight is measured all the same.
+                begin_window(site)
+        return windows
+
+
+def is_activation(module: nn.Module) -> bool:
+    """Whether a module is itself an activation: torch's, ours, or one that is known by its name."""
+    where = type(module).__module__
+    known = where == "torch.nn.modules.activation" or where.startswith("rectifier.")
+    return known or type(module).__name__ in FOREIGN.get(where, {})

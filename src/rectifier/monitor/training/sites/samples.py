@@ -1,0 +1,129 @@
+"""How many *distinct* samples were seen. Four points shown 750 times are four samples, not 3,000.
+
+Each input of the model is reduced to 64 bits, an integer product of its bit pattern with a fixed vector. Integers
+add up the same in any order, so a sample has the same fingerprint in every batch; two different ones share one with
+probability 2⁻⁶⁴. A sample that is augmented anew at every visit counts as a new one, which it is.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rectifier.records import MOST_TOLD_APART, IntArray
+from rectifier.sandbox import tensors_in
+
+_MOST_FEATURES = 16_384
+_INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+
+class DistinctSamples:
+    """Remembers for each distinct input the last step at which it was seen.
+
+    Up to `MOST_TOLD_APART` inputs are kept; later new ones are not counted, so every number here is then a lower bound,
+    and every bound computed from it too wide rather than too narrow.
+    """
+
+    def __init__(self) -> None:
+        self._pending: list[tuple[int, Tensor]] = []
+        self._last_seen: dict[int, int] = {}
+        self._directions: dict[tuple[int, torch.device], Tensor] = {}
+        self._square: Tensor | None = None
+        self._total: Tensor | None = None
+        self._values = self._entries = 0
+        self.visits_since_new = 0
+
+    def see(self, inputs: object, step: int, *, measured: bool = False) -> None:
+        """Note the batch that a forward was given; does not wait for the device.
+
+        Args:
+            inputs: The forward's arguments. Of the tensors among them, also inside mappings and sequences, the
+                largest says what a sample is (an entry of its first axis); all that have as many entries count.
+            step: The training step.
+            measured: Add the size of the largest floating tensor to `rms`.
+        """
+        tensors = [tensor for tensor in tensors_in(inputs) if tells_samples_apart(tensor)]
+        if not tensors:
+            return
+        samples = max(tensors, key=Tensor.numel).shape[0]
+        parts = [tensor.detach() for tensor in tensors if tensor.shape[0] == samples]
+        if measured:
+            self._measure(parts)
+        prints = self._fingerprints(parts[0])
+        for part in parts[1:]:
+            # Odd factors lose nothing; without them, exchanging two inputs would go unnoticed.
+            prints = prints * 0x9E3779B1 + self._fingerprints(part).to(prints.device)
+        self._pending.append((step, prints))
+
+    def _fingerprints(self, batch: Tensor) -> Tensor:
+        flat = batch.reshape(batch.shape[0], -1)
+        if flat.shape[1] > _MOST_FEATURES:
+            flat = flat[:, :: -(-flat.shape[1] // _MOST_FEATURES)]
+        bits = flat.contiguous().view(_INTEGERS[flat.element_size()]).to(torch.int64)
+        key = (bits.shape[1], bits.device)
+        if key not in self._directions:
+            # Its own generator: the user's random stream is not touched.
+            own = torch.Generator().manual_seed(0x5EED)
+            vector = torch.randint(-(2**62), 2**62, (bits.shape[1],), generator=own)
+            self._directions[key] = (vector * 2 + 1).to(bits.device)
+        return (bits * self._directions[key]).sum(1)
+
+    def _measure(self, parts: list[Tensor]) -> None:
+        largest = max((part for part in parts if part.is_floating_point()), key=Tensor.numel, default=None)
+        if largest is None:
+            return
+        # Half precision would overflow at 65,504; and γ² is a small difference of large sums. MPS has no float64.
+        wide = torch.float32 if largest.device.type == "mps" else torch.float64
+        square = torch.linalg.vector_norm(largest, dtype=wide).square()
+        total = largest.sum(0, dtype=wide)
+        first = self._square is None
+        self._square = square if self._square is None else self._square + square.to(self._square.device)
+        if first:
+            self._total = total
+        elif self._total is not None:
+            # Inputs of several shapes have no features whose mean could be told.
+            self._total = self._total + total.to(self._total.device) if self._total.shape == total.shape else None
+        self._values += largest.numel()
+        self._entries += len(largest)
+
+    @property
+    def rms(self) -> float | None:
+        """Root mean square of what was measured; this waits for the device."""
+        return None if self._square is None else float((self._square / self._values).sqrt())
+
+    @property
+    def offset(self) -> float | None:
+        """γ = ‖μ‖/‖σ‖ over the features; None where nothing varies, or the shape does; this waits for the device."""
+        if self._square is None or self._total is None or self._entries < 2:
+            return None
+        mean = float((self._total / self._entries).square().sum())
+        variance = float(self._square) / self._entries - mean
+        # Below this it is rounding.
+        return (mean / variance) ** 0.5 if variance > 1e-12 * mean else None
+
+    def update(self) -> None:
+        """Sort in the batches seen since the last call; this waits for the device."""
+        for step, prints in self._pending:
+            values = prints.cpu().tolist()
+            known = len(self._last_seen)
+            for value in values:
+                if value in self._last_seen or len(self._last_seen) < MOST_TOLD_APART:
+                    self._last_seen[value] = step
+            self.visits_since_new = self.visits_since_new + len(values) if len(self._last_seen) == known else 0
+        self._pending.clear()
+
+    @property
+    def count(self) -> int | None:
+        """Distinct inputs seen so far; None when no tensor was among the inputs."""
+        return len(self._last_seen) or None
+
+    def since(self, steps: IntArray) -> IntArray | None:
+        """For each step, how many distinct inputs were seen after it; None where they could not be told apart."""
+        if self.count is None:
+            return None
+        ordered = np.sort(np.fromiter(self._last_seen.values(), np.int64, len(self._last_seen)))
+        return (len(ordered) - np.searchsorted(ordered, steps, side="right")).astype(np.int64)
+
+
+def tells_samples_apart(tensor: Tensor) -> bool:
+    """Whether a tensor among a forward's arguments holds one entry for each sample, in numbers that can be compared."""
+    return bool(tensor.ndim and tensor.numel()) and tensor.layout == torch.strided and not tensor.is_complex()

@@ -1,0 +1,1 @@
+"""What a diagnosis says, as codes and numbers."""

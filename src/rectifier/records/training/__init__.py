@@ -1,0 +1,1 @@
+"""What a watched training leaves behind."""

@@ -1,0 +1,64 @@
+"""What one process of a training wrote, and who that was."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from rectifier.records.training.site import Site, Unseen
+from rectifier.records.training.snapshot import Series, Snapshot
+from rectifier.records.training.treated import Treated
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Writer:
+    """A process that trained: the first line of its file.
+
+    Attributes:
+        replica: Whether every rank trains this model, each on a share of the data.
+        ranks: How many of them are counted together in what this belongs to.
+    """
+
+    pid: int
+    rank: int
+    world_size: int
+    torch: str
+    device: str
+    replica: bool = False
+    ranks: int = 1
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Process:
+    """Everything one training process wrote.
+
+    Attributes:
+        sites: In the order of their first call.
+        snapshots: In the order of their steps; their windows are disjoint.
+        changes: What was swapped in this process, in words.
+        treated: What was changed in its models while they trained, in the order of their steps.
+        warnings: What went wrong inside Rectifier, in words; the training went on.
+    """
+
+    writer: Writer
+    sites: tuple[Site, ...]
+    snapshots: tuple[Snapshot, ...]
+    unseen: tuple[Unseen, ...] = ()
+    changes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    treated: tuple[Treated, ...] = ()
+
+    def series(self, name: str) -> Series:
+        """All values of one series, over every snapshot; empty when there are none."""
+        parts = [snapshot.series[name] for snapshot in self.snapshots if name in snapshot.series]
+        if not parts:
+            return Series(steps=np.empty(0, np.int64), values=np.empty(0))
+        return Series(
+            steps=np.concatenate([part.steps for part in parts]),
+            values=np.concatenate([part.values for part in parts]),
+            every=max(part.every for part in parts),
+        )
+
+    @property
+    def series_names(self) -> tuple[str, ...]:
+        """Names of all series, in the order of their first appearance."""
+        return tuple(dict.fromkeys(name for snapshot in self.snapshots for name in snapshot.series))

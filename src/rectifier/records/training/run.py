@@ -1,0 +1,86 @@
+"""One observed training: what was started, what each of its processes wrote, how it ended."""
+
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Self
+
+from rectifier._version import __version__
+from rectifier.records.training.process import Process
+
+FORMAT_VERSION = 2
+"""Raised when a reader of the previous version could misread a file. `rectifier.storage.earlier` reads those before."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """Written once, before the script starts.
+
+    Attributes:
+        name: The run folder's own name.
+        command: What followed `rectifier run [options]`: the script and its arguments; () under `watch`.
+        swap: Activations replaced while the script ran, as typed: `relu=leaky_relu:0.1`.
+        rescale: Whether initial weights were to be rescaled.
+        recycle: After every how many steps dead units were to be recycled; None for never.
+        started: Local time, ISO 8601 with its offset.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    folder: str
+    started: str
+    rectifier: str
+    python: str
+    swap: tuple[str, ...] = ()
+    rescale: bool = False
+    recycle: int | None = None
+    format_version: int = FORMAT_VERSION
+
+    @classmethod
+    def of_now(
+        cls,
+        name: str,
+        *,
+        command: tuple[str, ...] = (),
+        folder: str = "",
+        started: datetime | None = None,
+        swap: tuple[str, ...] = (),
+        rescale: bool = False,
+        recycle: int | None = None,
+    ) -> Self:
+        """What is started by this process, with its versions; `started` is now when None."""
+        began = datetime.now().astimezone() if started is None else started
+        return cls(
+            name=name,
+            command=command,
+            folder=folder,
+            started=began.isoformat(timespec="seconds"),
+            rectifier=__version__,
+            python=platform.python_version(),
+            swap=swap,
+            rescale=rescale,
+            recycle=recycle,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """Written once, after the script ended; missing when `rectifier` itself was killed or the script still runs."""
+
+    exit_code: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Run:
+    """One observed training, as read back from its folder or taken from a live `watch`.
+
+    Attributes:
+        notes: What its processes said of themselves, by the names of `RunNote` and others.
+    """
+
+    manifest: Manifest
+    processes: tuple[Process, ...]
+    outcome: Outcome | None = None
+    notes: Mapping[str, str] = field(default_factory=dict)

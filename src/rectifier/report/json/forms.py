@@ -1,0 +1,103 @@
+"""Findings as JSON has them: codes for programs beside texts for people."""
+
+from dataclasses import dataclass
+
+from rectifier import records
+from rectifier.records import CauseKind, Consequence, RemedyId, Rule, Severity
+from rectifier.records.findings.finding import Number
+from rectifier.report.sentences import describe, fixes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """What a finding is about.
+
+    Attributes:
+        path: Path of the module that applies the activation, "" for the model itself; of a checkpoint, the weight's
+            name.
+        call: Index of this call among those of the same module within one forward; null for a weight.
+        model: Class name of the model; null for a weight.
+        label: How reports name it.
+    """
+
+    path: str
+    call: int | None
+    model: str | None
+    label: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cause:
+    """Why it is so, as far as the evidence tells.
+
+    Attributes:
+        kind: Which of the known causes; `unknown` says so plainly.
+        text: In one sentence with its numbers.
+    """
+
+    kind: CauseKind
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One statement, its evidence, its cause where the evidence carries one, and what to do.
+
+    Attributes:
+        rule: Which rule spoke.
+        severity: info, warning or serious.
+        site: What it is about; null for a statement about the whole network.
+        title: One line.
+        detail: One or two sentences: since when, on how many samples, with which bound.
+        cause: Why.
+        since: First step of what is told; null where it is about no step.
+        consequence: What followed from it, as far as the loss tells.
+        remedies: What to do, mildest first.
+        advice: The same in words, and what to expect from it.
+        fixes: Commands or lines to type for that.
+        units: The units meant, by index; empty when the whole site or network is.
+        numbers: The numbers that it rests on, by name.
+        suppressed: The user's reason why it is known and no alarm; null where it is not suppressed.
+    """
+
+    rule: Rule
+    severity: Severity
+    site: Site | None
+    title: str
+    detail: str
+    cause: Cause
+    since: int | None
+    consequence: Consequence
+    remedies: tuple[RemedyId, ...]
+    advice: str
+    fixes: tuple[str, ...]
+    units: tuple[int, ...]
+    numbers: dict[str, Number]
+    suppressed: str | None
+
+
+def form_of(finding: records.Finding) -> Finding:
+    """A finding as JSON has it."""
+    texts = describe(finding)
+    return Finding(
+        rule=finding.rule,
+        severity=finding.severity,
+        site=None if finding.site is None else _site(finding.site),
+        title=texts.title,
+        detail=texts.detail,
+        cause=Cause(kind=finding.cause.kind, text=texts.cause),
+        since=finding.since,
+        consequence=finding.consequence,
+        remedies=finding.remedies,
+        advice=texts.advice,
+        fixes=tuple(fixes.command(fix.kind) for fix in finding.fixes),
+        units=finding.units,
+        numbers=finding.numbers,
+        suppressed=finding.suppressed,
+    )
+
+
+def _site(site: records.SiteRef | records.ParameterRef) -> Site:
+    if isinstance(site, records.ParameterRef):
+        return Site(path=site.name, call=None, model=None, label=site.label)
+    return Site(path=site.path, call=site.call, model=site.model, label=site.label)

@@ -1,0 +1,152 @@
+"""An autopsy in the terminal: what has not learned on top, then a row a weight, then what could not be told."""
+
+import io
+import math
+from typing import Literal
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from rectifier.records import Autopsy, CauseKind, LayerAutopsy, NotTold, Remark
+from rectifier.report.sentences import checkpoint, describe, fixes
+from rectifier.report.text.lines import fit, print_table, say
+from rectifier.report.text.run import print_suppressed, print_title
+from rectifier.report.words import counted, findings_counted
+
+_MOST_TOLD = 8
+_MOST_LAYERS = 20
+
+
+def autopsy_text(autopsy: Autopsy, width: int = 100) -> str:
+    """What `print_autopsy` prints, as a string without colour.
+
+    Example:
+        >>> print(autopsy_text(Autopsy(path="model.pt", layout="state dict", step=None, earlier=None,
+        ...     steps_between=None, findings=(), layers=(), untold=())))
+        model.pt: state dict, 0 weights.
+        Every row learns, as far as the file tells.
+    """
+    console = Console(file=io.StringIO(), width=width, no_color=True, highlight=False)
+    print_autopsy(autopsy, console)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue().rstrip()
+
+
+def print_autopsy(autopsy: Autopsy, console: Console, *, everything: bool = False) -> None:
+    """Print an autopsy.
+
+    Args:
+        autopsy: What is to be told.
+        console: Where to; its width, colour and encoding are respected.
+        everything: Name every weight in the table; otherwise those without a remark are counted where there are many.
+    """
+    say(console, _head(autopsy))
+    severities: list[str] = [finding.severity for finding in autopsy.findings]
+    if severities:
+        say(console, f"{findings_counted(severities)}.", style="bold")
+    else:
+        say(console, _nothing_found(autopsy), style="bold")
+    for finding in autopsy.findings[:_MOST_TOLD]:
+        console.print()
+        print_title(finding, console)
+        texts = describe(finding)
+        said = [texts.detail]
+        if finding.severity != "info" or finding.cause.kind is not CauseKind.UNKNOWN:
+            said.append(f"Why: {texts.cause}")
+        if finding.severity != "info" and texts.advised:
+            said.append(f"What to do: {texts.advice}")
+        for text in said:
+            say(console, text, indent=4)
+        for fix in finding.fixes:
+            say(console, f"Next: {fixes.command(fix.kind)}", indent=4)
+    if len(autopsy.findings) > _MOST_TOLD:
+        console.print()
+        say(console, f"and {counted(len(autopsy.findings) - _MOST_TOLD, 'more finding')}; --json lists all of them.")
+    print_suppressed(autopsy, console)
+    if autopsy.layers:
+        console.print()
+        _print_layers(autopsy, console, everything)
+    if autopsy.untold:
+        console.print()
+    for reason in autopsy.untold:
+        head = "Note: " if reason.why.kind is NotTold.FROZEN else "Not told: "
+        say(console, checkpoint.untold(reason), head=Text(head), indent=10)
+
+
+def _head(autopsy: Autopsy) -> str:
+    text = f"{autopsy.path}: {autopsy.layout}, {counted(len(autopsy.layers), 'weight')}"
+    if autopsy.step is not None:
+        text += f", {counted(autopsy.step, 'step')}"
+    if autopsy.earlier is not None:
+        between = "" if autopsy.steps_between is None else f", {counted(autopsy.steps_between, 'step')} before"
+        text += f"; beside {autopsy.earlier}{between}"
+    return f"{text}."
+
+
+def _nothing_found(autopsy: Autopsy) -> str:
+    if any(layer.silent is not None for layer in autopsy.layers) or not autopsy.layers:
+        return "Every row learns, as far as the file tells."
+    return "Nothing can be said against any row; whether they learn, the file does not tell."
+
+
+def _print_layers(autopsy: Autopsy, console: Console, everything: bool) -> None:
+    layers = autopsy.layers
+    plain = [layer for layer in layers if not _is_remarkable(layer)]
+    short = len(layers) > _MOST_LAYERS and not everything
+    shown = [layer for layer in layers if _is_remarkable(layer)] if short else list(layers)
+    columns: list[tuple[str, Literal["left", "right"], list[str]]] = [
+        ("weight", "left", [layer.name for layer in shown]),
+        ("rows", "right", [f"{layer.rows:,}" for layer in shown]),
+        ("no gradient", "right", [_number(layer.silent) for layer in shown]),
+        ("for steps", "left", [_steps(layer) for layer in shown]),
+        ("unmoved", "right", [_number(layer.unmoved) for layer in shown]),
+        ("cannot fire", "right", [_firing(layer) for layer in shown]),
+        ("", "left", [checkpoint.remark(layer) for layer in shown]),
+    ]
+    table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold")
+    # Where nobody has anything to say in a column, names get its room.
+    told = [column for column in columns if column in columns[:3] or set(column[2]) - {"", "?", "0"}]
+    for name, justify, _ in told:
+        table.add_column(name, justify=justify, overflow="fold")
+    for cells in zip(*(column[2] for column in told), strict=True):
+        table.add_row(*(Text(fit(cell, console)) for cell in cells))
+    if shown:
+        print_table(console, table)
+    if short and plain:
+        say(console, f"{counted(len(plain), 'more weight')} without anything to remark; --all names them.")
+    if any(layer.remark is Remark.EMBEDDING and layer.silent for layer in layers):
+        say(console, "Unused rows of an embedding are normal.")
+
+
+def _is_remarkable(layer: LayerAutopsy) -> bool:
+    return any((layer.silent, layer.unmoved, layer.blocked, layer.out_of_reach))
+
+
+def _number(value: int | None) -> str:
+    return "?" if value is None else f"{value:,}"
+
+
+def _firing(layer: LayerAutopsy) -> str:
+    """`3` for what is certain with inputs ≥ 0, `3+2?` with what is out of reach."""
+    if layer.blocked is None or layer.out_of_reach is None:
+        return ""
+    if not layer.out_of_reach:
+        return f"{layer.blocked:,}"
+    return f"{layer.blocked:,}+{layer.out_of_reach:,}?" if layer.blocked else f"{layer.out_of_reach:,}?"
+
+
+def _steps(layer: LayerAutopsy) -> str:
+    """`≈ 500 (478–531)`, `≥ 732`, `2 ever, ≥ 736`: as long as the training itself."""
+    if not layer.silent:
+        return ""
+    if layer.never == layer.silent:
+        return "ever"
+    ever = f"{layer.never:,} ever, " if layer.never else ""
+    if layer.steps_low is None:
+        return f"{ever}?"
+    low = f"{math.floor(layer.steps_low):,}"
+    if layer.steps is None:
+        return f"{ever}≥ {low}"
+    high = "…" if layer.steps_high is None else f"{math.ceil(layer.steps_high):,}"
+    return f"{ever}≈ {layer.steps:,.0f} ({low}–{high})"

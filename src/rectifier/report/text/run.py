@@ -1,0 +1,297 @@
+"""A run or a comparison in the terminal: what matters first, numbers with what they rest on, plain where it is piped.
+
+Names of layers, files and metrics are the user's: they are printed as they are, never read as markup.
+"""
+
+import io
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from rectifier.records import (
+    ArmVerdict,
+    Comparison,
+    Cost,
+    Diagnosis,
+    Effect,
+    Finding,
+    Judged,
+    Process,
+    Run,
+    rank,
+)
+from rectifier.report.rows import worth_a_row
+from rectifier.report.sentences import describe
+from rectifier.report.sentences.recorded import recorded
+from rectifier.report.sentences.treated import treated_lines
+from rectifier.report.text.layers import layer_table, print_legend
+from rectifier.report.text.lines import fit, print_table, say
+from rectifier.report.windows import thinning_told
+from rectifier.report.words import counted, findings_counted, looks_told
+
+_STYLES = {"serious": "bold red", "warning": "bold yellow", "info": "cyan"}
+_MOST_INFO = 6
+_MOST_LAYERS = 60
+_MOST_TOLD = 5
+_MOST_LISTED = 8
+_WIDE = 100
+_HANGING = 10
+_WORTH_CUTTING = 80
+
+
+def run_text(run: Run, diagnoses: Sequence[Diagnosis], width: int = 100) -> str:
+    """What `print_run` prints, as a string without colour; for a `repr`."""
+    console = Console(file=io.StringIO(), width=width, no_color=True, highlight=False)
+    print_run(run, diagnoses, console)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue().rstrip()
+
+
+def print_run(run: Run, diagnoses: Sequence[Diagnosis], console: Console) -> None:
+    """Print the findings of a run, most serious first, then its layers, what watching cost and what was not seen.
+
+    Args:
+        run: As read from its folder, or of a live `watch`.
+        diagnoses: One per process of the run, in the same order.
+        console: Where to; its width, colour and encoding are respected.
+    """
+    if not run.processes:
+        say(console, "Nothing was observed.")
+    if len(run.processes) > 1:
+        _print_worst(run, diagnoses, console)
+    for process, diagnosis in zip(run.processes, diagnoses, strict=True):
+        if len(run.processes) > 1:
+            console.print()
+            say(console, f"{_name(process)}, process {process.writer.pid}", style="bold")
+        _print_process(process, diagnosis, console)
+
+
+def _print_worst(run: Run, diagnoses: Sequence[Diagnosis], console: Console) -> None:
+    """Of many ranks, the first line is about the one that has most to say."""
+    worst = [(d.findings[0], p) for p, d in zip(run.processes, diagnoses, strict=True) if d.findings]
+    summary = f"{len(run.processes)} processes trained."
+    if worst:
+        finding, process = max(worst, key=lambda one: rank(one[0].severity))
+        if finding.severity != "info":
+            summary += f" Most serious, in {_name(process)}: {describe(finding).title}."
+    say(console, summary, style="bold")
+
+
+def _name(process: Process) -> str:
+    return f"rank {process.writer.rank} of {process.writer.world_size}"
+
+
+def _print_process(process: Process, diagnosis: Diagnosis, console: Console) -> None:
+    if not (diagnosis.layers or diagnosis.findings):
+        say(console, "No activation was counted, so nothing can be said about this training.", style="bold")
+    else:
+        print_findings(diagnosis, console)
+    if diagnosis.layers:
+        console.print()
+        rows = worth_a_row(diagnosis, diagnosis.findings, _MOST_LAYERS)
+        print_table(console, layer_table(process, diagnosis, console, rows))
+        if len(rows) < len(diagnosis.layers):
+            say(console, f"{len(rows)} of {len(diagnosis.layers):,} layers; --json lists all of them.")
+        print_legend(process, diagnosis, console)
+    _print_coverage(process, console)
+    _print_remarks(process, console)
+
+
+def _print_remarks(process: Process, console: Console) -> None:
+    if process.writer.ranks > 1:
+        say(
+            console,
+            f"{process.writer.ranks} ranks trained this model on shares of the data; they are counted together.",
+        )
+    repeated = [site.label for site in process.sites if site.repeated]
+    if repeated:
+        which = "All layers" if len(repeated) == len(process.sites) else _listed(repeated)
+        say(
+            console,
+            f"Runs compiled: {which}. Counted in a repetition of the forward as it is written; ‖δ‖ was not seen.",
+        )
+    for unseen in process.unseen:
+        say(console, f"Not seen: {unseen.what} ({unseen.reason}).")
+    for sentence in recorded(process):
+        say(console, sentence)
+    for change in process.changes:
+        say(console, f"Changed: {change}.")
+    for line in treated_lines(process):
+        say(console, line)
+    for warning in process.warnings:
+        say(console, f"Trouble inside of Rectifier: {warning}.", style="yellow")
+
+
+def _listed(labels: Sequence[str]) -> str:
+    more = len(labels) - _MOST_LISTED
+    return ", ".join(labels[:_MOST_LISTED]) + (f" and {more} more" if more > 0 else "")
+
+
+def print_findings(diagnosis: Judged, console: Console) -> None:
+    """Print what was found, most serious first, then what is silenced and why."""
+    _print_verdict(diagnosis, console)
+    alarms = [finding for finding in diagnosis.findings if finding.severity != "info"]
+    remarks = [finding for finding in diagnosis.findings if finding.severity == "info"]
+    for finding in [*alarms, *remarks[:_MOST_INFO]]:
+        print_title(finding, console)
+    if len(remarks) > _MOST_INFO:
+        more = counted(len(remarks) - _MOST_INFO, "more remark")
+        say(console, f"and {more}; --json lists all of them.", indent=_HANGING)
+    advised: list[Sequence[str]] = []
+    for finding in alarms[:_MOST_TOLD]:
+        texts = describe(finding)
+        console.print()
+        if len(alarms) > 1:
+            say(console, texts.title, style="bold", indent=2)
+        advice = _not_yet_told(texts.advised, advised)
+        advised.append(texts.advised)
+        for label, text in (("", texts.detail), ("Why: ", texts.cause), ("What to do: ", advice)):
+            if text:
+                say(console, f"{label}{text}", indent=4)
+    if len(alarms) > _MOST_TOLD:
+        console.print()
+        say(console, f"The page tells of the other {len(alarms) - _MOST_TOLD} in detail, too.", indent=2)
+    if diagnosis.suppressed:
+        console.print()
+    print_suppressed(diagnosis, console)
+
+
+def print_suppressed(judged: Judged, console: Console) -> None:
+    """Print what the user knows of, with the reasons."""
+    for finding in judged.suppressed:
+        title = describe(finding).title
+        say(console, f"Silenced ({finding.severity}): {title}. Reason: {finding.suppressed}", indent=2)
+
+
+def _print_verdict(diagnosis: Judged, console: Console) -> None:
+    severities: list[str] = [finding.severity for finding in diagnosis.findings]
+    nothing = "Nothing else" if diagnosis.suppressed else "Nothing"
+    if set(severities) - {"info"}:
+        say(console, f"{findings_counted(severities)}.", style="bold")
+    elif diagnosis.findings:
+        say(console, f"{nothing} is wrong that can be seen from the activations; for information:", style="bold")
+    else:
+        say(console, f"{nothing} is wrong that can be seen from the activations.", style="bold")
+
+
+def print_title(finding: Finding, console: Console) -> None:
+    """Print a finding's severity and its one line."""
+    head = Text.assemble("  ", (f"{finding.severity:<{_HANGING - 2}}", _STYLES[finding.severity]))
+    say(console, describe(finding).title, head=head, indent=_HANGING)
+
+
+def _not_yet_told(advice: Sequence[str], told: Sequence[Sequence[str]]) -> str:
+    """An advice without the end that another one had in common with it: read twice, it would be skipped twice."""
+    for start in range(len(advice)):
+        end = advice[start:]
+        if len(" ".join(end)) >= _WORTH_CUTTING and any(earlier[-len(end) :] == end for earlier in told):
+            return " ".join([*advice[:start], "Then as above."]) if start else "as above."
+    return " ".join(advice)
+
+
+def _new_table() -> Table:
+    return Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold")
+
+
+def _print_coverage(process: Process, console: Console) -> None:
+    if not process.snapshots:
+        return
+    last = process.snapshots[-1]
+    cost = last.cost
+    visits = sum(window.seen for snapshot in process.snapshots for window in snapshot.windows if window.site == 0)
+    samples = f"{visits:,} samples" if last.distinct_samples is None else (
+        f"{visits:,} samples ({last.distinct_samples:,} distinct)"
+    )  # fmt: skip
+    console.print()
+    short = " Most of that is its start: the longer the training, the less it weighs." if _is_start(cost) else ""
+    say(
+        console,
+        f"Observed {cost.observed_steps:,} of {cost.steps:,} steps ({_every(cost.interval)} at the end), {samples}; "
+        f"counted in full at {cost.counted_steps:,}. "
+        f"Watching took {cost.watching_seconds:.2f} s, {cost.watching_fraction:.1%} of the training "
+        f"(host clock).{short}{_treating(cost)}{thinning_told(process)}",
+    )
+
+
+def _every(interval: int) -> str:
+    return "every one" if interval == 1 else f"every {interval}"
+
+
+def _treating(cost: Cost) -> str:
+    if not cost.treating_seconds:
+        return ""
+    return f" Treating took {cost.treating_seconds:.2f} s beside that, looking for what to treat included."
+
+
+def _is_start(cost: Cost) -> bool:
+    """Whether the fixed expense of the first steps, rather than a lasting one, makes up the share."""
+    return cost.watching_fraction > 0.02 and cost.watching_seconds < 1.0
+
+
+def print_comparison(comparison: Comparison, console: Console) -> None:
+    """Print a comparison: the headline, a table of arms, a sentence for each, and what one must know to believe it."""
+    say(console, comparison.headline, style="bold")
+    console.print()
+    print_table(console, _arm_table(comparison, console))
+    console.print()
+    for arm in comparison.arms:
+        if arm.arm != comparison.baseline:
+            say(console, arm.sentence, head=Text(fit("– ", console)), indent=2)
+    console.print()
+    say(
+        console,
+        f"{counted(len(comparison.seeds), 'seed')}, {comparison.metric} "
+        f"({'higher' if comparison.higher_is_better else 'lower'} is better); intervals are 95 %, each for one arm "
+        f"alone; p is exact and corrected (Holm) over arms and both endpoints; no verdict is possible below "
+        f"{comparison.smallest_n} seeds.",
+    )
+    if looks := looks_told(comparison.looks):
+        say(console, looks)
+    for note in comparison.notes:
+        say(console, f"Note: {note}")
+
+
+def _arm_table(comparison: Comparison, console: Console) -> Table:
+    table = _new_table()
+    wide = console.width >= _WIDE
+    table.add_column("arm", overflow="fold")
+    table.add_column("failed", justify="right", overflow="fold")
+    if wide:
+        table.add_column("95 %", overflow="fold")
+        table.add_column("median", justify="right", overflow="fold")
+    table.add_column("difference", justify="right", overflow="fold")
+    table.add_column("95 %", overflow="fold")
+    if wide:
+        table.add_column("p", justify="right", overflow="fold")
+    table.add_column("verdict", overflow="fold")
+    for arm in comparison.arms:
+        failed = f"{arm.failures} of {arm.n}"
+        rates = f"{arm.failure_low:.0%} to {arm.failure_high:.0%}"
+        median = "?" if arm.median is None else f"{arm.median:.3g}"
+        difference, interval, p = _effect(arm.metric)
+        row = [arm.arm, failed, rates, median, difference, interval, p, _standing(arm, comparison)]
+        shown = row if wide else [arm.arm, failed, difference, interval, row[-1]]
+        table.add_row(*(Text(fit(cell, console)) for cell in shown), style=_verdict_style(arm, comparison))
+    return table
+
+
+def _standing(arm: ArmVerdict, comparison: Comparison) -> str:
+    """The verdict; the baseline and the placebo are not judged."""
+    if arm.arm == comparison.baseline:
+        return "baseline"
+    return "placebo" if arm.arm == comparison.placebo else arm.verdict
+
+
+def _effect(effect: Effect | None) -> tuple[str, str, str]:
+    if effect is None:
+        return "", "", ""
+    interval = "" if effect.low is None or effect.high is None else f"{effect.low:+.3g} to {effect.high:+.3g}"
+    return f"{effect.difference:+.3g}", interval, f"{effect.p_adjusted:.2g}"
+
+
+def _verdict_style(arm: ArmVerdict, comparison: Comparison) -> str | None:
+    if arm.arm == comparison.placebo:
+        return "dim"
+    return {"helped": "green", "hurt": "red"}.get(arm.verdict)

@@ -1,0 +1,26 @@
+"""Keeping results on disk: the one room that writes run folders, and reads them back.
+
+The names below load on first use (PEP 562): `rectifier run` makes its folder and starts the script before anything
+that reads or writes facts is imported.
+"""
+
+from typing import TYPE_CHECKING
+
+from rectifier._lazy import on_first_use
+
+if TYPE_CHECKING:
+    from rectifier.storage.folders import create_run_folder as create_run_folder
+    from rectifier.storage.runs import is_run_folder as is_run_folder
+    from rectifier.storage.runs import read_run as read_run
+    from rectifier.storage.writing import RunWriter as RunWriter
+    from rectifier.storage.writing import write_manifest as write_manifest
+    from rectifier.storage.writing import write_note as write_note
+    from rectifier.storage.writing import write_outcome as write_outcome
+
+_HOMES = {"create_run_folder": "rectifier.storage.folders"}
+_HOMES.update(dict.fromkeys(("is_run_folder", "read_run"), "rectifier.storage.runs"))
+_HOMES.update(
+    dict.fromkeys(("RunWriter", "write_manifest", "write_note", "write_outcome"), "rectifier.storage.writing")
+)
+
+__getattr__ = on_first_use(globals(), _HOMES)

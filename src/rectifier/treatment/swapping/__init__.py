@@ -1,0 +1,1 @@
+"""Exchanging activations of a model."""
