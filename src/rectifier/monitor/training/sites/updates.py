@@ -65,13 +65,14 @@ class Updates:
                 now = ratios[id(weight)]
                 # Of several optimizers in one step only one moves this weight; the others change it by 0.
                 site.updates[step] = now if earlier is None else torch.maximum(earlier, now)
-            if self._may_touch(site.bias() if site.bias is not None else None, optimizer):
-                _note_bias_gradient(site, step)
+            bias = site.layer_bias() if site.layer_bias is not None else None
+            if bias is not None and self._may_read_gradient(bias, optimizer):
+                _note_bias_gradient(site, bias, step)
         self._note_rates(step, optimizer, weights)
 
-    def _may_touch(self, bias: Tensor | None, optimizer: Optimizer) -> bool:
-        """Whether this thread may read a gradient: while another one sets it, reading it ends the process."""
-        return bias is not None and (len(self.threads) <= 1 or id(bias) in self._owned.get(optimizer, ()))
+    def _may_read_gradient(self, bias: Tensor, optimizer: Optimizer) -> bool:
+        """Whether this thread may: reading a gradient while another thread sets it can end the process."""
+        return len(self.threads) <= 1 or id(bias) in self._owned.get(optimizer, ())
 
     def _note_rates(self, step: int, optimizer: Optimizer, weights: _Weights) -> None:
         rates: dict[int, float] = {}
@@ -93,12 +94,10 @@ def _head(weight: Tensor) -> Tensor:
     return local
 
 
-def _note_bias_gradient(site: SiteRecord, step: int) -> None:
-    """Where the gradient of a unit's bias is not exactly 0 at this step."""
-    bias = site.layer_bias() if site.layer_bias is not None else None
+def _note_bias_gradient(site: SiteRecord, bias: Tensor, step: int) -> None:
+    """Note where the gradient of a unit's bias is not exactly 0 at this step."""
     if (
         site.axis is None
-        or bias is None
         or bias.grad is None
         or hasattr(bias, "to_local")
         or bias.numel() != site.counters.units
