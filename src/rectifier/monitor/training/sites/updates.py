@@ -96,12 +96,7 @@ def _head(weight: Tensor) -> Tensor:
 
 def _note_bias_gradient(site: SiteRecord, bias: Tensor, step: int) -> None:
     """Note where the gradient of a unit's bias is not exactly 0 at this step."""
-    if (
-        site.axis is None
-        or bias.grad is None
-        or hasattr(bias, "to_local")
-        or bias.numel() != site.counters.units
-    ):
+    if site.axis is None or bias.grad is None or hasattr(bias, "to_local") or bias.numel() != site.counters.units:
         return
     if site.last_gradient is None:
         site.last_gradient = torch.full((bias.numel(),), -1, dtype=torch.int32, device=bias.device)
