@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.comparison.test_kills import TRAIN, trainings_of
 from tests.launch.programs import WHOLE
 from tests.launch.running import RECTIFIER
 from tests.launch.started import WAITS, children, is_gone
 from tests.launch.test_environment import BOOTSTRAP
-from tests.comparison.test_kills import TRAIN, trainings_of
 
 TRAINS_ON = (
     WHOLE
