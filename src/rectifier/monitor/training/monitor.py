@@ -292,7 +292,8 @@ class Monitor:
         lock = self._lock
         if self._failed:
             return None
-        if not lock.acquire(timeout=_PATIENCE_SECONDS):
+        # Without a timeout first: to convert one takes longer than all the rest.
+        if not lock.acquire(False) and not lock.acquire(timeout=_PATIENCE_SECONDS):
             self._give_up_waiting()
             return None
         try:
