@@ -447,11 +447,13 @@ def compare_models(
 def prescribe(findings: Finding | Iterable[Finding] | Diagnosis | Watch) -> Prescription:
     """Put together the ladder of treatments for what was found, mildest first.
 
-    Advice only; a ReLU with a leaky backward (the function stays); Leaky ReLU in the layers that are ill; rescaled
-    initial weights, where the start was at fault; dead units recycled. What the findings do not call for is left out,
-    with the reason.
+    The rungs are: advice only; a ReLU with a leaky backward (the function stays the same); Leaky ReLU in the affected
+    layers; rescaled initial weights, if initialisation was the cause; recycling of dead units. Treatments that the
+    findings do not call for are left out, with the reason.
 
-    The trap: no rung is proved to help here. Take one, train on, and compare with a training that had none.
+    Warning:
+        It is not proved that any of these treatments helps here. Apply one, go on training, and compare with a training
+        without it.
 
     Args:
         findings: A watch, its diagnosis, or findings of it.
@@ -565,8 +567,8 @@ def autopsy(
 def describe(finding: Finding) -> Texts:
     """Say in English what a finding says: its title, detail, cause and advice.
 
-    Findings of `watch.diagnose()`, `check` and `autopsy` have these texts as attributes; this writes them anew, also of
-    a finding that was made otherwise.
+    Findings of `watch.diagnose()`, `check` and `autopsy` have these texts as attributes. This function also writes them
+    for findings that do not, such as those of `rectifier.diagnosis.diagnose`.
 
     Args:
         finding: Of a diagnosis, a check or an autopsy.

@@ -6,13 +6,13 @@ A script's own exit code passes through `rectifier run` as it is, 128 + n for on
 from typing import Final
 
 DISAGREES: Final = 1
-"""`rectifier reproduce`: a result is not what is known."""
+"""`rectifier reproduce`: a result differs from the known one."""
 
 MISUSE: Final = 2
 """The command was not understood, or what it names cannot be used; the text says what to do."""
 
 UNJUDGED: Final = 2
-"""`--fail-on` had nothing to judge: a gate that nothing can close is a mistake in its use."""
+"""`--fail-on` had nothing to judge: a check that can never fail is a mistake in its use."""
 
 FOUND: Final = 10
 """Something at or above `--fail-on` was found: none of a shell's codes, and not misuse."""

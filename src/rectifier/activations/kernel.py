@@ -186,13 +186,13 @@ def _compiled() -> Functions:
         found = _functions_of(_build(command))
     except subprocess.CalledProcessError as error:
         said = error.stderr.decode(errors="replace").strip()[-500:]
-        raise _cannot(f"{command[0]} failed ({error.returncode}): {said}") from None
+        raise _cannot(f"{command[0]} failed ({error.returncode}): {said}\nName another compiler in CC.") from None
     except subprocess.TimeoutExpired:
-        raise _cannot(f"{command[0]} did not end within {_SECONDS} seconds.") from None
+        raise _cannot(f"{command[0]} did not end within {_SECONDS} seconds. Name another compiler in CC.") from None
     except (OSError, AttributeError) as error:
-        raise _cannot(f"what {command[0]} built cannot be loaded: {error}") from None
+        raise _cannot(f"what {command[0]} built cannot be loaded: {error}. Name another compiler in CC.") from None
     if not _right(found):
-        raise _cannot(f"what {command[0]} built computes something else. Try another compiler in CC.")
+        raise _cannot(f"what {command[0]} built gives wrong results. Name another compiler in CC.")
     return found
 
 

@@ -1,9 +1,9 @@
 """PReLU with a backward pass that does not materialise the gradient of the slopes.
 
 torch's operator writes the slope's gradient for every element and then adds it up; its loop is not vectorised either.
-Here the input is cut into pieces that stay in the cache, and each piece adds to the sum at once; the products stand for
-a moment where the input's gradient will be, so that no memory is needed beside it. Where somebody asked for the
-compiled kernel (`kernel.py`), that does all in one pass.
+Here the input is cut into pieces that stay in the cache, and each piece is added to the sum at once. The products are
+held for a moment in the memory of the input's gradient, so that no other memory is needed. If the user asked for the
+compiled kernel (`kernel.py`), that does it all in one pass.
 
 With z the input, a the slopes and δ the gradient of the output:
 `dz = δ·[z > 0] + a·δ·[z ≤ 0]`, `da = Σ δ·min(z, 0)`.

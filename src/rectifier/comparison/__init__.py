@@ -1,8 +1,8 @@
 """Compare: draw seeds, start trainings, weigh differences.
 
-`question` says what is asked and which trainings answer it, `engine` has them run, look after look, and `weighing`
-judges them by `statistics`. Three ways to train are handed to the engine: `driver` runs a user's own script once per
-arm and seed, here (`trial`) or on other machines (`cluster`), and `archive` keeps what was finished; `in_process` calls
-a function; `models` trains small networks by `ensemble`, all seeds of an arm at once. Nothing is imported here, so that
-reading a study never loads torch.
+`question` says what is asked and which trials answer it. `engine` runs the trials up to each interim analysis (look),
+and `weighing` judges them with `statistics`. There are three ways to run trials: `script` runs the user's script once
+per arm and seed, here (`script.trial`) or on other machines (`script.cluster`), and `archive` keeps finished trials;
+`function` calls a Python function; `models` trains small networks, all seeds of an arm at once. This module imports
+nothing, so that reading a comparison never loads torch.
 """

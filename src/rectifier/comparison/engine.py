@@ -1,7 +1,7 @@
-"""One comparison, however its trainings are run: train, judge at each look, go on with what is not settled. No torch.
+"""The engine of every comparison: train, judge at each look, go on with the arms that have no verdict. No torch.
 
-A script in a process of its own (`driver`), a function that is called (`in_process`), many models at once (`models`):
-each hands the engine its way to train, and gets the same plan, the same looks and the same verdicts.
+A script in its own process (`script.driver`), a function that is called (`function`), many models at once (`models`):
+each gives the engine its own way to train. The plan, the looks and the verdicts are the same for all.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +11,7 @@ from rectifier.comparison.weighing import Ahead, Plan, ahead, weigh
 from rectifier.records import Comparison, Trial
 
 Ended = Callable[[TrialSpec, Trial], None]
-"""Told of a training that has ended; what it raises ends the comparison."""
+"""Called with each trial that has ended; an exception that it raises ends the comparison."""
 
 Train = Callable[[Sequence[TrialSpec], Ended], None]
 """Runs these trainings, in any order and as many at a time as it likes, and tells of each one as it ends."""
@@ -38,12 +38,12 @@ class Engine:
         ended: Ended = lambda spec, trial: None,
         looked: Callable[[Ahead], None] = lambda before: None,
     ) -> None:
-        """Train until a look has settled every arm, or all looks have been taken.
+        """Train until every arm has a verdict, or until the last look.
 
         Args:
-            train: Runs trainings.
-            ended: Called with each one that has ended, after it is in `done`.
-            looked: Called after each look, with what had been ahead before it.
+            train: Runs trials.
+            ended: Called with each trial that has ended, after it is in `done`.
+            looked: Called after each look, with the value that `ahead` had before it.
         """
 
         def keep(spec: TrialSpec, trial: Trial) -> None:

@@ -1,6 +1,6 @@
-"""Finding where activations are applied, and standing there: every interception lives here and can be taken away.
+"""Finds where activations are applied, and intercepts them; each interception can be undone.
 
-Nothing in this room keeps a number or changes a value; it tells others that something is happening, and where.
+This package keeps no numbers and changes no values. It tells its listeners what happens, and where.
 """
 
 from rectifier.hooks.autograd_graph import between as between

@@ -1,6 +1,6 @@
-"""Who is recording what is computed at this moment: a trace, a mode, a transformation or a profiler of the user's.
+"""Tells which tool of the user's is recording operations now: a trace, a mode, a transformation or a profiler.
 
-Whatever we computed while one of these is active would stand in the user's graph, count or profile. So nothing is.
+Operations of ours would appear in the user's graph, count or profile. So Rectifier computes nothing meanwhile.
 """
 
 import sys

@@ -84,9 +84,9 @@ def start(
 ) -> int:
     """Run a script to its end under observation.
 
-    While it runs, signals are the script's own affair: what is sent to this process is passed on to it, and Ctrl-C
-    does nothing here. Called in a thread other than the main one, it leaves signals alone. Descriptors that this
-    process was given by its own parent reach the script, as those of a shell's `3>log`.
+    While the script runs, this process forwards signals to it, and Ctrl-C does nothing here. In a thread other than the
+    main one, this function leaves signals alone. The script inherits the descriptors that this process got from its own
+    parent, such as that of a shell's `3>log`.
 
     Args:
         launch: What to start.
@@ -149,7 +149,7 @@ def _environment(launch: Launch) -> dict[str, str]:
         "frameworks": launch.frameworks,
     }
     environment["RECTIFIER_LAUNCH"] = json.dumps(settings)
-    # On Linux the bootstrap has the script killed when the thread ends that starts it now; it removes this again.
+    # On Linux the bootstrap asks to be killed when the thread that starts it now ends. It removes this variable.
     environment["RECTIFIER_PARENT"] = str(os.getpid())
     if launch.temporary is not None:
         environment["TMPDIR"] = str(launch.temporary)

@@ -1,9 +1,9 @@
-"""Waiting for a script as its stand-in: what is sent to this process reaches the script, and its stops show here.
+"""Waits for a script and forwards signals: a signal to this process reaches the script; if the script stops, we stop.
 
-The script runs in the process group of its parent, as it would without us. What is typed (Ctrl-C, Ctrl-Z) reaches it
-directly, and so does what a shell, a scheduler or `timeout` sends to the whole group. Only what was sent to this
-process alone has to be forwarded. Who sent a signal does not tell which of the two it was: when a terminal hangs up,
-the kernel signals the leader of the session alone. A witness tells it: a second process of ours in the same group.
+The script runs in the process group of its parent, as it would without us. Ctrl-C and Ctrl-Z reach it directly, and so
+do signals that a shell, a scheduler or `timeout` sends to the whole group. Only signals to this process alone have to
+be forwarded. The sender does not tell the two cases apart: when a terminal hangs up, the kernel signals only the leader
+of the session. So a second process of ours in the same group, the witness, notes which signals the group gets.
 """
 
 import contextlib
@@ -48,7 +48,7 @@ def for_the_script() -> set[int | signal.Signals]:
 
 
 class Waiting:
-    """Waits for a script, and leaves signals alone: only the main thread may do anything about them."""
+    """Waits for a script without forwarding signals: Python allows only the main thread to install handlers."""
 
     def __enter__(self) -> "Waiting":
         return self
@@ -63,7 +63,7 @@ class Waiting:
 
         Args:
             process: The script.
-            started: Called with it; whatever that raises is raised here.
+            started: Called with the script's process; an exception that it raises is raised here.
             timeout: Seconds.
 
         Raises:
@@ -127,7 +127,7 @@ class _Following(Waiting):
 
     def wait(self, process: subprocess.Popen[bytes], started: Started, timeout: float | None) -> int:
         self._begin(process)
-        # It may take long, and no signal waits for that. The thread blocks all signals, as this one does now.
+        # `started` may take long, and signals must not wait for it. Its thread inherits that all signals are blocked.
         self._beside = threading.Thread(target=self._call, args=(started, process), name="rectifier-started")
         self._beside.start()
         end = None if timeout is None else time.monotonic() + timeout
@@ -307,9 +307,10 @@ class _Forwarding(Waiting):
 
 
 class _Witness:
-    """A process in this one's group that blocks what this one blocks, and tells which signals have been sent to it.
+    """A process in this one's group that blocks the same signals, and reports which ones have been sent to it.
 
-    Nobody knows its number: what it gets was sent to the whole group. It ends with this process, however that ends.
+    No other program knows its process ID, so a signal that it gets was sent to the whole group. It ends when this
+    process ends, for whatever reason.
     """
 
     def __init__(self) -> None:
@@ -358,7 +359,7 @@ class _Witness:
 
 
 def _call_witness() -> _Witness | None:
-    # No room for another process, or no /dev/fd: who sent a signal must then tell who else got it.
+    # Too many processes or descriptors. Without a witness, the sender of a signal has to tell whether the group got it.
     with contextlib.suppress(OSError):
         return _Witness()
     return None

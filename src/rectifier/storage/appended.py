@@ -1,4 +1,4 @@
-"""A file that gets our records and nothing else, in a process whose descriptors belong to somebody else."""
+"""A file that only Rectifier appends to, in a process whose descriptors belong to the user's script."""
 
 import errno
 import os
@@ -10,10 +10,10 @@ _APPENDING = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
 class AppendedFile:
     """A new file, opened again by its name for each record.
 
-    A training script may close every descriptor that it has not opened itself, as daemons do. Its next file then has
-    the number that ours had. So no descriptor is held between two records, and a record is written only after what was
-    opened has been compared with the file that was created: device, inode, and size, because a file system gives the
-    inode of a removed file to the next one. Nobody else writes to it.
+    A training script may close every descriptor that it has not opened itself, as daemons do. The next file it opens
+    then gets the number that ours had. So this class holds no descriptor between two records. Before it writes one, it
+    compares the opened file with the one that it created: device, inode, and size, because a file system may give the
+    inode of a removed file to a new one. No other process may write to the file.
 
     Args:
         path: Where to create it.
@@ -61,4 +61,4 @@ class AppendedFile:
 
     def _compare(self, status: os.stat_result) -> None:
         if (status.st_dev, status.st_ino) != self._identity or status.st_size != self._size:
-            raise OSError(errno.ESTALE, f"{os.path.basename(self._path)} is not the file that was created here")
+            raise OSError(errno.ESTALE, f"{os.path.basename(self._path)} was removed or replaced")

@@ -1,10 +1,10 @@
 """Keeps torch's compiler from learning our wrappers for torch's own functions, and from compiling our own code.
 
 Dynamo looks up `torch.relu`, `Tensor.relu` and thousands of other names once, and remembers the objects that it found.
-Were a wrapper in place at that moment, the builtin behind it would be unknown to it for the life of the process.
+If it found a wrapper, it would not know the builtin behind it for the life of the process.
 
-Where it leaves a compiled function for a while (at `loss.backward()`, say), it compiles every Python function that is
-called then, ours among them: 40 graphs for one step, and seconds of the user's time.
+At a graph break in a compiled function (`loss.backward()`, for example), Dynamo compiles every Python function that is
+called there, ours included: 40 graphs for one step, and seconds of the user's time.
 """
 
 import functools
@@ -44,8 +44,9 @@ def look_up_unwrapped(step_aside: Callable[[Callable[[], Any]], Any]) -> Callabl
 def after_import(name: str, change: Callable[[ModuleType], Callable[[], None]]) -> Callable[[], None]:
     """Change a module as soon as it is imported, which may be at once or never; returns the undo.
 
-    The trap: where a script has a `rectifier` of its own, ours leaves `sys.modules` once it is loaded, and what then
-    has the name of one of ours is the script's. So ours are remembered, and the script's are left alone.
+    Note:
+        If the script has its own module named `rectifier`, our modules leave `sys.modules` once they are loaded; the
+        name then means the script's module. So we remember our own modules, and leave the script's alone.
 
     Args:
         name: The module's full name.
@@ -87,7 +88,7 @@ def _wrap(rules: ModuleType, step_aside: Callable[[Callable[[], Any]], Any]) -> 
 
 
 def _close(rules: ModuleType) -> Callable[[], None]:
-    """Let Dynamo pass our own code by."""
+    """Make Dynamo skip our own code."""
     if not (hasattr(rules, "SKIP_DIRS") and hasattr(rules, "_recompile_re")):
         return lambda: None
     closed = [os.path.join(_OUR_FOLDER, part) for part in _CLOSED]
@@ -102,7 +103,7 @@ def _close(rules: ModuleType) -> Callable[[], None]:
 
 
 def pass_by(*functions: Callable[..., Any]) -> Callable[[], None]:
-    """Let Dynamo not compile these functions, but whatever they call; for those that share a file with others."""
+    """Make Dynamo skip these functions but compile what they call; for functions whose file it must not skip."""
 
     def mark(frames: ModuleType) -> Callable[[], None]:
         for function in functions:

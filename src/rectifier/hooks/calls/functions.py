@@ -333,9 +333,10 @@ class _Patches:
                     self._put_in_place()
 
     def _step_aside_for_torchscript(self, name: str, *, even_when_replacing: bool) -> None:
-        """A script knows its builtins by identity; a trace names values after the variables of whoever calls them.
+        """Make a function of `torch.jit` run without the interceptions.
 
-        What a swap puts in the place of a call belongs into a trace.
+        TorchScript knows builtins by identity, and a trace names values after the variables of the calling code. But a
+        swapped activation belongs in a trace.
         """
         function = getattr(torch.jit, name, None)
         if function is None:
@@ -404,10 +405,10 @@ class _Patches:
 
 
 class _StandIn(functools.partial[Tensor]):
-    """What takes the name of one of torch's builtins, and is taken for it.
+    """Replaces one of torch's builtins under its name, and behaves like it.
 
-    As a builtin it does not become a method of the class that holds it (`act = torch.relu` in a class body), pickles by
-    its name, and copies as itself. It equals the builtin: a table of functions finds either by the other.
+    Like a builtin, it does not become a method of a class that holds it (`act = torch.relu` in a class body), pickles
+    by name, and copies as itself. It equals the builtin, so that each finds the other's entry in a dictionary.
     """
 
     __rectifier_original__: Callable[..., Tensor]

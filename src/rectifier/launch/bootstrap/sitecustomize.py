@@ -141,10 +141,10 @@ def _take_out():
 
 
 def _end_with_the_launcher():
-    """Have the system kill this process when `rectifier run` is killed: nobody would know that the script goes on.
+    """Ask the system to kill this process when `rectifier run` is killed; otherwise the script would run on unnoticed.
 
-    Only the launcher's own child has its number in the environment, and takes it out. The child's children see to
-    themselves, as under plain Python.
+    Only the launcher's own child finds the launcher's process ID in the environment, and removes it. So the child's
+    own children are not tied to the launcher, as under plain Python.
     """
     number = os.environ.pop("RECTIFIER_PARENT", None)
     if number is None or not sys.platform.startswith("linux"):

@@ -1,10 +1,10 @@
 """The monitor: stands at every activation of a process, counts at some training steps, reads the counters now and then.
 
 It follows the user's training by its optimizer steps, and is a guest there: it keeps nothing of a step alive, draws no
-random number, waits for the device only when it reads, and gives up with one warning rather than disturb. While
-something of the user's records what is computed (`sites.recorders`), it computes nothing.
+random number, waits for the device only when it reads, and gives up with one warning rather than disturb. While a tool
+of the user's records operations (`rectifier.hooks.recorders`), it computes nothing.
 
-Several threads may train at once: whatever is called here runs under one lock.
+Several threads may train at once: one lock guards the counting.
 """
 
 import os
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 _MOST_PER_TIMED = 16
 # Looking through the autograd graph for what was missed is done at the first backward passes only.
 _GRAPHS_SEARCHED = 2
-# Another thread holds the lock for microseconds, or while a window is read; on a busy machine for two seconds. A thread
-# that waits for longer than this is caught in a circle with locks of the user's.
+# A thread holds the lock for microseconds, or while it reads a window; up to two seconds on a busy machine. A thread
+# that waits for longer than this is in a deadlock with locks of the user's.
 _PATIENCE_SECONDS = 30.0
 
 _live: list["Monitor"] = []

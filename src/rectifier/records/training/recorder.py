@@ -1,4 +1,4 @@
-"""Who records what is computed, so that nothing of ours may be."""
+"""The tools that record operations. Rectifier computes nothing while one of them is active."""
 
 from enum import StrEnum
 

@@ -31,7 +31,7 @@ def count_output(token: Token, output: Tensor, entries: list[tuple[Any, int]], g
         token: From before it.
         output: What came out.
         entries: Where its input enters the graph: nodes, and which of their inputs.
-        guarded: Calls what listens to the gradients.
+        guarded: Calls the function that counts gradients.
 
     Returns:
         The handles of the hooks on those nodes, which go with the graph.

@@ -37,7 +37,7 @@ class ModelRecords:
         sink: Told of each new site.
         only: Count this module's forwards only.
         units: Where the user says that units are, by the path of the module that applies the activation.
-        guarded: Calls what is called from elsewhere (a hook) as the monitor calls its own parts.
+        guarded: Calls a hook's function under the monitor's lock, and turns a failure into a warning.
     """
 
     def __init__(
@@ -245,7 +245,7 @@ class ModelRecords:
             record.forwards.pop(threading.get_ident(), None)
 
     def take_hooks_away(self) -> None:
-        """Hear of none of the gradients that this thread's forwards of this step would get."""
+        """Remove the gradient hooks that this thread's forwards of this step have set."""
         for handle in self._hooks.pop(threading.get_ident(), ()):
             handle.remove()
 

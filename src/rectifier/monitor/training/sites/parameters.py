@@ -15,7 +15,7 @@ _MOST_SEARCHES = 8
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A parameter, by the place where a module holds it; for one of nobody's known, the tensor itself.
+    """Weak reference to a parameter through the module that owns it, or to the tensor if no known module owns it.
 
     Attributes:
         path: As `named_parameters` writes it, None for one that is not the model's.

@@ -53,8 +53,9 @@ class Updates:
         """After an optimizer's step: the relative size of each update that moved something, and what drove it.
 
         Args:
-            step: The training's, where it was not remembered before: another thread's may have ended in the meantime.
-            optimizer: Which has stepped.
+            step: The training's step, for an optimizer without a remembered one. The remembered one counts, because
+                another thread may have ended a step meanwhile.
+            optimizer: The optimizer that has stepped.
         """
         step, weights = self._remembered.pop(optimizer, (step, {}))
         ratios = {key: (_head(new) - old).norm() / old.norm() for key, (new, old) in weights.items()}
