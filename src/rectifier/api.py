@@ -271,7 +271,7 @@ def check_batch(
     measured: bool = True,
 ) -> Preflight:
     """As `check`; `measured` is False for random numbers, whose offset is not worth telling."""
-    return told(judge_probe(monitor.probe(model, batch, forward, loss), silence, measured=measured))
+    return told(judge_probe(monitor.probe_model(model, batch, forward, loss), silence, measured=measured))
 
 
 def compare(

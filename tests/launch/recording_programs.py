@@ -431,6 +431,90 @@ copied = pickle.loads(pickle.dumps(list(table)))
 print([table[function] for function in copied], copied[0] is torch.relu, copy.copy(torch.relu) is torch.relu)
 print(list(map(torch.relu, [torch.ones(1)])), torch.Tensor.relu(-torch.ones(1)), torch.relu.__name__)
 """,
+    "functions as members of an enumeration": """
+import enum
+class Activation(enum.Enum):
+    RELU = torch.relu
+    TANH = torch.tanh
+print([member.name for member in Activation], Activation["RELU"].value(-torch.ones(1)))
+""",
+    "torch.compile under a function mode": """
+class Passing(torch.overrides.TorchFunctionMode):
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        return func(*args, **(kwargs or {}))
+graphs = []
+def backend(graph, inputs):
+    graphs.append(targets(graph.graph))
+    return graph
+with Passing():
+    print(torch.compile(net, backend=backend)(X).sum().item().hex())
+with torch.device("cpu"):
+    function = torch.compile(lambda x: torch.relu(x).tanh().sigmoid(), backend=backend, fullgraph=True)
+    print(function(X).sum().item().hex())
+print(graphs)
+""",
+    "signatures in torch.fx, torch.jit by its modules": """
+from torch.fx.operator_schemas import get_signature_for_torch_op, normalize_function
+from torch.jit._trace import trace
+print([len(get_signature_for_torch_op(f)) for f in (torch.relu, torch.tanh, torch.clamp, torch.exp)])
+print(normalize_function(torch.relu, (X,), normalize_to_only_use_kwargs=True) is not None)
+print(len(list(trace(net, X).inlined_graph.nodes())))
+print(torch.jit.script(lambda_free := torch.nn.ReLU()).code)
+""",
+    "memory of forwards that nobody back-propagates": """
+import gc
+import weakref
+gc.collect()
+gc.disable()
+def forget():
+    model = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 1))
+    own = torch.optim.SGD(model.parameters(), lr=0.1)
+    for _ in range(3):
+        model(X)
+        own.zero_grad()
+        model(X).square().mean().backward()
+        own.step()
+    return [weakref.ref(parameter) for parameter in model.parameters()]
+forget()
+for _ in range(3):
+    print([reference() is None for reference in forget()])
+gc.enable()
+""",
+    "a time limit that a signal's handler raises": """
+import signal
+import time
+class TimeUp(Exception):
+    pass
+def up(number, frame):
+    raise TimeUp
+signal.signal(signal.SIGALRM, up)
+deep = nn.Sequential(*[module for _ in range(4) for module in (nn.Linear(4, 4), nn.ReLU())])
+own = torch.optim.SGD(deep.parameters(), lr=0.01)
+caught = 0
+for _ in range(40):
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.01)
+        end = time.time() + 0.5
+        while time.time() < end:
+            loss = deep(X).square().mean()
+            own.zero_grad()
+            loss.backward()
+            own.step()
+    except TimeUp:
+        caught += 1
+signal.setitimer(signal.ITIMER_REAL, 0)
+print("caught", caught)
+""",
+    "nested and sparse tensors": """
+ragged = torch.nested.nested_tensor([torch.randn(2, 4), torch.randn(3, 4)], requires_grad=True)
+class Ragged(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.act = nn.Linear(4, 5), nn.ReLU()
+    def forward(self, x):
+        return self.act(self.a(x))
+print(Ragged()(ragged).to_padded_tensor(0.0).shape)
+""",
     "several threads": """
 import threading
 results = {}

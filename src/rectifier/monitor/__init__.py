@@ -9,7 +9,7 @@ from rectifier._lazy import on_first_use
 
 if TYPE_CHECKING:
     from rectifier.monitor.probe.census import count_units as count_units
-    from rectifier.monitor.probe.check import probe as probe
+    from rectifier.monitor.probe.check import probe_model as probe_model
     from rectifier.monitor.training.monitor import Monitor as Monitor
     from rectifier.monitor.training.monitor import log as log
     from rectifier.monitor.training.sinks import MemorySink as MemorySink
@@ -23,7 +23,7 @@ _NAMES = {
         "Monitor",
         "log",
     ),
-    "probe.check": ("probe",),
+    "probe.check": ("probe_model",),
     "training.sinks": (
         "MemorySink",
         "Sink",

@@ -43,11 +43,13 @@ class AppendedFile:
         descriptor = os.open(self._path, _APPENDING)
         try:
             self._compare(os.fstat(descriptor))
-            rest = memoryview(record)
-            while rest:
-                written = os.write(descriptor, rest)
-                self._size += written
-                rest = rest[written:]
+            try:
+                rest = memoryview(record)
+                while rest:
+                    rest = rest[os.write(descriptor, rest) :]
+            finally:
+                # Asked, not added up: a signal's handler may raise right after a write.
+                self._size = os.fstat(descriptor).st_size
         finally:
             os.close(descriptor)
 

@@ -114,6 +114,53 @@ def pass_by(*functions: Callable[..., Any]) -> Callable[[], None]:
     return after_import("torch._dynamo.eval_frame", mark)
 
 
+def see_through(original: Callable[[Any], Any], *kinds: type) -> Callable[[], None]:
+    """Let Dynamo take the builtin where it meets one of our stand-ins by itself, as it does under a function mode."""
+
+    def teach(builder: ModuleType) -> Callable[[], None]:
+        create = builder.SourcelessBuilder.create
+        handlers = getattr(builder.SourcelessBuilder, "_type_handlers", {})
+        handlers.update(dict.fromkeys(kinds, lambda tx, value: create(tx, original(value))))
+
+        def undo() -> None:
+            for kind in kinds:
+                handlers.pop(kind, None)
+
+        return undo
+
+    return after_import("torch._dynamo.variables.builder", teach)
+
+
+def find_builtins_behind(
+    step_aside: Callable[[Callable[[], Any]], Any], original: Callable[[Any], Any]
+) -> Callable[[], None]:
+    """Let torch's table of builtins, which knows them by identity, be made without our stand-ins and asked with them.
+
+    `torch.fx` looks up the signature of a call there.
+    """
+    table = sys.modules.get("torch.jit._builtins")
+    make, find = getattr(table, "_get_builtin_table", None), getattr(table, "_find_builtin", None)
+    if table is None or make is None or find is None:
+        return lambda: None
+
+    @functools.wraps(make)
+    def made_aside() -> Any:
+        return make() if vars(table).get("_builtin_table") is not None else step_aside(make)
+
+    @functools.wraps(find)
+    def found_behind(function: Any) -> Any:
+        return find(original(function))
+
+    vars(table).update(_get_builtin_table=made_aside, _find_builtin=found_behind)
+
+    def undo() -> None:
+        for name, ours, theirs in (("_get_builtin_table", made_aside, make), ("_find_builtin", found_behind, find)):
+            if vars(table)[name] is ours:
+                vars(table)[name] = theirs
+
+    return undo
+
+
 def _wrap_one(rules: ModuleType, name: str, step_aside: Callable[[Callable[[], Any]], Any]) -> Callable[[], None]:
     look_up = getattr(rules, name)
 

@@ -25,7 +25,7 @@ from torch.overrides import handle_torch_function
 from rectifier import catalogue
 from rectifier.hooks.calls.activation_modules import meet_forwards
 from rectifier.hooks.calls.code_objects import kept_and_new, put
-from rectifier.hooks.calls.dynamo import after_import, look_up_unwrapped, pass_by
+from rectifier.hooks.calls.dynamo import after_import, find_builtins_behind, look_up_unwrapped, pass_by, see_through
 from rectifier.hooks.location import inside_a_model
 from rectifier.hooks.modules import activation_of
 
@@ -89,6 +89,9 @@ _BUILTINS: tuple[tuple[Any, str, str], ...] = (
 
 _TORCHSCRIPT = ("script", "trace", "trace_module", "_get_trace_graph")
 """Functions of `torch.jit` that look at what they run; the last is called by the ONNX exporter."""
+_TORCHSCRIPT_HOLDERS = tuple(
+    holder for holder in (torch.jit, getattr(torch.jit, "_trace", None), getattr(torch.jit, "_script", None)) if holder
+)
 
 
 def observe(observer: Observer) -> Callable[[], None]:
@@ -304,8 +307,11 @@ class _Patches:
         for holder, attribute, name in _BUILTINS:
             self._wrap(holder, attribute, name)
         self._undo.append(meet_forwards(_whole, _switch))
-        for name in _TORCHSCRIPT:
-            self._step_aside_for_torchscript(name, even_when_replacing=name == "script")
+        for holder in _TORCHSCRIPT_HOLDERS:
+            for name in _TORCHSCRIPT:
+                self._step_aside_for_torchscript(holder, name, even_when_replacing=name == "script")
+        self._undo.append(find_builtins_behind(self._step_aside, original))
+        self._undo.append(see_through(original, _StandIn, _MethodStandIn))
         self._undo.append(look_up_unwrapped(self._step_aside))
         self._undo.append(pass_by(_intercepted, _observed, _whole))
 
@@ -332,13 +338,13 @@ class _Patches:
                 if self._holders and not self._aside:
                     self._put_in_place()
 
-    def _step_aside_for_torchscript(self, name: str, *, even_when_replacing: bool) -> None:
+    def _step_aside_for_torchscript(self, holder: Any, name: str, *, even_when_replacing: bool) -> None:
         """Make a function of `torch.jit` run without the interceptions.
 
         TorchScript knows builtins by identity, and a trace names values after the variables of the calling code. But a
         swapped activation belongs in a trace.
         """
-        function = getattr(torch.jit, name, None)
+        function = getattr(holder, name, None)
         if function is None:
             return
 
@@ -348,11 +354,11 @@ class _Patches:
                 return function(*args, **kwargs)
             return self._step_aside(lambda: function(*args, **kwargs))
 
-        setattr(torch.jit, name, undisturbed)
+        setattr(holder, name, undisturbed)
 
         def undo() -> None:
-            if getattr(torch.jit, name) is undisturbed:
-                setattr(torch.jit, name, function)
+            if getattr(holder, name) is undisturbed:
+                setattr(holder, name, function)
 
         self._undo.append(undo)
 
@@ -413,8 +419,15 @@ class _StandIn(functools.partial[Tensor]):
 
     __rectifier_original__: Callable[..., Tensor]
 
-    def __get__(self, instance: object, owner: type | None = None) -> Any:
-        return self
+    if hasattr(functools.partial, "__get__"):
+        # From Python 3.14 on a partial would bind.
+        def __get__(self, instance: object, owner: type | None = None) -> Any:
+            return self
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        # What `isinstance` and `inspect.isbuiltin` go by; `torch.fx` asks before it looks up a signature.
+        return type(self.__rectifier_original__)
 
     def __eq__(self, other: object) -> bool:
         return self.__rectifier_original__ is getattr(other, "__rectifier_original__", other)

@@ -103,7 +103,7 @@ class _Observer:
         self.seen.append(token)
 
 
-def probe(model: object, batch: Any, forward: Forward | None = None, loss: Loss | None = None) -> Probe:
+def probe_model(model: object, batch: Any, forward: Forward | None = None, loss: Loss | None = None) -> Probe:
     """Run a model once forward and once backward over a batch, and put everything back.
 
     Args:

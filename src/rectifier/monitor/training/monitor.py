@@ -20,6 +20,7 @@ from torch.optim import Optimizer
 
 from rectifier.hooks import announce, training, unobserved_activations
 from rectifier.hooks.calls import compiled, functions
+from rectifier.hooks.location import raised_by_signal_handler
 from rectifier.hooks.recorders import has_values, recorder, records_backward
 from rectifier.monitor.training.numbers import Numbers
 from rectifier.monitor.training.schedule import Look, Schedule
@@ -122,6 +123,7 @@ class Monitor:
         self._forked = False
         self._left_alone_at: dict[Recorder, int] = {}
         self._lock = threading.RLock()
+        self._holder: int | None = None
         self._undo: list[Callable[[], None]] = []
 
     @property
@@ -176,7 +178,7 @@ class Monitor:
         self._forked = True
         self._away_steps = 0
         # Another thread of the parent's may have held it, and no longer exists to let it go.
-        self._lock = threading.RLock()
+        self._lock, self._holder = threading.RLock(), None
 
     def log(self, name: str, value: float) -> None:
         """Keep one number of the user's under a name, at the current step."""
@@ -296,12 +298,19 @@ class Monitor:
         if not lock.acquire(False) and not lock.acquire(timeout=_PATIENCE_SECONDS):
             self._give_up_waiting()
             return None
+        entered, self._holder = self._holder, threading.get_ident()
         try:
+            # A handler of signals, or a finalizer, may train while we are in the middle of something.
+            if entered == self._holder and not self._models.repeating:
+                return None
             return function(*args, **kwargs)
         except Exception as error:
+            if raised_by_signal_handler(error):
+                raise
             self._give_up(error)
             return None
         finally:
+            self._holder = entered
             lock.release()
 
     def _leaves_alone(self) -> bool:

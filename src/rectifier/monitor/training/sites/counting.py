@@ -89,6 +89,8 @@ def _glance(site: SiteRecord, values: Tensor, step: int) -> None:
 def _listen(site: SiteRecord, step: int, samples: int, entries: list[tuple[Any, int]], guarded: Guarded) -> list[Any]:
     """Hear of ∂L/∂z, exactly, when the backward pass comes by; what listens goes with the graph."""
     came: list[Tensor] = []
+    # What listens must not hold the nodes that hold it: only the collector of cycles would free the graph.
+    expected = len(entries)
 
     def hear(gradient: Tensor | None) -> None:
         if gradient is None or type(gradient) is not Tensor or recorder() is not None:
@@ -101,7 +103,7 @@ def _listen(site: SiteRecord, step: int, samples: int, entries: list[tuple[Any, 
     def keep(gradient: Tensor) -> None:
         began = time.perf_counter()
         came.append(gradient.detach().reshape(-1))
-        if len(came) == len(entries):
+        if len(came) == expected:
             record = site.gradients.setdefault(step, Gradient(step))
             record.squares.append(_square(sum(came[1:], came[0]), wide=site.wide))
             record.samples += samples

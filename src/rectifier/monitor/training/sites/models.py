@@ -81,6 +81,9 @@ class ModelRecords:
             return None
         if not tensor.is_floating_point() or tensor.is_meta or not torch.is_grad_enabled():
             return None
+        # Ragged and sparse tensors have no axis of units.
+        if tensor.is_nested or tensor.layout is not torch.strided:
+            return None
         # A forward that is run again inside of backward (activation checkpointing) has been counted already.
         if torch._C._current_graph_task_id() != -1:
             return None
