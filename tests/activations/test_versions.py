@@ -54,6 +54,6 @@ def test_the_same_range_is_claimed_everywhere():
     dependencies = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     (claimed,) = (each.removeprefix("torch>=") for each in dependencies if each.startswith("torch"))
     (developed,) = re.findall(r"^torch==([\d.]+)", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
-    sentence = f"torch {claimed} or newer; Rectifier is developed and tested with torch {developed.removesuffix('.0')}"
+    sentence = f"torch {claimed} or newer; it is developed and tested with torch {developed.removesuffix('.0')}"
     for page in ("README.md", "CHANGELOG.md", "docs/pages/index.md"):
         assert sentence in (ROOT / page).read_text(), page
