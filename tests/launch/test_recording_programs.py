@@ -48,4 +48,4 @@ def test_a_program_records_what_it_records_without_us(name, tmp_path):
     assert observed(run) > 0
     if name in UNSEEN:
         told = " ".join(ours.err.split())
-        assert re.search(rf"Not observed: [1-9]\d* steps? or parts of them, because {UNSEEN[name]} recorded", told)
+        assert re.search(rf"Not observed, wholly or in part: [1-9]\d* steps?, because {UNSEEN[name]} recorded", told)

@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 from rectifier.records import Recorder
 
 OURS = "rectifier_mode"
-"""Attribute by which a mode of ours is told from the user's."""
+"""Attribute that marks a mode as ours, not the user's."""
 
 
 # Bound once: it is asked at every backward pass, and each look-up takes as long as the question.

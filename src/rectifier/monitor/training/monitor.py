@@ -314,7 +314,7 @@ class Monitor:
             lock.release()
 
     def _leaves_alone(self) -> bool:
-        """Whether nothing may be computed now; the step is told of."""
+        """Whether something of the user's records now, so that nothing may be computed; counts the step."""
         who = recorder()
         if who is None:
             return False

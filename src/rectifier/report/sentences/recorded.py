@@ -19,11 +19,12 @@ def recorded(process: Process) -> tuple[str, ...]:
     Example:
         >>> from types import SimpleNamespace
         >>> recorded(SimpleNamespace(snapshots=[SimpleNamespace(left_alone={Recorder.PROFILER: 3})]))
-        ('Not observed: 3 steps or parts of them, because a profiler recorded the operations there.',)
+        ('Not observed, wholly or in part: 3 steps, because a profiler recorded the operations there.',)
     """
     if not process.snapshots:
         return ()
     return tuple(
-        f"Not observed: {counted(steps, 'step')} or parts of them, because {_NAMES[who]} recorded the operations there."
+        f"Not observed, wholly or in part: {counted(steps, 'step')}, "
+        f"because {_NAMES[who]} recorded the operations there."
         for who, steps in process.snapshots[-1].left_alone.items()
     )
