@@ -109,7 +109,15 @@ if TYPE_CHECKING:
     from rectifier.records.preflight import Preflight as Preflight
     from rectifier.records.preflight import Probe as Probe
     from rectifier.records.preflight import SiteProbe as SiteProbe
+    from rectifier.records.training.loss import InputFacts as InputFacts
+    from rectifier.records.training.loss import ModelState as ModelState
+    from rectifier.records.training.loss import Output as Output
+    from rectifier.records.training.loss import OutputWindow as OutputWindow
     from rectifier.records.training.notes import RunNote as RunNote
+    from rectifier.records.training.parameter import Holder as Holder
+    from rectifier.records.training.parameter import OptimizerState as OptimizerState
+    from rectifier.records.training.parameter import Parameter as Parameter
+    from rectifier.records.training.parameter import ParameterCounts as ParameterCounts
     from rectifier.records.training.process import Process as Process
     from rectifier.records.training.process import Writer as Writer
     from rectifier.records.training.ranks import merge_ranks as merge_ranks
@@ -239,7 +247,19 @@ _NAMES = {
         "most_serious_first",
     ),
     "notebook": ("shown_by",),
+    "training.loss": (
+        "InputFacts",
+        "ModelState",
+        "Output",
+        "OutputWindow",
+    ),
     "training.notes": ("RunNote",),
+    "training.parameter": (
+        "Holder",
+        "OptimizerState",
+        "Parameter",
+        "ParameterCounts",
+    ),
     "preflight": (
         "LayerCheck",
         "Preflight",

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rectifier.records.training.loss import Output
+from rectifier.records.training.parameter import Parameter
 from rectifier.records.training.site import Site, Unseen
 from rectifier.records.training.snapshot import Series, Snapshot
 from rectifier.records.training.treated import Treated
@@ -37,6 +39,10 @@ class Process:
         changes: What was swapped in this process, in words.
         treated: What was changed in its models while they trained, in the order of their steps.
         warnings: What went wrong inside Rectifier, in words; the training went on.
+        parameters: In the order in which they were met; `ParameterCounts` counts them in it.
+        outputs: Layers that give a model's output, in the order in which they were met.
+        feeds: Pairs of sites by index: the first one's output reaches the second's input through the autograd graph,
+            without another site between. None where no graph was read; what is not in it is not known to be a chain.
     """
 
     writer: Writer
@@ -46,6 +52,9 @@ class Process:
     changes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     treated: tuple[Treated, ...] = ()
+    parameters: tuple[Parameter, ...] = ()
+    outputs: tuple[Output, ...] = ()
+    feeds: tuple[tuple[int, int], ...] | None = None
 
     def series(self, name: str) -> Series:
         """All values of one series, over every snapshot; empty when there are none."""

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from rectifier.records.arrays import FloatArray, IntArray
+from rectifier.records.training.loss import InputFacts, ModelState, OutputWindow
+from rectifier.records.training.parameter import ParameterCounts
 from rectifier.records.training.recorder import Recorder
 from rectifier.records.training.thinning import grid, spacing, thinned
 
@@ -171,6 +173,10 @@ class Snapshot:
         sparse: Whether so much has been kept of single units that a window is added only each time the number of steps
             doubles, and not with each tenth.
         left_alone: Steps so far at which something was not observed, by who recorded there what was computed.
+        parameters: Of all parameters that have been met, since the beginning; None where none was looked at.
+        outputs: One for each output of a model that was read in this window.
+        inputs: What was given to the model; None where there was no floating input, or several models were given one.
+        models: How each model was used.
     """
 
     step: int
@@ -184,3 +190,7 @@ class Snapshot:
     input_offset: float | None = None
     sparse: bool = False
     left_alone: dict[Recorder, int] = field(default_factory=dict)
+    parameters: ParameterCounts | None = None
+    outputs: tuple[OutputWindow, ...] = ()
+    inputs: InputFacts | None = None
+    models: tuple[ModelState, ...] = ()

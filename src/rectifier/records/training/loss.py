@@ -1,0 +1,113 @@
+"""What the graph of a loss says: the layers that give a model's output, the targets, and what goes in."""
+
+from dataclasses import dataclass
+
+from rectifier.records.arrays import FloatArray, IntArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """A layer behind which nothing but the loss comes: it gives a model's output.
+
+    Attributes:
+        model: Name of the model whose weight it applies, as `Site.model`; "" where no known one has it.
+        weight: Path of that weight; "" where it is not known.
+        operation: As autograd names it: `Addmm`, `Convolution`.
+        units: How many numbers it gives for each row.
+        loss: Operations between it and the loss, from the loss down, each once: `MseLoss`; `NllLoss`, `LogSoftmax`.
+    """
+
+    model: str
+    weight: str
+    operation: str
+    units: int
+    loss: tuple[str, ...] = ()
+
+    @property
+    def ref(self) -> tuple[str, str]:
+        """What tells it from others."""
+        return self.model, self.weight
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class OutputWindow:
+    """One output over the `K` losses of a window whose graph was read.
+
+    A row is what the layer sees as one: a sample of an MLP, a token, a position of an image. At most some hundred rows
+    of a batch are looked at.
+
+    Attributes:
+        output: Index into the process's outputs.
+        steps: (K,) the training steps.
+        rows: (K,) how many rows were looked at.
+        square: (K,) mean square of the output, over rows and units.
+        spread: (K,) mean square of its distance from the mean of the rows: what tells rows apart.
+        constant_units: (K,) units that gave every row the same value, to the bit.
+        features_square: (K,) mean square of what goes into the layer; NaN where it is not kept for the backward pass.
+        features_spread: (K,) mean square of its distance from the mean of the rows.
+        features_cosine: (K,) mean cosine between rows of what goes in.
+        target_spread: (K,) the same as `spread` of the targets; NaN where the loss keeps none, or they are classes.
+        target_square: (K,) mean square of the targets.
+        classes: (K,) how many different classes are among the targets; -1 where they are no classes.
+        class_entropy: (K,) entropy of their shares, in nats: what a constant prediction of these shares would cost.
+        nonfinite_output: (K,) 1 where the output held NaN or an infinity.
+        nonfinite_features: (K,) 1 where what goes in did.
+        nonfinite_target: (K,) 1 where the targets did.
+    """
+
+    output: int
+    steps: IntArray
+    rows: IntArray
+    square: FloatArray
+    spread: FloatArray
+    constant_units: IntArray
+    features_square: FloatArray
+    features_spread: FloatArray
+    features_cosine: FloatArray
+    target_spread: FloatArray
+    target_square: FloatArray
+    classes: IntArray
+    class_entropy: FloatArray
+    nonfinite_output: IntArray
+    nonfinite_features: IntArray
+    nonfinite_target: IntArray
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class InputFacts:
+    """What was given to the one model that trains, over all counted steps so far; its size is the snapshot's.
+
+    Attributes:
+        constant_features: Of the features of the largest floating input, how many never varied between samples.
+        features: How many it has; 0 where the shape varies.
+        nonfinite_step: First counted step at which it held NaN or an infinity.
+        nonfinite_samples: Samples with one, over the counted steps.
+        samples: Samples in these steps.
+        batches: Batches in these steps.
+        batches_of_one: Of them, how many had a single sample.
+        zero: Whether every value was 0.
+    """
+
+    constant_features: int
+    features: int
+    nonfinite_step: int | None
+    nonfinite_samples: int
+    samples: int
+    batches: int
+    batches_of_one: int
+    zero: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelState:
+    """How a model was used at the counted steps so far.
+
+    Attributes:
+        name: As `Site.model`.
+        steps: Counted steps at which a loss was back-propagated through it.
+        eval_steps: Of them, those at which it was in eval mode.
+    """
+
+    name: str
+    steps: int
+    eval_steps: int

@@ -1,0 +1,125 @@
+"""Parameters of a training: where each is held, what gradient came to it, and whether it moves."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from rectifier.records.arrays import FloatArray, IntArray
+
+
+class Holder(StrEnum):
+    """What holds a parameter."""
+
+    MODULE = "module"
+    """A module of a model: `named_parameters()` lists it."""
+    CONTAINER = "container"
+    """A plain list, tuple or mapping of a module, or an attribute of one that holds a bare tensor: it is no parameter
+    of that module."""
+    NONE = "none"
+    """No module that is known: a tensor of the script's own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameter:
+    """A tensor that a training can change.
+
+    Attributes:
+        model: Name of the model it belongs to, as `Site.model`; "" for a tensor that no module holds.
+        path: As `named_parameters` writes it; `layers[0].weight` where a plain container holds it; "" for a tensor
+            that no module holds.
+        shape: Its.
+        holder: What holds it.
+        requires_grad: Whether a gradient was asked for when it was met.
+    """
+
+    model: str
+    path: str
+    shape: tuple[int, ...]
+    holder: Holder = Holder.MODULE
+    requires_grad: bool = True
+
+    @property
+    def size(self) -> int:
+        """How many numbers it holds."""
+        size = 1
+        for length in self.shape:
+            size *= length
+        return size
+
+    @property
+    def module(self) -> str:
+        """Path of the module that holds it."""
+        return self.path.rpartition(".")[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptimizerState:
+    """An optimizer, as it was when it was last looked at.
+
+    Attributes:
+        name: Its class.
+        steps: How many steps of it have been seen since the beginning; 0 for one that never stepped.
+        skipped: Steps that a GradScaler left out since the beginning, because a gradient was not finite.
+    """
+
+    name: str
+    steps: int
+    skipped: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class ParameterCounts:
+    """What is known of the parameters since the beginning; `P` is how many had been met by then.
+
+    Gradients are looked at after the backward passes of counted steps. Weights are compared bit by bit, with one number
+    computed from all bits of a parameter, at a few steps that lie ever further apart; the first time before the first
+    step.
+
+    Attributes:
+        first_looked: (P,) first step at which the gradient was looked at; -1 for never.
+        last_looked: (P,) last one.
+        looked: (P,) how many.
+        without_gradient: (P,) of these, at how many there was none.
+        zero_gradient: (P,) of these, at how many it was exactly 0 everywhere.
+        last_nonzero: (P,) last of these at which it was neither absent nor 0; -1 for never. NaN is not 0.
+        nonfinite_step: (P,) first of these at which it held NaN or an infinity; -1 for never.
+        connected: (P,) losses whose graph was read and led to it.
+        losses_read: Losses whose graph was read.
+        first_compared: (P,) step before which its bits were first taken; -1 for never.
+        last_compared: (P,) step before which they were last compared with those before; -1 for never.
+        last_changed: (P,) step before which a change was last found; -1 for never.
+        nonfinite_weight_step: (P,) step before which it was first found to hold NaN or an infinity; -1 for never.
+        weight_first: (P,) its norm when its bits were first taken; NaN for never.
+        weight_last: (P,) its norm when they were last compared.
+        gradient: (P,) norm of its gradient when it was last looked at; NaN where there was none.
+        optimizer: (P,) index of the optimizer whose groups held it last, in `optimizers`; -1 for none.
+        learning_rate: (P,) of that group, at the last look; NaN where it is not known.
+        weight_decay: (P,) of that group; NaN where it is not known.
+        epsilon: (P,) of that group (`eps`); NaN where it has none.
+        optimizers: All that have been met.
+        backward_passes: Since the beginning.
+        optimizer_steps: Since the beginning, of all optimizers.
+    """
+
+    first_looked: IntArray
+    last_looked: IntArray
+    looked: IntArray
+    without_gradient: IntArray
+    zero_gradient: IntArray
+    last_nonzero: IntArray
+    nonfinite_step: IntArray
+    connected: IntArray
+    losses_read: int
+    first_compared: IntArray
+    last_compared: IntArray
+    last_changed: IntArray
+    nonfinite_weight_step: IntArray
+    weight_first: FloatArray
+    weight_last: FloatArray
+    gradient: FloatArray
+    optimizer: IntArray
+    learning_rate: FloatArray
+    weight_decay: FloatArray
+    epsilon: FloatArray
+    optimizers: tuple[OptimizerState, ...] = ()
+    backward_passes: int = 0
+    optimizer_steps: int = 0
