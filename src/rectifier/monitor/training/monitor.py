@@ -375,7 +375,7 @@ class Monitor:
             self._graphs_searched += 1
             if self._graphs_searched == _GRAPHS_SEARCHED:
                 self._models.nodes = None
-        self._models.end_forwards()
+        self._models.end_forward()
 
     def _is_clock(self, optimizer: Optimizer) -> bool:
         """Whether this optimizer's steps are the training's steps.

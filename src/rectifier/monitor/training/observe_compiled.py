@@ -74,7 +74,7 @@ class Beside:
             self._repeated.add(module)
         finally:
             self._models.repeating = False
-            self._models.end_forward_of(module)
+            self._models.end_forward(module)
         if self._models.nodes is not None:
             self._unseen(unobserved_activations(tensors_in(output), self._models.observed_nodes(), [range(first)]))
         if events is not None:
