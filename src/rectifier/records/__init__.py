@@ -109,6 +109,11 @@ if TYPE_CHECKING:
     from rectifier.records.preflight import Preflight as Preflight
     from rectifier.records.preflight import Probe as Probe
     from rectifier.records.preflight import SiteProbe as SiteProbe
+    from rectifier.records.training.facts import Changed as Changed
+    from rectifier.records.training.facts import Fact as Fact
+    from rectifier.records.training.facts import Unfinished as Unfinished
+    from rectifier.records.training.facts import Warned as Warned
+    from rectifier.records.training.facts import process_of as process_of
     from rectifier.records.training.notes import RunNote as RunNote
     from rectifier.records.training.process import Process as Process
     from rectifier.records.training.process import Writer as Writer
@@ -239,6 +244,7 @@ _NAMES = {
         "most_serious_first",
     ),
     "notebook": ("shown_by",),
+    "training.facts": ("Changed", "Fact", "Unfinished", "Warned", "process_of"),
     "training.notes": ("RunNote",),
     "preflight": (
         "LayerCheck",

@@ -28,7 +28,7 @@ from rectifier.monitor.training.sinks import Sink
 from rectifier.monitor.training.sites.met import Token
 from rectifier.monitor.training.sites.models import ModelRecords
 from rectifier.monitor.training.windows import Windows
-from rectifier.records import Recorder, Treated
+from rectifier.records import Recorder, Treated, Warned
 
 if TYPE_CHECKING:
     from rectifier.monitor.training.observe_compiled import Beside
@@ -110,7 +110,7 @@ class Monitor:
         if beside:
             from rectifier.monitor.training import observe_compiled as repeating  # noqa: PLC0415 - few ask for it
 
-            self._beside = repeating.Beside(self._models, sink.warning, self._windows.note_unseen)
+            self._beside = repeating.Beside(self._models, sink, self._windows.note_unseen)
         self._step = 0
         self._clock: Callable[[], Optimizer | None] = _nobody
         self._strangers = 0
@@ -333,17 +333,15 @@ class Monitor:
         text = f"watching stopped at step {self._step}: {type(error).__name__}: {error}"
         # Where it fails, the sink is what failed: it has said so itself, and there is nobody left to tell.
         with suppress(Exception):
-            self._sink.warning(text)
+            self._sink.record(Warned(text))
 
     def _give_up_waiting(self) -> None:
         # What the lock guards stays as it is: somebody may be in the middle of it.
         self._failed, self.armed = True, False
         functions.refresh()
         with suppress(Exception):
-            self._sink.warning(
-                f"watching stopped at step {self._step}: another thread has held the monitor's lock for "
-                f"{_PATIENCE_SECONDS:.0f} s"
-            )
+            text = f"another thread has held the monitor's lock for {_PATIENCE_SECONDS:.0f} s"
+            self._sink.record(Warned(f"watching stopped at step {self._step}: {text}"))
 
     def _take_away(self) -> None:
         self._guarded(self._disarm)

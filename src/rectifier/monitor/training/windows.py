@@ -11,7 +11,7 @@ from rectifier.monitor.training.numbers import Numbers
 from rectifier.monitor.training.schedule import Schedule
 from rectifier.monitor.training.sinks import Sink
 from rectifier.monitor.training.sites.models import ModelRecords
-from rectifier.records import Recorder, Snapshot, Treated, Unseen, Writer
+from rectifier.records import Fact, Recorder, Snapshot, Treated, Unfinished, Unseen, Writer
 
 _SECONDS_BETWEEN_WRITES = 1.0
 # Where steps are rarely observed, a killed run must still not be far behind.
@@ -60,12 +60,12 @@ class Windows:
             if unseen not in self._unseen:
                 self._unseen.add(unseen)
                 if self._opened:
-                    self._sink.unseen(unseen)
+                    self._sink.record(unseen)
 
     def keep_treated(self, treated: Treated) -> None:
         """Tell a change of the model, as soon as there is somebody to tell."""
         if self._opened:
-            self._sink.treated(treated)
+            self._sink.record(treated)
         else:
             self._treated_early.append(treated)
 
@@ -113,13 +113,13 @@ class Windows:
             left_alone=dict(self.left_alone),
         )
         if finished:
-            self._sink.snapshot(snapshot)
+            self._sink.record(snapshot)
             self._numbers.begin_window()
             self._unit_windows += sum(len(window.fired) for window in windows)
             if self._unit_windows > _MOST_UNIT_WINDOWS:
                 self._earliest_end = 2 * steps
         else:
-            self._sink.latest(snapshot)
+            self._sink.record(Unfinished(snapshot))
         self._last_write = now
         self._write_seconds = time.thread_time() - began
 
@@ -136,7 +136,7 @@ class Windows:
     def _open(self) -> None:
         self._opened = True
         rank, world_size = rank_and_world_size()
-        self._sink.open(
+        self._sink.record(
             Writer(
                 pid=os.getpid(),
                 rank=rank,
@@ -146,8 +146,7 @@ class Windows:
                 replica=world_size > 1 and self._models.are_replicas,
             )
         )
-        for unseen in self._unseen:
-            self._sink.unseen(unseen)
-        for treated in self._treated_early:
-            self._sink.treated(treated)
+        early: tuple[Fact, ...] = (*self._unseen, *self._treated_early)
+        for fact in early:
+            self._sink.record(fact)
         self._treated_early.clear()

@@ -146,7 +146,7 @@ class ModelRecords:
         )
         self.sites.append(site)
         self.device = str(tensor.device)
-        self._sink.site(
+        self._sink.record(
             Site(
                 model=model.name,
                 path=path,
