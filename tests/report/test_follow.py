@@ -25,13 +25,13 @@ def going(tmp_path):
     )
     process = make_process((3, 5))
     writer = RunWriter(folder)
-    writer.open(process.writer)
+    writer.record(process.writer)
     for site in process.sites:
-        writer.site(site)
+        writer.record(site)
     rest = list(process.snapshots)
 
     def add():
-        writer.snapshot(rest.pop(0))
+        writer.record(rest.pop(0))
 
     add()
     add()

@@ -15,6 +15,7 @@ from rectifier.errors import UnreadableRun
 from rectifier.records import (
     FORMAT_VERSION,
     AxisSource,
+    Changed,
     Cost,
     Manifest,
     Outcome,
@@ -22,6 +23,7 @@ from rectifier.records import (
     Site,
     Snapshot,
     Treated,
+    Unfinished,
     UnitAxis,
     Writer,
     codec,
@@ -73,10 +75,10 @@ def folder(tmp_path):
 
 def write(folder, *steps, writer=WRITER):
     sink = RunWriter(folder)
-    sink.site(SITE)
-    sink.open(writer)
+    sink.record(SITE)
+    sink.record(writer)
     for step in steps:
-        sink.snapshot(snapshot(step))
+        sink.record(snapshot(step))
     return sink
 
 
@@ -87,10 +89,10 @@ def process_file(folder):
 
 def test_what_is_written_is_read_back(folder):
     sink = write(folder, 3, 7)
-    sink.change("relu became elu:1.0 (MLP.1)")
+    sink.record(Changed("relu became elu:1.0 (MLP.1)"))
     treated = Treated(step=4, name="recycle", text="2 dead units recycled", units={"MLP.1": (0, 6)})
-    sink.treated(treated)
-    sink.latest(snapshot(9, loss=float("nan")))
+    sink.record(treated)
+    sink.record(Unfinished(snapshot(9, loss=float("nan"))))
     write_note(folder, "torch", "2.13.0")
     run = read_run(folder)
     assert run.manifest == manifest(folder)
@@ -101,7 +103,7 @@ def test_what_is_written_is_read_back(folder):
     assert process.treated == (treated,)
     assert process.series("loss").steps.tolist() == [3, 7, 9]
     assert np.isnan(process.series("loss").values[-1])
-    sink.snapshot(snapshot(11))
+    sink.record(snapshot(11))
     sink.close()
     write_outcome(folder, Outcome(exit_code=3, seconds=1.5))
     run = read_run(folder)
@@ -140,25 +142,25 @@ def test_two_writers_of_one_process_have_two_files(folder):
 
 def test_a_process_that_never_trains_leaves_no_file(folder):
     sink = RunWriter(folder)
-    sink.site(SITE)
+    sink.record(SITE)
     sink.close()
     assert read_run(folder).processes == ()
 
 
 def test_a_fork_writes_what_is_its_own(folder):
     sink = RunWriter(folder)
-    sink.change("relu became elu:1.0 (MLP.1)")
-    sink.site(SITE)
-    sink.open(WRITER)
-    sink.snapshot(snapshot(1))
+    sink.record(Changed("relu became elu:1.0 (MLP.1)"))
+    sink.record(SITE)
+    sink.record(WRITER)
+    sink.record(snapshot(1))
     child = os.fork()
     if child == 0:
-        sink.site(SITE)
-        sink.open(Writer(pid=2, rank=1, world_size=2, torch="", device="cpu"))
-        sink.snapshot(snapshot(5))
+        sink.record(SITE)
+        sink.record(Writer(pid=2, rank=1, world_size=2, torch="", device="cpu"))
+        sink.record(snapshot(5))
         os._exit(0)
     os.waitpid(child, 0)
-    sink.snapshot(snapshot(3))
+    sink.record(snapshot(3))
     ours, forked = read_run(folder).processes
     assert (ours.series("loss").steps.tolist(), forked.series("loss").steps.tolist()) == ([1, 3], [5])
     assert ours.sites == forked.sites == (SITE,)
@@ -240,13 +242,14 @@ import resource, sys
 sys.path[:0] = {sys.path!r}
 from pathlib import Path
 from tests.storage.test_runs import SITE, WRITER, snapshot
+from rectifier.records import Unfinished
 from rectifier.storage import RunWriter
 sink = RunWriter(Path({str(folder)!r}))
-sink.site(SITE), sink.open(WRITER), sink.snapshot(snapshot(1))
+sink.record(SITE), sink.record(WRITER), sink.record(snapshot(1))
 hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
 for step in range(2, 50):
-    sink.latest(snapshot(step)), sink.snapshot(snapshot(step))
+    sink.record(Unfinished(snapshot(step))), sink.record(snapshot(step))
 sink.close()
 assert "torch" not in sys.modules
 print("the training went on")

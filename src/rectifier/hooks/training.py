@@ -8,7 +8,7 @@ import functools
 import threading
 import weakref
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,17 +19,14 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 from rectifier.hooks.recorders import recorder
 
 
-class TrainingListener(Protocol):
-    """Someone who wants to know when a training moves. None of these may raise."""
+class TrainingListener:
+    """Someone who wants to know when a training moves; hears of nothing that it does not override. None may raise."""
 
     def on_backward(self, loss: Tensor, unscaled: Tensor) -> None:
         """`loss` is about to be back-propagated; `unscaled` is its value before a GradScaler."""
 
     def on_backward_end(self) -> None:
         """It has been."""
-
-    def on_skipped(self, optimizer: Optimizer) -> None:
-        """A GradScaler has left out a step of `optimizer`'s, because a gradient was not finite."""
 
     def on_clip(self, norm: Tensor) -> None:
         """`clip_grad_norm_` is about to shrink gradients whose norm is `norm`, a number on the device."""
@@ -39,6 +36,9 @@ class TrainingListener(Protocol):
 
     def on_step_end(self, optimizer: Optimizer, *call: Any) -> None:
         """`optimizer` has stepped."""
+
+    def on_skipped(self, optimizer: Optimizer) -> None:
+        """A GradScaler has left out a step of `optimizer`'s, because a gradient was not finite."""
 
 
 def listen(listener: TrainingListener) -> Callable[[], None]:

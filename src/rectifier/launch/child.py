@@ -16,7 +16,7 @@ import torch
 
 from rectifier import catalogue, records
 from rectifier.monitor import Monitor
-from rectifier.records import RunNote
+from rectifier.records import Changed, RunNote
 from rectifier.storage import RunWriter, write_note
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class _Observed:
                 places = ", ".join(change.replaced[:_MOST_PLACES])
                 more = len(change.replaced) - _MOST_PLACES
                 rest = f" and {more} more" if more > 0 else ""
-                self._writer.change(f"{change.old} became {change.new} ({places}{rest})")
+                self._writer.record(Changed(f"{change.old} became {change.new} ({places}{rest})"))
             elif self._monitor.sees_steps:
                 _note(self._folder, RunNote.nothing_swapped(change.old), "")
         if self._treating is not None:

@@ -20,7 +20,7 @@ from rectifier.errors import RectifierError
 from rectifier.hooks import announce, locate, training
 from rectifier.hooks.calls import functions
 from rectifier.monitor import MemorySink, Monitor
-from rectifier.records import DeadUnits, Process, Site, Snapshot, Treated, Unseen, Writer
+from rectifier.records import DeadUnits, Fact, Process, Treated, Warned
 from rectifier.sandbox import Arguments
 from rectifier.storage import RunWriter
 from rectifier.treatment import recycle, rescale
@@ -36,49 +36,20 @@ class Kept:
         """What this process has written so far."""
         return self._memory.process()
 
-    def _both(self) -> tuple[RunWriter, MemorySink]:
+    def record(self, fact: Fact) -> None:
+        """Write a fact, and keep it."""
         if self._pid != os.getpid():
             # A forked child begins its own.
             self._pid, self._memory = os.getpid(), MemorySink()
-        return self._writer, self._memory
+        self._writer.record(fact)
+        self._memory.record(fact)
 
-    def open(self, writer: Writer) -> None:  # noqa: D102 - see Sink, here and below
-        for sink in self._both():
-            sink.open(writer)
-
-    def site(self, site: Site) -> None:  # noqa: D102
-        for sink in self._both():
-            sink.site(site)
-
-    def snapshot(self, snapshot: Snapshot) -> None:  # noqa: D102
-        for sink in self._both():
-            sink.snapshot(snapshot)
-
-    def latest(self, snapshot: Snapshot) -> None:  # noqa: D102
-        for sink in self._both():
-            sink.latest(snapshot)
-
-    def unseen(self, unseen: Unseen) -> None:  # noqa: D102
-        for sink in self._both():
-            sink.unseen(unseen)
-
-    def change(self, text: str) -> None:  # noqa: D102
-        for sink in self._both():
-            sink.change(text)
-
-    def treated(self, treated: Treated) -> None:  # noqa: D102
-        for sink in self._both():
-            sink.treated(treated)
-
-    def warning(self, text: str) -> None:  # noqa: D102
-        for sink in self._both():
-            sink.warning(text)
-
-    def close(self) -> None:  # noqa: D102
+    def close(self) -> None:
+        """Write no more; what was kept stays."""
         self._writer.close()
 
 
-class Treating:
+class Treating(training.TrainingListener):
     """Stands beside the monitor, and treats the model whose forward came before a step.
 
     Args:
@@ -127,12 +98,6 @@ class Treating:
     def after(self, token: Any, output: Tensor) -> None:
         """It has been computed."""
 
-    def on_backward(self, loss: Tensor, unscaled: Tensor) -> None:
-        """A loss is about to be back-propagated."""
-
-    def on_clip(self, norm: Tensor) -> None:
-        """Gradients are about to be clipped."""
-
     def on_step_start(self, optimizer: Optimizer, *call: Any) -> None:
         """An optimizer is about to step."""
         if self._rescale and not self._failed and self._ours(optimizer) is not None:
@@ -158,13 +123,16 @@ class Treating:
             if not self._refused:
                 self._refused = True
                 self._on_refusal()
-                self._sink.warning(f"not treated after step {max(self._monitor.step - 1, 0)}: {refusal}")
+                self._warn(f"not treated after step {max(self._monitor.step - 1, 0)}: {refusal}")
         except Exception as error:
             # The interceptions stay until `stop`, and do nothing: torch may be going through its hooks at this moment.
             self._failed = True
-            self._sink.warning(f"treating stopped at step {self._monitor.step}: {type(error).__name__}: {error}")
+            self._warn(f"treating stopped at step {self._monitor.step}: {type(error).__name__}: {error}")
         finally:
             self._monitor.treating_took(time.perf_counter() - began)
+
+    def _warn(self, text: str) -> None:
+        self._sink.record(Warned(text))
 
     def _arm(self) -> None:
         """Look for a batch in the steps that end with a treatment only."""
@@ -211,7 +179,7 @@ class Treating:
                     parameter.grad.zero_()
         # It had noted the weights as they were, and would take this for a step of the optimizer's.
         self._monitor.on_step_start(optimizer)
-        self._sink.treated(
+        self._sink.record(
             Treated(
                 step=self._monitor.step - 1,
                 name="rescale",
@@ -243,6 +211,6 @@ class Treating:
         if not change.units:
             self.looked.append(step)
             return
-        self._sink.treated(Treated(step=step, name="recycle", text=change.told, units=dict(change.units)))
+        self._sink.record(Treated(step=step, name="recycle", text=change.told, units=dict(change.units)))
         if change.refused:
             raise RectifierError(f"left as it was: {'. '.join(change.refused)}")

@@ -109,6 +109,12 @@ if TYPE_CHECKING:
     from rectifier.records.preflight import Preflight as Preflight
     from rectifier.records.preflight import Probe as Probe
     from rectifier.records.preflight import SiteProbe as SiteProbe
+    from rectifier.records.training.facts import Changed as Changed
+    from rectifier.records.training.facts import Fact as Fact
+    from rectifier.records.training.facts import Restarted as Restarted
+    from rectifier.records.training.facts import Unfinished as Unfinished
+    from rectifier.records.training.facts import Warned as Warned
+    from rectifier.records.training.facts import process_of as process_of
     from rectifier.records.training.loss import Feeds as Feeds
     from rectifier.records.training.loss import InputFacts as InputFacts
     from rectifier.records.training.loss import ModelState as ModelState
@@ -255,6 +261,7 @@ _NAMES = {
         "Output",
         "OutputWindow",
     ),
+    "training.facts": ("Changed", "Fact", "Restarted", "Unfinished", "Warned", "process_of"),
     "training.notes": ("RunNote",),
     "training.parameter": (
         "Holder",

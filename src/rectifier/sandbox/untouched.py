@@ -58,16 +58,20 @@ def undisturbed(
 
 
 @contextmanager
-def gradients_asked(model: nn.Module) -> Iterator[None]:
-    """Within it every parameter asks for a gradient: the graph tells where units are, of a frozen network, too."""
-    frozen = [p for p in model.parameters() if p.is_leaf and p.is_floating_point() and not p.requires_grad]
+def gradients_asked(model: nn.Module, *, asked: bool = True) -> Iterator[None]:
+    """Within it every parameter asks for a gradient: the graph tells where units are, of a frozen network, too.
+
+    With `asked=False` none does: gradients may be on as in training, and no graph is made.
+    """
+    leaves = [p for p in model.parameters() if p.is_leaf and (p.is_floating_point() or not asked)]
+    others = [p for p in leaves if p.requires_grad is not asked]
     try:
-        for parameter in frozen:
-            parameter.requires_grad_(True)
+        for parameter in others:
+            parameter.requires_grad_(asked)
         yield
     finally:
-        for parameter in frozen:
-            parameter.requires_grad_(False)
+        for parameter in others:
+            parameter.requires_grad_(not asked)
 
 
 def same(one: Tensor, other: Tensor) -> bool:

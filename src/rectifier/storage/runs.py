@@ -11,30 +11,36 @@ A process that is killed leaves at worst a torn last line, which reading passes 
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
 from rectifier.errors import UnreadableRun
 from rectifier.records import (
     FORMAT_VERSION,
+    Changed,
+    Fact,
     Feeds,
     Manifest,
     Outcome,
     Output,
     Parameter,
     Process,
+    Restarted,
     Run,
     Site,
     Snapshot,
     Treated,
+    Unfinished,
     Unseen,
+    Warned,
     Writer,
     decode,
     merge_ranks,
+    process_of,
 )
 from rectifier.storage.earlier import READERS, notes_in_format_1
-from rectifier.storage.writing import MANIFEST, NOTES, OUTCOME
+from rectifier.storage.writing import KINDS, MANIFEST, NOTES, OUTCOME
 
 T = TypeVar("T")
 
@@ -109,44 +115,43 @@ def _read_notes(path: Path) -> dict[str, str]:
 
 
 def _read_process(path: Path, readers: Mapping[str, Callable[[bytes], object]]) -> Process:
-    found: dict[str, list[object]] = {kind: [] for kind in _KINDS}
+    facts: list[Any] = []
     lines = _read(path).split(b"\n")
     # A whole file ends with a line's end; what comes after the last one is a torn line.
     for number, line in enumerate(lines[:-1], 1):
         try:
             outer = decode(line, _Line)
-            if outer.kind in _KINDS:
-                read = readers.get(outer.kind)
-                data = bytes(outer.data)
-                found[outer.kind].append(decode(data, _KINDS[outer.kind]) if read is None else read(data))
+            if outer.kind in _FACTS:
+                read = readers.get(outer.kind, _FACTS[outer.kind])
+                facts.append(read(bytes(outer.data)))
         except ValueError as error:
             raise UnreadableRun(f"{path}, line {number} is damaged: {error}") from None
-    if len(found["writer"]) != 1:
+    writers = sum(isinstance(fact, Writer) for fact in facts)
+    if not 1 <= writers <= 1 + sum(isinstance(fact, Restarted) for fact in facts):
         raise UnreadableRun(f"{path} does not begin with the process that wrote it; was it cut or joined by hand?")
-    snapshots: list[Snapshot] = list(found["snapshot"])  # type: ignore[arg-type]
     latest = path.with_suffix(".latest.json")
     if latest.is_file():
         unfinished = _fact(latest, Snapshot)
-        if not snapshots or unfinished.step > snapshots[-1].step:
-            snapshots.append(unfinished)
-    sites = tuple(found["site"])
-    if any(not 0 <= window.site < len(sites) for snapshot in snapshots for window in snapshot.windows):
+        last = next((fact for fact in reversed(facts) if isinstance(fact, Snapshot)), None)
+        if last is None or unfinished.step > last.step:
+            facts.append(Unfinished(unfinished))
+    process = process_of(facts)
+    sites = range(len(process.sites))
+    if any(window.site not in sites for snapshot in process.snapshots for window in snapshot.windows):
         raise UnreadableRun(f"{path} counts a site that it never names; was it cut by hand?")
-    return Process(
-        writer=found["writer"][0],  # type: ignore[arg-type]
-        sites=sites,  # type: ignore[arg-type]
-        snapshots=tuple(snapshots),
-        unseen=tuple(found["unseen"]),  # type: ignore[arg-type]
-        changes=tuple(found["change"]),  # type: ignore[arg-type]
-        warnings=tuple(found["warning"]),  # type: ignore[arg-type]
-        treated=tuple(found["treated"]),  # type: ignore[arg-type]
-        parameters=tuple(found["parameter"]),  # type: ignore[arg-type]
-        outputs=tuple(found["output"]),  # type: ignore[arg-type]
-        feeds=found["feeds"][-1].pairs if found["feeds"] else None,  # type: ignore[attr-defined]
+    return process
+
+
+def _reader(kind: type[Fact]) -> Callable[[bytes], object]:
+    if issubclass(kind, Changed | Warned):
+        return lambda data: kind(decode(data, str))
+    return lambda data: decode(data, kind)
+
+
+_FACTS = {
+    KINDS[kind.__name__]: _reader(kind)
+    for kind in (
+        Writer, Site, Snapshot, Unseen, Changed, Treated, Warned, Parameter, Output, Feeds, Restarted,
     )
-
-
-_KINDS: dict[str, type] = {
-    "writer": Writer, "site": Site, "snapshot": Snapshot, "unseen": Unseen, "change": str, "warning": str,
-    "treated": Treated, "parameter": Parameter, "output": Output, "feeds": Feeds,
 }  # fmt: skip
+"""What reads a line, by what the line calls its fact."""

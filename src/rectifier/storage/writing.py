@@ -15,9 +15,15 @@ from rectifier import records
 from rectifier.storage.appended import AppendedFile
 
 if TYPE_CHECKING:
-    from rectifier.records import Manifest, Outcome, Site, Snapshot, Treated, Unseen, Writer
+    from rectifier.records import Changed, Fact, Manifest, Outcome, Snapshot
 
 MANIFEST, OUTCOME, NOTES = "run.json", "outcome.json", "notes.jsonl"
+KINDS = {
+    "Writer": "writer", "Site": "site", "Snapshot": "snapshot", "Unseen": "unseen", "Changed": "change",
+    "Treated": "treated", "Warned": "warning", "Parameter": "parameter", "Output": "output", "Feeds": "feeds",
+    "Restarted": "restarted",
+}  # fmt: skip
+"""What a line calls a fact of a type."""
 
 
 def write_manifest(folder: Path, manifest: "Manifest") -> None:
@@ -40,29 +46,45 @@ def write_note(folder: Path, name: str, text: str) -> None:
 class RunWriter:
     """A monitor's sink that writes to a run folder, one file per process.
 
-    Nothing is created before `open`, so a process that never trains leaves no file. When the disk refuses, or the
-    file is gone or replaced, the writer says so once on standard error and writes no more; the training goes on. No
-    descriptor is open between two records: the script may close them all, or use their numbers for files of its own.
+    Nothing is created before a `Writer` is recorded, so a process that never trains leaves no file. When the disk
+    refuses, or the file is gone or replaced, this one says so once on standard error and writes no more; the training
+    goes on. No descriptor is open between two records: the script may close them all, or use their numbers for files
+    of its own.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder.absolute()
         self._file: AppendedFile | None = None
         self._pid = os.getpid()
-        self._early: list[tuple[str, object]] = []
-        self._changes: list[str] = []
+        self._early: list[Fact] = []
+        self._changes: list[Changed] = []
         self._refused = False
 
-    def open(self, writer: "Writer") -> None:
-        """Create this process's file."""
+    def record(self, fact: "Fact") -> None:
+        """Write a fact, at once or as soon as there is a file."""
         self._begin_in_fork()
-        self._guarded(self._create)
-        self._write("writer", writer)
-        for text in self._changes:
-            self._write("change", text)
-        for kind, fact in self._early:
-            self._write(kind, fact)
-        self._early.clear()
+        match fact:
+            case records.Unfinished():
+                self._replace_latest(fact.snapshot)
+                return
+            case records.Writer():
+                if self._file is None:
+                    self._guarded(self._create)
+                early, self._early = (fact, *self._changes, *self._early), []
+                for one in early:
+                    self._write(one)
+                return
+            case records.Restarted():
+                self._early.clear()
+                if self._file is None:
+                    return
+            case records.Changed():
+                self._changes.append(fact)
+                if self._file is None:
+                    return
+            case records.Warned():
+                self._say(f"{fact.text}; the training goes on")
+        self._write(fact)
 
     def _begin_in_fork(self) -> None:
         """Leave everything to the parent that is its own, except what was changed in the models of both."""
@@ -83,34 +105,7 @@ class RunWriter:
                 self._latest = path.with_suffix(".latest.json")
                 return
 
-    def site(self, site: "Site") -> None:
-        """Write a new site."""
-        self._write("site", site)
-
-    def parameter(self, parameter: "Parameter") -> None:
-        """Write a new parameter."""
-        self._write("parameter", parameter)
-
-    def output(self, output: "Output") -> None:
-        """Write a new output."""
-        self._write("output", output)
-
-    def feeds(self, feeds: "Feeds") -> None:
-        """Write which sites feed each other."""
-        self._write("feeds", feeds)
-
-    def restart(self) -> None:
-        """Take back what has been written."""
-        self._early.clear()
-        self.close()
-
-    def snapshot(self, snapshot: "Snapshot") -> None:
-        """Append a finished window, which makes the unfinished one obsolete."""
-        self._write("snapshot", snapshot)
-
-    def latest(self, snapshot: "Snapshot") -> None:
-        """Replace the unfinished window."""
-        self._begin_in_fork()
+    def _replace_latest(self, snapshot: "Snapshot") -> None:
         file = self._file
         if file is None:
             return
@@ -122,37 +117,18 @@ class RunWriter:
 
         self._guarded(replace)
 
-    def unseen(self, unseen: "Unseen") -> None:
-        """Write what was not observed."""
-        self._write("unseen", unseen)
-
-    def change(self, text: str) -> None:
-        """Write what was changed in the user's model; it holds in forked children, too."""
-        self._changes.append(text)
-        if self._file is not None:
-            self._write("change", text)
-
-    def treated(self, treated: "Treated") -> None:
-        """Write what was changed in the user's model while it trains."""
-        self._write("treated", treated)
-
-    def warning(self, text: str) -> None:
-        """Write what went wrong inside of Rectifier, and say it once to the user."""
-        self._write("warning", text)
-        self._say(f"{text}; the training goes on")
-
     def close(self) -> None:
         """Write no more to this process's file."""
         self._file = None
 
-    def _write(self, kind: str, fact: object) -> None:
-        self._begin_in_fork()
+    def _write(self, fact: "Fact") -> None:
         if self._file is None:
             if not self._refused:
-                self._early.append((kind, fact))
+                self._early.append(fact)
             return
-        file = self._file
-        line = b'{"kind":"' + kind.encode() + b'","data":' + records.encode(fact) + b"}\n"
+        file, kind = self._file, KINDS[type(fact).__name__]
+        data = fact.text if isinstance(fact, records.Changed | records.Warned) else fact
+        line = b'{"kind":"' + kind.encode() + b'","data":' + records.encode(data) + b"}\n"
         self._guarded(lambda: file.append(line))
 
     def _guarded(self, write: Callable[[], object]) -> None:

@@ -53,7 +53,7 @@ def listen(listener: CompiledListener) -> Callable[[], None]:
 
 def _call(module: nn.Module, compiled: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     # A compiled part of a compiled module is a part of its forward.
-    if torch.compiler.is_compiling() or getattr(_inside, "busy", False):
+    if torch.compiler.is_compiling() or getattr(_inside, "busy", False) or not functions.are_the_trainings():
         return compiled(*args, **kwargs)
     _inside.busy = True
     try:

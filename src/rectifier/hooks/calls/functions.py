@@ -50,11 +50,12 @@ class Observer(Protocol):
 class _Switch:
     """One attribute read per call decides whether anybody is interested."""
 
-    __slots__ = ("armed", "observers", "replacements")
+    __slots__ = ("alone", "armed", "observers", "replacements")
 
     def __init__(self) -> None:
         self.armed = False
         self.observers: list[Observer] = []
+        self.alone: list[Observer] = []
         self.replacements: dict[str, list[Replacement]] = {}
 
 
@@ -113,31 +114,40 @@ def observe(observer: Observer) -> Callable[[], None]:
 
 
 def observe_alone(observer: Observer) -> Callable[[], None]:
-    """As `observe`, and those who observe already see nothing until the undo: calls that are none of the training's."""
-    forget = observe(observer)
-    others, _switch.observers = _switch.observers, [observer]
+    """As `observe`, of this thread's calls, which nobody else sees until the undo: they are none of the training's."""
+    earlier, _inside.observers = getattr(_inside, "observers", None), (observer,)
+    _switch.alone.append(observer)
+    _patches.hold()
     refresh()
 
     def undo() -> None:
-        _switch.observers = others
-        forget()
+        _inside.observers = earlier
+        _switch.alone.remove(observer)
+        refresh()
+        _patches.release()
 
     return undo
 
 
 def refresh() -> None:
     """Take note that some observer armed or disarmed itself."""
-    _switch.armed = bool(_switch.replacements) or any(observer.armed for observer in _switch.observers)
+    observers = (*_switch.observers, *_switch.alone)
+    _switch.armed = bool(_switch.replacements) or any(observer.armed for observer in observers)
 
 
 @contextmanager
 def unobserved() -> Iterator[None]:
     """Within it nobody observes this thread's calls: its forwards are none of the training's. Replacements hold."""
-    _inside.unobserved = True
+    earlier, _inside.observers = getattr(_inside, "observers", None), ()
     try:
         yield
     finally:
-        _inside.unobserved = False
+        _inside.observers = earlier
+
+
+def are_the_trainings() -> bool:
+    """Whether this thread's calls are seen by all who observe: neither `unobserved`, nor by one observer alone."""
+    return getattr(_inside, "observers", None) is None
 
 
 def replace(name: str, replacement: Replacement) -> Callable[[], None]:
@@ -223,9 +233,10 @@ def _intercepted(name: str, function: Callable[..., Tensor], args: tuple[Any, ..
 
 
 def _observed(name: str, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+    observers = getattr(_inside, "observers", None)
     tokens = [
         (observer, token)
-        for observer in (() if getattr(_inside, "unobserved", False) else _switch.observers)
+        for observer in (_switch.observers if observers is None else observers)
         if observer.armed and (token := observer.before(name, args, kwargs)) is not None
     ]
     output = function(*args, **kwargs)

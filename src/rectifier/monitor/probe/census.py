@@ -1,6 +1,5 @@
 """Counting every unit over a data set, without gradients and without a trace in the model."""
 
-import types
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from typing import Any
@@ -10,9 +9,9 @@ from torch import Tensor, nn
 
 from rectifier.catalogue import CATALOGUE
 from rectifier.errors import CannotProbe
-from rectifier.hooks import locate
 from rectifier.hooks.calls import functions
 from rectifier.hooks.calls.functions import describe
+from rectifier.hooks.calls.tracker import CallTracker
 from rectifier.monitor.training.sites.counters import UnitCounters
 from rectifier.monitor.training.sites.placed import site_of
 from rectifier.monitor.training.sites.samples import DistinctSamples, tells_samples_apart
@@ -53,8 +52,7 @@ class UnitCensus:
         self._model = model
         self._counters: dict[_Key, _Counter] = {}
         self._unknown: set[_Key] = set()
-        self._forward: types.FrameType | None = None
-        self._calls: dict[int, int] = {}
+        self._tracker = CallTracker(model)
         self._exploring = False
 
     def see(self, given: Pass) -> None:
@@ -73,8 +71,7 @@ class UnitCensus:
                 given.run()
         finally:
             self.armed = False
-            self._forward = None
-            self._calls.clear()
+            self._tracker.end()
             functions.refresh()
 
     def counts(self) -> tuple[SiteCount, ...]:
@@ -85,18 +82,10 @@ class UnitCensus:
 
     def before(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Counter | None:
         """An activation is about to be computed."""
-        tensor = args[0] if args else kwargs.get("input")
-        if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
+        call = self._tracker.meet(args, kwargs)
+        if call is None:
             return None
-        place = locate(self._model)
-        if place is None:
-            return None
-        if self._forward is not place.forward:
-            self._forward = place.forward
-            self._calls.clear()
-        call = self._calls.get(id(place.owner), 0)
-        self._calls[id(place.owner)] = call + 1
-        key = (id(place.owner), call)
+        key = call.key
         if not self._exploring:
             if key not in self._counters:
                 self._unknown.add(key)
@@ -104,9 +93,9 @@ class UnitCensus:
         if key not in self._unknown:
             return None
         if key not in self._counters:
-            site, axis = site_of(self._model, place, call, describe(name, args, kwargs), tensor)
+            site, axis = site_of(self._model, call, describe(name, args, kwargs))
             row = CATALOGUE[name]
-            counters = UnitCounters(site.units or 1, tensor.device, row.value_at_zero, signed=row.signed)
+            counters = UnitCounters(site.units or 1, call.tensor.device, row.value_at_zero, signed=row.signed)
             self._counters[key] = _Counter(site, axis, counters)
         return self._counters[key]
 

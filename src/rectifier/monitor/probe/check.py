@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from rectifier.catalogue import CATALOGUE
 from rectifier.errors import CannotProbe
-from rectifier.hooks import locate
 from rectifier.hooks.calls import functions
 from rectifier.hooks.calls.functions import describe
+from rectifier.hooks.calls.tracker import CallTracker
 from rectifier.monitor.training.sites.counters import UnitCounters
 from rectifier.monitor.training.sites.placed import site_of
 from rectifier.monitor.training.sites.samples import DistinctSamples, tells_samples_apart
@@ -82,20 +82,14 @@ class _Observer:
 
     def __init__(self, model: nn.Module) -> None:
         self._model = model
-        self._calls: dict[int, int] = {}
+        self._tracker = CallTracker(model)
         self.seen: list[_Seen] = []
 
     def before(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Seen | None:
-        tensor = args[0] if args else kwargs.get("input")
-        if not isinstance(tensor, Tensor) or not tensor.is_floating_point() or not tensor.numel():
+        call = self._tracker.meet(args, kwargs)
+        if call is None or not call.tensor.numel():
             return None
-        place = locate(self._model)
-        # Activation checkpointing runs a forward again inside of the backward pass.
-        if place is None or torch._C._current_graph_task_id() != -1:
-            return None
-        call = self._calls.get(id(place.owner), 0)
-        self._calls[id(place.owner)] = call + 1
-        site, axis = site_of(self._model, place, call, describe(name, args, kwargs), tensor)
+        site, axis = site_of(self._model, call, describe(name, args, kwargs))
         return _Seen(site, axis, site.units or 1)
 
     def after(self, token: _Seen, output: Tensor) -> None:

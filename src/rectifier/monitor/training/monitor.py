@@ -32,7 +32,7 @@ from rectifier.monitor.training.sinks import Sink
 from rectifier.monitor.training.sites.met import Token
 from rectifier.monitor.training.sites.models import ModelRecords
 from rectifier.monitor.training.windows import Windows
-from rectifier.records import Recorder, Treated
+from rectifier.records import Recorder, Treated, Warned
 
 if TYPE_CHECKING:
     from rectifier.monitor.training.observe_compiled import Beside
@@ -83,7 +83,7 @@ def log(name: str, value: float | Tensor) -> None:
         monitor.log(name, float(value))
 
 
-class Monitor:
+class Monitor(training.TrainingListener):
     """Observes the activations of this process from `start` to `stop` and tells a sink.
 
     Args:
@@ -111,14 +111,16 @@ class Monitor:
         self._schedule = Schedule(budget, every)
         self._models = ModelRecords(sink, model, units, self._guarded)
         self._numbers = Numbers()
-        self._parameters = ParameterRecords(sink.parameter, self._models.roots, self._models.name_of)
-        self._outputs = OutputRecords(sink.output, self._parameters.where)
+        self._parameters = ParameterRecords(
+            sink.record, self._models.roots, self._models.name_of, everything=model is None
+        )
+        self._outputs = OutputRecords(sink.record, self._parameters.where)
         self._windows = Windows(sink, self._models, self._schedule, self._numbers, self._parameters, self._outputs)
         self._beside: Beside | None = None
         if beside:
             from rectifier.monitor.training import observe_compiled as repeating  # noqa: PLC0415 - few ask for it
 
-            self._beside = repeating.Beside(self._models, sink.warning, self._windows.note_unseen)
+            self._beside = repeating.Beside(self._models, sink, self._windows.note_unseen)
         self._step = 0
         self._clock: Callable[[], Optimizer | None] = _nobody
         self._strangers = 0
@@ -398,17 +400,15 @@ class Monitor:
         text = f"watching stopped at step {self._step}: {type(error).__name__}: {error}"
         # Where it fails, the sink is what failed: it has said so itself, and there is nobody left to tell.
         with suppress(Exception):
-            self._sink.warning(text)
+            self._sink.record(Warned(text))
 
     def _give_up_waiting(self) -> None:
         # What the lock guards stays as it is: somebody may be in the middle of it.
         self._failed, self.armed = True, False
         functions.refresh()
         with suppress(Exception):
-            self._sink.warning(
-                f"watching stopped at step {self._step}: another thread has held the monitor's lock for "
-                f"{_PATIENCE_SECONDS:.0f} s"
-            )
+            text = f"another thread has held the monitor's lock for {_PATIENCE_SECONDS:.0f} s"
+            self._sink.record(Warned(f"watching stopped at step {self._step}: {text}"))
 
     def _take_away(self) -> None:
         self._guarded(self._disarm)
@@ -442,7 +442,7 @@ class Monitor:
                 self._models.nodes = None
         if self._look is Look.COUNT and recorder() is None:
             self._read_loss(loss)
-        self._models.end_forwards()
+        self._models.end_forward()
 
     def _read_loss(self, loss: Tensor) -> None:
         due = self._outputs.due(self._step)

@@ -11,8 +11,9 @@ from torch import nn
 from rectifier.hooks import unobserved_activations
 from rectifier.hooks.calls.compiled import sequence_number
 from rectifier.hooks.recorders import recorder
+from rectifier.monitor.training.sinks import Sink
 from rectifier.monitor.training.sites.models import ModelRecords
-from rectifier.records import Unseen
+from rectifier.records import Unseen, Warned
 from rectifier.sandbox import CannotKeep, repeat, tensors_in, why_not_repeated
 
 
@@ -21,14 +22,12 @@ class Beside:
 
     Args:
         models: What counts the calls of a repetition, and is told here which are.
-        warn: Told once, in words, when repeating ends.
+        sink: Told once when repeating ends.
         unseen: Told of what looked like an activation in a repetition and was not observed.
     """
 
-    def __init__(
-        self, models: ModelRecords, warn: Callable[[str], None], unseen: Callable[[tuple[Unseen, ...]], None]
-    ) -> None:
-        self._models, self._warn, self._unseen = models, warn, unseen
+    def __init__(self, models: ModelRecords, sink: Sink, unseen: Callable[[tuple[Unseen, ...]], None]) -> None:
+        self._models, self._sink, self._unseen = models, sink, unseen
         self._ended = False
         self._repeated: weakref.WeakSet[nn.Module] = weakref.WeakSet()
         self._on_device: list[tuple[Any, Any, float]] = []
@@ -48,7 +47,8 @@ class Beside:
             refused = str(error) if isinstance(error, CannotKeep) else f"{type(error).__name__}: {error}"
             refused = refused.strip().partition("\n")[0]
         self._ended = True
-        self._warn(f"the forward of {type(module).__name__} is not repeated beside the compiled one: {refused}")
+        name = type(module).__name__
+        self._sink.record(Warned(f"the forward of {name} is not repeated beside the compiled one: {refused}"))
         return False
 
     def _is_training(self, module: nn.Module) -> bool:
@@ -74,7 +74,7 @@ class Beside:
             self._repeated.add(module)
         finally:
             self._models.repeating = False
-            self._models.end_forward_of(module)
+            self._models.end_forward(module)
         if self._models.nodes is not None:
             self._unseen(unobserved_activations(tensors_in(output), self._models.observed_nodes(), [range(first)]))
         if events is not None:

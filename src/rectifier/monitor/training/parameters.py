@@ -52,6 +52,7 @@ class ParameterRecords:
         tell: Told of each that is met.
         roots: The models that are known to run.
         name_of: Name of a model; one that was not known gets its name by it.
+        everything: Follow what none of these models holds, too.
     """
 
     def __init__(
@@ -59,8 +60,14 @@ class ParameterRecords:
         tell: Callable[[Parameter], None],
         roots: Callable[[], Iterable[nn.Module]],
         name_of: Callable[[nn.Module], str],
+        *,
+        everything: bool = True,
     ) -> None:
-        self._tell, self._roots, self._name_of = tell, roots, name_of
+        self._tell, self._roots, self._name_of, self._everything = tell, roots, name_of, everything
+        self.begin_again()
+
+    def begin_again(self) -> None:
+        """Forget everything (in a forked child)."""
         self._records: list[_Record] = []
         self._index: dict[int, int] = {}
         self._searches = 0
@@ -80,10 +87,6 @@ class ParameterRecords:
 
     def __bool__(self) -> bool:
         return bool(self._records)
-
-    def begin_again(self) -> None:
-        """Forget everything (in a forked child)."""
-        self.__init__(self._tell, self._roots, self._name_of)  # type: ignore[misc]
 
     # Meeting them -----------------------------------------------------------------------------------------------
 
@@ -140,7 +143,7 @@ class ParameterRecords:
                 self._known_roots.add(root)
                 self._meet_all_of(root)
         strangers = [one for one in tensors if self.index_of(one) is None]
-        if not strangers:
+        if not strangers or not self._everything:
             return
         if self._searches < _MOST_SEARCHES:
             self._searches += 1
@@ -282,9 +285,9 @@ class ParameterRecords:
         assert norms is not None
         squares = torch.full((len(self._records),), math.nan, dtype=torch.float64)
         if gradients:
-            at, sizes = _measured(gradients, _norms)
+            having, sizes = _measured(gradients, _norms)
             if sizes is not None:
-                squares[at] = sizes.double() if scale is None else sizes.double() / scale.double().cpu()
+                squares[having] = sizes.double() if scale is None else sizes.double() / scale.double().cpu()
         elif gradients is None:
             squares[:] = -1.0
         self._comparisons.append((step, places, bits, norms, squares))
@@ -441,7 +444,7 @@ def _bits(tensor: Tensor) -> Tensor:
     flat = tensor.contiguous().reshape(-1)
     whole = flat.view(_WHOLE[flat.element_size()])
     total = torch.zeros((), dtype=torch.int64, device=flat.device)
-    for number, chunk in enumerate(whole.split(_CHUNK)):
+    for number, chunk in enumerate(torch.split(whole, _CHUNK)):
         if flat.device not in _odd:
             # Its own generator: the user's random stream is not touched.
             own = torch.Generator().manual_seed(0x5EED)

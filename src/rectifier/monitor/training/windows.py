@@ -13,7 +13,7 @@ from rectifier.monitor.training.parameters import ParameterRecords
 from rectifier.monitor.training.schedule import Schedule
 from rectifier.monitor.training.sinks import Sink
 from rectifier.monitor.training.sites.models import ModelRecords
-from rectifier.records import Feeds, Recorder, Snapshot, Treated, Unseen, Writer
+from rectifier.records import Fact, Feeds, Recorder, Restarted, Snapshot, Treated, Unfinished, Unseen, Writer
 
 _SECONDS_BETWEEN_WRITES = 1.0
 # Where steps are rarely observed, a killed run must still not be far behind.
@@ -70,7 +70,7 @@ class Windows:
     def restart(self) -> None:
         """Take back what has been told."""
         if self._opened:
-            self._sink.restart()
+            self._sink.record(Restarted())
 
     def note_unseen(self, found: Iterable[Unseen]) -> None:
         """Tell what was not observed, each thing once."""
@@ -78,12 +78,12 @@ class Windows:
             if unseen not in self._unseen:
                 self._unseen.add(unseen)
                 if self._opened:
-                    self._sink.unseen(unseen)
+                    self._sink.record(unseen)
 
     def keep_treated(self, treated: Treated) -> None:
         """Tell a change of the model, as soon as there is somebody to tell."""
         if self._opened:
-            self._sink.treated(treated)
+            self._sink.record(treated)
         else:
             self._treated_early.append(treated)
 
@@ -119,7 +119,7 @@ class Windows:
         samples = self._models.only_samples
         if len(self._models.feeds) > self._feeds_told:
             self._feeds_told = len(self._models.feeds)
-            self._sink.feeds(Feeds(pairs=tuple(sorted(self._models.feeds))))
+            self._sink.record(Feeds(pairs=tuple(sorted(self._models.feeds))))
         snapshot = Snapshot(
             step=max(steps - 1, 0),
             seconds=elapsed,
@@ -138,13 +138,13 @@ class Windows:
             models=self._models.states,
         )
         if finished:
-            self._sink.snapshot(snapshot)
+            self._sink.record(snapshot)
             self._numbers.begin_window()
             self._unit_windows += sum(len(window.fired) for window in windows)
             if self._unit_windows > _MOST_UNIT_WINDOWS:
                 self._earliest_end = 2 * steps
         else:
-            self._sink.latest(snapshot)
+            self._sink.record(Unfinished(snapshot))
         self._last_write = now
         self._write_seconds = time.thread_time() - began
 
@@ -161,7 +161,7 @@ class Windows:
     def _open(self) -> None:
         self._opened = True
         rank, world_size = rank_and_world_size()
-        self._sink.open(
+        self._sink.record(
             Writer(
                 pid=os.getpid(),
                 rank=rank,
@@ -171,8 +171,7 @@ class Windows:
                 replica=world_size > 1 and self._models.are_replicas,
             )
         )
-        for unseen in self._unseen:
-            self._sink.unseen(unseen)
-        for treated in self._treated_early:
-            self._sink.treated(treated)
+        early: tuple[Fact, ...] = (*self._unseen, *self._treated_early)
+        for fact in early:
+            self._sink.record(fact)
         self._treated_early.clear()

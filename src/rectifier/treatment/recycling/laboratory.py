@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from rectifier.errors import CannotRecycle
-from rectifier.hooks import locate
 from rectifier.hooks.calls import functions
-from rectifier.sandbox import Pass, tensors_in, undisturbed
+from rectifier.hooks.calls.tracker import CallTracker
+from rectifier.sandbox import Pass, gradients_asked, tensors_in, undisturbed
 from rectifier.treatment.recycling.trace import Recorder
 
 Key = tuple[str, int]
@@ -45,7 +45,7 @@ class Laboratory:
     def outputs(self, mode: str, watching: "Watching | None" = None) -> list[Tensor]:
         """The floating-point tensors that the model returns."""
         returned = self._run(mode, watching, None)
-        return [tensor.clone() for tensor in tensors_in(returned) if tensor.is_floating_point()]
+        return [tensor.detach().clone() for tensor in tensors_in(returned) if tensor.is_floating_point()]
 
     def trace(self, watching: "Watching", copies: frozenset[int] = frozenset()) -> Recorder:
         """One forward, as it is in training, with all its calls."""
@@ -73,11 +73,14 @@ class Laboratory:
     def _run(self, mode: str, watching: "Watching | None", recorder: Recorder | None) -> Any:
         with ExitStack() as stack:
             stack.enter_context(undisturbed(self.model, training=mode == "training", seed=0))
-            # Without gradients neither a `watch` nor the autograd graph takes part.
-            stack.enter_context(torch.no_grad())
-            if watching is not None:
+            # Gradients are on, as where the findings come from: what the forward calls under `no_grad` is no site.
+            stack.enter_context(torch.enable_grad())
+            stack.enter_context(gradients_asked(self.model, asked=False))
+            if watching is None:
+                stack.enter_context(functions.unobserved())
+            else:
                 watching.begin(self)
-                stack.callback(functions.observe(watching))
+                stack.callback(functions.observe_alone(watching))
             if recorder is not None:
                 stack.enter_context(recorder)
             return self._given.run()
@@ -104,33 +107,30 @@ class Watching:
         self.recorder: Recorder | None = None
         self._change = change
         self._lab: Laboratory | None = None
-        self._count: dict[int, int] = {}
 
     def begin(self, lab: Laboratory) -> None:
         """A forward is going to run."""
-        self._lab, self._count = lab, {}
+        self._lab, self._tracker = lab, CallTracker(lab.model, gradients=True)
         self.calls.clear()
 
     def before(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """See `Observer`."""
         assert self._lab is not None
-        tensor = args[0] if args else kwargs.get("input")
-        place = locate(self._lab.model)
-        if place is None or not isinstance(tensor, Tensor) or not tensor.is_floating_point():
+        call = self._tracker.meet(args, kwargs)
+        if call is None:
             return None
-        call = self._count.get(id(place.owner), 0)
-        self._count[id(place.owner)] = call + 1
-        key = (self._lab.paths.get(id(place.owner), type(place.owner).__name__), call)
-        self.calls[key] = len(self.calls)
+        owner = call.place.owner
+        key = (self._lab.paths.get(id(owner), type(owner).__name__), call.number)
+        self.calls.setdefault(key, len(self.calls))
         if key != self.key:
             return None
-        self.input, self.activation = tensor, name
+        self.input, self.activation = call.tensor, name
         self.began = len(self.recorder.ops) if self.recorder is not None else 0
         return key
 
     def after(self, token: Any, output: Tensor) -> None:
         """See `Observer`."""
-        with torch._C.DisableTorchFunction():
+        with torch._C.DisableTorchFunction(), torch.no_grad():
             if self._change is not None:
                 self._change(output)
             self.values = output.clone()

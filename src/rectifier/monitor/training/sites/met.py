@@ -1,10 +1,8 @@
 """What is remembered of the user's models: each of them, and each of its sites.
 
-Models are held weakly. Within an observed step the frame of each thread's running forward is held, to tell the calls of
-one forward from those of the next; it is let go before the backward pass ends.
+Models are held weakly.
 """
 
-import types
 import weakref
 from dataclasses import dataclass, field
 from typing import Any
@@ -71,24 +69,10 @@ class SiteRecord:
 
 
 @dataclass(slots=True, eq=False)
-class Forward:
-    """A forward of a model that is running in one thread, and how often each module has applied an activation in it."""
-
-    frame: types.FrameType
-    calls: dict[int, int] = field(default_factory=dict)
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether it has returned: only a running frame knows its caller."""
-        return self.frame.f_back is None
-
-
-@dataclass(slots=True, eq=False)
 class ModelRecord:
     """A root module: its name in reports, its paths, and the distinct inputs it was given.
 
     Attributes:
-        forwards: The running forward of each thread, by the thread's identity.
         losses: Losses whose graph was read and led to it.
         eval_losses: Of them, those for which it was in eval mode.
         trains_in_eval: Whether it was so for the last one.
@@ -102,7 +86,6 @@ class ModelRecord:
     parameters: Parameters = field(default_factory=Parameters)
     sites: dict[tuple[int, int], SiteRecord] = field(default_factory=dict)
     last: SiteRecord | None = None
-    forwards: dict[int, Forward] = field(default_factory=dict)
     losses: int = 0
     eval_losses: int = 0
     trains_in_eval: bool = False

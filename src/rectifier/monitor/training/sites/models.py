@@ -6,19 +6,19 @@ import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from rectifier import catalogue
-from rectifier.hooks import Location, between, find_unit_axis, locate
+from rectifier.hooks import between, find_unit_axis
 from rectifier.hooks.calls.functions import describe
+from rectifier.hooks.calls.tracker import Call, CallTracker
 from rectifier.hooks.modules import FOREIGN, user_class
 from rectifier.hooks.ranks import is_replica
 from rectifier.monitor.training.schedule import Look
 from rectifier.monitor.training.sinks import Sink
 from rectifier.monitor.training.sites.counters import UnitCounters
 from rectifier.monitor.training.sites.counting import count_input, count_output
-from rectifier.monitor.training.sites.met import Forward, ModelRecord, SiteRecord, Token
+from rectifier.monitor.training.sites.met import ModelRecord, SiteRecord, Token
 from rectifier.monitor.training.sites.reading import begin_window, read_site
 from rectifier.monitor.training.sites.samples import DistinctSamples
 from rectifier.monitor.training.sites.updates import Updates
@@ -27,7 +27,6 @@ from rectifier.records import ModelState, Site, SiteWindow
 
 # Outputs (middle, half) between which |f′| is at least 1 % of its maximum: tanh |z| ≥ 3.0, sigmoid |z| ≥ 6.0.
 _SATURATION = {"tanh": (0.0, math.tanh(3.0)), "sigmoid": (0.5, 0.5 * math.tanh(3.0))}
-_PLAIN_TENSORS = (Tensor, nn.Parameter)
 
 
 class ModelRecords:
@@ -52,7 +51,7 @@ class ModelRecords:
         self._sink = sink
         self._only = weakref.ref(only) if only is not None else None
         self._models: weakref.WeakKeyDictionary[nn.Module, ModelRecord] = weakref.WeakKeyDictionary()
-        self._parts: weakref.WeakKeyDictionary[nn.Module, bool] = weakref.WeakKeyDictionary()
+        self._tracker = CallTracker(only, gradients=True)
         self._names: dict[str, int] = {}
         self.sites: list[SiteRecord] = []
         self.updates = Updates(self.sites)
@@ -79,35 +78,20 @@ class ModelRecords:
 
     def before(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], step: int, look: Look) -> Token | None:
         """Decide whether a call is a training call of a model's, and which site it is."""
-        tensor = args[0] if args else kwargs.get("input")
-        # Anything but a plain tensor is a tracer's stand-in.
-        if not isinstance(tensor, Tensor) or type(tensor) not in _PLAIN_TENSORS:
+        tensor = self._tracker.counted(args, kwargs)
+        if tensor is None:
             return None
-        if not tensor.is_floating_point() or tensor.is_meta or not torch.is_grad_enabled():
-            return None
-        # Ragged and sparse tensors have no axis of units.
-        if tensor.is_nested or tensor.layout is not torch.strided:
-            return None
-        # A forward that is run again inside of backward (activation checkpointing) has been counted already.
-        if torch._C._current_graph_task_id() != -1:
-            return None
-        token = self._at_site(name, tensor, args, kwargs, step, look)
+        call = self._tracker.number(tensor)
+        token = None if call is None else self._at_site(call, name, args, kwargs, step, look)
         if token is None and self.nodes is not None and look is Look.COUNT:
             # A loss's or a metric's: no site, and nothing that was overlooked either.
             return Token(None, step, look)
         return token
 
     def _at_site(
-        self, name: str, tensor: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any], step: int, look: Look
+        self, call: Call, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], step: int, look: Look
     ) -> Token | None:
-        only = self._only() if self._only is not None else None
-        if self._only is not None and only is None:
-            return None
-        place = locate(only)
-        if place is None and only is not None:
-            place = self._part_of(only)
-        if place is None:
-            return None
+        place, tensor = call.place, call.tensor
         model = self._models.get(place.root)
         if not place.root.training and (model is None or not model.trains_in_eval):
             # An evaluation, unless a loss's graph leads to it.
@@ -116,21 +100,13 @@ class ModelRecords:
         model = model or self._meet(place.root, place.wrapper)
         if not model.trains:
             return None
-        thread = threading.get_ident()
-        forward = model.forwards.get(thread)
-        if forward is None or forward.frame is not place.forward:
-            forward = model.forwards[thread] = Forward(place.forward)
-            self.updates.threads.add(thread)
+        if call.first:
+            self.updates.threads.add(threading.get_ident())
             model.samples.see(place.inputs(), step, measured=look is Look.COUNT)
-        key = id(place.owner)
-        call = forward.calls.get(key, 0)
-        forward.calls[key] = call + 1
-        site = model.sites.get((key, call))
+        site = model.sites.get(call.key)
         if site is None or site.owner() is not place.owner:
             activation = describe(name, args, kwargs)
-            kind = "module" if is_activation(place.owner) else "function"
-            site = self._add_site(model, place.owner, call, activation, kind, place.source, tensor)
-            model.sites[(key, call)] = model.last = site
+            site = model.sites[call.key] = model.last = self._add_site(model, call, activation)
             # What is met for the first time is counted, so that no site is known by glances alone.
             look = Look.COUNT
         if look is Look.GLANCE:
@@ -140,7 +116,10 @@ class ModelRecords:
         return Token(site, step, look, None if tensor.grad_fn is None else (tensor.grad_fn, tensor.output_nr))
 
     def roots(self) -> list[nn.Module]:
-        """The models that have been seen to run."""
+        """The models that have been seen to run; the one that is watched, where only one is."""
+        if self._only is not None:
+            only = self._only()
+            return [] if only is None else [only]
         return [root for root, record in self._models.items() if record.trains]
 
     def name_of(self, root: nn.Module) -> str:
@@ -173,18 +152,6 @@ class ModelRecords:
             if record.losses
         )
 
-    def _part_of(self, only: nn.Module) -> Location | None:
-        """Where a call comes from that is made in a part of the watched module, whose own forward does not run.
-
-        Lightning's `training_step` calls `self.net(x)`; so does every loop that calls an encoder and a head by turns.
-        """
-        place = locate()
-        if place is None:
-            return None
-        if place.root not in self._parts:
-            self._parts[place.root] = place.root in set(only.modules())
-        return place if self._parts[place.root] else None
-
     def _meet(self, root: nn.Module, wrapper: nn.Module | None) -> ModelRecord:
         base = user_class(type(root)).__name__
         number = self._names[base] = self._names.get(base, 0) + 1
@@ -199,16 +166,8 @@ class ModelRecords:
         self._records.append(record)
         return record
 
-    def _add_site(
-        self,
-        model: ModelRecord,
-        owner: nn.Module,
-        call: int,
-        activation: str,
-        kind: str,
-        source: str | None,
-        tensor: Tensor,
-    ) -> SiteRecord:
+    def _add_site(self, model: ModelRecord, call: Call, activation: str) -> SiteRecord:
+        owner, tensor = call.place.owner, call.tensor
         path = self._path_of(model, owner)
         found = find_unit_axis(tensor)
         said = said_axis(self._units, path or type(owner).__name__, tensor) if self._units else None
@@ -233,14 +192,14 @@ class ModelRecords:
         )
         self.sites.append(site)
         self.device = str(tensor.device)
-        self._sink.site(
+        self._sink.record(
             Site(
                 model=model.name,
                 path=path,
-                call=call,
+                call=call.number,
                 activation=activation,
-                kind=kind,
-                source=source,
+                kind="module" if is_activation(owner) else "function",
+                source=call.place.source,
                 units=units,
                 unit_axis=found.unit_axis,
                 fed_by=weight.path if weight is not None else None,
@@ -287,29 +246,19 @@ class ModelRecords:
 
     # Around backward and step -----------------------------------------------------------------------------------
 
-    def end_forwards(self) -> None:
-        """Let go of this thread's forwards; nothing of them is needed from here on."""
-        for record in self._records:
-            record.forwards.pop(threading.get_ident(), None)
+    def end_forward(self, root: nn.Module | None = None) -> None:
+        """Let go of this thread's forward; nothing of it is needed from here on. With a root, only of one of its."""
+        self._tracker.end(root)
 
     def take_hooks_away(self) -> None:
         """Remove the gradient hooks that this thread's forwards of this step have set."""
         for handle in self._hooks.pop(threading.get_ident(), ()):
             handle.remove()
 
-    def end_forward_of(self, root: nn.Module) -> None:
-        """Let go of one model's running forward."""
-        record = self._models.get(root)
-        if record is not None:
-            record.forwards.pop(threading.get_ident(), None)
-
     def end_step(self) -> None:
         """An observed step has ended."""
         # Not at a backward pass: a step may have several, and each asks what was met since the step began.
-        self.end_forwards()
-        for record in self._records:
-            # Other threads may be in the middle of theirs.
-            record.forwards = {thread: one for thread, one in record.forwards.items() if not one.has_ended}
+        self._tracker.end_step()
         self._hooks.pop(threading.get_ident(), None)
         self._site_nodes.pop(threading.get_ident(), None)
         self.eval_forward = False
@@ -331,6 +280,7 @@ class ModelRecords:
     def begin_again(self) -> None:
         """Forget all models and counts (in a forked child)."""
         self.forget_step()
+        self._tracker.begin_again()
         self._hooks.clear()
         self._models.clear()
         self._records.clear()

@@ -1,28 +1,28 @@
 """An activation call as a site, outside of a training."""
 
-from torch import Tensor, nn
+from torch import nn
 
-from rectifier.hooks import Location, find_unit_axis
+from rectifier.hooks import find_unit_axis
+from rectifier.hooks.calls.tracker import Call
 from rectifier.monitor.training.sites.models import is_activation
 from rectifier.records import Site
 
 
-def site_of(model: nn.Module, place: Location, call: int, activation: str, tensor: Tensor) -> tuple[Site, int | None]:
+def site_of(model: nn.Module, call: Call, activation: str) -> tuple[Site, int | None]:
     """An activation call as a site, and its unit axis.
 
     Args:
         model: Paths are relative to it.
-        place: Where the call comes from.
-        call: How many of the same owner's came before it in this forward.
+        call: The call, which has not been made yet.
         activation: As a user writes it.
-        tensor: Its input, before the call.
     """
+    place, tensor = call.place, call.tensor
     found = find_unit_axis(tensor)
     paths = (path for path, module in model.named_modules() if module is place.owner)
     site = Site(
         model=type(model).__name__,
         path=next(paths, type(place.owner).__name__),
-        call=call,
+        call=call.number,
         activation=activation,
         kind="module" if is_activation(place.owner) else "function",
         source=place.source,
