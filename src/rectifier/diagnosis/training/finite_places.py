@@ -98,8 +98,7 @@ def find_places(process: Process, histories: Sequence[SiteHistory], loss: Series
     skipped = 0 if counts is None else sum(optimizer.skipped for optimizer in counts.optimizers)
     taken = 0 if counts is None else counts.optimizer_steps
     bad_losses = loss.steps[~np.isfinite(loss.values)]
-    found = _Found(process, histories, bad_losses, counts, inputs, skipped, taken)
-    first = found.first()
+    first = _Found(process, histories, loss, counts, inputs, skipped, taken).first()
     return Places(
         first=first,
         sites=len({history.index for history in histories if _first_bad(history) is not None}),
@@ -132,7 +131,7 @@ class _Found:
         self,
         process: Process,
         histories: Sequence[SiteHistory],
-        bad_losses: IntArray,
+        loss: Series,
         counts: ParameterCounts | None,
         inputs: InputFacts | None,
         skipped: int,
@@ -140,7 +139,9 @@ class _Found:
     ) -> None:
         self._process = process
         self._histories = histories
+        bad_losses = loss.steps[~np.isfinite(loss.values)]
         self._loss = int(bad_losses[0]) if len(bad_losses) else None
+        self._finite_losses = frozenset(int(step) for step in loss.steps[np.isfinite(loss.values)])
         self._counts = counts
         self._inputs = inputs
         self._scaled = skipped > 0
@@ -229,8 +230,8 @@ class _Found:
             return [found] if self._for_ever and other is None else []
         if other is None:
             return []
-        followed = self._loss is None or self._loss <= step + 1
-        return [found] if followed else []
+        # A loss that is still finite after that step's update has seen nothing of it.
+        return [] if step + 1 in self._finite_losses else [found]
 
     def _outputs_finite(self, step: int) -> bool:
         """Whether activations of a step were observed, and nothing known of it was not finite."""

@@ -59,10 +59,12 @@ def _how_first(evidence: NotFinite) -> str:
         case Origin.TARGET:
             return f"The model's output was finite before it. {rest}"
         case Origin.PARAMETER:
-            many = f"{evidence.parameters_affected:,} parameters hold one."
+            number = evidence.parameters_affected
+            many = "1 parameter holds one." if number == 1 else f"{number:,} parameters hold one."
             return f"Losses and activations before it were finite. {many} {rest}"
         case Origin.GRADIENT:
-            many = f"{evidence.gradients_affected:,} parameters had one."
+            number = evidence.gradients_affected
+            many = f"{number:,} {'parameter' if number == 1 else 'parameters'} had one."
             return f"The loss and all observed activations of that step were finite. {many} {rest}"
         case Origin.ACTIVATION | Origin.OUTPUT:
             return f"No observed activation was not finite before it. {rest}"
