@@ -26,7 +26,7 @@ def test_the_first_place_that_is_not_finite_is_named_and_comes_first():
     )
     assert finding.cause.text == "cause unknown: the first place names the layer, not the reason"
     assert finding.evidence == NotFinite(
-        step=5, sites_affected=2, losses=20, activations_observed=False, last_finite_loss=2.0
+        step=5, sites_affected=2, losses=20, activations_observed=False, last_finite_loss=2.0, known_losses=26
     )
     assert finding.cause == Cause(kind=CauseKind.UNKNOWN)
 

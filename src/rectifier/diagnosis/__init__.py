@@ -8,11 +8,13 @@ from rectifier.diagnosis.probe.check import judge_probe
 from rectifier.diagnosis.suppression import apply_silences, check_silences
 from rectifier.diagnosis.training.constant import judge_constancy
 from rectifier.diagnosis.training.dead import judge_silence
+from rectifier.diagnosis.training.explained import explain
 from rectifier.diagnosis.training.finite import judge_finiteness
 from rectifier.diagnosis.training.flat import judge_sides
 from rectifier.diagnosis.training.gradients import judge_gradients
 from rectifier.diagnosis.training.history import read_histories
 from rectifier.diagnosis.training.layers import summarise
+from rectifier.diagnosis.training.parameters import judge_parameters
 from rectifier.diagnosis.training.predictor import judge_predictor
 from rectifier.diagnosis.training.progress import judge_progress, own_stretch
 from rectifier.diagnosis.training.spikes import judge_spikes
@@ -47,9 +49,12 @@ def diagnose(process: Process, silence: Mapping[str, str] | None = None) -> Diag
     """
     histories = read_histories(process)
     loss = process.series("loss")
-    findings: list[Finding] = judge_finiteness(histories, loss)
+    findings: list[Finding] = judge_finiteness(process, histories, loss)
+    untrained = judge_parameters(process, histories, loss)
+    findings += untrained.findings
     for model in dict.fromkeys(history.site.model for history in histories):
         own = [history for history in histories if history.site.model == model]
+        before = len(findings)
         own_loss = own_stretch(model, histories, loss)
         progress = judge_progress(own_loss)
         of_network = judge_constancy(own, progress) + judge_gradients(own, progress)
@@ -60,10 +65,11 @@ def diagnose(process: Process, silence: Mapping[str, str] | None = None) -> Diag
         of_network += judge_spikes(own, clipped, own_loss, progress)
         explained = _alarm(of_network)
         findings += of_network + judge_start(own, progress, explained=explained is not None)
-        findings += judge_starvation(own, progress, loss) + judge_frozen(own)
+        findings += judge_starvation(own, progress, loss) + judge_frozen(own, untrained.looked_at(model))
         for position, history in enumerate(own):
             findings += judge_silence(history, own[:position], progress, explained=explained)
             findings += judge_sides(history, progress)
+        findings[before:] = explain(findings[before:], own, untrained)
     layers = tuple(summarise(history) for history in histories)
     return apply_silences(Diagnosis(findings=most_serious_first(findings), layers=layers), silence or {})
 

@@ -64,3 +64,80 @@ def comparison_of(activation: str) -> tuple[Fix, ...]:
 
 
 WATCH = (Fix(kind=FixKind.RUN),)
+
+_UNTRAINED: dict[CauseKind, tuple[RemedyId, ...]] = {
+    CauseKind.GRAPH_CUT: (RemedyId.RECONNECT_GRAPH,),
+    CauseKind.DOWNSTREAM_CONSTANT: (RemedyId.CHANGE_OBJECTIVE, RemedyId.RECONNECT_GRAPH),
+    CauseKind.INITIAL_WEIGHTS: (RemedyId.INIT_RANDOM,),
+    CauseKind.INPUT_CONSTANT: (RemedyId.CHECK_INPUTS,),
+    CauseKind.NOT_REGISTERED: (RemedyId.REGISTER_PARAMETERS, RemedyId.ADD_TO_OPTIMIZER),
+    CauseKind.NOT_IN_OPTIMIZER: (RemedyId.ADD_TO_OPTIMIZER,),
+    CauseKind.OPTIMIZER_NOT_STEPPED: (RemedyId.STEP_OPTIMIZER,),
+    CauseKind.LEARNING_RATE_ZERO: (RemedyId.RAISE_LEARNING_RATE, RemedyId.MEND_SCHEDULE),
+    CauseKind.LEARNING_RATE_LOW: (RemedyId.RAISE_LEARNING_RATE, RemedyId.MEND_SCHEDULE),
+}
+_NOT_FINITE: dict[CauseKind, tuple[RemedyId, ...]] = {
+    CauseKind.INPUT_NOT_FINITE: (RemedyId.CHECK_INPUTS,),
+    CauseKind.INPUT_SCALE: (RemedyId.STANDARDISE_INPUTS, RemedyId.LOWER_LEARNING_RATE),
+    CauseKind.LEARNING_RATE: (RemedyId.LOWER_LEARNING_RATE, RemedyId.CLIP_GRADIENT),
+    CauseKind.INITIAL_WEIGHTS: (RemedyId.INIT_RANDOM,),
+    CauseKind.OPTIMIZER_STATE: (RemedyId.LARGER_EPS, RemedyId.FLOAT32, RemedyId.LOWER_LEARNING_RATE),
+    CauseKind.RECURRENCE: (RemedyId.BOUNDED_ACTIVATION, RemedyId.CLIP_GRADIENT),
+    CauseKind.BATCH_OF_ONE: (RemedyId.DROP_LAST_BATCH, RemedyId.CHANGE_NORMALISATION),
+    CauseKind.PRECISION: (RemedyId.FLOAT32, RemedyId.LOWER_LEARNING_RATE),
+    CauseKind.NUMERICAL_OPERATION: (RemedyId.GUARD_OPERATION,),
+    CauseKind.LOSS_NOT_FINITE: (RemedyId.GUARD_OPERATION, RemedyId.CHECK_INPUTS),
+}
+_LINES: dict[RemedyId, FixKind] = {
+    RemedyId.ADD_TO_OPTIMIZER: FixKind.ADD_TO_OPTIMIZER,
+    RemedyId.REGISTER_PARAMETERS: FixKind.REGISTER_PARAMETERS,
+    RemedyId.STEP_OPTIMIZER: FixKind.STEP_OPTIMIZER,
+    RemedyId.INIT_RANDOM: FixKind.DRAW_WEIGHTS,
+    RemedyId.LARGER_EPS: FixKind.LARGER_EPSILON,
+    RemedyId.GUARD_OPERATION: FixKind.DETECT_ANOMALY,
+    RemedyId.DROP_LAST_BATCH: FixKind.DROP_LAST,
+    RemedyId.CLIP_GRADIENT: FixKind.CLIP_NORM,
+}
+
+
+def for_untrained(cause: Cause, *, after_training: bool = False) -> tuple[RemedyId, ...]:
+    """What to do about parameters that are not trained.
+
+    Args:
+        cause: Why they are not.
+        after_training: Whether they changed for a while: then a schedule took the learning rate away.
+    """
+    if after_training and cause.kind is CauseKind.LEARNING_RATE_ZERO:
+        return RemedyId.MEND_SCHEDULE, RemedyId.RAISE_LEARNING_RATE
+    return _UNTRAINED.get(cause.kind, ())
+
+
+def for_weight_norm(cause: Cause) -> tuple[RemedyId, ...]:
+    """What to do about weights that shrank away or grew without bound.
+
+    Args:
+        cause: Why they did.
+    """
+    return {
+        CauseKind.WEIGHT_DECAY: (RemedyId.LOWER_WEIGHT_DECAY,),
+        CauseKind.LEARNING_RATE: (RemedyId.LOWER_LEARNING_RATE, RemedyId.CLIP_GRADIENT),
+    }.get(cause.kind, ())
+
+
+def for_not_finite(cause: Cause) -> tuple[RemedyId, ...]:
+    """What to do about the first place that was not finite.
+
+    Args:
+        cause: Why it was not.
+    """
+    return _NOT_FINITE.get(cause.kind, NOT_FINITE)
+
+
+def lines_for(chosen: tuple[RemedyId, ...]) -> tuple[Fix, ...]:
+    """What to type for the first of them; nothing where no single line does it.
+
+    Args:
+        chosen: As a finding has them.
+    """
+    kind = _LINES.get(chosen[0]) if chosen else None
+    return () if kind is None else (Fix(kind=kind),)

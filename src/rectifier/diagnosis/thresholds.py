@@ -182,3 +182,63 @@ is nothing unusual (our choice)."""
 REACHING_RMS = 1.0
 """Root mean square that a unit's inputs must exceed before it can fire, from which on it is called out of reach:
 inputs that are standardised or normalised have 1."""
+
+# Parameters -----------------------------------------------------------------------------------------------------------
+
+UNTRAINED_STEPS = 30
+"""Training steps over which a parameter must get no gradient, or keep every bit, to be called untrained
+(definitions)."""
+
+UNTRAINED_LOOKS = 5
+"""Looks at its gradient among them; fewer may all have met steps that leave it out (our choice)."""
+
+UNTRAINED_SHARE = 0.10
+"""Share of all numbers that could be trained from which on untrained ones are a warning though the training progresses
+(definitions)."""
+
+UNSTEPPED_PASSES = 100
+"""Backward passes without any step of an optimizer, from which on the step is said to be missing: accumulation over
+several dozen batches is usual (our choice)."""
+
+ZERO_RATE = 1e-12
+"""Learning rate at or below which nothing moves: float32 resolves 6e-8 of a weight, and Adam moves each by about the
+rate (our choice: far below)."""
+
+EXPLAINING_SHARE = 0.5
+"""Share of a model's numbers that are not trained, from which on that explains what else is found in the model (our
+choice: most of it)."""
+
+SHRUNK_NORM = 1e-2
+"""‖w‖ at the end over that at the start, below which a weight has shrunk away: a stack of three such layers passes a
+millionth (our choice)."""
+
+GROWN_NORM = 1e2
+"""The same above which it has grown without bound (our choice: the inverse)."""
+
+DECAY_SHARE = 0.5
+"""Share of the orders of magnitude lost that decay alone, exp(−lr · decay · steps), must explain to be named (our
+choice)."""
+
+# Where it was first not finite ----------------------------------------------------------------------------------------
+
+HALF_EPSILON = 3e-8
+"""Adam's eps below which half precision rounds it to 0: half of the smallest number that float16 holds, 2⁻²⁴."""
+
+NEAR_HALF_OVERFLOW = 6550.4
+"""Largest output from which on half precision is named as what overflowed, where nothing else grew: a tenth of the
+65,504 that float16 holds; float32 holds 10³⁸ (our choice)."""
+
+RECURRENT_GROWTH = 10.0
+"""Mean absolute output of a module's last call within one forward over that of its first, from which on the values are
+said to grow over the calls (our choice: an order of magnitude)."""
+
+RECURRENT_CALLS = 3
+"""Calls of one module within a forward from which on growth over them can be told (our choice)."""
+
+DIVERGED_LOSS = 10.0
+"""Last finite loss over the median of the first ones, from which on the training diverged before it was not finite, and
+the loss's own definition is not blamed (our choice)."""
+
+SKIPPED_SHARE = 0.05
+"""Share of an optimizer's steps left out by a GradScaler above which it is not at work as meant: it raises the scale
+once in 2,000 steps and leaves out one for it."""

@@ -39,12 +39,17 @@ if TYPE_CHECKING:
     from rectifier.records.findings.causes import BornDead as BornDead
     from rectifier.records.findings.causes import BornDeadOrEarlier as BornDeadOrEarlier
     from rectifier.records.findings.causes import Drift as Drift
+    from rectifier.records.findings.causes import GrowsOverCalls as GrowsOverCalls
     from rectifier.records.findings.causes import InputOffset as InputOffset
     from rectifier.records.findings.causes import InputScale as InputScale
     from rectifier.records.findings.causes import LargeUpdate as LargeUpdate
     from rectifier.records.findings.causes import LearningRateThere as LearningRateThere
+    from rectifier.records.findings.causes import LossBefore as LossBefore
+    from rectifier.records.findings.causes import NearOverflow as NearOverflow
     from rectifier.records.findings.causes import SaturatedFromTheStart as SaturatedFromTheStart
     from rectifier.records.findings.causes import SilentBelow as SilentBelow
+    from rectifier.records.findings.causes import SingleSamples as SingleSamples
+    from rectifier.records.findings.causes import SmallEpsilon as SmallEpsilon
     from rectifier.records.findings.causes import UpdateAtDeath as UpdateAtDeath
     from rectifier.records.findings.causes import WayAtStart as WayAtStart
     from rectifier.records.findings.evidence import AlwaysOnUnits as AlwaysOnUnits
@@ -55,6 +60,7 @@ if TYPE_CHECKING:
     from rectifier.records.findings.evidence import GradientWay as GradientWay
     from rectifier.records.findings.evidence import InfiniteGradient as InfiniteGradient
     from rectifier.records.findings.evidence import NotFinite as NotFinite
+    from rectifier.records.findings.evidence import Origin as Origin
     from rectifier.records.findings.evidence import PoorStart as PoorStart
     from rectifier.records.findings.evidence import SaturatedUnits as SaturatedUnits
     from rectifier.records.findings.evidence import Signal as Signal
@@ -73,6 +79,12 @@ if TYPE_CHECKING:
     from rectifier.records.findings.evidence_checkpoint import SilentSpan as SilentSpan
     from rectifier.records.findings.evidence_checkpoint import SilentWeights as SilentWeights
     from rectifier.records.findings.evidence_checkpoint import Table as Table
+    from rectifier.records.findings.evidence_parameters import DecayOfWeights as DecayOfWeights
+    from rectifier.records.findings.evidence_parameters import ExplainedBy as ExplainedBy
+    from rectifier.records.findings.evidence_parameters import Lack as Lack
+    from rectifier.records.findings.evidence_parameters import UntrainedParameters as UntrainedParameters
+    from rectifier.records.findings.evidence_parameters import WeightNorms as WeightNorms
+    from rectifier.records.findings.evidence_parameters import ZeroAtStart as ZeroAtStart
     from rectifier.records.findings.evidence_probe import BornDeadNetwork as BornDeadNetwork
     from rectifier.records.findings.evidence_probe import FlatOutput as FlatOutput
     from rectifier.records.findings.evidence_probe import HardlyVaryingOutput as HardlyVaryingOutput
@@ -172,12 +184,17 @@ _NAMES = {
         "BornDead",
         "BornDeadOrEarlier",
         "Drift",
+        "GrowsOverCalls",
         "InputOffset",
         "InputScale",
         "LargeUpdate",
         "LearningRateThere",
+        "LossBefore",
+        "NearOverflow",
         "SaturatedFromTheStart",
         "SilentBelow",
+        "SingleSamples",
+        "SmallEpsilon",
         "UpdateAtDeath",
         "WayAtStart",
     ),
@@ -208,6 +225,7 @@ _NAMES = {
         "GradientWay",
         "InfiniteGradient",
         "NotFinite",
+        "Origin",
         "PoorStart",
         "SaturatedUnits",
         "Signal",
@@ -228,6 +246,14 @@ _NAMES = {
         "SilentSpan",
         "SilentWeights",
         "Table",
+    ),
+    "findings.evidence_parameters": (
+        "DecayOfWeights",
+        "ExplainedBy",
+        "Lack",
+        "UntrainedParameters",
+        "WeightNorms",
+        "ZeroAtStart",
     ),
     "findings.evidence_probe": (
         "BornDeadNetwork",

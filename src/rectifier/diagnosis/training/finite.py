@@ -1,5 +1,6 @@
 """Findings about NaN and infinities; looked at first, because NaN compares false with everything."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -7,62 +8,193 @@ import numpy as np
 
 from rectifier.diagnosis import remedies
 from rectifier.diagnosis import thresholds as limit
+from rectifier.diagnosis.training.finite_places import First, Places, find_places
 from rectifier.diagnosis.training.history import SiteHistory
-from rectifier.records import Cause, CauseKind, Finding, InputScale, LargeUpdate, NotFinite, Rule, Series
+from rectifier.diagnosis.training.progress import judge_progress
+from rectifier.records import (
+    Cause,
+    CauseKind,
+    Finding,
+    GrowsOverCalls,
+    InputScale,
+    LargeUpdate,
+    LossBefore,
+    NearOverflow,
+    NotFinite,
+    Origin,
+    ParameterRef,
+    Process,
+    Rule,
+    Series,
+    Severity,
+    SingleSamples,
+    SiteRef,
+    SmallEpsilon,
+)
 
 
-def judge_finiteness(histories: Sequence[SiteHistory], loss: Series) -> list[Finding]:
-    """The first place that was not finite: a site's output, or the loss where it was before every site.
+def judge_finiteness(process: Process, histories: Sequence[SiteHistory], loss: Series) -> list[Finding]:
+    """The first place that was not finite, in the order of a training step.
 
     Args:
-        histories: Of all models of the process.
+        process: What one process wrote.
+        histories: Of all models of it.
         loss: What was back-propagated.
     """
-    places = [
-        (window.nonfinite_step, history.index, history)
-        for history in histories
-        for window in history.windows
-        if window.nonfinite_step is not None
-    ]
-    losses = loss.steps[~np.isfinite(loss.values)]
-    if not places and not len(losses):
+    places = find_places(process, histories, loss)
+    first = places.first
+    if first is None:
         return []
-    # Within a step the loss comes after all outputs.
-    of_loss = not places or (len(losses) > 0 and losses[0] < min(places)[0])
-    step, history = (int(losses[0]), None) if of_loss else (min(places)[0], min(places)[2])
-    finite = loss.values[np.isfinite(loss.values) & (loss.steps < step)]
-    cause = _cause(histories, step)
-    by_loss = of_loss and cause.kind is CauseKind.UNKNOWN
+    cause = _cause(first, places, process, histories)
+    severity = _severity(first, places, loss)
+    finite = loss.values[np.isfinite(loss.values) & (loss.steps < first.step)]
+    advised = remedies.for_not_finite(cause)
+    if cause.kind is CauseKind.UNKNOWN and first.origin is Origin.LOSS:
+        advised = remedies.LOSS_NOT_FINITE
+    facts = places.inputs if first.origin is Origin.INPUT else None
     return [
         Finding(
             rule=Rule.NON_FINITE,
-            severity="serious",
-            site=history.ref if history is not None else None,
+            severity=severity,
+            site=_site(first),
             cause=cause,
-            since=step,
-            remedies=remedies.LOSS_NOT_FINITE if by_loss else remedies.NOT_FINITE,
+            since=first.step,
+            remedies=advised if severity != "info" else (),
+            fixes=remedies.lines_for(advised) if severity != "info" else (),
             evidence=NotFinite(
-                step=step,
-                sites_affected=len({index for _, index, _ in places}),
-                losses=len(losses),
-                activations_observed=any(step in other.steps() for other in histories),
+                step=first.step,
+                sites_affected=places.sites,
+                losses=len(places.bad_losses),
+                activations_observed=any(first.step in other.steps() for other in histories),
                 last_finite_loss=float(finite[-1]) if len(finite) else None,
+                origin=first.origin,
+                known_losses=_known(loss),
+                parameters_affected=places.parameters,
+                gradients_affected=places.gradients,
+                parameter=first.parameter,
+                input_samples=None if facts is None else facts.nonfinite_samples,
+                input_samples_counted=None if facts is None else facts.samples,
+                steps_skipped=places.skipped,
+                steps_taken=places.taken,
             ),
         )
     ]
 
 
-def _cause(histories: Sequence[SiteHistory], step: int) -> Cause:
-    """The largest relative update before it, where that was large by itself or a spike.
+def _known(loss: Series) -> int:
+    """How many losses there were; of a long run not every one is kept."""
+    if loss.every == 1 or not len(loss.steps):
+        return len(loss.steps)
+    return int(loss.steps[-1] - loss.steps[0]) + 1
 
-    Inputs on a large scale are what makes the first layer's gradients, and so its updates, large.
-    """
-    found = _largest_update(histories, step)
+
+def _site(first: First) -> SiteRef | ParameterRef | None:
+    if first.history is not None:
+        return first.history.ref
+    return ParameterRef(first.parameter) if first.parameter else None
+
+
+def _severity(first: First, places: Places, loss: Series) -> Severity:
+    """Single losses that are not finite do no harm where everything else stays finite and the training goes on."""
+    only_losses = first.origin is Origin.LOSS and not places.sites and not places.parameters
+    if only_losses and not places.skips_for_ever and judge_progress(loss).state == "some":
+        return "info"
+    return "serious"
+
+
+def _cause(first: First, places: Places, process: Process, histories: Sequence[SiteHistory]) -> Cause:
+    if first.origin in (Origin.INPUT, Origin.TARGET):
+        return Cause(kind=CauseKind.INPUT_NOT_FINITE)
+    if first.at_start:
+        return Cause(kind=CauseKind.INITIAL_WEIGHTS)
+    update = _largest_update(histories, first.step)
+    diverged = places.loss_over_start is not None and places.loss_over_start >= limit.DIVERGED_LOSS
+    thrown = update is not None and update.update >= limit.THROWN_UPDATE
+    if first.origin is Origin.GRADIENT and not thrown and not diverged:
+        return Cause(kind=CauseKind.NUMERICAL_OPERATION)
+    if first.origin is Origin.LOSS and first.outputs_finite and not diverged:
+        # Everything that came to it was finite, at this very step.
+        return Cause(kind=CauseKind.LOSS_NOT_FINITE)
+    if (grows := _grows_over_calls(histories, first.step)) is not None:
+        return Cause(kind=CauseKind.RECURRENCE, facts=grows)
+    if first.origin is Origin.PARAMETER and (small := _small_epsilon(first, process)) is not None:
+        return Cause(kind=CauseKind.OPTIMIZER_STATE, facts=small)
     scale = histories[0].snapshots[-1].input_rms if histories else None
     if scale is not None and np.isfinite(scale) and scale > limit.LARGE_INPUT:
-        facts = InputScale(input_rms=scale) if found is None else replace(found, input_rms=scale)
+        # Inputs on a large scale are what makes the first layer's gradients, and so its updates, large.
+        facts = InputScale(input_rms=scale) if update is None else replace(update, input_rms=scale)
         return Cause(kind=CauseKind.INPUT_SCALE, facts=facts)
-    return Cause() if found is None else Cause(kind=CauseKind.LEARNING_RATE, facts=found)
+    if update is not None:
+        return Cause(kind=CauseKind.LEARNING_RATE, facts=update)
+    if (single := _single_samples(process, first.step)) is not None:
+        return Cause(kind=CauseKind.BATCH_OF_ONE, facts=single)
+    if diverged or places.loss_over_start is None or first.gradient_was_finite:
+        return Cause()
+    if (overflow := _near_overflow(histories, first.step)) is not None:
+        return Cause(kind=CauseKind.PRECISION, facts=overflow)
+    if places.inputs is not None and places.inputs.nonfinite_step is None:
+        # Nothing grew. An operation with a pole did it, in this forward or in the backward pass before it.
+        return Cause(kind=CauseKind.NUMERICAL_OPERATION, facts=LossBefore(loss_over_start=places.loss_over_start))
+    return Cause()
+
+
+def _grows_over_calls(histories: Sequence[SiteHistory], step: int) -> GrowsOverCalls | None:
+    """Whether one module's output grows over its calls within a forward, the last time all of them were counted."""
+    calls: dict[tuple[str, str], list[SiteHistory]] = {}
+    for history in histories:
+        calls.setdefault((history.site.model, history.site.path), []).append(history)
+    for (_, path), own in calls.items():
+        own = sorted(own, key=lambda history: history.site.call)
+        sizes = [size for history in own if (size := _size_before(history, step)) is not None]
+        if len(sizes) < limit.RECURRENT_CALLS or len(sizes) < len(own) or sizes[0] <= 0:
+            continue
+        grows = all(later >= earlier for earlier, later in itertools.pairwise(sizes))
+        if grows and sizes[-1] >= limit.RECURRENT_GROWTH * sizes[0]:
+            return GrowsOverCalls(module=path, calls=len(sizes), first_call=sizes[0], last_call=sizes[-1])
+    return None
+
+
+def _size_before(history: SiteHistory, step: int) -> float | None:
+    """Mean absolute output in the last finite window that began before a step."""
+    windows = [window for window in history.finite_windows if window.steps[0] <= step and len(window.mean_abs)]
+    size = float(windows[-1].mean_abs.mean()) if windows else float("nan")
+    return size if np.isfinite(size) else None
+
+
+def _near_overflow(histories: Sequence[SiteHistory], step: int) -> NearOverflow | None:
+    """The largest output in the last finite window before a step, where half precision was about to overflow."""
+    largest: NearOverflow | None = None
+    for history in histories:
+        windows = [window for window in history.finite_windows if window.steps[0] <= step and len(window.highest)]
+        if not windows:
+            continue
+        size = float(np.maximum(np.abs(windows[-1].highest), np.abs(windows[-1].lowest)).max())
+        if np.isfinite(size) and (largest is None or size > largest.largest_output):
+            largest = NearOverflow(layer=history.ref, largest_output=size)
+    return largest if largest is not None and largest.largest_output >= limit.NEAR_HALF_OVERFLOW else None
+
+
+def _small_epsilon(first: First, process: Process) -> SmallEpsilon | None:
+    """`eps` of the optimizer that made the parameter not finite, where half precision rounds it to 0."""
+    counts = next((one.parameters for one in reversed(process.snapshots) if one.parameters is not None), None)
+    if counts is None or first.parameter_index is None or not first.gradient_was_finite:
+        return None
+    epsilon = float(counts.epsilon[first.parameter_index])
+    return SmallEpsilon(epsilon=epsilon) if 0 <= epsilon < limit.HALF_EPSILON else None
+
+
+def _single_samples(process: Process, step: int) -> SingleSamples | None:
+    """Batches of one sample, the first of which came in the window in which it began."""
+    before = 0
+    for snapshot in process.snapshots:
+        facts = snapshot.inputs
+        if facts is None:
+            continue
+        if snapshot.step >= step:
+            fits = not before and 0 < facts.batches_of_one < facts.batches and snapshot is not process.snapshots[0]
+            return SingleSamples(batches_of_one=facts.batches_of_one, batches=facts.batches) if fits else None
+        before = facts.batches_of_one
+    return None
 
 
 def _largest_update(histories: Sequence[SiteHistory], step: int) -> LargeUpdate | None:

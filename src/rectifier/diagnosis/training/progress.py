@@ -8,7 +8,7 @@ import numpy as np
 
 from rectifier.diagnosis import thresholds as limit
 from rectifier.diagnosis.training.history import SiteHistory
-from rectifier.records import Consequence, FloatArray, LossPath, Series
+from rectifier.records import Consequence, FloatArray, IntArray, LossPath, Series
 
 # A normal sample's median has 1.2533 times the standard error of its mean; a median absolute deviation times 1.4826 is
 # its standard deviation.
@@ -107,6 +107,12 @@ def own_stretch(model: str, histories: Sequence[SiteHistory], series: Series) ->
     if any(name != model and first <= others[1] and others[0] <= last for name, others in spans.items()):
         own[:] = False
     return replace(series, steps=series.steps[own], values=series.values[own])
+
+
+def loss_lives(loss: Series, steps: IntArray) -> bool:
+    """Whether there was anything to learn: a loss of exactly 0 teaches nothing, and rightly."""
+    values = loss.values[(loss.steps >= steps[0]) & (loss.steps <= steps[-1])]
+    return len(values) > 0 and bool(np.median(np.abs(values)) > 0)
 
 
 def _plateau(values: FloatArray, length: int) -> FloatArray:

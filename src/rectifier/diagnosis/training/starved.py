@@ -11,7 +11,9 @@ import numpy as np
 from rectifier.diagnosis import remedies
 from rectifier.diagnosis import thresholds as limit
 from rectifier.diagnosis.training.history import SiteHistory
-from rectifier.diagnosis.training.progress import Progress
+from rectifier.diagnosis.training.parameter_states import ParameterState
+from rectifier.diagnosis.training.places import compact
+from rectifier.diagnosis.training.progress import Progress, loss_lives
 from rectifier.records import (
     AxisSource,
     Cause,
@@ -46,7 +48,7 @@ def judge_starvation(histories: Sequence[SiteHistory], progress: Progress, loss:
             continue
         steps = _steps_without(history)
         # No gradient passes through a repetition; a bias of the layer has the real one.
-        if not history.site.repeated and _long_enough(steps) and _loss_lives(loss, steps):
+        if not history.site.repeated and _long_enough(steps) and loss_lives(loss, steps):
             whole.append((history, steps))
         elif (found := _some_units(history, loss)) is not None:
             findings.append(found)
@@ -69,12 +71,6 @@ def _steps_without(history: SiteHistory) -> IntArray:
 
 def _long_enough(steps: IntArray) -> bool:
     return len(steps) >= limit.STARVED_OBSERVATIONS and int(steps[-1] - steps[0]) + 1 >= limit.STARVED_STEPS
-
-
-def _loss_lives(loss: Series, steps: IntArray) -> bool:
-    """Whether there was anything to learn: a loss of exactly 0 teaches nothing, and rightly."""
-    values = loss.values[(loss.steps >= steps[0]) & (loss.steps <= steps[-1])]
-    return len(values) > 0 and bool(np.median(np.abs(values)) > 0)
 
 
 def _whole(
@@ -124,7 +120,7 @@ def _some_units(history: SiteHistory, loss: Series) -> Finding | None:
     # In a healthy layer nothing is left to look at.
     lacking = [steps[steps > last] for last in ends[ends <= steps.max(initial=-1) - limit.STARVED_STEPS]]
     long_ago = [
-        int(steps[0]) - 1 for steps in lacking if len(steps) and _long_enough(steps) and _loss_lives(loss, steps)
+        int(steps[0]) - 1 for steps in lacking if len(steps) and _long_enough(steps) and loss_lives(loss, steps)
     ]
     if not long_ago:
         return None
@@ -152,19 +148,33 @@ def _some_units(history: SiteHistory, loss: Series) -> Finding | None:
     )
 
 
-def judge_frozen(histories: Sequence[SiteHistory]) -> list[Finding]:
-    """Which layers are not trained: a label, never an accusation."""
-    still = tuple(history.ref for history in histories if _is_still(history))
+def judge_frozen(histories: Sequence[SiteHistory], parameters: Sequence[ParameterState] | None = None) -> list[Finding]:
+    """Which layers and parameters are not trained on purpose: a label, never an accusation.
+
+    Args:
+        histories: Of one model.
+        parameters: Its parameters; None where they were not looked at, and only updates tell.
+    """
+    # That weights do not move has several causes. Where the parameters were looked at, `untrained` tells them apart.
+    still = tuple(history.ref for history in histories if _is_still(history)) if parameters is None else ()
     unasked = tuple(h.ref for h in histories if h.site.unit_axis.source is AxisSource.NO_HISTORY)
-    if not still and not unasked:
+    frozen = [state.parameter for state in parameters or () if state.frozen]
+    if not still and not unasked and not frozen:
         return []
+    everyone = [state.parameter.path for state in parameters or ()]
     return [
         Finding(
             rule=Rule.FROZEN,
             severity="info",
-            # That weights do not move has several causes: a learning rate of 0, or an optimizer that lacks them.
             cause=Cause(kind=CauseKind.UNKNOWN if still else CauseKind.FROZEN),
-            evidence=FrozenLayers(sites=len(unasked) + len(still), without_history=unasked, without_update=still),
+            evidence=FrozenLayers(
+                sites=len(unasked) + len(still),
+                without_history=unasked,
+                without_update=still,
+                parameters=len(frozen),
+                elements=sum(parameter.size for parameter in frozen),
+                places=compact([parameter.path for parameter in frozen], everyone),
+            ),
         )
     ]
 

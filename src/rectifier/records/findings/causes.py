@@ -210,3 +210,50 @@ class LearningRateThere(CauseFacts):
     """The learning rate at the step in question; None where it is not known."""
 
     learning_rate: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrowsOverCalls(CauseFacts):
+    """The output of one module grew from call to call within a forward, at the last window before.
+
+    Attributes:
+        module: Its path.
+        calls: How many calls.
+        first_call: Mean absolute output of the first.
+        last_call: Of the last.
+    """
+
+    module: str
+    calls: int
+    first_call: float
+    last_call: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SmallEpsilon(CauseFacts):
+    """`eps` of the optimizer, which half precision rounds to 0."""
+
+    epsilon: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SingleSamples(CauseFacts):
+    """Batches of one sample, of so many; the first of them came where it began."""
+
+    batches_of_one: int
+    batches: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LossBefore(CauseFacts):
+    """How far the last finite loss was above those at the beginning (median)."""
+
+    loss_over_start: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NearOverflow(CauseFacts):
+    """The largest output of any layer, near the largest number of half precision."""
+
+    layer: SiteRef
+    largest_output: float

@@ -220,12 +220,19 @@ class FrozenLayers(Evidence):
     Attributes:
         sites: How many.
         without_history: Those below which no gradient is asked for.
-        without_update: Those whose weights did not move at any counted step, although a gradient came.
+        without_update: Those whose weights did not move at any counted step, although a gradient came. Where the
+            parameters themselves were looked at, `untrained` says so of them.
+        parameters: Parameters with `requires_grad=False`.
+        elements: How many numbers these hold.
+        places: Modules of which all are, and single ones.
     """
 
     sites: int
     without_history: tuple[SiteRef, ...]
     without_update: tuple[SiteRef, ...]
+    parameters: int = 0
+    elements: int = 0
+    places: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -250,9 +257,21 @@ class AlwaysOnUnits(Evidence):
     least_visits: int
 
 
+class Origin(StrEnum):
+    """Where a number was first not finite, in the order of one training step."""
+
+    PARAMETER = "parameter"
+    INPUT = "input"
+    TARGET = "target"
+    ACTIVATION = "activation"
+    OUTPUT = "output"
+    LOSS = "loss"
+    GRADIENT = "gradient"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotFinite(Evidence):
-    """The first place that held NaN or an infinity: the finding's site, or the loss where it has none.
+    """The first place that held NaN or an infinity.
 
     Attributes:
         step: When.
@@ -260,6 +279,15 @@ class NotFinite(Evidence):
         losses: Losses that were not finite.
         activations_observed: Whether any activation was observed at that step.
         last_finite_loss: The last one before it.
+        origin: What it was.
+        known_losses: How many losses were seen.
+        parameters_affected: Parameters that held one at some step.
+        gradients_affected: Parameters whose gradient did.
+        parameter: The one nearest to the output, where it was a parameter or a gradient.
+        input_samples: Samples with one, where it was the input.
+        input_samples_counted: Of how many.
+        steps_skipped: Optimizer steps that a GradScaler left out.
+        steps_taken: Those that were taken.
     """
 
     step: int
@@ -267,6 +295,15 @@ class NotFinite(Evidence):
     losses: int
     activations_observed: bool
     last_finite_loss: float | None
+    origin: Origin = Origin.ACTIVATION
+    known_losses: int = 0
+    parameters_affected: int = 0
+    gradients_affected: int = 0
+    parameter: str | None = None
+    input_samples: int | None = None
+    input_samples_counted: int | None = None
+    steps_skipped: int = 0
+    steps_taken: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -51,6 +51,8 @@ class Rule(StrEnum):
     )
     SHRINKING_GRADIENT = "shrinking-gradient", "the gradient shrinks from layer to layer"
     STARVED = "starved", "units that fire and get no gradient: the cause is downstream"
+    UNTRAINED = "untrained", "parameters that no gradient reaches, or that do not change; with the reason"
+    WEIGHT_NORM = "weight-norm", "weights that shrank to a hundredth of what they were, or grew a hundredfold"
     FROZEN = "frozen", "layers that are not trained; a label"
     SATURATED = "saturated", "most units of a layer are where tanh or sigmoid is flat"
     ALWAYS_ON = "always-on", "units of a layer that are never off: linear"
@@ -60,7 +62,7 @@ class Rule(StrEnum):
     )
     OUTPUT_ACTIVATION = "output-activation", "before training: the network ends in an activation with a flat side"
     NO_GRADIENT = "no-gradient", "before training: no parameter gets a gradient"
-    NON_FINITE = "non-finite", "an output or the loss held NaN or an infinity"
+    NON_FINITE = "non-finite", "NaN or an infinity: where it was first"
     SILENT_ROWS = (
         "silent-rows",
         "rows of a checkpoint's weight that had no gradient, or did not move since an earlier one",
@@ -186,3 +188,19 @@ class FixKind(StrEnum):
     """Run with a slope in the place of ReLU6, which `compare` does not replace."""
     RUN = "run"
     """Watch a training."""
+    ADD_TO_OPTIMIZER = "add_to_optimizer"
+    """Give the optimizer all parameters."""
+    REGISTER_PARAMETERS = "register_parameters"
+    """Hold modules so that the model knows them."""
+    STEP_OPTIMIZER = "step_optimizer"
+    """Take the step."""
+    DRAW_WEIGHTS = "draw_weights"
+    """Draw weights that began at 0."""
+    LARGER_EPSILON = "larger_epsilon"
+    """Of Adam, for half precision."""
+    DETECT_ANOMALY = "detect_anomaly"
+    """Let autograd name the operation."""
+    DROP_LAST = "drop_last"
+    """Leave the incomplete batch out."""
+    CLIP_NORM = "clip_norm"
+    """Clip the gradient's norm."""

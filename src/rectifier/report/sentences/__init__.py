@@ -9,14 +9,16 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from rectifier import records
-from rectifier.records import Autopsy, Evidence, Finding, Judged
+from rectifier.records import Autopsy, Cause, Evidence, ExplainedBy, Finding, Judged
 from rectifier.report.sentences import (
+    advice,
     checkpoint,
     dead,
     finite,
     fixes,
     gradients,
     network,
+    parameters,
     sides,
     start,
     taught,
@@ -39,6 +41,8 @@ WRITERS: dict[type[Evidence], Callable[[Finding, Any], Texts]] = {
     records.FrozenLayers: taught.frozen_layers,
     records.SaturatedUnits: sides.saturated_units,
     records.AlwaysOnUnits: sides.always_on_units,
+    records.UntrainedParameters: parameters.untrained,
+    records.WeightNorms: parameters.weight_norms,
     records.NotFinite: finite.not_finite,
     records.NotFiniteAtStart: finite.not_finite_at_start,
     records.PoorStart: start.poor_start,
@@ -64,6 +68,10 @@ def describe(finding: Finding) -> Texts:
         finding: Of a diagnosis, a check or an autopsy.
     """
     write = WRITERS.get(type(finding.evidence), _own_texts)
+    if isinstance(facts := finding.cause.facts, ExplainedBy):
+        # What the rule itself would say of the cause is no longer true.
+        texts = write(replace(finding, cause=Cause()), finding.evidence)
+        return replace(texts, cause=parameters.explained(facts), advised=advice.EXPLAINED)
     return write(finding, finding.evidence)
 
 

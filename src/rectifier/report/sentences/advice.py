@@ -3,7 +3,7 @@
 Each advice is a tuple of sentences, so that whoever prints several tells what they have in common once.
 """
 
-from rectifier.records import BornDead, Cause, CauseKind, Drift
+from rectifier.records import BornDead, Cause, CauseKind, Drift, Finding
 
 Advice = tuple[str, ...]
 
@@ -162,3 +162,67 @@ def for_dead_units(cause: Cause) -> Advice:
     if isinstance(cause.facts, Drift):
         return (*_FIRST_FOR_DRIFT, *_SLOPES)
     return (*_FIRST[cause.kind], *_SLOPES)
+
+
+EXPLAINED: Advice = ("Mend what that finding says first.",)
+
+_UNTRAINED: dict[CauseKind, Advice] = {
+    CauseKind.GRAPH_CUT: (
+        "Keep the way from the forward to the loss in tensors: no detach(), no .item(), no torch.no_grad(), no new "
+        "torch.tensor of what was computed.",
+    ),
+    CauseKind.DOWNSTREAM_CONSTANT: (
+        "Look at what the loss makes of their output: a softmax over one element, a mask, a factor of 0.",
+    ),
+    CauseKind.INITIAL_WEIGHTS: ("Draw these weights at random, with a small standard deviation, instead of 0.",),
+    CauseKind.INPUT_CONSTANT: ("Look at the data: what the model is given is 0 everywhere.",),
+    CauseKind.NOT_REGISTERED: (
+        "Hold the modules in torch.nn.ModuleList or ModuleDict, and bare tensors as torch.nn.Parameter; then "
+        "model.parameters() lists them.",
+    ),
+    CauseKind.NOT_IN_OPTIMIZER: (
+        "Give the optimizer all parameters, and make it after the model is complete; where they are meant to stay, "
+        "requires_grad_(False) says so and saves their gradients.",
+    ),
+    CauseKind.OPTIMIZER_NOT_STEPPED: (
+        "Call optimizer.step() after each backward pass; scheduler.step() does not do it.",
+    ),
+    CauseKind.LEARNING_RATE_ZERO: (
+        "Look at the schedule: whether it is stepped once an epoch or once a batch, and where it ends.",
+    ),
+    CauseKind.LEARNING_RATE_LOW: ("Raise the learning rate, or keep the weights in float32.",),
+}
+
+WEIGHT_NORM: dict[CauseKind, Advice] = {
+    CauseKind.WEIGHT_DECAY: ("Divide weight_decay by ten, until the weights stay.",),
+    CauseKind.LEARNING_RATE: _FIRST_FOR_UPDATE,
+    CauseKind.UNKNOWN: ("Look at which term of the loss pulls at these weights.",),
+}
+
+NOT_FINITE: dict[CauseKind, Advice] = {
+    CauseKind.INPUT_NOT_FINITE: ("Look for NaN in the data, and for a division by the spread of a constant column.",),
+    CauseKind.INITIAL_WEIGHTS: ("Draw these weights: torch.empty holds whatever was in memory.",),
+    CauseKind.OPTIMIZER_STATE: (
+        "Keep the weights in float32 (torch.autocast computes in half precision), or use an eps of 1e-4.",
+    ),
+    CauseKind.PRECISION: ("Keep this layer in float32; bfloat16 holds as large numbers as that does.",),
+    CauseKind.RECURRENCE: ("Use a bounded activation (tanh) in the recurrence, or clip the gradient's norm.",),
+    CauseKind.BATCH_OF_ONE: (
+        "Leave incomplete batches out (drop_last=True), or use a normalisation that needs no batch.",
+    ),
+    CauseKind.NUMERICAL_OPERATION: (
+        "Guard the operation: add a small number below a root, a logarithm or a division, before it and not after. "
+        "torch.autograd.set_detect_anomaly(True) names it.",
+    ),
+}
+
+
+def for_untrained(finding: Finding) -> Advice:
+    """What to do about parameters that are not trained.
+
+    Args:
+        finding: Of that rule.
+    """
+    if finding.severity == "info":
+        return EXPLAINED if finding.cause.kind is CauseKind.UPSTREAM else UNTOUCHED
+    return _UNTRAINED.get(finding.cause.kind, UNTOUCHED)

@@ -1,9 +1,24 @@
 """What is said of NaN and infinities."""
 
-from rectifier.records import Cause, CauseKind, Finding, InputScale, LargeUpdate, NotFinite, NotFiniteAtStart, Place
+from rectifier.records import (
+    Cause,
+    CauseKind,
+    Finding,
+    GrowsOverCalls,
+    InputScale,
+    LargeUpdate,
+    LossBefore,
+    NearOverflow,
+    NotFinite,
+    NotFiniteAtStart,
+    Origin,
+    Place,
+    SingleSamples,
+    SmallEpsilon,
+)
 from rectifier.report.sentences import advice
 from rectifier.report.sentences.causes import UNKNOWN
-from rectifier.report.sentences.words import Texts, input_scale, update_words
+from rectifier.report.sentences.words import Texts, input_scale, percent, times, update_words
 
 _ONLY_THE_LAYER = f"{UNKNOWN}: the first place names the layer, not the reason"
 
@@ -12,39 +27,123 @@ def not_finite(finding: Finding, evidence: NotFinite) -> Texts:
     """`non-finite`, of a training."""
     last = evidence.last_finite_loss
     before = "" if last is None else f" The last finite loss before it was {last:.4g}."
-    what = "the loss" if finding.site is None else f"the output of {finding.site.label}"
-    by_loss = finding.site is None and finding.cause.kind is CauseKind.UNKNOWN
+    what = _what(finding, evidence)
+    harmless = finding.severity == "info"
     return Texts(
         title=f"{what} held NaN or an infinity at step {evidence.step:,}",
-        detail=f"{_how_first(finding, evidence)}{before}",
-        cause=_why(finding.cause),
-        advised=advice.NON_FINITE_LOSS if by_loss else advice.NON_FINITE,
+        detail=f"{_harmless(evidence) if harmless else _how_first(evidence)}{_scaler(evidence)}{before}",
+        cause=_why(finding.cause, evidence),
+        advised=advice.UNTOUCHED if harmless else _advice(finding, evidence),
     )
 
 
-def _how_first(finding: Finding, evidence: NotFinite) -> str:
+def _what(finding: Finding, evidence: NotFinite) -> str:
+    where = "" if finding.site is None else finding.site.label
+    return {
+        Origin.PARAMETER: f"the weight {where}",
+        Origin.INPUT: "the input",
+        Origin.TARGET: "the targets",
+        Origin.ACTIVATION: f"the output of {where}",
+        Origin.OUTPUT: "the model's output",
+        Origin.LOSS: "the loss",
+        Origin.GRADIENT: f"the gradient of {where}",
+    }[evidence.origin]
+
+
+def _how_first(evidence: NotFinite) -> str:
     rest = "From there on other numbers of this run mean little, and units are judged by what came before."
-    if finding.site is not None:
-        return f"No observed activation was not finite before it. {rest}"
+    match evidence.origin:
+        case Origin.INPUT:
+            samples = f"{evidence.input_samples:,} of {evidence.input_samples_counted:,} counted samples held one."
+            return f"{samples} {rest}"
+        case Origin.TARGET:
+            return f"The model's output was finite before it. {rest}"
+        case Origin.PARAMETER:
+            number = evidence.parameters_affected
+            many = "1 parameter holds one." if number == 1 else f"{number:,} parameters hold one."
+            return f"Losses and activations before it were finite. {many} {rest}"
+        case Origin.GRADIENT:
+            number = evidence.gradients_affected
+            many = f"{number:,} {'parameter' if number == 1 else 'parameters'} had one."
+            return f"The loss and all observed activations of that step were finite. {many} {rest}"
+        case Origin.ACTIVATION | Origin.OUTPUT:
+            return f"No observed activation was not finite before it. {rest}"
     if evidence.activations_observed:
         return f"All observed activations of that step were finite: it began behind the last of them. {rest}"
     return f"The activations of that step were not observed. {rest}"
 
 
-def _why(cause: Cause) -> str:
+def _harmless(evidence: NotFinite) -> str:
+    share = percent(evidence.losses / max(evidence.known_losses, evidence.losses))
+    return (
+        f"{evidence.losses:,} of {evidence.known_losses:,} losses were so, {share}. Every weight and activation stayed "
+        "finite, and training progresses."
+    )
+
+
+def _scaler(evidence: NotFinite) -> str:
+    if not evidence.steps_skipped:
+        return ""
+    steps = evidence.steps_skipped + evidence.steps_taken
+    share = percent(evidence.steps_skipped / steps)
+    return f" The gradient scaler left out {evidence.steps_skipped:,} of {steps:,} steps, {share}."
+
+
+def _advice(finding: Finding, evidence: NotFinite) -> tuple[str, ...]:
+    kind = finding.cause.kind
+    if kind is CauseKind.LOSS_NOT_FINITE or (kind is CauseKind.UNKNOWN and evidence.origin is Origin.LOSS):
+        return advice.NON_FINITE_LOSS
+    return advice.NOT_FINITE.get(kind, advice.NON_FINITE)
+
+
+def _why(cause: Cause, evidence: NotFinite) -> str:
     match cause.facts:
         case InputScale() as facts:
             return f"{input_scale(facts.input_rms)}; {_ONLY_THE_LAYER}"
         case LargeUpdate() as facts:
-            assert facts.layer is not None
-            assert facts.update_over_median is not None
-            size = update_words(facts.update, facts.update_over_median, median_known=facts.median_known)
-            text = (
-                f"the weights moved too far: at step {facts.update_step:,} an update moved those that feed "
-                f"{facts.layer.label} by {size}"
+            return _update(facts)
+        case GrowsOverCalls() as facts:
+            return (
+                f"recurrence: the mean output of {facts.module} grew from {facts.first_call:.2g} to "
+                f"{facts.last_call:.2g} over its {facts.calls} calls within one forward"
             )
-            return text if facts.input_rms is None else f"{input_scale(facts.input_rms)}; {text}"
-    return _ONLY_THE_LAYER
+        case SmallEpsilon() as facts:
+            return (
+                f"the optimizer made it from finite gradients: half precision rounds its eps of {facts.epsilon:.2g} to "
+                "0, and it divides by that"
+            )
+        case NearOverflow() as facts:
+            return (
+                f"half precision holds no more than 65,504, and outputs of {facts.layer.label} had reached "
+                f"{facts.largest_output:,.0f}"
+            )
+        case SingleSamples() as facts:
+            return (
+                f"a batch of one sample has no spread: {facts.batches_of_one:,} of {facts.batches:,} counted batches "
+                "were so, and it began where the first of them came"
+            )
+        case LossBefore() as facts:
+            return (
+                f"an operation of this forward, or of the backward pass before it: nothing had grown, the loss was "
+                f"{times(facts.loss_over_start)} what it was at the start"
+            )
+    return {
+        CauseKind.INPUT_NOT_FINITE: "the data hold it",
+        CauseKind.INITIAL_WEIGHTS: "it was so before the first step: these weights were never drawn",
+        CauseKind.NUMERICAL_OPERATION: "an operation's derivative: a root, norm, logarithm or division at 0",
+        CauseKind.LOSS_NOT_FINITE: "the loss itself, on this batch: what came to it was finite",
+    }.get(cause.kind, UNKNOWN if evidence.origin is Origin.LOSS else _ONLY_THE_LAYER)
+
+
+def _update(facts: LargeUpdate) -> str:
+    assert facts.layer is not None
+    assert facts.update_over_median is not None
+    size = update_words(facts.update, facts.update_over_median, median_known=facts.median_known)
+    text = (
+        f"the weights moved too far: at step {facts.update_step:,} an update moved those that feed "
+        f"{facts.layer.label} by {size}"
+    )
+    return text if facts.input_rms is None else f"{input_scale(facts.input_rms)}; {text}"
 
 
 def not_finite_at_start(finding: Finding, evidence: NotFiniteAtStart) -> Texts:

@@ -1,7 +1,7 @@
 """What is said of units that work and are not taught: starved ones, and frozen layers."""
 
 from rectifier.records import Finding, FrozenLayers, SiteRef, StarvedLayer, StarvedUnits
-from rectifier.report.sentences import advice
+from rectifier.report.sentences import advice, parameters
 from rectifier.report.sentences.words import Texts, no_progress
 
 _MOST_LABELS = 6
@@ -46,6 +46,11 @@ def frozen_layers(finding: Finding, evidence: FrozenLayers) -> Texts:
     unasked, still = evidence.without_history, evidence.without_update
     more = " …" if evidence.sites > _MOST_LABELS else ""
     parts = []
+    if evidence.parameters:
+        are = "1 parameter has" if evidence.parameters == 1 else f"{evidence.parameters:,} parameters have"
+        parts.append(
+            f"{are} requires_grad=False ({evidence.elements:,} numbers): {parameters.listed(evidence.places)}."
+        )
     if unasked:
         parts.append(f"No gradient is asked for below {_labels(unasked)}.")
     if still:
@@ -53,10 +58,15 @@ def frozen_layers(finding: Finding, evidence: FrozenLayers) -> Texts:
             f"The weights that feed {_labels(still)} did not move at any counted step, although a gradient came."
         )
     layers = "layer is" if evidence.sites == 1 else "layers are"
+    title = f"{evidence.sites} {layers} frozen: {_labels((*unasked, *still))}{more}"
+    if not evidence.sites:
+        title = f"{evidence.parameters:,} {'parameter is' if evidence.parameters == 1 else 'parameters are'} frozen"
     return Texts(
-        title=f"{evidence.sites} {layers} frozen: {_labels((*unasked, *still))}{more}",
+        title=title,
         detail=" ".join(parts),
-        cause="not asked: requires_grad=False, a learning rate of 0, or weights that no optimizer holds",
+        cause="not asked: requires_grad=False, a learning rate of 0, or weights that no optimizer holds"
+        if still
+        else "not asked: requires_grad=False, or no gradient is recorded there",
         advised=advice.UNTOUCHED,
     )
 

@@ -1,0 +1,163 @@
+"""What is said of parameters that are not trained, and of weights that shrank or grew."""
+
+from rectifier.records import (
+    Cause,
+    CauseKind,
+    DecayOfWeights,
+    ExplainedBy,
+    Finding,
+    Lack,
+    LargeUpdate,
+    UntrainedParameters,
+    WeightNorms,
+    ZeroAtStart,
+)
+from rectifier.report.sentences import advice
+from rectifier.report.sentences.causes import UNKNOWN
+from rectifier.report.sentences.words import Texts, no_progress, percent
+
+_MOST_PLACES = 6
+"""Places that one sentence lists."""
+
+_TITLES = {
+    Lack.NO_GRADIENT: "{} without any gradient",
+    Lack.ZERO_GRADIENT: "{} with a gradient of exactly 0",
+    Lack.NO_CHANGE: "{} that never changed, although gradients came",
+    Lack.STOPPED: "{} without any further change",
+}
+
+
+def untrained(finding: Finding, evidence: UntrainedParameters) -> Texts:
+    """`untrained`."""
+    many = _parameters(evidence.parameters)
+    where = places(evidence.places, evidence.model)
+    share = f"{_numbers(evidence.elements)}, {percent(evidence.elements_fraction)} of all that could be trained"
+    everything = " Nothing trains in this run." if evidence.everything else ""
+    return Texts(
+        title=f"{where}: {_TITLES[evidence.lack].format(many)}",
+        detail=f"{_seen(evidence)} That is {share}.{everything}{no_progress(finding)}",
+        cause=_why(finding.cause, evidence),
+        advised=advice.for_untrained(finding),
+        name_first=True,
+    )
+
+
+def _seen(evidence: UntrainedParameters) -> str:
+    span = f"from step {evidence.first_step:,} to {evidence.last_step:,}"
+    counted = f"at each of the {evidence.looks:,} counted steps {span}"
+    if evidence.last_step == evidence.first_step:
+        span = counted = f"in {evidence.backward_passes:,} backward passes"
+    match evidence.lack:
+        case Lack.NO_GRADIENT:
+            return f"No gradient came {counted}."
+        case Lack.ZERO_GRADIENT:
+            return f"The gradient was exactly 0 {counted}, while the loss was not 0."
+        case Lack.NO_CHANGE:
+            return f"Gradients came, and not one bit changed {span}."
+        case Lack.STOPPED:
+            return (
+                f"The last change came before step {evidence.last_changed:,}. Not one bit changed from there to step "
+                f"{evidence.last_step:,}, although gradients came."
+            )
+
+
+_CAUSES = {
+    CauseKind.INPUT_CONSTANT: "every input was 0",
+    CauseKind.UPSTREAM: "a layer behind them passes no gradient: its own finding says why",
+    CauseKind.DOWNSTREAM_CONSTANT: "the loss depends on them only through something constant: a factor of 0, a mask, "
+    "a softmax over one element",
+    CauseKind.NOT_REGISTERED: "a plain list, tuple or dictionary holds them, so model.parameters() does not list them "
+    "and no optimizer has them",
+    CauseKind.NOT_IN_OPTIMIZER: "no optimizer holds them",
+}
+
+
+def _why(cause: Cause, evidence: UntrainedParameters) -> str:
+    match cause.kind:
+        case CauseKind.GRAPH_CUT:
+            whose = "the forward uses them, and the loss is not connected to them"
+            if not evidence.runs:
+                whose = "the loss is connected to nothing that an optimizer holds"
+            return f"{whose}: detach, no_grad, item or argmax cuts the graph"
+        case CauseKind.INITIAL_WEIGHTS:
+            assert isinstance(cause.facts, ZeroAtStart)
+            return (
+                f"weights that were exactly 0 at the start let no gradient through: {listed(cause.facts.zero_weights)}"
+            )
+        case CauseKind.OPTIMIZER_NOT_STEPPED:
+            name = f"{evidence.optimizer}.step()" if evidence.optimizer else "optimizer.step()"
+            return f"{name} was never called in {evidence.backward_passes:,} backward passes"
+        case CauseKind.LEARNING_RATE_ZERO:
+            how = "a schedule took it there" if evidence.lack is Lack.STOPPED else "nothing moves at that"
+            return f"the learning rate is {evidence.learning_rate:.3g}: {how}"
+        case CauseKind.LEARNING_RATE_LOW:
+            return (
+                f"a learning rate of {evidence.learning_rate:.3g} makes updates too small for the number format: they "
+                "are rounded away"
+            )
+        case CauseKind.UNKNOWN if evidence.lack is Lack.NO_GRADIENT:
+            meant = "no optimizer holds them and no loss was connected to them, which may be meant"
+            unused = "the forward does not use them, or the loss is not connected to them"
+            return f"{UNKNOWN}: {unused if evidence.held else meant}"
+    return _CAUSES.get(cause.kind, UNKNOWN)
+
+
+def weight_norms(finding: Finding, evidence: WeightNorms) -> Texts:
+    """`weight-norm`."""
+    what = "grew without bound" if evidence.grew else "shrank away"
+    factor = evidence.norm_last / evidence.norm_first
+    return Texts(
+        title=f"{places(evidence.places, evidence.model)}: {evidence.weights} of {evidence.of_weights} weights {what}",
+        detail=f"From step {evidence.first_step:,} to {evidence.last_step:,} the norm of {evidence.most} went from "
+        f"{evidence.norm_first:.3g} to {evidence.norm_last:.3g}, {factor:.2g} of what it was.{no_progress(finding)}",
+        cause=_why_norm(finding.cause),
+        advised=advice.WEIGHT_NORM[finding.cause.kind],
+        name_first=True,
+    )
+
+
+def _why_norm(cause: Cause) -> str:
+    match cause.facts:
+        case DecayOfWeights() as facts:
+            beside = ""
+            if facts.gradient_norm is not None:
+                beside = (
+                    f"; at the end it pulls with {facts.decay_norm:.2g}, the gradient with {facts.gradient_norm:.2g}"
+                )
+            return (
+                f"weight decay of {facts.weight_decay:.3g} at a learning rate of {facts.learning_rate:.3g} moved them, "
+                f"not the loss{beside}"
+            )
+        case LargeUpdate() as facts:
+            assert facts.layer is not None
+            return (
+                f"the weights moved too far: at step {facts.update_step:,} an update moved those that feed "
+                f"{facts.layer.label} by {percent(facts.update)} of their norm"
+            )
+    return UNKNOWN
+
+
+def explained(facts: ExplainedBy) -> str:
+    """That the finding of another rule says why."""
+    return f"follows from the finding {facts.explained_by}"
+
+
+def places(paths: tuple[str, ...], model: str) -> str:
+    """Where parameters are: `encoder, head.bias`; the model's name for all of it."""
+    if paths in (("",), ()):
+        return model or "tensors that no module holds"
+    return listed(paths)
+
+
+def listed(paths: tuple[str, ...]) -> str:
+    """The first ones, and how many more there are."""
+    more = len(paths) - _MOST_PLACES
+    return ", ".join(paths[:_MOST_PLACES]) + (f" and {more} more" if more > 0 else "")
+
+
+def _parameters(number: int) -> str:
+    return "1 parameter" if number == 1 else f"{number:,} parameters"
+
+
+def _numbers(number: int) -> str:
+    return "1 number" if number == 1 else f"{number:,} numbers"
