@@ -14,7 +14,12 @@ def network(first, last, *, losses=FLAT, update=1e-3, steps=4, middle=None):
     deltas = [first, middle if middle is not None else last, last]
     sites = [site(name) for name in "abc"]
     windows = [window(i, steps=range(steps), fired=(9,) * 5, delta=d, update=update) for i, d in enumerate(deltas)]
-    return diagnose(process(sites, snapshot(windows, losses=losses))).findings
+    return of_gradients(process(sites, snapshot(windows, losses=losses)))
+
+
+def of_gradients(process):
+    """What is said beside that a flat loss stands still."""
+    return [finding for finding in diagnose(process).findings if finding.rule != "standing-still"]
 
 
 @pytest.mark.parametrize(("ratio", "vanished"), [(1.01e-3, False), (1e-3, False), (0.99e-3, True), (1e-9, True)])
@@ -72,7 +77,7 @@ def test_a_vanishing_that_came_with_training_is_not_blamed_on_initialisation():
 
 
 def test_a_vanishing_that_training_has_left_behind_is_history():
-    assert network([1e-9, 1e-9, 1e-9, 0.1, 0.1, 0.1], 0.1, steps=6) == ()
+    assert network([1e-9, 1e-9, 1e-9, 0.1, 0.1, 0.1], 0.1, steps=6) == []
 
 
 def test_partly_dead_layers_of_a_vanishing_network_are_no_further_alarms():
@@ -152,7 +157,7 @@ def test_a_layer_stuck_under_leaky_relu_explains_no_zero():
 
 
 def test_missing_gradients_are_not_zero_gradients():
-    assert network(NAN, 0.5) == ()
+    assert network(NAN, 0.5) == []
 
 
 @pytest.mark.parametrize("delta", [0.0, NAN, np.inf])
@@ -162,7 +167,7 @@ def test_without_a_usable_gradient_at_the_end_there_is_no_ratio(delta):
 
 def test_one_activation_has_no_way_to_judge():
     windows = [window(steps=range(9), fired=(9,) * 5, delta=1e-30)]
-    assert diagnose(process([site()], snapshot(windows, losses=FLAT))).findings == ()
+    assert of_gradients(process([site()], snapshot(windows, losses=FLAT))) == []
 
 
 @given(st.lists(st.floats(1e-3, 70), min_size=3, max_size=20))

@@ -15,7 +15,6 @@ NO_GRADIENT = (RemedyId.CHANGE_OBJECTIVE, RemedyId.RECONNECT_GRAPH)
 OUTPUT_ACTIVATION = (RemedyId.LINEAR_OUTPUT,)
 SILENT_ROWS = (RemedyId.LOWER_LEARNING_RATE, RemedyId.LEAKY_ACTIVATION)
 STARVED = (RemedyId.RECONNECT_GRAPH,)
-SATURATED = (RemedyId.INIT_GAIN, RemedyId.LOWER_LEARNING_RATE)
 
 _DEAD: dict[CauseKind, RemedyId] = {
     CauseKind.LEARNING_RATE: RemedyId.LOWER_LEARNING_RATE,
@@ -44,6 +43,22 @@ def for_dead_units(cause: Cause) -> tuple[RemedyId, ...]:
     return _DEAD.get(cause.kind, RemedyId.LOWER_LEARNING_RATE), RemedyId.LEAKY_ACTIVATION
 
 
+_SATURATED: dict[CauseKind, RemedyId] = {
+    CauseKind.INPUT_SCALE: RemedyId.STANDARDISE_INPUTS,
+    CauseKind.INITIAL_WEIGHTS: RemedyId.INIT_GAIN,
+    CauseKind.LEARNING_RATE: RemedyId.LOWER_LEARNING_RATE,
+}
+
+
+def for_saturation(cause: Cause) -> tuple[RemedyId, ...]:
+    """What to do about a saturated layer; nothing where no cause is shown.
+
+    Args:
+        cause: Its.
+    """
+    return (_SATURATED[cause.kind],) if cause.kind in _SATURATED else ()
+
+
 def for_constant_predictor(cause: Cause) -> tuple[RemedyId, ...]:
     """What to do where samples look alike.
 
@@ -64,3 +79,33 @@ def comparison_of(activation: str) -> tuple[Fix, ...]:
 
 
 WATCH = (Fix(kind=FixKind.RUN),)
+
+
+_MODEL: dict[CauseKind, tuple[RemedyId, ...]] = {
+    CauseKind.OUTPUT_ACTIVATION: (RemedyId.LINEAR_OUTPUT, RemedyId.LEAKY_ACTIVATION),
+    CauseKind.INPUT_CONSTANT: (RemedyId.CHECK_INPUTS,),
+    CauseKind.INPUT_SCALE: (RemedyId.STANDARDISE_INPUTS,),
+    CauseKind.WEIGHT_DECAY: (RemedyId.LOWER_WEIGHT_DECAY,),
+    CauseKind.OBJECTIVE: (RemedyId.STOP_GRADIENT, RemedyId.CHANGE_OBJECTIVE),
+    CauseKind.LEARNING_RATE: (RemedyId.LOWER_LEARNING_RATE, RemedyId.CLIP_GRADIENT),
+    CauseKind.LEARNING_RATE_LOW: (RemedyId.RAISE_LEARNING_RATE,),
+    CauseKind.LEARNING_RATE_ZERO: (RemedyId.RAISE_LEARNING_RATE, RemedyId.MEND_SCHEDULE),
+}
+
+
+def for_output(cause: Cause) -> tuple[RemedyId, ...]:
+    """What to do about an output that tells nothing; nothing where no cause is shown.
+
+    Args:
+        cause: Its.
+    """
+    return _MODEL.get(cause.kind, ())
+
+
+def for_standing_still(cause: Cause) -> tuple[RemedyId, ...]:
+    """What to do about a loss that stands still; nothing where no cause is shown.
+
+    Args:
+        cause: Its.
+    """
+    return _MODEL.get(cause.kind, ())

@@ -47,6 +47,13 @@ if TYPE_CHECKING:
     from rectifier.records.findings.causes import SilentBelow as SilentBelow
     from rectifier.records.findings.causes import UpdateAtDeath as UpdateAtDeath
     from rectifier.records.findings.causes import WayAtStart as WayAtStart
+    from rectifier.records.findings.causes_model import ConstantInputs as ConstantInputs
+    from rectifier.records.findings.causes_model import ConstantOptimum as ConstantOptimum
+    from rectifier.records.findings.causes_model import LargeBias as LargeBias
+    from rectifier.records.findings.causes_model import LossOperations as LossOperations
+    from rectifier.records.findings.causes_model import SmallUpdates as SmallUpdates
+    from rectifier.records.findings.causes_model import WeightsDecayed as WeightsDecayed
+    from rectifier.records.findings.causes_model import ZeroWeights as ZeroWeights
     from rectifier.records.findings.evidence import AlwaysOnUnits as AlwaysOnUnits
     from rectifier.records.findings.evidence import ConstantOutput as ConstantOutput
     from rectifier.records.findings.evidence import DeadUnits as DeadUnits
@@ -73,6 +80,12 @@ if TYPE_CHECKING:
     from rectifier.records.findings.evidence_checkpoint import SilentSpan as SilentSpan
     from rectifier.records.findings.evidence_checkpoint import SilentWeights as SilentWeights
     from rectifier.records.findings.evidence_checkpoint import Table as Table
+    from rectifier.records.findings.evidence_output import CollapsedOutput as CollapsedOutput
+    from rectifier.records.findings.evidence_output import DeadOutput as DeadOutput
+    from rectifier.records.findings.evidence_output import LinearLayer as LinearLayer
+    from rectifier.records.findings.evidence_output import LinearNetwork as LinearNetwork
+    from rectifier.records.findings.evidence_output import StandingStill as StandingStill
+    from rectifier.records.findings.evidence_output import Yardstick as Yardstick
     from rectifier.records.findings.evidence_probe import BornDeadNetwork as BornDeadNetwork
     from rectifier.records.findings.evidence_probe import FlatOutput as FlatOutput
     from rectifier.records.findings.evidence_probe import HardlyVaryingOutput as HardlyVaryingOutput
@@ -174,6 +187,15 @@ _NAMES = {
         "UpdateAtDeath",
         "WayAtStart",
     ),
+    "findings.causes_model": (
+        "ConstantInputs",
+        "ConstantOptimum",
+        "LargeBias",
+        "LossOperations",
+        "SmallUpdates",
+        "WeightsDecayed",
+        "ZeroWeights",
+    ),
     "census": (
         "Census",
         "LayerCensus",
@@ -221,6 +243,14 @@ _NAMES = {
         "SilentSpan",
         "SilentWeights",
         "Table",
+    ),
+    "findings.evidence_output": (
+        "CollapsedOutput",
+        "DeadOutput",
+        "LinearLayer",
+        "LinearNetwork",
+        "StandingStill",
+        "Yardstick",
     ),
     "findings.evidence_probe": (
         "BornDeadNetwork",

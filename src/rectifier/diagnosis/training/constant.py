@@ -11,9 +11,11 @@ import numpy as np
 from rectifier.diagnosis import remedies
 from rectifier.diagnosis import thresholds as limit
 from rectifier.diagnosis.moments import whole_silence
+from rectifier.diagnosis.training.causes import find_cause
+from rectifier.diagnosis.training.flat import always_on, bends_at_zero
 from rectifier.diagnosis.training.history import SiteHistory
 from rectifier.diagnosis.training.progress import Progress
-from rectifier.records import Cause, CauseKind, Finding, Rule, SilentLayer
+from rectifier.records import Cause, CauseKind, Finding, LinearLayer, Rule, Severity, SilentLayer
 
 
 def judge_constancy(histories: Sequence[SiteHistory], progress: Progress) -> list[Finding]:
@@ -79,3 +81,57 @@ def _finding(history: SiteHistory, since: int, below: int, above: Sequence[float
             largest_varying_fraction=max(above, default=None),
         ),
     )
+
+
+def judge_constant_layer(
+    history: SiteHistory, below: Sequence[SiteHistory], progress: Progress, *, explained: bool
+) -> list[Finding]:
+    """Whether each unit is off on all samples, or on on all, so that the layer bends nothing.
+
+    Not of a layer that is silent as a whole, which has a finding of its own, of one that only follows such a layer, or
+    of activations that have no such state.
+
+    Args:
+        history: The site.
+        below: Sites of the same model that feed it.
+        progress: Of its training.
+        explained: Whether another finding, about the whole model or a layer below of this kind, says already why.
+    """
+    states, visits = history.states, always_on(history)
+    if states is None or visits is None or not bends_at_zero(history):
+        return []
+    end = history.finite_windows[-1]
+    distinct = history.snapshots[len(history.finite_windows) - 1].distinct_samples
+    off = states.dead | (states.stuck & (end.silent_visits >= limit.DEAD_SAMPLES))
+    on = visits >= limit.DEAD_SAMPLES
+    units, number = len(off), int((off | on).sum())
+    if off.all() or number < limit.LINEAR_SHARE * units or (units < limit.LEAST_UNITS and number < units):
+        return []
+    if (distinct is not None and distinct < 2) or any(one.blocked_since is not None for one in below):
+        # A single sample is on one side everywhere.
+        return []
+    cause = find_cause(history, off, below) if 2 * int(off.sum()) >= units else Cause()
+    # An output whose targets are all positive, and a few units that are all on, are nothing unusual.
+    meant = not off.any() and (history.at_output or units < limit.LEAST_UNITS)
+    severity: Severity = "info" if meant or explained else "warning"
+    samples = np.where(off, end.silent_visits, visits)[off | on]
+    return [
+        Finding(
+            rule=Rule.CONSTANT_LAYER,
+            severity=severity,
+            site=history.ref,
+            cause=cause,
+            consequence=progress.consequence,
+            loss=progress.loss,
+            remedies=remedies.for_dead_units(cause)
+            if cause.kind is not CauseKind.UNKNOWN and severity != "info"
+            else (),
+            evidence=LinearLayer(
+                activation=history.site.activation,
+                units=units,
+                off=int(off.sum()),
+                on=int(on.sum()),
+                visits=int(samples.min()),
+            ),
+        )
+    ]

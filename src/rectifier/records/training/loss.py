@@ -53,6 +53,10 @@ class OutputWindow:
         nonfinite_output: (K,) 1 where the output held NaN or an infinity.
         nonfinite_features: (K,) 1 where what goes in did.
         nonfinite_target: (K,) 1 where the targets did.
+        wrongly_constant_units: (K,) units for which what the loss is given, behind a last activation where there is
+            one, is the same for every row, to the bit, although their target differs between rows: another number, or
+            for a class, that some rows are of it and others not. -1 where the loss keeps no targets of that kind. None
+            where it was not asked.
     """
 
     output: int
@@ -71,6 +75,7 @@ class OutputWindow:
     nonfinite_output: IntArray
     nonfinite_features: IntArray
     nonfinite_target: IntArray
+    wrongly_constant_units: IntArray | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

@@ -129,9 +129,14 @@ STARVED_BY_DESIGN: Advice = (
     "Nothing to do where that is meant (a branch scaled to zero, a mask, pruning); silence it with the reason.",
 )
 
-SATURATED: Advice = (
-    "First normalise what comes into this layer, or make its initial weights smaller; then a lower learning rate.",
-)
+_SATURATED: dict[CauseKind, Advice] = {
+    CauseKind.INPUT_SCALE: ("Standardise the inputs: subtract their mean, divide by their standard deviation.",),
+    CauseKind.INITIAL_WEIGHTS: (
+        "Initialise with the activation's gain: torch.nn.init.xavier_normal_(layer.weight, gain="
+        "torch.nn.init.calculate_gain('tanh')) for tanh, gain 1 for sigmoid.",
+    ),
+    CauseKind.LEARNING_RATE: ("Halve the learning rate, or warm it up.",),
+}
 
 STUCK: Advice = ("Nothing to do unless the training stalls: these units still learn.",)
 
@@ -162,3 +167,46 @@ def for_dead_units(cause: Cause) -> Advice:
     if isinstance(cause.facts, Drift):
         return (*_FIRST_FOR_DRIFT, *_SLOPES)
     return (*_FIRST[cause.kind], *_SLOPES)
+
+
+_FOR_MODEL: dict[CauseKind, Advice] = {
+    CauseKind.OUTPUT_ACTIVATION: ("Leave the output linear: remove its last activation.",),
+    CauseKind.LOSS_SHAPE: ("Give output and targets the same shape: output.squeeze(-1), or targets.unsqueeze(-1).",),
+    CauseKind.INPUT_CONSTANT: ("Look at what goes in: the data do not vary.",),
+    CauseKind.INPUT_SCALE: (
+        "Standardise the inputs: subtract their mean, divide by their standard deviation; pixels by 255.",
+    ),
+    CauseKind.WEIGHT_DECAY: ("Lower the weight decay by ten times.",),
+    CauseKind.OBJECTIVE: ("Stop the gradient in one branch (detach()), or add a term that keeps samples apart.",),
+    CauseKind.LEARNING_RATE: ("Halve the learning rate, or warm it up.",),
+    CauseKind.LEARNING_RATE_LOW: ("Raise the learning rate by ten times.",),
+    CauseKind.LEARNING_RATE_ZERO: ("Raise the learning rate, and look at its schedule.",),
+    CauseKind.NO_ACTIVATION: ("Put an activation between the layers, torch.nn.ReLU() for one.",),
+}
+
+
+def for_model(cause: Cause) -> Advice:
+    """What to do about what befell a model as a whole.
+
+    Args:
+        cause: Its.
+    """
+    return _FOR_MODEL.get(cause.kind, ("Run `rectifier explain` on the script: it changes one thing at a time.",))
+
+
+def for_linear_layer(cause: Cause) -> Advice:
+    """What to do about a layer that is linear.
+
+    Args:
+        cause: Why it is.
+    """
+    return _FIRST.get(cause.kind, ("Nothing to do unless training stalls: the layer bends nothing.",))
+
+
+def for_saturation(cause: Cause) -> Advice:
+    """What to do about a saturated layer that matters.
+
+    Args:
+        cause: Why it is.
+    """
+    return _SATURATED.get(cause.kind, ("Normalise what comes into this layer.",))
