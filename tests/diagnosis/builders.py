@@ -87,7 +87,7 @@ def output(weight="head.weight", *, model="Net", units=1, loss=("MseLoss",)):
 
 
 def readings(spread, *, index=0, every=10, rows=64, square=None, features=1.0, target=NAN, classes=-1, entropy=NAN,
-             wrong=None, constant=0):  # fmt: skip
+             wrong=-1, constant=0):  # fmt: skip
     """Readings of one output; features and target are spreads, their mean square is 1 more."""
     spread = np.array(spread, float)
     many = len(spread)
@@ -101,7 +101,7 @@ def readings(spread, *, index=0, every=10, rows=64, square=None, features=1.0, t
         features_square=row(features) + 1, features_spread=row(features), features_cosine=row(0.0),
         target_spread=row(target), target_square=row(target) + 1, classes=row(classes, int), class_entropy=row(entropy),
         nonfinite_output=row(0, int), nonfinite_features=row(0, int), nonfinite_target=row(0, int),
-        wrongly_constant_units=None if wrong is None else row(wrong, int),
+        wrongly_constant_units=row(wrong, int),
     )  # fmt: skip
 
 

@@ -92,6 +92,20 @@ def test_a_single_class_in_each_batch_says_nothing():
     assert not judged(readings(THEN_FLAT, classes=1, entropy=0.0))
 
 
+@pytest.mark.parametrize(("ones", "said"), [(0.02, False), (0.5, True)])
+@pytest.mark.parametrize("loss", ["BinaryCrossEntropy", "BinaryCrossEntropyWithLogits"])
+def test_two_classes_of_which_one_is_nearly_all(ones, said, loss):
+    read = readings([1.0, *[1e-6] * 20], target=ones * (1 - ones))
+    object.__setattr__(read, "target_square", np.full(21, ones))
+    assert bool(judged(read, given=output(loss=(loss,)))) == said
+
+
+def test_targets_in_other_units_than_the_output_are_no_measure():
+    """The logarithm of a rate varies far less than its counts."""
+    assert not judged(readings([0.04] * 20, target=100.0), given=output(loss=("PoissonNllLoss",)))
+    assert judged(readings([0.04] * 20, target=100.0))
+
+
 def other_model():
     """A second model that trains at the same steps."""
     return (
@@ -140,14 +154,16 @@ def test_an_objective_is_not_blamed_where_targets_are_kept():
 @pytest.mark.parametrize(
     ("loss", "units", "kind"),
     [
-        (("MseLoss", "Expand"), 1, "loss_shape"), (("MseLoss", "Expand"), 3, "unknown"), (("MseLoss",), 1, "unknown"),
+        (("MseLoss", "Expand"), 1, "loss_shape"),
+        (("MseLoss", "Expand"), 3, "unknown"),
+        (("MseLoss",), 1, "unknown"),
         (("BinaryCrossEntropyWithLogits", "Sigmoid"), 1, "output_activation"),
-        (("BinaryCrossEntropy", "Sigmoid"), 1, "unknown"),
+        (("SmoothL1Loss", "Sigmoid"), 1, "unknown"),
         (("NllLoss", "LogSoftmax", "Softmax"), 9, "output_activation"),
     ],
 )  # fmt: skip
 def test_what_stands_between_output_and_loss_is_named(loss, units, kind):
-    (finding,) = judged(readings([0.0] * 20, target=1.0), given=output(loss=loss, units=units))
+    (finding,) = judged(readings(THEN_FLAT, target=1.0, features=THEN_FLAT), given=output(loss=loss, units=units))
     assert why(finding) == kind
 
 
@@ -156,6 +172,8 @@ def test_inputs_and_decay_are_named():
     assert why(judged(read, inputs=inputs(zero=True))[0]) == "input_constant"
     assert why(judged(read, inputs=inputs(constant=5))[0]) == "input_constant"
     assert why(judged(read, inputs=inputs(constant=4))[0]) == "unknown"
+    # The corner of an image is dark in all.
+    assert why(judged(read, inputs=inputs(constant=5), input_offset=1.5)[0]) == "unknown"
     assert why(judged(read, input_offset=11.0)[0]) == "input_scale"
     shrunk = {"parameters": (parameter(),)}
     for last, decay, kind in ((0.49, 0.5, "weight_decay"), (0.51, 0.5, "unknown"), (0.49, 0.01, "unknown")):
@@ -201,7 +219,7 @@ def test_a_dead_unit_of_the_last_activation_whose_target_varies_is_a_warning_whi
     assert found["dead-units"].severity == "info"
 
 
-@pytest.mark.parametrize("wrong", [0, -1, None])
+@pytest.mark.parametrize("wrong", [0, -1])
 def test_a_unit_that_is_rightly_0_or_of_which_it_is_not_known_is_never_accused(wrong):
     """A pixel that is black in all data."""
     assert "dead-output" not in dead_output(wrong)

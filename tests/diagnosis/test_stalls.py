@@ -129,6 +129,9 @@ def test_inputs_and_the_loss_are_named():
     assert why(standing(input_rms=11.0)[0]) == "input_scale"
     read = readings([1.0] * 20, target=1.0)
     assert why(standing([1.0] * 200, read=read, given=output(loss=("MseLoss", "Expand")))[0]) == "loss_shape"
+    # Stretched targets are the same in each row.
+    stretched = readings([1.0] * 20, target=0.0)
+    assert why(standing(FELL_TO, read=stretched, given=output(loss=("MseLoss", "Expand")))[0]) == "loss_shape"
 
 
 def test_the_words():

@@ -48,7 +48,8 @@ def of_inputs(snapshot: Snapshot) -> Cause | None:
         snapshot: The last one.
     """
     facts, distinct = snapshot.inputs, snapshot.distinct_samples
-    constant = facts is not None and 0 < facts.features == facts.constant_features
+    # Of a large input only the first features are looked at; γ is of all, and None where nothing varies.
+    constant = facts is not None and 0 < facts.features == facts.constant_features and snapshot.input_offset is None
     if (facts is not None and facts.zero) or constant or distinct == 1:
         shown = ConstantInputs(
             constant_features=facts.constant_features if facts is not None and facts.features else None,

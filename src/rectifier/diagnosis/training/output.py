@@ -108,10 +108,12 @@ def _ref(history: OutputHistory) -> ParameterRef | None:
 
 def _collapse(history: OutputHistory, *, alone: bool) -> _Collapse | None:
     spread, usable = history.floats("spread"), history.usable
-    if history.targets_kept:
-        if not alone:
-            return None
-        return _below_targets(history) or _below_classes(history)
+    if history.targets_kept and not alone:
+        return None
+    if (history.ints("classes") >= 0).any():
+        return _below_classes(history)
+    if history.targets_kept and history.comparable and model_causes.of_loss(history.output) is None:
+        return _below_targets(history)
     share, shares = _share(spread, history.floats("square"), usable), history.floats("features_square")
     features = _share(history.floats("features_spread"), shares, usable)
     low, before = _dropped(spread, usable)
@@ -126,9 +128,8 @@ def _collapse(history: OutputHistory, *, alone: bool) -> _Collapse | None:
 
 
 def _below_targets(history: OutputHistory) -> _Collapse | None:
-    spread, targets, square = (history.floats(name) for name in ("spread", "target_spread", "target_square"))
-    # Targets that are the same in a batch, or differ by hardly more than rounding, ask for a constant.
-    telling = history.usable & np.isfinite(targets) & (targets > limit.CONSTANT_VARIANCE * np.nan_to_num(square))
+    spread, targets = history.floats("spread"), history.floats("target_spread")
+    telling = history.usable & np.isfinite(targets) & ~history.right_constant()
     at = _long_enough(history, spread < limit.COLLAPSED_SHARE * targets, telling)
     if at is None:
         return None
@@ -232,7 +233,7 @@ def is_output_of(history: SiteHistory, output: OutputHistory) -> bool:
 
 
 def _dead_output(output: OutputHistory, histories: Sequence[SiteHistory], progress: Progress) -> Finding | None:
-    wrong = output.wrongly_constant
+    wrong = output.ints("wrongly_constant_units")
     at = np.flatnonzero(output.usable & (wrong >= 0))
     all_steps = output.ints("steps")
     least = int((all_steps[at] > all_steps[at[-1]] - limit.STALLED_STEPS).sum()) if len(at) else 0

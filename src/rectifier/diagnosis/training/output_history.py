@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from scipy.special import entr
 
 from rectifier.diagnosis import thresholds as limit
 from rectifier.records import BoolArray, FloatArray, IntArray, Output, OutputWindow, Process, Snapshot, Yardstick
@@ -43,17 +44,23 @@ class OutputHistory:
         )
         return usable
 
-    @cached_property
-    def wrongly_constant(self) -> IntArray:
-        """(K,) units that are constant although their target varies; -1 where that is not known."""
-        return np.concatenate(
-            [
-                np.full(len(window.steps), -1)
-                if window.wrongly_constant_units is None
-                else window.wrongly_constant_units
-                for window in self.windows
-            ]
-        ).astype(np.int64)
+    @property
+    def comparable(self) -> bool:
+        """Whether the loss has its targets in the output's own units, or on a scale close to it, as logits have."""
+        return any(name in _LIKE_TARGETS for name in self.output.loss)
+
+    def right_constant(self) -> BoolArray:
+        """(K,) readings for whose targets a constant is nearly right.
+
+        They hardly differ by more than rounding; or they are shares and classes of which one is nearly all.
+        """
+        spread, square = self.floats("target_spread"), self.floats("target_square")
+        right: BoolArray = ~(spread > limit.CONSTANT_VARIANCE * square)
+        if any(name in _SHARES for name in self.output.loss):
+            # Of zeros and ones the mean square is the share of ones.
+            share = np.clip(np.nan_to_num(square), 0.0, 1.0)
+            right |= entr(share) + entr(1 - share) < limit.LEAST_ENTROPY
+        return right
 
     @property
     def targets_kept(self) -> bool:
@@ -87,6 +94,8 @@ class OutputHistory:
 
 
 _SQUARED = frozenset({"MseLoss"})
+_SHARES = frozenset({"BinaryCrossEntropy", "BinaryCrossEntropyWithLogits"})
+_LIKE_TARGETS = frozenset({"SmoothL1Loss", "HuberLoss", "SoftMarginLoss"}) | _SQUARED | _SHARES
 
 
 def read_outputs(process: Process) -> tuple[OutputHistory, ...]:

@@ -61,9 +61,11 @@ def judge_standing(
         if best is not None and progress.end < (1 - limit.PLATEAU_FRACTION) * best[0]:
             # It knows more than the best constant does.
             return []
-    elif not (near and progress.settled):
-        return []
-    cause = _cause(outputs, histories, process)
+        cause = _cause(outputs, histories, process)
+    else:
+        cause = _cause(outputs, histories, process)
+        if not progress.settled or not (near or cause.kind is CauseKind.LOSS_SHAPE):
+            return []
     linear = _weights(model, process) if not histories and outputs else 0
     if cause.kind is CauseKind.UNKNOWN and linear > 1:
         cause = Cause(kind=CauseKind.NO_ACTIVATION)

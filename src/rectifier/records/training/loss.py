@@ -43,6 +43,7 @@ class OutputWindow:
         square: (K,) mean square of the output, over rows and units.
         spread: (K,) mean square of its distance from the mean of the rows: what tells rows apart.
         constant_units: (K,) units that gave every row the same value, to the bit.
+        wrongly_constant_units: (K,) of these, those whose targets differ; -1 where the loss keeps no such targets.
         features_square: (K,) mean square of what goes into the layer; NaN where it is not kept for the backward pass.
         features_spread: (K,) mean square of its distance from the mean of the rows.
         features_cosine: (K,) mean cosine between rows of what goes in.
@@ -53,10 +54,6 @@ class OutputWindow:
         nonfinite_output: (K,) 1 where the output held NaN or an infinity.
         nonfinite_features: (K,) 1 where what goes in did.
         nonfinite_target: (K,) 1 where the targets did.
-        wrongly_constant_units: (K,) units for which what the loss is given, behind a last activation where there is
-            one, is the same for every row, to the bit, although their target differs between rows: another number, or
-            for a class, that some rows are of it and others not. -1 where the loss keeps no targets of that kind. None
-            where it was not asked.
     """
 
     output: int
@@ -65,6 +62,7 @@ class OutputWindow:
     square: FloatArray
     spread: FloatArray
     constant_units: IntArray
+    wrongly_constant_units: IntArray
     features_square: FloatArray
     features_spread: FloatArray
     features_cosine: FloatArray
@@ -75,7 +73,6 @@ class OutputWindow:
     nonfinite_output: IntArray
     nonfinite_features: IntArray
     nonfinite_target: IntArray
-    wrongly_constant_units: IntArray | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
