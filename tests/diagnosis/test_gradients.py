@@ -52,7 +52,8 @@ def test_the_message_names_layers_factor_and_evidence():
     assert where(finding) == "a"
     assert finding.title == "the gradient vanishes: 1.0e-08 of it is left from c down to a"
     assert finding.detail == (
-        "‖∂L/∂z‖ per sample changes to 0.0001 times its size per layer (3 activations, 4 observed steps); and the "
+        "‖∂L/∂z‖ per sample changes to 0.0001 times its size per layer (3 activations, 4 observed steps), most of "
+        "it between b and a: 1e-08 times; and the "
         "loss went "
         "from 2.3 to 2.3 in 200 steps."
     )
@@ -110,7 +111,8 @@ def test_the_exploding_message():
     assert finding.severity == "serious"
     assert finding.title == "the gradient explodes: it grows 7.1e+03 times from c down to a"
     assert finding.detail == (
-        "‖∂L/∂z‖ per sample changes to 84 times its size per layer (3 activations, 4 observed steps). Training does "
+        "‖∂L/∂z‖ per sample changes to 84 times its size per layer (3 activations, 4 observed steps), most of it "
+        "between b and a: 7.1e+03 times. Training does "
         "not progress: the loss went from 2.3 to 2.3 in 200 steps."
     )
     assert finding.cause.text == "initialisation and depth: at the first observed steps it was 7.1e+03 already"

@@ -81,6 +81,8 @@ def chains(histories: Sequence["SiteHistory"]) -> list[tuple["SiteHistory", ...]
         histories: Of one model, in the order of their first call.
     """
     layers = as_layers(histories)
+    if all(one.feeds is None for one in layers):
+        return [tuple(layers)] if len(layers) > 1 else []
     # Whatever feeds another reaches all that the other reaches, and more.
     layers.sort(key=lambda one: (-sum(feeds(one, other) for other in layers), one.index))
     firsts = [one for one in layers if not below(one, layers)]

@@ -11,6 +11,7 @@ import numpy as np
 from rectifier.diagnosis import remedies
 from rectifier.diagnosis import thresholds as limit
 from rectifier.diagnosis.moments import whole_silence
+from rectifier.diagnosis.training import chains
 from rectifier.diagnosis.training.causes import find_cause
 from rectifier.diagnosis.training.flat import always_on, bends_at_zero
 from rectifier.diagnosis.training.history import SiteHistory
@@ -36,8 +37,10 @@ def judge_constancy(histories: Sequence[SiteHistory], progress: Progress) -> lis
         return []
     # The layer that fell silent first; of those that did together, the one nearest to the input.
     since, position = min(blocked)
-    below = [gradient for history in histories[:position] if (gradient := _gradient_after(history, since)) is not None]
-    above = [share for history in histories[position + 1 :] if (share := history.varying_fraction(since)) is not None]
+    silent = histories[position]
+    under, over = chains.below(silent, histories), chains.above(silent, histories)
+    below = [gradient for history in under if (gradient := _gradient_after(history, since)) is not None]
+    above = [share for history in over if (share := history.varying_fraction(since)) is not None]
     if any(gradient > 0 for gradient in below) or any(share > limit.VARYING_FRACTION for share in above):
         return []
     if not below and not above:

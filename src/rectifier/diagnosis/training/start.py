@@ -10,6 +10,7 @@ import numpy as np
 
 from rectifier.diagnosis import remedies
 from rectifier.diagnosis import thresholds as limit
+from rectifier.diagnosis.training.chains import longest_chain
 from rectifier.diagnosis.training.history import SiteHistory
 from rectifier.diagnosis.training.progress import Progress
 from rectifier.records import Cause, CauseKind, Consequence, Finding, PoorStart, Rule, Signal
@@ -33,6 +34,7 @@ def way_at_start(histories: Sequence[SiteHistory]) -> tuple[float, float] | None
     Args:
         histories: Of one model, in the order of their first call.
     """
+    histories = longest_chain(histories)
     if len(histories) < 2:
         return None
     forward, backward = _sensitivity(histories), _gradient(histories)
@@ -51,6 +53,7 @@ def judge_start(histories: Sequence[SiteHistory], progress: Progress, *, explain
     if began is None or (poor := poor_way(*began)) is None:
         return []
     forward, backward = began
+    chain = longest_chain(histories)
     alarm = progress.state == "none" and not explained
     return [
         Finding(
@@ -64,10 +67,10 @@ def judge_start(histories: Sequence[SiteHistory], progress: Progress, *, explain
                 signal=poor,
                 sensitivity=forward,
                 gradient_first_over_last=backward,
-                sites=len(histories),
-                first_step=int(histories[0].steps()[0]),
-                first=histories[0].ref,
-                last=histories[-1].ref,
+                sites=len(chain),
+                first_step=int(chain[0].steps()[0]),
+                first=chain[0].ref,
+                last=chain[-1].ref,
             ),
         )
     ]
