@@ -44,7 +44,7 @@ def test_the_proof_from_below_and_above_and_its_words():
         "below it and at each of the 2 activations above it no unit fires on some samples and not on others. Below it "
         "nothing learns any more; above it only what gives every sample the same answer."
     )
-    assert finding.cause.text == "b is silent as a whole"
+    assert finding.cause.text == "b is silent as a whole: cause unknown"
     assert finding.command == "rectifier compare train.py"
     assert (
         finding.numbers.items()

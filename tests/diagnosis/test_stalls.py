@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from rectifier.records import Unseen
 from tests.edge import diagnose, why
 
 from .builders import (
@@ -173,3 +174,14 @@ def test_a_single_layer_an_activation_or_weights_that_the_loss_does_not_reach_ar
     assert "no-activation" not in linear(weights=1)
     assert "no-activation" not in linear(connected=0)
     assert "no-activation" not in linear(sites=[site()], windows=[working()])
+
+
+def test_what_could_not_be_judged_is_a_fact():
+    nothing = diagnose(process([], snapshot([], losses=FALLING))).not_judged
+    assert [str(one.kind) for one in nothing] == ["nothing_observed"]
+    assert diagnose(process([], snapshot([], losses=FALLING, parameters=counts()))).not_judged == ()
+    seen = diagnose(
+        process([site("a", units=None)], snapshot([window(fired=())]), unseen=(Unseen(what="F.relu", reason="x"),))
+    ).not_judged
+    assert [(str(one.kind), one.what) for one in seen] == [("units_unknown", "a"), ("unseen", "F.relu")]
+    assert diagnose(process([site("a")], snapshot([working()], losses=FALLING))).not_judged == ()

@@ -1,6 +1,6 @@
 """Judging: pure rules over records. The only room that holds a threshold, and it never sees a tensor."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from rectifier.diagnosis.checkpoint.autopsy import judge_checkpoint
 from rectifier.diagnosis.probe.census import judge_census
@@ -12,7 +12,7 @@ from rectifier.diagnosis.training.dead import judge_silence
 from rectifier.diagnosis.training.finite import judge_finiteness
 from rectifier.diagnosis.training.flat import judge_sides
 from rectifier.diagnosis.training.gradients import judge_gradients
-from rectifier.diagnosis.training.history import read_histories
+from rectifier.diagnosis.training.history import SiteHistory, read_histories
 from rectifier.diagnosis.training.layers import summarise
 from rectifier.diagnosis.training.output import judge_collapse, judge_dead_output
 from rectifier.diagnosis.training.output_history import read_outputs, spans_of
@@ -20,9 +20,19 @@ from rectifier.diagnosis.training.predictor import judge_predictor
 from rectifier.diagnosis.training.progress import judge_progress, own_stretch
 from rectifier.diagnosis.training.spikes import judge_spikes
 from rectifier.diagnosis.training.standing import judge_linear, judge_standing
-from rectifier.diagnosis.training.start import judge_start
+from rectifier.diagnosis.training.start import judge_alike, judge_start
 from rectifier.diagnosis.training.starved import judge_frozen, judge_starvation
-from rectifier.records import NORM_BEFORE_CLIPPING, CauseKind, Diagnosis, Finding, Process, Rule, most_serious_first
+from rectifier.records import (
+    NORM_BEFORE_CLIPPING,
+    CauseKind,
+    Diagnosis,
+    Finding,
+    NotJudged,
+    Process,
+    Rule,
+    Unjudged,
+    most_serious_first,
+)
 
 
 def diagnose(process: Process, silence: Mapping[str, str] | None = None) -> Diagnosis:
@@ -66,14 +76,15 @@ def diagnose(process: Process, silence: Mapping[str, str] | None = None) -> Diag
             of_network += judge_predictor(own, progress)
         clipped = own_stretch(model, histories, process.series(NORM_BEFORE_CLIPPING), spans)
         of_network += judge_spikes(own, clipped, own_loss, progress)
-        dead_outputs = judge_dead_output(own_outputs, own, progress)
-        of_network += dead_outputs
         if _alarm(of_network) is None:
             alone = len(own_loss.steps) > 0 or not len(loss.steps)
             of_network += judge_collapse(own_outputs, own, progress, process, alone=alone)
         explained = _alarm(of_network)
         before = len(findings)
-        findings += of_network + judge_start(own, progress, explained=explained is not None)
+        dead_outputs = judge_dead_output(own_outputs, own, progress)
+        findings += of_network + dead_outputs + judge_start(own, progress, explained=explained is not None)
+        if _alarm(findings[before:]) is None:
+            findings += judge_alike(own_outputs, own, progress)
         findings += judge_starvation(own, progress, loss) + judge_frozen(own)
         linear: list[Finding] = []
         for history in own:
@@ -98,8 +109,22 @@ def diagnose(process: Process, silence: Mapping[str, str] | None = None) -> Diag
                 for one in findings[before:]
             ),
         )
-    layers = tuple(summarise(history) for history in histories)
-    return apply_silences(Diagnosis(findings=most_serious_first(findings), layers=layers), silence or {})
+    diagnosis = Diagnosis(
+        findings=most_serious_first(findings),
+        layers=tuple(summarise(history) for history in histories),
+        not_judged=tuple(_not_judged(process, histories)),
+    )
+    return apply_silences(diagnosis, silence or {})
+
+
+def _not_judged(process: Process, histories: Sequence[SiteHistory]) -> Iterator[NotJudged]:
+    for history in histories:
+        if history.site.units is None:
+            yield NotJudged(kind=Unjudged.UNITS_UNKNOWN, what=history.ref.label)
+    for unseen in process.unseen:
+        yield NotJudged(kind=Unjudged.UNSEEN, what=unseen.what)
+    if not histories and not any(shot.parameters is not None for shot in process.snapshots):
+        yield NotJudged(kind=Unjudged.NOTHING_OBSERVED)
 
 
 def _alarm(findings: list[Finding]) -> Rule | None:

@@ -1,8 +1,7 @@
 """What to do about a finding, as codes, the mildest first; `rectifier.report.sentences` has the words."""
 
-from rectifier.records import BornDead, Cause, CauseKind, Fix, FixKind, RemedyId
+from rectifier.records import Cause, CauseKind, Fix, FixKind, RemedyId, ZeroWeights
 
-CONSTANT_NETWORK = (RemedyId.INIT_RANDOM, RemedyId.LOWER_LEARNING_RATE, RemedyId.LEAKY_ACTIVATION)
 VANISHING = (RemedyId.INIT_GAIN, RemedyId.ZERO_BIAS)
 EXPLODING = (RemedyId.INIT_GAIN, RemedyId.CLIP_GRADIENT, RemedyId.LOWER_LEARNING_RATE)
 SPIKE = (RemedyId.CLIP_GRADIENT, RemedyId.LOWER_LEARNING_RATE, RemedyId.CHECK_INPUTS)
@@ -19,10 +18,16 @@ STARVED = (RemedyId.RECONNECT_GRAPH,)
 _DEAD: dict[CauseKind, RemedyId] = {
     CauseKind.LEARNING_RATE: RemedyId.LOWER_LEARNING_RATE,
     CauseKind.INPUT_SCALE: RemedyId.STANDARDISE_INPUTS,
+    CauseKind.INPUT_CONSTANT: RemedyId.CHECK_INPUTS,
     CauseKind.INITIAL_WEIGHTS: RemedyId.INIT_GAIN,
+    CauseKind.INITIAL_BIAS: RemedyId.ZERO_BIAS,
+    CauseKind.NARROW_LAYER: RemedyId.MORE_UNITS,
+    CauseKind.WEIGHT_DECAY: RemedyId.LOWER_WEIGHT_DECAY,
+    CauseKind.OUTPUT_ACTIVATION: RemedyId.LINEAR_OUTPUT,
 }
 _PREDICTOR: dict[CauseKind, tuple[RemedyId, ...]] = {
     CauseKind.INPUT_SCALE: (RemedyId.STANDARDISE_INPUTS,),
+    CauseKind.INPUT_CONSTANT: (RemedyId.CHECK_INPUTS,),
     CauseKind.INITIAL_WEIGHTS: (RemedyId.INIT_GAIN, RemedyId.FEWER_LAYERS),
     CauseKind.LEARNING_RATE: (RemedyId.LOWER_LEARNING_RATE,),
     CauseKind.UNKNOWN: (RemedyId.LOWER_LEARNING_RATE,),
@@ -38,9 +43,11 @@ def for_dead_units(cause: Cause) -> tuple[RemedyId, ...]:
     if cause.kind is CauseKind.UPSTREAM:
         # What the finding about the layer below asks for.
         return ()
-    if isinstance(cause.facts, BornDead):
-        return RemedyId.INIT_GAIN, RemedyId.MORE_UNITS, RemedyId.LEAKY_ACTIVATION
-    return _DEAD.get(cause.kind, RemedyId.LOWER_LEARNING_RATE), RemedyId.LEAKY_ACTIVATION
+    if isinstance(cause.facts, ZeroWeights):
+        return RemedyId.INIT_RANDOM, RemedyId.LEAKY_ACTIVATION
+    first = _DEAD.get(cause.kind)
+    # A slope keeps a gradient in every unit, whatever the cause.
+    return (RemedyId.LEAKY_ACTIVATION,) if first is None else (first, RemedyId.LEAKY_ACTIVATION)
 
 
 _SATURATED: dict[CauseKind, RemedyId] = {

@@ -78,6 +78,14 @@ DRIFT_SHARE = 0.5
 """Share of a unit's distance below zero that must have come since the first window to be called drift: less, and the
 unit began near where it is (our choice)."""
 
+BEYOND_RANGE = 10.0
+"""Size of a bias over what weights and inputs add, from which on the bias is named for units that never fired (our
+choice: an order of magnitude)."""
+
+NARROW_LAYER = 6
+"""Units up to which a layer that never fired as a whole is said to be so by its width: with symmetric weights a single
+input switches off all of 6 units in 1.6 % of draws, of 7 in 0.8 % (2^-N; Lu et al. 2019)."""
+
 # Not taught, or on one side -------------------------------------------------------------------------------------------
 
 STARVED_STEPS = 100
@@ -131,6 +139,12 @@ SCALER_SKIPS = 10
 POOR_SENSITIVITY = 1e-3
 """Share of the differences between samples, and of the gradient, below which (or above its inverse) both ways together
 are a poor initialisation: the same three orders of magnitude as a vanished gradient."""
+
+SEVERAL_LAYERS = 5
+POOR_FACTOR = 0.3
+LARGE_FACTOR = 3.0
+"""Layers, and factors per layer, from which on signal or gradient are poor where nothing is learned (definitions).
+torch.nn.Linear's default initialisation gives 0.41 per ReLU layer."""
 
 SIMILAR = 0.99
 """Mean cosine between two samples above which they look alike; alone it is information, because 6 default layers of 128

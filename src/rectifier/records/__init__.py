@@ -80,6 +80,7 @@ if TYPE_CHECKING:
     from rectifier.records.findings.evidence_checkpoint import SilentSpan as SilentSpan
     from rectifier.records.findings.evidence_checkpoint import SilentWeights as SilentWeights
     from rectifier.records.findings.evidence_checkpoint import Table as Table
+    from rectifier.records.findings.evidence_output import AlikeAtStart as AlikeAtStart
     from rectifier.records.findings.evidence_output import CollapsedOutput as CollapsedOutput
     from rectifier.records.findings.evidence_output import DeadOutput as DeadOutput
     from rectifier.records.findings.evidence_output import LinearLayer as LinearLayer
@@ -104,7 +105,9 @@ if TYPE_CHECKING:
     from rectifier.records.findings.finding import Judged as Judged
     from rectifier.records.findings.finding import LayerSummary as LayerSummary
     from rectifier.records.findings.finding import LossPath as LossPath
+    from rectifier.records.findings.finding import NotJudged as NotJudged
     from rectifier.records.findings.finding import SampleSize as SampleSize
+    from rectifier.records.findings.finding import Unjudged as Unjudged
     from rectifier.records.findings.finding import most_serious_first as most_serious_first
     from rectifier.records.findings.rules import SEVERITIES as SEVERITIES
     from rectifier.records.findings.rules import CauseKind as CauseKind
@@ -245,6 +248,7 @@ _NAMES = {
         "Table",
     ),
     "findings.evidence_output": (
+        "AlikeAtStart",
         "CollapsedOutput",
         "DeadOutput",
         "LinearLayer",
@@ -273,7 +277,9 @@ _NAMES = {
         "Judged",
         "LayerSummary",
         "LossPath",
+        "NotJudged",
         "SampleSize",
+        "Unjudged",
         "most_serious_first",
     ),
     "notebook": ("shown_by",),

@@ -50,7 +50,7 @@ def judge_constancy(histories: Sequence[SiteHistory], progress: Progress) -> lis
     if progress.state != "none" and not states.dead.all() and int(states.n.min()) < limit.LEAST_VISITS:
         # One batch of a network that has just begun says little of the others.
         return []
-    return [_finding(histories[position], since, len(below), above, progress)]
+    return [_finding(silent, under, since, len(below), above, progress)]
 
 
 def _gradient_after(history: SiteHistory, since: int) -> float | None:
@@ -60,18 +60,27 @@ def _gradient_after(history: SiteHistory, since: int) -> float | None:
     return float(deltas.max()) if len(deltas) else None
 
 
-def _finding(history: SiteHistory, since: int, below: int, above: Sequence[float], progress: Progress) -> Finding:
+def _finding(
+    history: SiteHistory,
+    under: Sequence[SiteHistory],
+    since: int,
+    below: int,
+    above: Sequence[float],
+    progress: Progress,
+) -> Finding:
     states = history.states
     assert states is not None
     sure = bool(states.dead.all())
+    # Why the layer itself fell silent: no layer below it is.
+    cause = find_cause(history, states.stuck, under)
     return Finding(
         rule=Rule.CONSTANT_NETWORK,
         # A loss that stands still says of the samples not yet seen that the layer is silent on those, too.
         severity="serious" if sure or progress.state == "none" else "warning",
-        cause=Cause(kind=CauseKind.UPSTREAM),
+        cause=cause,
         consequence=progress.consequence,
         loss=progress.loss,
-        remedies=remedies.CONSTANT_NETWORK,
+        remedies=remedies.for_dead_units(cause),
         fixes=remedies.comparison_of(history.site.activation),
         evidence=SilentLayer(
             silent_site=history.ref,

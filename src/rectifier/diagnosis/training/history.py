@@ -61,6 +61,7 @@ class SiteHistory:
         snapshots: The snapshot that each window came with.
         feeds: Indices of the sites that its output reaches, through others or directly; None where no graph was read.
         at_output: Whether it is the last activation: it follows a layer behind which only the loss comes.
+        weight: Position, among the process's parameters, of the weight that feeds it; None where it is not known.
     """
 
     index: int
@@ -70,6 +71,7 @@ class SiteHistory:
     snapshots: tuple[Snapshot, ...]
     feeds: frozenset[int] | None = None
     at_output: bool = False
+    weight: int | None = None
 
     @cached_property
     def flat_when_silent(self) -> bool:
@@ -302,6 +304,7 @@ def read_histories(process: Process) -> tuple[SiteHistory, ...]:
     """One history per site that was ever counted, in their order, under labels that tell models apart."""
     histories = []
     feeds = None if process.feeds is None else reached(process.feeds, len(process.sites))
+    weights = {(one.model, one.path): index for index, one in enumerate(process.parameters)}
     outputs = {output.ref for output in process.outputs if output.weight}
     for index, (site, ref) in enumerate(zip(process.sites, told_apart(process.sites), strict=True)):
         pairs = [
@@ -311,5 +314,6 @@ def read_histories(process: Process) -> tuple[SiteHistory, ...]:
             windows, snapshots = zip(*pairs, strict=True)
             own = None if feeds is None else feeds[index]
             at_output = (site.model, site.fed_by) in outputs and not own
-            histories.append(SiteHistory(index, site, ref, windows, snapshots, own, at_output))
+            weight = None if site.fed_by is None else weights.get((site.model, site.fed_by))
+            histories.append(SiteHistory(index, site, ref, windows, snapshots, own, at_output, weight))
     return tuple(histories)

@@ -16,6 +16,7 @@ from rectifier.records import (
     LargeUpdate,
     LossOperations,
     Output,
+    ParameterCounts,
     Process,
     SmallUpdates,
     Snapshot,
@@ -66,6 +67,11 @@ def of_inputs(snapshot: Snapshot) -> Cause | None:
     return None
 
 
+def last_counts(snapshots: Sequence[Snapshot]) -> ParameterCounts | None:
+    """What was last known of the parameters; None where none was looked at."""
+    return next((shot.parameters for shot in reversed(snapshots) if shot.parameters is not None), None)
+
+
 def of_decay(process: Process, model: str) -> Cause | None:
     """Weights that shrank, and that their decay moved more than the loss at the last look.
 
@@ -73,14 +79,20 @@ def of_decay(process: Process, model: str) -> Cause | None:
         process: The training.
         model: Name of the model.
     """
-    counts = next((shot.parameters for shot in reversed(process.snapshots) if shot.parameters is not None), None)
-    if counts is None:
+    own = [index for index, one in enumerate(process.parameters) if one.model == model and len(one.shape) > 1]
+    return of_decay_of(last_counts(process.snapshots), own)
+
+
+def of_decay_of(counts: ParameterCounts | None, weights: Sequence[int]) -> Cause | None:
+    """The same of some weights.
+
+    Args:
+        counts: What is known of all parameters.
+        weights: Positions among them.
+    """
+    own = [] if counts is None else [weight for weight in weights if weight < len(counts.gradient)]
+    if counts is None or not own:
         return None
-    own = [
-        index
-        for index, one in enumerate(process.parameters[: len(counts.gradient)])
-        if one.model == model and len(one.shape) > 1
-    ]
     first, last = counts.weight_first[own], counts.weight_last[own]
     decay, gradient = counts.weight_decay[own], counts.gradient[own]
     known = np.isfinite(first) & np.isfinite(last) & np.isfinite(decay) & np.isfinite(gradient) & (first > 0)

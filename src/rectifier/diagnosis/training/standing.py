@@ -133,7 +133,7 @@ def _is_alive(model: str, histories: Sequence[SiteHistory], process: Process) ->
     if histories:
         last = [delta[np.isfinite(delta)][-n:] for delta in (history.delta() for history in histories)]
         return any(len(delta) == n and (delta > 0).all() for delta in last)
-    counts = next((shot.parameters for shot in reversed(process.snapshots) if shot.parameters is not None), None)
+    counts = model_causes.last_counts(process.snapshots)
     if counts is None:
         return False
     own = [index for index, one in enumerate(process.parameters[: len(counts.gradient)]) if one.model == model]
@@ -143,7 +143,7 @@ def _is_alive(model: str, histories: Sequence[SiteHistory], process: Process) ->
 
 def _weights(model: str, process: Process) -> int:
     """Weights of two and more dimensions that a loss reached."""
-    counts = next((shot.parameters for shot in reversed(process.snapshots) if shot.parameters is not None), None)
+    counts = model_causes.last_counts(process.snapshots)
     if counts is None:
         return 0
     own = enumerate(process.parameters[: len(counts.connected)])

@@ -118,3 +118,20 @@ class LinearLayer(Evidence):
     off: int
     on: int
     visits: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlikeAtStart(Evidence):
+    """Rows that looked alike to the last layer from the start on, in a training that learns nothing.
+
+    Attributes:
+        output: Path of that layer's weight; "" where it is not known.
+        cosine: Mean cosine between rows of what went into it at the first reading.
+        cosine_at_end: The same at the last readings (median).
+        rows: Of the first reading.
+    """
+
+    output: str
+    cosine: float
+    cosine_at_end: float
+    rows: int

@@ -32,6 +32,7 @@ WRITERS: dict[type[Evidence], Callable[[Finding, Any], Texts]] = {
     records.SilentAtStart: dead.silent_at_start,
     records.SilentLayer: network.silent_layer,
     records.ConstantOutput: network.constant_output,
+    records.AlikeAtStart: start.alike_at_start,
     records.CollapsedOutput: output.collapsed_output,
     records.DeadOutput: output.dead_output,
     records.StandingStill: output.standing_still,

@@ -3,7 +3,7 @@
 Each advice is a tuple of sentences, so that whoever prints several tells what they have in common once.
 """
 
-from rectifier.records import BornDead, Cause, CauseKind, Drift
+from rectifier.records import Cause, CauseKind, ZeroWeights
 
 Advice = tuple[str, ...]
 
@@ -21,19 +21,21 @@ _SLOPES: Advice = (
 
 _FIRST_FOR_UPDATE: Advice = ("First halve the learning rate, or warm it up: the weights moved too far at once.",)
 
-_FIRST_FOR_BORN: Advice = (
-    "First look at the initialisation (He gain, biases) and at the width: these units never had a gradient.",
-)
-
-_FIRST_FOR_DRIFT: Advice = ("First try half the learning rate, or normalise what comes into this layer.",)
-
 _FIRST: dict[CauseKind, Advice] = {
     CauseKind.LEARNING_RATE: _FIRST_FOR_UPDATE,
     CauseKind.INPUT_SCALE: (
         "First standardise the inputs (subtract their mean, divide by their standard deviation; pixels by 255).",
     ),
     CauseKind.UPSTREAM: ("Mend the layer below first: these units only follow it.",),
-    CauseKind.UNKNOWN: ("First try half the learning rate.",),
+    CauseKind.INPUT_CONSTANT: ("First look at what goes in: the data do not vary.",),
+    CauseKind.INITIAL_WEIGHTS: (
+        "First initialise with the activation's gain (torch.nn.init.kaiming_normal_) and zero biases: these units "
+        "never had a gradient.",
+    ),
+    CauseKind.INITIAL_BIAS: ("First begin with zero biases: these units never had a gradient.",),
+    CauseKind.NARROW_LAYER: ("First make the layer wider, or draw other weights: these units never had a gradient.",),
+    CauseKind.WEIGHT_DECAY: ("First lower the weight decay by ten times.",),
+    CauseKind.OUTPUT_ACTIVATION: ("First leave the output linear: remove its last activation.",),
 }
 
 VANISHING: Advice = (
@@ -65,12 +67,6 @@ CONSTANT_PREDICTOR: dict[CauseKind, Advice] = {
     CauseKind.LEARNING_RATE: _FIRST_FOR_UPDATE,
     CauseKind.UNKNOWN: ("First try half the learning rate, or normalisation before the last layer.",),
 }
-
-CONSTANT: Advice = (
-    "First look at the silent layer: its own finding says why it fell silent.",
-    "Restarting with another seed or half the learning rate is the plain remedy.",
-    *_SLOPES,
-)
 
 NON_FINITE: Advice = (
     "First lower the learning rate or clip the gradient's norm; look at this layer's input at that step, and "
@@ -162,11 +158,9 @@ def for_dead_units(cause: Cause) -> Advice:
     Args:
         cause: Theirs.
     """
-    if isinstance(cause.facts, BornDead):
-        return (*_FIRST_FOR_BORN, *_SLOPES)
-    if isinstance(cause.facts, Drift):
-        return (*_FIRST_FOR_DRIFT, *_SLOPES)
-    return (*_FIRST[cause.kind], *_SLOPES)
+    if isinstance(cause.facts, ZeroWeights):
+        return ("First draw the weights at random: they were exactly 0.", *_SLOPES)
+    return (*_FIRST.get(cause.kind, ()), *_SLOPES)
 
 
 _FOR_MODEL: dict[CauseKind, Advice] = {

@@ -17,7 +17,7 @@ from rectifier.records import (
     WeightsDecayed,
     ZeroWeights,
 )
-from rectifier.report.sentences.words import chance, input_scale, none_has_fired, percent, times, units, update_words
+from rectifier.report.sentences.words import input_scale, none_has_fired, percent, times, units, update_words
 
 UNKNOWN = "cause unknown"
 
@@ -41,7 +41,9 @@ def of_death(cause: Cause) -> str:
             return _update(cause.kind, facts)
         case Drift() as facts:
             return _drift(facts)
-    return UNKNOWN
+    if cause.kind is CauseKind.OUTPUT_ACTIVATION:
+        return "the last activation: where it is flat, an output gets no gradient"
+    return of_model(cause)
 
 
 def _born(facts: BornDead) -> str:
@@ -49,15 +51,10 @@ def _born(facts: BornDead) -> str:
         f"born dead: {facts.never_fired} of {facts.silent} never fired since the first observation (activation "
         f"{facts.depth} from the input, narrowest width up to it {facts.narrowest_width})"
     )
-    if facts.born_dead_probability_one_input is None:
-        return text
     if facts.gains:
         text += f"; gain per layer {facts.smallest_gain:.2g}"
         text += f" to {facts.largest_gain:.2g}" if facts.gains > 1 else ""
-    return (
-        f"{text}; for a single input {chance(facts.born_dead_probability_one_input)} of plain networks of these "
-        "widths, with symmetric weights and zero biases, have a silent layer up to here, for many inputs fewer"
-    )
+    return text
 
 
 def _update(kind: CauseKind, facts: UpdateAtDeath) -> str:
