@@ -25,6 +25,12 @@ class TrainingListener(Protocol):
     def on_backward(self, loss: Tensor, unscaled: Tensor) -> None:
         """`loss` is about to be back-propagated; `unscaled` is its value before a GradScaler."""
 
+    def on_backward_end(self) -> None:
+        """It has been."""
+
+    def on_skipped(self, optimizer: Optimizer) -> None:
+        """A GradScaler has left out a step of `optimizer`'s, because a gradient was not finite."""
+
     def on_clip(self, norm: Tensor) -> None:
         """`clip_grad_norm_` is about to shrink gradients whose norm is `norm`, a number on the device."""
 
@@ -43,12 +49,50 @@ def listen(listener: TrainingListener) -> Callable[[], None]:
         register_optimizer_step_post_hook(listener.on_step_end),
     ]
     undo_backward, undo_clipping = _listen_to_backward(listener), _listen_to_clipping(listener)
+    undo_scaler = _listen_to_scaler(listener)
 
     def forget() -> None:
         for handle in handles:
             handle.remove()
         undo_backward()
         undo_clipping()
+        undo_scaler()
+
+    return forget
+
+
+def _listen_to_scaler(listener: TrainingListener) -> Callable[[], None]:
+    """Whether an optimizer stepped when a GradScaler was asked to step it."""
+    step = torch.amp.GradScaler.step
+    active = True
+
+    @functools.wraps(step)
+    def heard_step(self: torch.amp.GradScaler, optimizer: Optimizer, *args: Any, **kwargs: Any) -> Any:
+        told = active and self.is_enabled() and isinstance(optimizer, Optimizer)
+        if not told or torch.compiler.is_compiling():
+            return step(self, optimizer, *args, **kwargs)
+        stepped = False
+
+        def note(*call: Any) -> None:
+            nonlocal stepped
+            stepped = True
+
+        handle = optimizer.register_step_post_hook(note)
+        try:
+            result = step(self, optimizer, *args, **kwargs)
+        finally:
+            handle.remove()
+        if not stepped:
+            listener.on_skipped(optimizer)
+        return result
+
+    torch.amp.GradScaler.step = heard_step  # type: ignore[method-assign]
+
+    def forget() -> None:
+        nonlocal active
+        active = False
+        if torch.amp.GradScaler.step is heard_step:
+            torch.amp.GradScaler.step = step  # type: ignore[method-assign]
 
     return forget
 
@@ -96,7 +140,8 @@ def _listen_to_backward(listener: TrainingListener) -> Callable[[], None]:
 
     @functools.wraps(backward)
     def heard_backward(tensors: Any, *args: Any, **kwargs: Any) -> None:
-        if active and isinstance(tensors, Tensor) and tensors.numel() == 1 and not torch.compiler.is_compiling():
+        heard = active and isinstance(tensors, Tensor) and tensors.numel() == 1 and not torch.compiler.is_compiling()
+        if heard:
             unscaled = tensors
             if scaled.now is not None:
                 result, value = scaled.now
@@ -104,7 +149,9 @@ def _listen_to_backward(listener: TrainingListener) -> Callable[[], None]:
                     unscaled = value
                 scaled.now = None
             listener.on_backward(tensors, unscaled)
-        return backward(tensors, *args, **kwargs)
+        backward(tensors, *args, **kwargs)
+        if heard:
+            listener.on_backward_end()
 
     @functools.wraps(scale)
     def heard_scale(self: torch.amp.GradScaler, outputs: Any) -> Any:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from rectifier.records import AxisSource, UnitAxis
 
@@ -39,7 +39,17 @@ _KEEPS_AXES = {
 # What comes out holds the numbers that went in: a bias is still added to them as it was.
 _KEEPS_VALUES = {"ToCopy", "Clone", "Alias", "Contiguous", "MaxPool2DWithIndices", "MaxPool3DWithIndices"}
 _RESHAPES = {"View", "UnsafeView", "Reshape", "ReshapeAlias"}
-_TO_A_WEIGHT = {"T", "ToCopy", "Transpose", "View", "Reshape", "Clone"}
+_TO_A_WEIGHT = {"T", "ToCopy", "Transpose", "View", "Reshape", "Clone", "Permute", "Unsqueeze", "Expand"}
+# Where an operation has its weight (each place that may be one) and its bias among its operands.
+_OPERANDS: dict[str, tuple[tuple[int, ...], int | None]] = {
+    "Addmm": ((2, 1), 0), "Baddbmm": ((2, 1), 0), "Embedding": ((0,), None), "EmbeddingBag": ((0,), None),
+    **dict.fromkeys(
+        ("Convolution", "ConvolutionOverrideable", "MkldnnConvolution", "SlowConv2D", "MkldnnLinear", "Linear",
+         "NativeBatchNorm", "CudnnBatchNorm", "MiopenBatchNorm", "BatchNormWithUpdate", "NativeLayerNorm",
+         "NativeGroupNorm"),
+        ((1,), 2),
+    ),
+}  # fmt: skip
 _MOST_STEPS = 24
 
 
@@ -71,32 +81,41 @@ def _unknown(ndim: int, source: AxisSource, **details: Any) -> FeedingLayer:
 
 
 def _told_by(node: Any, kind: str, axis: int, ndim: int) -> FeedingLayer:
-    weight, bias = _parameters_of(node)
+    weight, bias = parameters_of(node)
     return FeedingLayer(UnitAxis(axis=axis, ndim=ndim, source=AxisSource.LAYER, operation=kind), weight, bias, bias)
 
 
-def _kind(node: Any) -> str:
+def kind_of(node: Any) -> str:
+    """The operation of a node, as autograd names it without what it adds: `Addmm`."""
     return str(node.name()).rpartition("::")[2].partition("Backward")[0]
 
 
-def _parameters_of(node: Any) -> tuple[Tensor | None, Tensor | None]:
-    """Weight and bias among the parameters that enter this node directly, through a transposition or a cast."""
-    found: list[Tensor] = []
-    for parent, _ in node.next_functions:
-        for _ in range(4):
-            if parent is None:
-                break
-            variable = getattr(parent, "variable", None)
-            if variable is not None:
-                found.append(variable)
-                break
-            if _kind(parent) not in _TO_A_WEIGHT:
-                break
-            parent = parent.next_functions[0][0]
-    # A batch norm's weight is as flat as its bias, and comes before it.
-    weight = max(found, key=lambda parameter: parameter.ndim, default=None)
-    bias = next((parameter for parameter in found if parameter is not weight and parameter.ndim == 1), None)
-    return weight, bias
+def parameters_of(node: Any) -> tuple[Tensor | None, Tensor | None]:
+    """Weight and bias that enter this node directly, through a transposition or a cast.
+
+    By their place among its operands: an input for which a gradient is asked (gradient penalties, physics-informed
+    networks) is a leaf as well, and no weight.
+    """
+    weight_at, bias_at = _OPERANDS.get(kind_of(node), ((1, 0), None))
+    leaves = [_leaf(parent) for parent, _ in node.next_functions]
+    found = [leaves[at] for at in weight_at if at < len(leaves) and leaves[at] is not None]
+    # Of two leaves that are multiplied, whichever was made to be a parameter.
+    weight = next((leaf for leaf in found if isinstance(leaf, nn.Parameter)), next(iter(found), None))
+    bias = leaves[bias_at] if bias_at is not None and bias_at < len(leaves) else None
+    return weight, bias if bias is not None and bias.ndim == 1 else None
+
+
+def _leaf(parent: Any) -> Tensor | None:
+    for _ in range(4):
+        if parent is None:
+            return None
+        variable: Tensor | None = getattr(parent, "variable", None)
+        if variable is not None:
+            return variable
+        if kind_of(parent) not in _TO_A_WEIGHT:
+            return None
+        parent = parent.next_functions[0][0]
+    return None
 
 
 def find_unit_axis(tensor: Tensor) -> FeedingLayer:
@@ -111,7 +130,7 @@ def _follow(node: Any, shape: Sequence[int], steps: int) -> FeedingLayer:
     ndim = len(shape)
     if node is None:
         return _unknown(ndim, AxisSource.NO_HISTORY)
-    kind = _kind(node)
+    kind = kind_of(node)
     if steps == 0:
         return _unknown(ndim, AxisSource.TOO_FAR, operations=_MOST_STEPS)
     if kind in _LAST_AXIS:

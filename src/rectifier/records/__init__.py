@@ -125,6 +125,7 @@ if TYPE_CHECKING:
     from rectifier.records.preflight import Preflight as Preflight
     from rectifier.records.preflight import Probe as Probe
     from rectifier.records.preflight import SiteProbe as SiteProbe
+    from rectifier.records.training.loss import Feeds as Feeds
     from rectifier.records.training.loss import InputFacts as InputFacts
     from rectifier.records.training.loss import ModelState as ModelState
     from rectifier.records.training.loss import Output as Output
@@ -284,6 +285,7 @@ _NAMES = {
     ),
     "notebook": ("shown_by",),
     "training.loss": (
+        "Feeds",
         "InputFacts",
         "ModelState",
         "Output",

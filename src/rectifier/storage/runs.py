@@ -18,8 +18,11 @@ import msgspec
 from rectifier.errors import UnreadableRun
 from rectifier.records import (
     FORMAT_VERSION,
+    Feeds,
     Manifest,
     Outcome,
+    Output,
+    Parameter,
     Process,
     Run,
     Site,
@@ -137,10 +140,13 @@ def _read_process(path: Path, readers: Mapping[str, Callable[[bytes], object]]) 
         changes=tuple(found["change"]),  # type: ignore[arg-type]
         warnings=tuple(found["warning"]),  # type: ignore[arg-type]
         treated=tuple(found["treated"]),  # type: ignore[arg-type]
+        parameters=tuple(found["parameter"]),  # type: ignore[arg-type]
+        outputs=tuple(found["output"]),  # type: ignore[arg-type]
+        feeds=found["feeds"][-1].pairs if found["feeds"] else None,  # type: ignore[attr-defined]
     )
 
 
 _KINDS: dict[str, type] = {
     "writer": Writer, "site": Site, "snapshot": Snapshot, "unseen": Unseen, "change": str, "warning": str,
-    "treated": Treated,
+    "treated": Treated, "parameter": Parameter, "output": Output, "feeds": Feeds,
 }  # fmt: skip

@@ -87,6 +87,23 @@ class RunWriter:
         """Write a new site."""
         self._write("site", site)
 
+    def parameter(self, parameter: "Parameter") -> None:
+        """Write a new parameter."""
+        self._write("parameter", parameter)
+
+    def output(self, output: "Output") -> None:
+        """Write a new output."""
+        self._write("output", output)
+
+    def feeds(self, feeds: "Feeds") -> None:
+        """Write which sites feed each other."""
+        self._write("feeds", feeds)
+
+    def restart(self) -> None:
+        """Take back what has been written."""
+        self._early.clear()
+        self.close()
+
     def snapshot(self, snapshot: "Snapshot") -> None:
         """Append a finished window, which makes the unfinished one obsolete."""
         self._write("snapshot", snapshot)

@@ -21,8 +21,12 @@ from torch.optim import Optimizer
 from rectifier.hooks import announce, training, unobserved_activations
 from rectifier.hooks.calls import compiled, functions
 from rectifier.hooks.location import raised_by_signal_handler
+from rectifier.hooks.loss_graph import read_loss
 from rectifier.hooks.recorders import has_values, recorder, records_backward
+from rectifier.monitor.training.movement import OwnSteps
 from rectifier.monitor.training.numbers import Numbers
+from rectifier.monitor.training.outputs import OutputRecords
+from rectifier.monitor.training.parameters import ParameterRecords
 from rectifier.monitor.training.schedule import Look, Schedule
 from rectifier.monitor.training.sinks import Sink
 from rectifier.monitor.training.sites.met import Token
@@ -38,6 +42,8 @@ if TYPE_CHECKING:
 _MOST_PER_TIMED = 16
 # Looking through the autograd graph for what was missed is done at the first backward passes only.
 _GRAPHS_SEARCHED = 2
+# A GradScaler begins with a factor that is too large, and skips a few steps until it has found one.
+_MOST_SKIPPED = 10
 # A thread holds the lock for microseconds, or while it reads a window; up to two seconds on a busy machine. A thread
 # that waits for longer than this is in a deadlock with locks of the user's.
 _PATIENCE_SECONDS = 30.0
@@ -105,7 +111,9 @@ class Monitor:
         self._schedule = Schedule(budget, every)
         self._models = ModelRecords(sink, model, units, self._guarded)
         self._numbers = Numbers()
-        self._windows = Windows(sink, self._models, self._schedule, self._numbers)
+        self._parameters = ParameterRecords(sink.parameter, self._models.roots, self._models.name_of)
+        self._outputs = OutputRecords(sink.output, self._parameters.where)
+        self._windows = Windows(sink, self._models, self._schedule, self._numbers, self._parameters, self._outputs)
         self._beside: Beside | None = None
         if beside:
             from rectifier.monitor.training import observe_compiled as repeating  # noqa: PLC0415 - few ask for it
@@ -115,6 +123,10 @@ class Monitor:
         self._clock: Callable[[], Optimizer | None] = _nobody
         self._strangers = 0
         self._steps_taken = False
+        self._own_steps: OwnSteps | None = OwnSteps()
+        self._between = False
+        self._scale: Tensor | None = None
+        self._skipped_in_a_row = 0
         self._began: float | None = None
         self._away_steps = 0
         self._one_timed_of = 1
@@ -155,8 +167,13 @@ class Monitor:
             _live.remove(self)
         self._take_away()
         if not self._forked and (self._steps_taken or self._numbers):
+            self._guarded(self._look_once_more)
             self._guarded(self._windows.finish, self._step, self._elapsed())
         self._sink.close()
+
+    def _look_once_more(self) -> None:
+        self._parameters.compare_at_end(self._step)
+        self._parameters.find_idle_optimizers()
 
     def on_treated(self, model: nn.Module, name: str, text: str, units: Mapping[str, tuple[int, ...]]) -> None:
         """Hear that somebody has changed a model; of one that is not watched there is nothing to tell."""
@@ -199,6 +216,8 @@ class Monitor:
             self._begin_in_fork()
         if self._leaves_alone():
             return None
+        if self._between:
+            self._look_for_own_step()
         token = self._models.before(name, args, kwargs, self._step, self._look)
         if self._began is None and token is not None and token.site is not None:
             self._began = began
@@ -243,9 +262,54 @@ class Monitor:
     def _note_backward(self, loss: Tensor, unscaled: Tensor) -> None:
         if self._forked:
             self._begin_in_fork()
-        elif self.armed:
+        if self._between:
+            self._look_for_own_step()
+        if self.armed:
+            self._scale = None if loss is unscaled else (loss.detach() / unscaled).abs()
             self._end_forwards(loss)
         self._note_loss(loss, unscaled)
+
+    def on_backward_end(self) -> None:
+        """A loss has been back-propagated."""
+        if self.armed or self._own_steps is not None:
+            began = time.perf_counter()
+            self._guarded(self._note_backward_end)
+            self._schedule.watching_seconds += time.perf_counter() - began
+
+    def _note_backward_end(self) -> None:
+        alone = self._leaves_alone()
+        own = self._own_steps
+        if not alone and self._look is Look.COUNT:
+            self._parameters.backward_passes += 1
+            self._parameters.look(self._step, self._scale)
+            if own is not None and own.moved:
+                self._models.updates.compare(self._step, own)
+        self._scale = None
+        if own is not None and (alone or self._parameters):
+            self._between = True
+            if own.note_pass(() if alone else self._parameters.trained()):
+                self._between = False
+                self._advance(own, alone=alone)
+
+    def _look_for_own_step(self) -> None:
+        """Before a forward or a backward pass: an optimizer that is none of torch's may have stepped meanwhile."""
+        self._between = False
+        if self._own_steps is not None and self._own_steps.look():
+            self._parameters.moved_by_others = True
+            self._advance(self._own_steps, alone=False)
+
+    def on_skipped(self, optimizer: Optimizer) -> None:
+        """A GradScaler has left a step out."""
+        self._guarded(self._note_skipped, optimizer)
+
+    def _note_skipped(self, optimizer: Optimizer) -> None:
+        if self._forked:
+            self._begin_in_fork()
+        self._parameters.note_skipped(optimizer)
+        self._skipped_in_a_row += 1
+        # One that skips for ever must not make the training stand still in what is told of it.
+        if self._skipped_in_a_row > _MOST_SKIPPED and self._is_clock(optimizer):
+            self._advance(optimizer, alone=self._leaves_alone())
 
     def on_clip(self, norm: Tensor) -> None:
         """The gradients are about to be clipped."""
@@ -267,6 +331,7 @@ class Monitor:
     def _note_step_start(self, optimizer: Optimizer) -> None:
         if not self._leaves_alone():
             self._models.updates.remember(self._step, optimizer)
+            self._parameters.note_groups(optimizer)
 
     def on_step_end(self, optimizer: Optimizer, *call: Any) -> None:
         """An optimizer has changed the weights."""
@@ -375,7 +440,20 @@ class Monitor:
             self._graphs_searched += 1
             if self._graphs_searched == _GRAPHS_SEARCHED:
                 self._models.nodes = None
+        if self._look is Look.COUNT and recorder() is None:
+            self._read_loss(loss)
         self._models.end_forwards()
+
+    def _read_loss(self, loss: Tensor) -> None:
+        due = self._outputs.due(self._step)
+        if not due and not self._models.eval_forward:
+            return
+        graph = read_loss(loss, self._models.site_nodes())
+        self._parameters.connect(graph.leaves, whole=graph.whole)
+        self._models.note_modes(self._parameters.models_of(graph.leaves))
+        if due:
+            self._outputs.note(self._step, graph.outputs)
+            self._models.note_feeds(graph.feeds)
 
     def _is_clock(self, optimizer: Optimizer) -> bool:
         """Whether this optimizer's steps are the training's steps.
@@ -397,12 +475,23 @@ class Monitor:
     def _note_step(self, optimizer: Optimizer) -> None:
         if self._forked:
             self._begin_in_fork()
-        self._steps_taken = True
+        if self._own_steps is not None:
+            if self._own_steps.passes_per_step is not None:
+                self._restart()
+            self._own_steps, self._between = None, False
+        self._skipped_in_a_row = 0
         alone = self._leaves_alone()
         if self._look is Look.COUNT and not alone:
             self._models.updates.compare(self._step, optimizer)
-        if not self._is_clock(optimizer):
-            return
+            self._parameters.note_step(optimizer)
+        if self._is_clock(optimizer):
+            self._advance(optimizer, alone=alone)
+        else:
+            self._steps_taken = True
+
+    def _advance(self, optimizer: Optimizer | OwnSteps, *, alone: bool) -> None:
+        """A step of the training has ended."""
+        self._steps_taken = True
         step = self._step
         self._step += 1
         now = time.perf_counter()
@@ -417,7 +506,7 @@ class Monitor:
         else:
             self._schedule.passed()
         look = self._schedule.look(self._step)
-        if self._models.sites and not alone:
+        if (self._models.sites or self._parameters) and not alone:
             # A window begins with a step at which everything is counted, so that none holds glances alone.
             if look is Look.COUNT and self._windows.may_end(step):
                 self._windows.end(step, self._elapsed())
@@ -425,6 +514,13 @@ class Monitor:
                 self._windows.write(self._step, self._elapsed(), finished=False)
         self._arm(look)
         self._windows.wait(armed=self.armed)
+        if isinstance(optimizer, OwnSteps) and look is Look.COUNT:
+            self._models.updates.remember(step, optimizer)
+
+    def _restart(self) -> None:
+        """An optimizer steps after all: what came before was an analysis, or one step's accumulated gradients."""
+        self._windows.restart()
+        self._begin_anew()
 
     def _elapsed(self) -> float:
         return time.perf_counter() - self._began if self._began is not None else 0.0
@@ -432,11 +528,17 @@ class Monitor:
     def _begin_in_fork(self) -> None:
         """A forked child that trains by itself writes for itself, from its first forward, backward or step on."""
         self._forked = False
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
         # However rarely the parent was observed by then, the child may train for a few steps only, its own from 0 on.
         self._step = 0
         self._steps_taken = False
         self._schedule.begin_again()
         self._clock, self._began = _nobody, None
         self._models.begin_again()
+        self._parameters.begin_again()
+        self._outputs.begin_again()
+        self._own_steps, self._between, self._skipped_in_a_row = OwnSteps(), False, 0
         self._numbers = Numbers()
         self._windows.begin_again(self._numbers)

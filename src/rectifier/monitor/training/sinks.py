@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from rectifier.records import Process, Site, Snapshot, Treated, Unseen, Writer
+from rectifier.records import Feeds, Output, Parameter, Process, Site, Snapshot, Treated, Unseen, Writer
 
 
 class Sink(Protocol):
@@ -13,6 +13,18 @@ class Sink(Protocol):
 
     def site(self, site: Site) -> None:
         """A new site; snapshots refer to sites by the order of these calls."""
+
+    def parameter(self, parameter: Parameter) -> None:
+        """A new parameter; snapshots count them in the order of these calls."""
+
+    def output(self, output: Output) -> None:
+        """A new output; snapshots refer to outputs by the order of these calls."""
+
+    def feeds(self, feeds: Feeds) -> None:
+        """Which sites feed each other, as known by now."""
+
+    def restart(self) -> None:
+        """Everything so far belongs to no training: the training begins now."""
 
     def snapshot(self, snapshot: Snapshot) -> None:
         """A finished window; it supersedes `latest`."""
@@ -40,6 +52,12 @@ class MemorySink:
     """Keeps everything in memory, for `rectifier.watch`."""
 
     def __init__(self) -> None:
+        self._begin()
+
+    def _begin(self) -> None:
+        self._parameters: list[Parameter] = []
+        self._outputs: list[Output] = []
+        self._feeds: Feeds | None = None
         self._writer = Writer(pid=0, rank=0, world_size=1, torch="", device="")
         self._sites: list[Site] = []
         self._snapshots: list[Snapshot] = []
@@ -54,6 +72,18 @@ class MemorySink:
 
     def site(self, site: Site) -> None:
         self._sites.append(site)
+
+    def parameter(self, parameter: Parameter) -> None:
+        self._parameters.append(parameter)
+
+    def output(self, output: Output) -> None:
+        self._outputs.append(output)
+
+    def feeds(self, feeds: Feeds) -> None:
+        self._feeds = feeds
+
+    def restart(self) -> None:
+        self._begin()
 
     def snapshot(self, snapshot: Snapshot) -> None:
         self._snapshots.append(snapshot)
@@ -88,4 +118,7 @@ class MemorySink:
             changes=tuple(self._changes),
             warnings=tuple(self._warnings),
             treated=tuple(self._treated),
+            parameters=tuple(self._parameters),
+            outputs=tuple(self._outputs),
+            feeds=None if self._feeds is None else self._feeds.pairs,
         )

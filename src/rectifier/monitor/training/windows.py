@@ -8,10 +8,12 @@ import torch
 
 from rectifier.hooks.ranks import rank_and_world_size
 from rectifier.monitor.training.numbers import Numbers
+from rectifier.monitor.training.outputs import OutputRecords
+from rectifier.monitor.training.parameters import ParameterRecords
 from rectifier.monitor.training.schedule import Schedule
 from rectifier.monitor.training.sinks import Sink
 from rectifier.monitor.training.sites.models import ModelRecords
-from rectifier.records import Recorder, Snapshot, Treated, Unseen, Writer
+from rectifier.records import Feeds, Recorder, Snapshot, Treated, Unseen, Writer
 
 _SECONDS_BETWEEN_WRITES = 1.0
 # Where steps are rarely observed, a killed run must still not be far behind.
@@ -35,8 +37,18 @@ class Windows:
         left_alone: Steps so far at which something was not observed, by who recorded what was computed.
     """
 
-    def __init__(self, sink: Sink, models: ModelRecords, schedule: Schedule, numbers: Numbers) -> None:
+    def __init__(
+        self,
+        sink: Sink,
+        models: ModelRecords,
+        schedule: Schedule,
+        numbers: Numbers,
+        parameters: ParameterRecords,
+        outputs: OutputRecords,
+    ) -> None:
         self._sink, self._models, self._schedule, self._numbers = sink, models, schedule, numbers
+        self._parameters, self._outputs = parameters, outputs
+        self._feeds_told = 0
         self.due = 0.0
         self.left_alone: dict[Recorder, int] = {}
         self._last_write = self._write_seconds = 0.0
@@ -50,9 +62,15 @@ class Windows:
         """Begin in a forked child, which writes for itself."""
         self._numbers = numbers
         self._opened = False
+        self._feeds_told = 0
         self.left_alone = {}
         self.due = self._last_write = self._write_seconds = 0.0
         self._unit_windows = self._end = self._earliest_end = 0
+
+    def restart(self) -> None:
+        """Take back what has been told."""
+        if self._opened:
+            self._sink.restart()
 
     def note_unseen(self, found: Iterable[Unseen]) -> None:
         """Tell what was not observed, each thing once."""
@@ -99,6 +117,9 @@ class Windows:
         began = time.thread_time()
         windows = self._models.read(finished=finished)
         samples = self._models.only_samples
+        if len(self._models.feeds) > self._feeds_told:
+            self._feeds_told = len(self._models.feeds)
+            self._sink.feeds(Feeds(pairs=tuple(sorted(self._models.feeds))))
         snapshot = Snapshot(
             step=max(steps - 1, 0),
             seconds=elapsed,
@@ -111,6 +132,10 @@ class Windows:
             input_offset=samples.offset if samples else None,
             sparse=self._unit_windows > _MOST_UNIT_WINDOWS,
             left_alone=dict(self.left_alone),
+            parameters=self._parameters.read(steps),
+            outputs=self._outputs.read(finished=finished),
+            inputs=samples.facts if samples else None,
+            models=self._models.states,
         )
         if finished:
             self._sink.snapshot(snapshot)

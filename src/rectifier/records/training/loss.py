@@ -81,7 +81,7 @@ class InputFacts:
 
     Attributes:
         constant_features: Of the features of the largest floating input, how many never varied between samples.
-        features: How many it has; 0 where the shape varies.
+        features: How many of its features were looked at, the first ones of a large one.
         nonfinite_step: First counted step at which it held NaN or an infinity.
         nonfinite_samples: Samples with one, over the counted steps.
         samples: Samples in these steps.
@@ -102,14 +102,25 @@ class InputFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelState:
-    """How a model was used at the counted steps so far.
+    """How a model was used so far.
 
     Attributes:
         name: As `Site.model`.
-        steps: Counted steps at which a loss was back-propagated through it.
-        eval_steps: Of them, those at which it was in eval mode.
+        steps: Losses whose graph was read and led to its parameters.
+        eval_steps: Of them, those for which it was in eval mode.
     """
 
     name: str
     steps: int
     eval_steps: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feeds:
+    """Which sites feed each other, as far as graphs of losses have told by now.
+
+    Attributes:
+        pairs: Of sites, by index: the first one's output reaches the second's input without another between.
+    """
+
+    pairs: tuple[tuple[int, int], ...]

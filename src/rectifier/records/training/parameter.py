@@ -57,7 +57,7 @@ class OptimizerState:
 
     Attributes:
         name: Its class.
-        steps: How many steps of it have been seen since the beginning; 0 for one that never stepped.
+        steps: Steps of it at the counted steps; 0 for one that was never seen to step.
         skipped: Steps that a GradScaler left out since the beginning, because a gradient was not finite.
     """
 
@@ -90,14 +90,16 @@ class ParameterCounts:
         nonfinite_weight_step: (P,) step before which it was first found to hold NaN or an infinity; -1 for never.
         weight_first: (P,) its norm when its bits were first taken; NaN for never.
         weight_last: (P,) its norm when they were last compared.
-        gradient: (P,) norm of its gradient when it was last looked at; NaN where there was none.
+        gradient: (P,) norm of its gradient when its bits were last taken, without a GradScaler's factor; NaN where
+            there was none.
         optimizer: (P,) index of the optimizer whose groups held it last, in `optimizers`; -1 for none.
-        learning_rate: (P,) of that group, at the last look; NaN where it is not known.
+        learning_rate: (P,) of that group, at the last counted step; NaN where it is not known.
         weight_decay: (P,) of that group; NaN where it is not known.
         epsilon: (P,) of that group (`eps`); NaN where it has none.
         optimizers: All that have been met.
-        backward_passes: Since the beginning.
-        optimizer_steps: Since the beginning, of all optimizers.
+        backward_passes: At the counted steps.
+        optimizer_steps: Steps since the beginning, whatever made them; 0 where nothing did, and each backward pass is
+            counted as a step.
     """
 
     first_looked: IntArray

@@ -89,6 +89,9 @@ class ModelRecord:
 
     Attributes:
         forwards: The running forward of each thread, by the thread's identity.
+        losses: Losses whose graph was read and led to it.
+        eval_losses: Of them, those for which it was in eval mode.
+        trains_in_eval: Whether it was so for the last one.
     """
 
     name: str
@@ -100,6 +103,9 @@ class ModelRecord:
     sites: dict[tuple[int, int], SiteRecord] = field(default_factory=dict)
     last: SiteRecord | None = None
     forwards: dict[int, Forward] = field(default_factory=dict)
+    losses: int = 0
+    eval_losses: int = 0
+    trains_in_eval: bool = False
 
 
 @dataclass(slots=True)

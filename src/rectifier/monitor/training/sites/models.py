@@ -23,7 +23,7 @@ from rectifier.monitor.training.sites.reading import begin_window, read_site
 from rectifier.monitor.training.sites.samples import DistinctSamples
 from rectifier.monitor.training.sites.updates import Updates
 from rectifier.monitor.training.watching import said_axis
-from rectifier.records import Site, SiteWindow
+from rectifier.records import ModelState, Site, SiteWindow
 
 # Outputs (middle, half) between which |f′| is at least 1 % of its maximum: tanh |z| ≥ 3.0, sigmoid |z| ≥ 6.0.
 _SATURATION = {"tanh": (0.0, math.tanh(3.0)), "sigmoid": (0.5, 0.5 * math.tanh(3.0))}
@@ -60,6 +60,10 @@ class ModelRecords:
         self.nodes: dict[int, set[int]] | None = {}
         """By thread, the sequence number of the `grad_fn` of every output met in this step; None once nobody asks."""
         self._hooks: dict[int, list[Any]] = {}
+        self.eval_forward = False
+        """Whether a forward in eval mode ran in this step for which gradients were asked."""
+        self.feeds: set[tuple[int, int]] = set()
+        self._site_nodes: dict[int, dict[int, int]] = {}
         self.device = "cpu"
         self.repeating = False
         """Whether the forward that runs is repeated, beside a compiled one."""
@@ -102,9 +106,14 @@ class ModelRecords:
         place = locate(only)
         if place is None and only is not None:
             place = self._part_of(only)
-        if place is None or not place.root.training:
+        if place is None:
             return None
-        model = self._models.get(place.root) or self._meet(place.root, place.wrapper)
+        model = self._models.get(place.root)
+        if not place.root.training and (model is None or not model.trains_in_eval):
+            # An evaluation, unless a loss's graph leads to it.
+            self.eval_forward = True
+            return None
+        model = model or self._meet(place.root, place.wrapper)
         if not model.trains:
             return None
         thread = threading.get_ident()
@@ -129,6 +138,40 @@ class ModelRecords:
         count_input(site, tensor)
         # Before the call, which may be in place and then stands there itself.
         return Token(site, step, look, None if tensor.grad_fn is None else (tensor.grad_fn, tensor.output_nr))
+
+    def roots(self) -> list[nn.Module]:
+        """The models that have been seen to run."""
+        return [root for root, record in self._models.items() if record.trains]
+
+    def name_of(self, root: nn.Module) -> str:
+        """The name of a model, whether or not it has been seen to run."""
+        return (self._models.get(root) or self._meet(root, None)).name
+
+    def site_nodes(self) -> dict[int, int]:
+        """Sequence number of the `grad_fn` of what each site gave in this step, in this thread -> the site."""
+        return self._site_nodes.setdefault(threading.get_ident(), {})
+
+    def note_feeds(self, pairs: set[tuple[int, int]]) -> None:
+        """Keep which sites feed each other."""
+        self.feeds |= pairs
+
+    def note_modes(self, names: set[str]) -> None:
+        """A loss's graph leads to these models: note in which mode they are."""
+        self.eval_forward = False
+        for root, record in self._models.items():
+            if record.name in names:
+                record.losses += 1
+                record.eval_losses += not root.training
+                record.trains_in_eval = not root.training
+
+    @property
+    def states(self) -> tuple[ModelState, ...]:
+        """How each model was used so far."""
+        return tuple(
+            ModelState(name=record.name, steps=record.losses, eval_steps=record.eval_losses)
+            for record in self._records
+            if record.losses
+        )
 
     def _part_of(self, only: nn.Module) -> Location | None:
         """Where a call comes from that is made in a part of the watched module, whose own forward does not run.
@@ -226,6 +269,8 @@ class ModelRecords:
         node, entries = output.grad_fn, []
         if node is not None and token.look is Look.COUNT:
             entries, numbers = [(node, 0)], None
+            if token.site is not None:
+                self.site_nodes()[node._sequence_nr()] = token.site.index
             if token.edge is not None and node.next_functions != (token.edge,):
                 # Written with several functions, or cast on the way: the input may enter more than one of them.
                 found, numbers = between(node, token.edge)
@@ -266,6 +311,8 @@ class ModelRecords:
             # Other threads may be in the middle of theirs.
             record.forwards = {thread: one for thread, one in record.forwards.items() if not one.has_ended}
         self._hooks.pop(threading.get_ident(), None)
+        self._site_nodes.pop(threading.get_ident(), None)
+        self.eval_forward = False
         if self.nodes is not None:
             self.nodes.pop(threading.get_ident(), None)
 
@@ -288,6 +335,8 @@ class ModelRecords:
         self._models.clear()
         self._records.clear()
         self._names.clear()
+        self._site_nodes.clear()
+        self.feeds.clear()
         self.sites.clear()
 
     # Reading ----------------------------------------------------------------------------------------------------

@@ -19,11 +19,13 @@ class Held:
 
     Attributes:
         path: As `named_parameters` writes it, None for one that is not the model's.
+        model: Name of the model, where that was asked for.
     """
 
     path: str | None
     _name: str
     _holder: "weakref.ref[nn.Module] | weakref.ref[Tensor]"
+    model: str = ""
 
     def __call__(self) -> Tensor | None:
         """What stands there now; None when it is gone, or its memory has been let go."""
@@ -32,6 +34,21 @@ class Held:
         if tensor is None or hasattr(tensor, "to_local"):
             return tensor
         return tensor if tensor.untyped_storage().nbytes() or not tensor.numel() else None
+
+
+def hold(tensor: Tensor, model: str, path: str, module: nn.Module | None, name: str | None) -> Held:
+    """A reference to a parameter that a module has under a name, or to a bare tensor.
+
+    Args:
+        tensor: It.
+        model: Name of its model.
+        path: As `named_parameters` writes it.
+        module: What holds it; None for a tensor of the script's own.
+        name: Under which name; None for a bare tensor.
+    """
+    if module is None or name is None:
+        return Held(path, "", weakref.ref(tensor), model)
+    return Held(path, name, weakref.ref(module), model)
 
 
 class Parameters:

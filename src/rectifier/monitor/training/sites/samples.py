@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rectifier.records import MOST_TOLD_APART, IntArray
+from rectifier.records import MOST_TOLD_APART, InputFacts, IntArray
 from rectifier.sandbox import tensors_in
 
 _MOST_FEATURES = 16_384
@@ -30,6 +30,11 @@ class DistinctSamples:
         self._square: Tensor | None = None
         self._total: Tensor | None = None
         self._values = self._entries = 0
+        self._low: Tensor | None = None
+        self._high: Tensor | None = None
+        self._bad: list[tuple[int, Tensor]] = []
+        self._nonfinite_step: int | None = None
+        self._nonfinite_samples = self._samples = self._batches = self._batches_of_one = 0
         self.visits_since_new = 0
 
     def see(self, inputs: object, step: int, *, measured: bool = False) -> None:
@@ -47,7 +52,7 @@ class DistinctSamples:
         samples = max(tensors, key=Tensor.numel).shape[0]
         parts = [tensor.detach() for tensor in tensors if tensor.shape[0] == samples]
         if measured:
-            self._measure(parts)
+            self._measure(parts, step)
         prints = self._fingerprints(parts[0])
         for part in parts[1:]:
             # Odd factors lose nothing; without them, exchanging two inputs would go unnoticed.
@@ -67,10 +72,11 @@ class DistinctSamples:
             self._directions[key] = (vector * 2 + 1).to(bits.device)
         return (bits * self._directions[key]).sum(1)
 
-    def _measure(self, parts: list[Tensor]) -> None:
+    def _measure(self, parts: list[Tensor], step: int) -> None:
         largest = max((part for part in parts if part.is_floating_point()), key=Tensor.numel, default=None)
         if largest is None:
             return
+        self._note_range(largest, step)
         # Half precision would overflow at 65,504; and γ² is a small difference of large sums. MPS has no float64.
         wide = torch.float32 if largest.device.type == "mps" else torch.float64
         square = torch.linalg.vector_norm(largest, dtype=wide).square()
@@ -84,6 +90,43 @@ class DistinctSamples:
             self._total = self._total + total.to(self._total.device) if self._total.shape == total.shape else None
         self._values += largest.numel()
         self._entries += len(largest)
+
+    def _note_range(self, batch: Tensor, step: int) -> None:
+        """What varies between samples, and what is not finite."""
+        self._batches += 1
+        self._batches_of_one += len(batch) == 1
+        self._samples += len(batch)
+        flat = batch.reshape(len(batch), -1)
+        # A sum of numbers is finite only where they all are.
+        self._bad.append((step, (~torch.isfinite(flat.sum(1, dtype=torch.float32))).sum()))
+        low, high = torch.aminmax(flat[:, :_MOST_FEATURES], dim=0)
+        if self._low is None or self._high is None or self._low.shape != low.shape:
+            # Of inputs of several lengths, what the last ones say.
+            self._low, self._high = low, high
+        else:
+            self._low, self._high = torch.minimum(self._low, low), torch.maximum(self._high, high)
+
+    @property
+    def facts(self) -> InputFacts | None:
+        """What was measured of the inputs; None where none was; this waits for the device."""
+        if self._low is None or self._high is None:
+            return None
+        for step, bad in self._bad:
+            count = int(bad)
+            self._nonfinite_samples += count
+            if count and self._nonfinite_step is None:
+                self._nonfinite_step = step
+        self._bad.clear()
+        return InputFacts(
+            constant_features=int((self._low == self._high).sum()),
+            features=len(self._low),
+            nonfinite_step=self._nonfinite_step,
+            nonfinite_samples=self._nonfinite_samples,
+            samples=self._samples,
+            batches=self._batches,
+            batches_of_one=self._batches_of_one,
+            zero=bool(((self._low == 0) & (self._high == 0)).all()),
+        )
 
     @property
     def rms(self) -> float | None:

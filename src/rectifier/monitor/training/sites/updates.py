@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from rectifier.monitor.training.movement import OwnSteps
 from rectifier.monitor.training.sites.met import SiteRecord
 
 # The relative update of a large layer is measured on its first weights; 65,536 settle a ratio of norms to 0.4 %.
@@ -26,16 +27,18 @@ class Updates:
     def __init__(self, sites: list[SiteRecord]) -> None:
         self._sites = sites
         # By optimizer: in several threads several step at the same time.
-        self._remembered: weakref.WeakKeyDictionary[Optimizer, tuple[int, _Weights]] = weakref.WeakKeyDictionary()
+        self._remembered: weakref.WeakKeyDictionary[Optimizer | OwnSteps, tuple[int, _Weights]] = (
+            weakref.WeakKeyDictionary()
+        )
         self.threads: set[int] = set()
         """All that have run a forward of a model."""
-        self._owned: weakref.WeakKeyDictionary[Optimizer, frozenset[int]] = weakref.WeakKeyDictionary()
+        self._owned: weakref.WeakKeyDictionary[Optimizer | OwnSteps, frozenset[int]] = weakref.WeakKeyDictionary()
 
     def forget(self) -> None:
         """Keep no copy of a weight."""
         self._remembered.clear()
 
-    def remember(self, step: int, optimizer: Optimizer) -> None:
+    def remember(self, step: int, optimizer: Optimizer | OwnSteps) -> None:
         """Before an optimizer's step: copy the beginning of each weight that feeds a site, and is no other's."""
         self._owned[optimizer] = frozenset(id(one) for group in optimizer.param_groups for one in group["params"])
         others = frozenset().union(*(ids for one, ids in self._owned.items() if one is not optimizer))
@@ -49,7 +52,7 @@ class Updates:
             if weight.layout == torch.strided:
                 weights[id(weight)] = (weight, _head(weight).clone())
 
-    def compare(self, step: int, optimizer: Optimizer) -> None:
+    def compare(self, step: int, optimizer: Optimizer | OwnSteps) -> None:
         """After an optimizer's step: the relative size of each update that moved something, and what drove it.
 
         Args:
@@ -71,11 +74,11 @@ class Updates:
                 _note_bias_gradient(site, bias, step)
         self._note_rates(step, optimizer, weights)
 
-    def _may_read_gradient(self, bias: Tensor, optimizer: Optimizer) -> bool:
+    def _may_read_gradient(self, bias: Tensor, optimizer: Optimizer | OwnSteps) -> bool:
         """Whether this thread may: reading a gradient while another thread sets it can end the process."""
         return len(self.threads) <= 1 or id(bias) in self._owned.get(optimizer, ())
 
-    def _note_rates(self, step: int, optimizer: Optimizer, weights: _Weights) -> None:
+    def _note_rates(self, step: int, optimizer: Optimizer | OwnSteps, weights: _Weights) -> None:
         rates: dict[int, float] = {}
         for group in optimizer.param_groups:
             rate = group.get("lr")

@@ -1,0 +1,277 @@
+"""What the autograd graph of a loss tells: its leaves, the layers that give a model's output, which site feeds which.
+
+Nothing is hooked for it, so it works however a training is written: with modules, `model.forward(x)`, functional calls
+or bare tensors. Only what autograd keeps for the backward pass is read.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rectifier.hooks.unit_axis import kind_of, parameters_of
+
+_MOST_NODES = 20_000
+# Of a layer's output so many rows at most are computed again, and of what goes into a convolution so many numbers.
+_MOST_ROWS = 256
+_MOST_IMAGES = 16
+_MOST_INPUTS = 1 << 20
+_MOST_OUTPUTS = 8
+_LAYERS = {"Addmm", "Mm", "Mv", "Bmm", "Baddbmm", "Convolution", "MkldnnConvolution", "SlowConv2D", "Linear"}
+_BOUNDED = {"Relu", "Sigmoid", "Tanh", "Softmax", "LogSoftmax"}
+# Losses of torch that keep both what was predicted and what was wanted.
+_LOSSES = {
+    "MseLoss", "SmoothL1Loss", "HuberLoss", "NllLoss", "NllLoss2D", "BinaryCrossEntropy",
+    "BinaryCrossEntropyWithLogits", "KlDiv", "SoftMarginLoss", "MultiMarginLoss", "PoissonNllLoss",
+}  # fmt: skip
+_BY_CLASS = {"NllLoss", "NllLoss2D"}
+_PLAIN = (Tensor, torch.nn.Parameter)
+
+
+@dataclass(slots=True)
+class OutputLayer:
+    """A layer behind which only the loss comes.
+
+    Attributes:
+        kind: Its operation, as autograd names it.
+        weight: What it applies.
+        loss: Kinds of the operations between it and the loss, from the loss down, each once.
+        values: (rows, units) of its output, or of what an activation made of it; None where it is not kept.
+        features: (rows, inputs) of what goes in; None where it is not kept.
+        target: As the loss keeps it; None where it does not.
+        classes: How many classes there are, where the targets are their numbers; else 0.
+    """
+
+    kind: str
+    weight: Tensor
+    loss: tuple[str, ...]
+    values: Tensor | None = None
+    features: Tensor | None = None
+    target: Tensor | None = None
+    classes: int = 0
+
+
+@dataclass(slots=True)
+class LossGraph:
+    """One loss's graph.
+
+    Attributes:
+        leaves: Tensors to which a gradient will come.
+        outputs: Layers that give a model's output.
+        feeds: Pairs of sites; the first feeds the second, without another between.
+        met: Sites that are in it.
+        whole: Whether all of it was read.
+    """
+
+    leaves: list[Tensor] = field(default_factory=list)
+    outputs: list[OutputLayer] = field(default_factory=list)
+    feeds: set[tuple[int, int]] = field(default_factory=set)
+    met: set[int] = field(default_factory=set)
+    whole: bool = True
+
+
+def read_loss(loss: Tensor, sites: Mapping[int, int], *, values: bool = True) -> LossGraph:
+    """Read the graph of a loss that is about to be back-propagated.
+
+    Args:
+        loss: It.
+        sites: Sequence number of the `grad_fn` of each site's output -> the site.
+        values: Whether to look into what the graph keeps, too.
+    """
+    order, whole = _in_order(loss.grad_fn)
+    graph = LossGraph(whole=whole)
+    graph.leaves = [node.variable for node in order if hasattr(node, "variable")]
+    _chain(order, sites, graph)
+    with torch.no_grad():
+        for node, path in _frontier(loss.grad_fn, order):
+            graph.outputs.append(_output(node, path, values=values))
+    return graph
+
+
+def _in_order(root: Any) -> tuple[list[Any], bool]:
+    """All nodes, those below first, and whether these are all."""
+    order: list[Any] = []
+    if root is None:
+        return order, True
+    met, stack = {root}, [(root, iter(root.next_functions))]
+    while stack:
+        node, parents = stack[-1]
+        for parent, _ in parents:
+            if parent is not None and parent not in met:
+                if len(met) >= _MOST_NODES:
+                    return order, False
+                met.add(parent)
+                stack.append((parent, iter(parent.next_functions)))
+                break
+        else:
+            order.append(node)
+            stack.pop()
+    return order, True
+
+
+def _chain(order: Iterable[Any], sites: Mapping[int, int], graph: LossGraph) -> None:
+    below: dict[Any, frozenset[int]] = {}
+    for node in order:
+        reached = [below.get(parent, frozenset()) for parent, _ in node.next_functions]
+        near = frozenset().union(*reached) if reached else frozenset()
+        site = None if hasattr(node, "variable") else sites.get(node._sequence_nr())
+        if site is None:
+            below[node] = near
+            continue
+        graph.met.add(site)
+        graph.feeds.update((other, site) for other in near if other != site)
+        below[node] = frozenset((site,))
+
+
+def _frontier(root: Any, order: list[Any]) -> list[tuple[Any, tuple[Any, ...]]]:
+    """Layers that nothing but the loss lies behind, each with the nodes between the loss and it."""
+    earliest: dict[int, int] = {}
+    for node in order:
+        if kind_of(node) in _LAYERS and (weight := parameters_of(node)[0]) is not None:
+            earliest[id(weight)] = min(earliest.get(id(weight), 1 << 62), node._sequence_nr())
+    found: list[tuple[Any, tuple[Any, ...]]] = []
+    before: dict[Any, Any] = {root: None}
+    pending = [root] if root is not None else []
+    while pending and len(found) < _MOST_OUTPUTS:
+        node = pending.pop(0)
+        if kind_of(node) in _LAYERS and (weight := parameters_of(node)[0]) is not None:
+            # A gradient that is itself differentiated applies weights again, later than the forward did.
+            if node._sequence_nr() == earliest.get(id(weight)):
+                found.append((node, _path(before, node)))
+            continue
+        for parent, _ in node.next_functions:
+            if parent is not None and parent not in before and not hasattr(parent, "variable"):
+                before[parent] = node
+                pending.append(parent)
+    return found
+
+
+def _path(before: Mapping[Any, Any], node: Any) -> tuple[Any, ...]:
+    path, above = [], before[node]
+    while above is not None:
+        path.append(above)
+        above = before[above]
+    return tuple(reversed(path))
+
+
+def _output(node: Any, path: tuple[Any, ...], *, values: bool) -> OutputLayer:
+    weight = parameters_of(node)[0]
+    assert weight is not None
+    kind = kind_of(node)
+    output = OutputLayer(kind, weight, tuple(dict.fromkeys(kind_of(one) for one in path)))
+    if not values:
+        return output
+    output.features = _features(node, kind)
+    computed = _computed(node, kind, weight)
+    output.values = computed
+    for above in reversed(path):
+        above_kind = kind_of(above)
+        if above_kind in _BOUNDED and (kept := _saved(above, "result")) is not None:
+            output.values = _like(kept, node, kind)
+        if above_kind in _LOSSES and (target := _saved(above, "target")) is not None:
+            predicted = _saved(above, "self")
+            if above_kind in _BY_CLASS:
+                output.target, output.classes = (
+                    target,
+                    0 if predicted is None else int(predicted.shape[-1 if predicted.ndim < 2 else 1]),
+                )
+                break
+            output.target = _like(target, node, kind)
+            if predicted is not None and output.values is not None and computed is not None:
+                same = _like(predicted, node, kind)
+                output.values = same if same is not None and same.shape == output.values.shape else output.values
+            break
+    return output
+
+
+def _saved(node: Any, name: str) -> Tensor | None:
+    """What autograd keeps under a name; None where there is nothing, a hook packed it, or it has been overwritten."""
+    raw = getattr(node, f"_raw_saved_{name}", None)
+    # Whoever packs what is kept (checkpointing, offloading) would run again for it.
+    if raw is None or getattr(raw, "unpack_hook", None) is not None:
+        return None
+    try:
+        kept = getattr(node, f"_saved_{name}")
+    except RuntimeError:
+        # Freed, or changed in place since.
+        return None
+    return kept if isinstance(kept, Tensor) and type(kept) in _PLAIN else None
+
+
+def _rows(tensor: Tensor) -> Tensor:
+    """At most `_MOST_ROWS` of a matrix's rows, equally far apart."""
+    return tensor[:: -(-len(tensor) // _MOST_ROWS)] if len(tensor) > _MOST_ROWS else tensor
+
+
+def _images(tensor: Tensor) -> Tensor:
+    each = max(tensor[0].numel(), 1) if len(tensor) else 1
+    return tensor[: max(2, min(_MOST_IMAGES, _MOST_INPUTS // each))]
+
+
+def _input_name(kind: str) -> str:
+    return {"Addmm": "mat1", "Mm": "self", "Mv": "self", "Linear": "input"}.get(kind, "input")
+
+
+def _features(node: Any, kind: str) -> Tensor | None:
+    given = _saved(node, _input_name(kind))
+    if given is None or given.ndim < 2 or not len(given):
+        return None
+    return (_rows(given) if kind in ("Addmm", "Mm", "Mv") else _images(given).flatten(1)).float()
+
+
+def _computed(node: Any, kind: str, weight: Tensor) -> Tensor | None:
+    """The layer's output once more, of some rows."""
+    compute = {"Addmm": _matrix, "Mm": _matrix, "Mv": _vector, "Convolution": _convolution}.get(kind)
+    try:
+        return None if compute is None or type(weight) not in _PLAIN else compute(node, kind, weight.detach())
+    except RuntimeError:
+        # An operand was changed in place, or holds no memory at the moment.
+        return None
+
+
+def _matrix(node: Any, kind: str, weight: Tensor) -> Tensor | None:
+    given, other = _saved(node, _input_name(kind)), _saved(node, "mat2")
+    if given is None or not len(given):
+        return None
+    if other is None:
+        other = weight.t() if weight.ndim == 2 and weight.shape[1] == given.shape[1] else weight
+    values = _rows(given).float() @ other.float()
+    bias = parameters_of(node)[1] if kind == "Addmm" else None
+    if bias is not None and bias.shape == values.shape[1:]:
+        values = values + bias.detach().float()
+    return values
+
+
+def _vector(node: Any, kind: str, weight: Tensor) -> Tensor | None:
+    given = _saved(node, "self")
+    return None if given is None or not len(given) else (_rows(given).float() @ weight.float()).unsqueeze(1)
+
+
+def _convolution(node: Any, kind: str, weight: Tensor) -> Tensor | None:
+    given = _saved(node, "input")
+    if given is None or not len(given):
+        return None
+    bias = parameters_of(node)[1]
+    values = torch.convolution(
+        _images(given).float(), weight.float(), None if bias is None else bias.detach().float(), node._saved_stride,
+        node._saved_padding, node._saved_dilation, node._saved_transposed, node._saved_output_padding,
+        node._saved_groups,
+    )  # fmt: skip
+    return values.flatten(1)
+
+
+def _like(tensor: Tensor, node: Any, kind: str) -> Tensor | None:
+    """Rows of something above a layer that has one number for each of the layer's, in the layer's own order."""
+    given = _saved(node, _input_name(kind))
+    if given is None or given.ndim < 2 or not len(given) or not tensor.numel():
+        return None
+    if kind in ("Addmm", "Mm", "Mv"):
+        if tensor.numel() % len(given):
+            return None
+        rows: Callable[[Tensor], Tensor] = _rows
+        return rows(tensor.detach().reshape(len(given), -1)).float()
+    if not tensor.ndim or len(tensor) != len(given):
+        return None
+    return tensor.detach()[: len(_images(given))].flatten(1).float()

@@ -1,0 +1,173 @@
+"""What the graphs of losses say of a model's outputs and of their targets, at some steps."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rectifier.hooks.loss_graph import OutputLayer
+from rectifier.records import Output, OutputWindow
+
+# The first losses are all read, then each time that a fifth of the steps so far has passed.
+_FIRST_READ = 4
+_GROWTH = 1.2
+# Of a step with many losses (accumulated gradients) the first ones.
+_MOST_A_STEP = 8
+_MOST_OUTPUTS = 32
+_MOST_VALUES = 1 << 18
+# Above so many classes their shares are not counted.
+_MOST_CLASSES = 1 << 17
+_FIELDS = (
+    "rows", "square", "spread", "constant_units", "wrongly_constant_units", "features_square", "features_spread",
+    "features_cosine", "target_spread", "target_square", "classes", "class_entropy", "nonfinite_output",
+    "nonfinite_features", "nonfinite_target",
+)  # fmt: skip
+_WHOLE = {
+    "rows", "constant_units", "wrongly_constant_units", "classes", "nonfinite_output", "nonfinite_features",
+    "nonfinite_target",
+}  # fmt: skip
+
+
+class OutputRecords:
+    """All outputs met in one process.
+
+    Args:
+        tell: Told of each that is met.
+        where: Model and path of a weight.
+    """
+
+    def __init__(self, tell: Callable[[Output], None], where: Callable[[Tensor], tuple[str, str]]) -> None:
+        self._tell, self._where = tell, where
+        self.begin_again()
+
+    def begin_again(self) -> None:
+        """Forget everything (in a forked child)."""
+        self._numbers: dict[tuple[str, str, str, int], int] = {}
+        self._waiting: list[tuple[int, int, Tensor]] = []
+        self._settled: dict[int, dict[int, list[float]]] = {}
+        self._next = self._latest = self._read_in_step = 0
+
+    def due(self, step: int) -> bool:
+        """Whether the graph of a loss of this step is to be read."""
+        return step >= self._next and not (step == self._latest and self._read_in_step >= _MOST_A_STEP)
+
+    def note(self, step: int, outputs: list[OutputLayer]) -> None:
+        """Keep what one loss's graph said.
+
+        Args:
+            step: The training's.
+            outputs: Of that graph.
+        """
+        self._read_in_step = self._read_in_step + 1 if step == self._latest else 1
+        self._latest = step
+        self._next = step if step < _FIRST_READ else math.ceil((step + 1) * _GROWTH)
+        for output in outputs:
+            number = self._number_of(output)
+            if number is not None and output.values is not None:
+                self._waiting.append((number, step, _facts(output)))
+
+    def _number_of(self, output: OutputLayer) -> int | None:
+        model, path = self._where(output.weight)
+        units = output.values.shape[1] if output.values is not None else 0
+        key = (model, path, output.kind, units)
+        if key not in self._numbers:
+            if len(self._numbers) >= _MOST_OUTPUTS:
+                return None
+            self._numbers[key] = len(self._numbers)
+            self._tell(Output(model=model, weight=path, operation=output.kind, units=units, loss=output.loss))
+        return self._numbers[key]
+
+    def read(self, *, finished: bool) -> tuple[OutputWindow, ...]:
+        """One window per output that was read since the last finished one; this waits for the device.
+
+        Args:
+            finished: Begin the next window afterwards.
+        """
+        for number, step, facts in self._waiting:
+            by_step = self._settled.setdefault(number, {})
+            # Of several losses in one step the last one counts.
+            by_step[step] = facts.tolist()
+        self._waiting.clear()
+        windows = tuple(_window(number, self._settled[number]) for number in sorted(self._settled))
+        if finished:
+            self._settled.clear()
+        return windows
+
+
+def _window(number: int, by_step: dict[int, list[float]]) -> OutputWindow:
+    table = np.array([by_step[step] for step in sorted(by_step)], np.float64)
+    columns: dict[str, Any] = {name: table[:, at] for at, name in enumerate(_FIELDS)}
+    columns.update((name, columns[name].astype(np.int64)) for name in _WHOLE)
+    return OutputWindow(output=number, steps=np.array(sorted(by_step), np.int64), **columns)
+
+
+def _facts(output: OutputLayer) -> Tensor:
+    """The numbers of `_FIELDS`, on the device."""
+    assert output.values is not None
+    values = _some(output.values)
+    square, spread, constant = _variation(values)
+    nan = torch.full((), math.nan, dtype=torch.float64, device=values.device)
+    none, zero = nan.new_full((), -1.0), nan.new_zeros(())
+    features_square = features_spread = cosine = nan
+    bad_features = zero
+    if output.features is not None and len(output.features):
+        features = _some(output.features)
+        features_square, features_spread, _ = _variation(features)
+        cosine = _mean_cosine(features)
+        bad_features = (~torch.isfinite(output.features).all()).double()
+    target_spread = target_square = entropy = nan
+    wrong = classes = none
+    bad_target = zero
+    if output.target is not None and output.classes:
+        classes, entropy = _classes(output.target, output.classes)
+    elif output.target is not None:
+        target = _some(output.target)
+        target_square, target_spread, same = _variation(target)
+        bad_target = (~torch.isfinite(output.target).all()).double()
+        if target.shape == values.shape:
+            wrong = (constant & ~same).sum().double()
+    return torch.stack(
+        [
+            nan.new_full((), float(len(output.values))), square, spread, constant.sum().double(), wrong,
+            features_square, features_spread, cosine, target_spread, target_square, classes, entropy,
+            (~torch.isfinite(output.values).all()).double(), bad_features, bad_target,
+        ]
+    )  # fmt: skip
+
+
+def _some(tensor: Tensor) -> Tensor:
+    """Rows of it, not more numbers than can be looked at quickly."""
+    kept = tensor[: max(2, _MOST_VALUES // max(tensor[0].numel(), 1))]
+    return kept.float() if kept.device.type == "mps" else kept.double()
+
+
+def _variation(rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean square, mean square of the distance from the mean row, and which units are the same in all rows."""
+    return rows.square().mean().double(), (rows - rows.mean(0)).square().mean().double(), (rows == rows[:1]).all(0)
+
+
+def _mean_cosine(rows: Tensor) -> Tensor:
+    """Between different rows: from the length of the mean of their directions."""
+    n = len(rows)
+    if n < 2:
+        return torch.full((), math.nan, dtype=torch.float64, device=rows.device)
+    directions = torch.nn.functional.normalize(rows, dim=1)
+    return ((directions.sum(0).square().sum() - n) / (n * (n - 1))).double()
+
+
+def _classes(target: Tensor, classes: int) -> tuple[Tensor, Tensor]:
+    """How many different classes there are, and the entropy of their shares; without waiting for the device."""
+    flat = target.detach().reshape(-1).to(torch.int64)
+    if not 0 < classes <= _MOST_CLASSES:
+        nan = torch.full((), math.nan, dtype=torch.float64, device=flat.device)
+        return nan.new_full((), -1.0), nan
+    # What is to be ignored is outside of the classes, and counts in a bin of its own.
+    bins = torch.where((flat >= 0) & (flat < classes), flat, classes)
+    wide = torch.float32 if flat.device.type == "mps" else torch.float64
+    counts = torch.zeros(classes + 1, dtype=wide, device=flat.device)
+    counts = counts.scatter_add(0, bins, torch.ones_like(bins, dtype=wide))[:classes]
+    shares = counts / counts.sum().clamp(min=1)
+    return (counts > 0).sum().double(), torch.special.entr(shares).sum().double()

@@ -1,0 +1,450 @@
+"""Every parameter of a training: whether a gradient comes, whether it moves, which optimizer has it."""
+
+import math
+import weakref
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from rectifier.hooks.holders import find_holders, find_optimizers
+from rectifier.monitor.training.movement import Taken
+from rectifier.monitor.training.sites.parameters import Held, hold
+from rectifier.records import FloatArray, Holder, IntArray, OptimizerState, Parameter, ParameterCounts
+
+# Looking through all objects of a process takes a tenth of a second and more.
+_MOST_SEARCHES = 3
+# Leaves that nobody holds: of a training with bare tensors its weights, else inputs, new ones with each batch.
+_MOST_STRANGERS = 1_000
+# Bits are compared before the first step, before step 32, and then each time that the steps have doubled: often enough
+# to tell what happened in a short training, and rarely enough to cost nothing in a long one.
+_FIRST_COMPARISON = 32
+_CHUNK = 1 << 20
+_WHOLE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+
+class _Record:
+    """What is known of one parameter, on the host."""
+
+    __slots__ = (
+        "bits", "connected", "decay", "epsilon", "first_compared", "first_looked", "gradient", "held", "last_changed",
+        "last_compared", "last_looked", "last_nonzero", "looked", "nonfinite_step", "nonfinite_weight_step",
+        "optimizer", "rate", "weight_first", "weight_last", "without_gradient", "zero_gradient",
+    )  # fmt: skip
+
+    def __init__(self, held: Held) -> None:
+        self.held = held
+        self.looked = self.without_gradient = self.zero_gradient = self.connected = 0
+        self.first_looked = self.last_looked = self.last_nonzero = self.nonfinite_step = -1
+        self.first_compared = self.last_compared = self.last_changed = self.nonfinite_weight_step = -1
+        self.weight_first = self.weight_last = self.gradient = math.nan
+        self.optimizer, self.rate, self.decay, self.epsilon = -1, math.nan, math.nan, math.nan
+        self.bits: int | None = None
+
+
+class ParameterRecords:
+    """All parameters met in one process.
+
+    Args:
+        tell: Told of each that is met.
+        roots: The models that are known to run.
+        name_of: Name of a model; one that was not known gets its name by it.
+    """
+
+    def __init__(
+        self,
+        tell: Callable[[Parameter], None],
+        roots: Callable[[], Iterable[nn.Module]],
+        name_of: Callable[[nn.Module], str],
+    ) -> None:
+        self._tell, self._roots, self._name_of = tell, roots, name_of
+        self._records: list[_Record] = []
+        self._index: dict[int, int] = {}
+        self._searches = 0
+        self._strangers: dict[int, Taken] = {}
+        self._known_roots: weakref.WeakSet[nn.Module] = weakref.WeakSet()
+        self._optimizers: list[weakref.ref[Optimizer]] = []
+        self._names: list[str] = []
+        self._steps: list[int] = []
+        self._skipped: list[int] = []
+        self._looks: list[tuple[int, list[int], list[int], Tensor | None]] = []
+        self._comparisons: list[tuple[int, list[int], Tensor, Tensor, Tensor]] = []
+        self._next_comparison = 0
+        self.losses_read = 0
+        self.backward_passes = 0
+        self.moved_by_others = False
+        """Whether something other than torch's optimizers has been seen to move them."""
+
+    def __bool__(self) -> bool:
+        return bool(self._records)
+
+    def begin_again(self) -> None:
+        """Forget everything (in a forked child)."""
+        self.__init__(self._tell, self._roots, self._name_of)  # type: ignore[misc]
+
+    # Meeting them -----------------------------------------------------------------------------------------------
+
+    def index_of(self, tensor: Tensor) -> int | None:
+        """The number of a parameter; None for a tensor that was not met as one."""
+        at = self._index.get(id(tensor))
+        return at if at is not None and self._records[at].held() is tensor else None
+
+    def where(self, tensor: Tensor) -> tuple[str, str]:
+        """Model and path of a parameter; empty where it is not known."""
+        at = self.index_of(tensor)
+        if at is None:
+            return "", ""
+        held = self._records[at].held
+        return held.model, held.path or ""
+
+    def connect(self, leaves: Iterable[Tensor], *, whole: bool = True) -> None:
+        """Note that a loss's graph leads to these tensors.
+
+        Args:
+            leaves: They.
+            whole: Whether all of the graph was read, so that it leads to no others.
+        """
+        leaves = [leaf for leaf in leaves if _can_be_followed(leaf)]
+        self._meet(leaves)
+        if not whole:
+            return
+        self.losses_read += 1
+        for leaf in leaves:
+            at = self.index_of(leaf)
+            if at is not None:
+                self._records[at].connected += 1
+
+    def models_of(self, leaves: Iterable[Tensor]) -> set[str]:
+        """Names of the models that these tensors belong to."""
+        return {self.where(leaf)[0] for leaf in leaves} - {""}
+
+    def trained(self) -> list[Tensor]:
+        """Those that a loss led to."""
+        tensors = (record.held() for record in self._records if record.connected)
+        return [tensor for tensor in tensors if tensor is not None]
+
+    def _meet(self, tensors: list[Tensor], *, surely: bool = False) -> None:
+        """Find out who holds them, and get to know all parameters of the models that they belong to.
+
+        Args:
+            tensors: Leaves of a graph, or what an optimizer has.
+            surely: Whether each is a parameter, whoever holds it. A leaf alone may be an input.
+        """
+        if all(self.index_of(one) is not None for one in tensors):
+            return
+        for root in self._roots():
+            if root not in self._known_roots:
+                self._known_roots.add(root)
+                self._meet_all_of(root)
+        strangers = [one for one in tensors if self.index_of(one) is None]
+        if not strangers:
+            return
+        if self._searches < _MOST_SEARCHES:
+            self._searches += 1
+            holders = find_holders(strangers)
+            for root in {id(one.root): one.root for one in holders.values() if one.registered}.values():
+                if root not in self._known_roots:
+                    self._known_roots.add(root)
+                    self._meet_all_of(root)
+            for one in strangers:
+                held = holders.get(id(one))
+                if held is not None and self.index_of(one) is None:
+                    self._add(one, self._name_of(held.root), held.path, Holder.CONTAINER, held.module, held.name)
+        for one in strangers:
+            if self.index_of(one) is None and (surely or isinstance(one, nn.Parameter) or self._has_moved(one)):
+                self._add(one, "", "", Holder.NONE)
+
+    def _has_moved(self, tensor: Tensor) -> bool:
+        """Whether a leaf that nobody holds was met before and has changed since: an input does not."""
+        known = self._strangers.get(id(tensor))
+        if known is not None and known.leaf() is tensor:
+            return known.has_changed()
+        if len(self._strangers) < _MOST_STRANGERS:
+            self._strangers[id(tensor)] = Taken(tensor)
+        return False
+
+    def _meet_all_of(self, root: nn.Module) -> None:
+        model = self._name_of(root)
+        for path, module in root.named_modules():
+            for name, parameter in module._parameters.items():
+                if parameter is not None and self.index_of(parameter) is None and _can_be_followed(parameter):
+                    self._add(parameter, model, f"{path}.{name}" if path else name, Holder.MODULE, module, name)
+
+    def _add(
+        self,
+        tensor: Tensor,
+        model: str,
+        path: str,
+        holder: Holder,
+        module: nn.Module | None = None,
+        name: str | None = None,
+    ) -> None:
+        record = _Record(hold(tensor, model, path, module, name))
+        # The memory of one that is gone may be another's now.
+        self._index[id(tensor)] = len(self._records)
+        self._records.append(record)
+        self._tell(
+            Parameter(
+                model=model, path=path, shape=tuple(tensor.shape), holder=holder, requires_grad=tensor.requires_grad
+            )
+        )
+
+    # At a step --------------------------------------------------------------------------------------------------
+
+    def note_groups(self, optimizer: Optimizer, *, meet: bool = True) -> None:
+        """Note what an optimizer has, and with which settings.
+
+        Args:
+            optimizer: It.
+            meet: Get to know what it has and nobody has met yet.
+        """
+        held = [one for group in optimizer.param_groups for one in group["params"] if isinstance(one, Tensor)]
+        if meet:
+            self._meet([one for one in held if _can_be_followed(one)], surely=True)
+        elif all(self.index_of(one) is None for one in held):
+            return
+        at = self._number_of(optimizer)
+        for group in optimizer.param_groups:
+            rate, decay, epsilon = (_number(group.get(name)) for name in ("lr", "weight_decay", "eps"))
+            for one in group["params"]:
+                index = self._index.get(id(one))
+                if index is not None:
+                    record = self._records[index]
+                    record.optimizer, record.rate, record.decay, record.epsilon = at, rate, decay, epsilon
+
+    def note_step(self, optimizer: Optimizer) -> None:
+        """An optimizer has stepped."""
+        self._steps[self._number_of(optimizer)] += 1
+
+    def note_skipped(self, optimizer: Optimizer) -> None:
+        """A GradScaler left an optimizer's step out."""
+        self._skipped[self._number_of(optimizer)] += 1
+
+    def _number_of(self, optimizer: Optimizer) -> int:
+        for number, known in enumerate(self._optimizers):
+            if known() is optimizer:
+                return number
+        self._optimizers.append(weakref.ref(optimizer))
+        self._names.append(type(optimizer).__name__)
+        self._steps.append(0)
+        self._skipped.append(0)
+        return len(self._optimizers) - 1
+
+    def look(self, step: int, scale: Tensor | None = None) -> None:
+        """After a backward pass: what gradient came to each; where it is due, whether the bits have changed.
+
+        Args:
+            step: The training's.
+            scale: What a GradScaler has multiplied the loss with.
+        """
+        tensors = [record.held() for record in self._records]
+        none: list[int] = []
+        some: dict[tuple[torch.device, torch.dtype], list[tuple[int, Tensor]]] = {}
+        for at, tensor in enumerate(tensors):
+            if tensor is None:
+                continue
+            gradient = _local(tensor.grad) if tensor.grad is not None else None
+            if gradient is None:
+                none.append(at)
+            elif gradient.numel():
+                some.setdefault((gradient.device, gradient.dtype), []).append((at, gradient))
+        found, largest = _measured(some, _largest)
+        self._looks.append((step, none, found, largest))
+        if step >= self._next_comparison:
+            self._next_comparison = max(_FIRST_COMPARISON, 2 * step)
+            self._compare(step, tensors, some, scale)
+
+    def compare_at_end(self, step: int) -> None:
+        """Once more, where some steps were taken since the last time."""
+        if self._records and step >= _FIRST_COMPARISON and step > self._next_comparison // 2:
+            self._compare(step, [record.held() for record in self._records], None, None)
+
+    def _compare(
+        self,
+        step: int,
+        tensors: list[Tensor | None],
+        gradients: dict[tuple[torch.device, torch.dtype], list[tuple[int, Tensor]]] | None,
+        scale: Tensor | None,
+    ) -> None:
+        weights: dict[tuple[torch.device, torch.dtype], list[tuple[int, Tensor]]] = {}
+        for at, tensor in enumerate(tensors):
+            local = _local(tensor.detach()) if tensor is not None else None
+            if local is not None and local.numel():
+                weights.setdefault((local.device, local.dtype), []).append((at, local))
+        order = [pair for pairs in weights.values() for pair in pairs]
+        if not order:
+            return
+        bits = torch.stack([_bits(one).cpu() for _, one in order])
+        places, norms = _measured(weights, _norms)
+        assert norms is not None
+        squares = torch.full((len(self._records),), math.nan, dtype=torch.float64)
+        if gradients:
+            at, sizes = _measured(gradients, _norms)
+            if sizes is not None:
+                squares[at] = sizes.double() if scale is None else sizes.double() / scale.double().cpu()
+        elif gradients is None:
+            squares[:] = -1.0
+        self._comparisons.append((step, places, bits, norms, squares))
+
+    # Reading ----------------------------------------------------------------------------------------------------
+
+    def read(self, steps: int) -> ParameterCounts | None:
+        """What is known so far; this waits for the device.
+
+        Args:
+            steps: Steps of the training so far.
+        """
+        if not self._records:
+            return None
+        self._settle()
+        return ParameterCounts(
+            first_looked=self._whole("first_looked"),
+            last_looked=self._whole("last_looked"),
+            looked=self._whole("looked"),
+            without_gradient=self._whole("without_gradient"),
+            zero_gradient=self._whole("zero_gradient"),
+            last_nonzero=self._whole("last_nonzero"),
+            nonfinite_step=self._whole("nonfinite_step"),
+            connected=self._whole("connected"),
+            losses_read=self.losses_read,
+            first_compared=self._whole("first_compared"),
+            last_compared=self._whole("last_compared"),
+            last_changed=self._whole("last_changed"),
+            nonfinite_weight_step=self._whole("nonfinite_weight_step"),
+            weight_first=self._real("weight_first"),
+            weight_last=self._real("weight_last"),
+            gradient=self._real("gradient"),
+            optimizer=self._whole("optimizer"),
+            learning_rate=self._real("rate"),
+            weight_decay=self._real("decay"),
+            epsilon=self._real("epsilon"),
+            optimizers=tuple(
+                OptimizerState(name=name, steps=taken, skipped=skipped)
+                for name, taken, skipped in zip(self._names, self._steps, self._skipped, strict=True)
+            ),
+            backward_passes=self.backward_passes,
+            optimizer_steps=steps if any(self._steps) or self.moved_by_others else 0,
+        )
+
+    def find_idle_optimizers(self) -> None:
+        """Get to know optimizers that have never stepped, where something is held by none of those that have."""
+        if self._records and any(record.optimizer < 0 for record in self._records):
+            for optimizer in find_optimizers():
+                if all(known() is not optimizer for known in self._optimizers):
+                    self.note_groups(optimizer, meet=False)
+
+    def _whole(self, name: str) -> IntArray:
+        return np.array([getattr(record, name) for record in self._records], np.int64)
+
+    def _real(self, name: str) -> FloatArray:
+        return np.array([getattr(record, name) for record in self._records], np.float64)
+
+    def _settle(self) -> None:
+        by_step: dict[int, dict[int, float]] = {}
+        for step, none, found, largest in self._looks:
+            state = by_step.setdefault(step, {})
+            for at in none:
+                state.setdefault(at, -1.0)
+            for at, size in zip(found, largest.tolist() if largest is not None else (), strict=True):
+                # NaN compares false: it stays, and is not 0.
+                state[at] = size if not size <= state.get(at, -1.0) else state[at]
+        self._looks.clear()
+        for step in sorted(by_step):
+            for at, size in by_step[step].items():
+                self._note_look(self._records[at], step, size)
+        for step, places, bits, norms, gradients in self._comparisons:
+            for at, value, norm in zip(places, bits.tolist(), norms.double().tolist(), strict=True):
+                self._note_comparison(self._records[at], step, value, norm, float(gradients[at]))
+        self._comparisons.clear()
+
+    def _note_look(self, record: _Record, step: int, size: float) -> None:
+        # A window may be read in the middle of a step.
+        again = record.last_looked == step
+        record.looked += not again
+        record.first_looked = step if record.first_looked < 0 else record.first_looked
+        record.last_looked = step
+        if not again:
+            record.without_gradient += size < 0
+            record.zero_gradient += size == 0
+        if not size <= 0:
+            record.last_nonzero = step
+            if not math.isfinite(size) and record.nonfinite_step < 0:
+                record.nonfinite_step = step
+
+    def _note_comparison(self, record: _Record, step: int, bits: int, norm: float, gradient: float) -> None:
+        if record.bits is None:
+            record.first_compared, record.weight_first = step, norm
+        elif record.bits != bits:
+            record.last_changed = step
+        if not math.isfinite(norm) and record.nonfinite_weight_step < 0:
+            record.nonfinite_weight_step = step
+        record.bits, record.last_compared, record.weight_last = bits, step, norm
+        if gradient >= 0 or math.isnan(gradient):
+            record.gradient = gradient
+
+
+def _can_be_followed(tensor: Tensor) -> bool:
+    return (tensor.is_floating_point() or tensor.is_complex()) and not tensor.is_meta and tensor.layout is torch.strided
+
+
+def _number(value: object) -> float:
+    # A tensor may live on the device, and is not waited for.
+    if isinstance(value, Tensor):
+        return float(value) if value.is_cpu and value.numel() == 1 else math.nan
+    return float(value) if isinstance(value, int | float) else math.nan
+
+
+def _local(tensor: Tensor) -> Tensor | None:
+    """This rank's part of a sharded one; None of one without memory of its own, or whose values are sparse."""
+    to_local: Any = getattr(tensor, "to_local", None)
+    local: Tensor = tensor if to_local is None else to_local()
+    if local.layout is torch.sparse_coo:
+        local = local._values()
+    if local.layout is not torch.strided or not torch._C._has_storage(local):
+        return None
+    return torch.view_as_real(local) if local.is_complex() else local
+
+
+def _largest(tensors: list[Tensor]) -> Tensor:
+    """The largest absolute value of each. A norm would not do: its squares can be 0 where no value is."""
+    low, high = zip(*(torch.aminmax(one) for one in tensors), strict=True)
+    return torch.maximum(-torch.stack(low), torch.stack(high))
+
+
+def _norms(tensors: list[Tensor]) -> Tensor:
+    return torch.stack(torch._foreach_norm(tensors, 2.0))
+
+
+def _measured(
+    groups: dict[tuple[torch.device, torch.dtype], list[tuple[int, Tensor]]],
+    measure: Callable[[list[Tensor]], Tensor],
+) -> tuple[list[int], Tensor | None]:
+    """A number of each; of several devices brought to the host, of one left there."""
+    parts, places = [], []
+    for pairs in groups.values():
+        parts.append(measure([one for _, one in pairs]).float())
+        places += [at for at, _ in pairs]
+    if not parts:
+        return places, None
+    together = len({part.device for part in parts}) == 1
+    return places, torch.cat(parts if together else [part.cpu() for part in parts])
+
+
+_odd: dict[torch.device, Tensor] = {}
+
+
+def _bits(tensor: Tensor) -> Tensor:
+    """One number of 64 bits from all bits of a tensor: an integer product with odd factors, in any order the same."""
+    flat = tensor.contiguous().reshape(-1)
+    whole = flat.view(_WHOLE[flat.element_size()])
+    total = torch.zeros((), dtype=torch.int64, device=flat.device)
+    for number, chunk in enumerate(whole.split(_CHUNK)):
+        if flat.device not in _odd:
+            # Its own generator: the user's random stream is not touched.
+            own = torch.Generator().manual_seed(0x5EED)
+            _odd[flat.device] = (torch.randint(-(2**62), 2**62, (_CHUNK,), generator=own) * 2 + 1).to(flat.device)
+        total = total + (chunk.to(torch.int64) * _odd[flat.device][: len(chunk)]).sum() * (2 * number + 1)
+    return total
