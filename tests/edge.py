@@ -26,7 +26,7 @@ def why(finding):
     """The kind of the cause; where its facts say more than that, what they are."""
     cause = finding.cause
     if isinstance(cause.facts, BornDead):
-        assert cause.kind is CauseKind.INITIAL_WEIGHTS
+        assert cause.kind in (CauseKind.INITIAL_WEIGHTS, CauseKind.NARROW_LAYER)
         return "born dead"
     if isinstance(cause.facts, Drift):
         assert cause.kind is CauseKind.UNKNOWN, "it is how, not why"

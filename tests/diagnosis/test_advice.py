@@ -7,21 +7,24 @@ import pytest
 
 from rectifier.catalogue import parse
 from rectifier.cli import commands
-from rectifier.records import BornDead, Cause, CauseKind, Drift
+from rectifier.records import BornDead, Cause, CauseKind, ZeroWeights
 from rectifier.report.sentences import advice
 from tests.edge import diagnose
 
 from .builders import FLAT, process, site, snapshot, window
 
 BORN = BornDead(never_fired=3, silent=5, depth=2, narrowest_width=5)
-DRIFT = Drift(pre_activation_first=1.0, pre_activation_last=-1.0)
 CAUSES = {
     "upstream": Cause(kind=CauseKind.UPSTREAM),
     "born dead": Cause(kind=CauseKind.INITIAL_WEIGHTS, facts=BORN),
     "update": Cause(kind=CauseKind.LEARNING_RATE),
     "input": Cause(kind=CauseKind.INPUT_SCALE),
-    "drift": Cause(facts=DRIFT),
-    "unknown": Cause(),
+    "narrow": Cause(kind=CauseKind.NARROW_LAYER, facts=BORN),
+    "bias": Cause(kind=CauseKind.INITIAL_BIAS),
+    "decay": Cause(kind=CauseKind.WEIGHT_DECAY),
+    "output": Cause(kind=CauseKind.OUTPUT_ACTIVATION),
+    "constant": Cause(kind=CauseKind.INPUT_CONSTANT),
+    "zero": Cause(kind=CauseKind.INITIAL_WEIGHTS, facts=ZeroWeights(weight="gate.weight")),
 }
 
 

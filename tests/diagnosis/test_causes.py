@@ -1,11 +1,25 @@
 """Why units died: each cause with its numbers, and none where the evidence carries none."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from tests.edge import diagnose, where, why
 
-from .builders import FALLING, FLAT, NAN, process, site, snapshot, window
+from .builders import (
+    FALLING,
+    FLAT,
+    NAN,
+    counts,
+    inputs,
+    output,
+    parameter,
+    process,
+    site,
+    snapshot,
+    window,
+)
 
 
 def cause_of(*windows, sites=None, losses=None, which=-1):
@@ -40,17 +54,13 @@ def test_born_dead_names_depth_and_width():
     assert (finding.numbers["depth"], finding.numbers["narrowest_width"]) == (2, 5)
 
 
-def test_a_whole_born_dead_layer_quotes_the_exact_chance_with_its_assumptions():
-    sites = [site("a", units=2), site("b", units=2)]
-    finding = cause_of([window(0, fired=(9, 9), distinct=0), window(1, fired=(0, 0), distinct=5000)], sites=sites)
-    assert finding.cause.text == (
-        "born dead: 2 of 2 never fired since the first observation (activation 2 from the input, narrowest width up "
-        "to it 2); "
-        "for a single input 44 % of plain networks of these widths, with symmetric weights and zero biases, have a "
-        "silent "
-        "layer up to here, for many inputs fewer"
-    )
-    assert finding.numbers["born_dead_probability_one_input"] == pytest.approx(1 - (1 - 1 / 4) ** 2, rel=1e-12)
+@pytest.mark.parametrize(("width", "kind"), [(6, "narrow_layer"), (7, "initial_weights")])
+def test_a_whole_narrow_layer_that_never_fired_is_so_by_its_width(width, kind):
+    finding = cause_of([window(0, fired=(0,) * width, distinct=5000)], sites=[site("a", units=width)])
+    assert str(finding.cause.kind) == kind
+    assert finding.remedies[0] == ("more_units" if width == 6 else "init_gain")
+    partly = cause_of([window(0, fired=(0,) * (width - 1) + (9,), distinct=5000)], sites=[site("a", units=width)])
+    assert str(partly.cause.kind) == "initial_weights"
 
 
 def test_the_gain_of_each_layer_is_told_where_it_was_measured():
@@ -58,20 +68,70 @@ def test_the_gain_of_each_layer_is_told_where_it_was_measured():
     below = window(0, fired=(9, 9), distinct=0, square=np.array([9.0]), spread=np.array([1.0]))
     born = window(1, fired=(0, 0), distinct=5000, square=np.array([2.25]), spread=np.array([0.0]))
     finding = cause_of([below, born], sites=sites)
-    assert "; gain per layer 0.5; for a single input" in finding.cause.text
+    assert finding.cause.text.endswith("; gain per layer 0.5")
     shot = snapshot([below, born], input_rms=2.0)
     (finding,) = [one for one in diagnose(process(sites, shot)).findings if one.rule == "dead-units"]
-    assert "; gain per layer 0.5 to 1.5; for a single input" in finding.cause.text
+    assert finding.cause.text.endswith("; gain per layer 0.5 to 1.5")
     assert (finding.numbers["smallest_gain"], finding.numbers["largest_gain"]) == (0.5, 1.5)
 
 
-@pytest.mark.parametrize(("width", "told"), [(13, "0.012 %"), (14, "fewer than 0.01 %"), (2000, "fewer than 0.01 %")])
-def test_a_chance_too_small_to_print_is_not_printed_as_zero(width, told):
-    finding = cause_of([window(fired=(0,) * width, distinct=5000)], sites=[site(units=width)])
-    assert f"for a single input {told} of plain networks" in finding.cause.text
-    assert finding.numbers["born_dead_probability_one_input"] == pytest.approx(
-        2.0 ** -min(width, 1000), rel=1e-9, abs=0
-    )
+def born(**more):
+    """Half of a first layer never fired; what is known beside is in `more`."""
+    per_window = {name: more.pop(name) for name in ("pre_mean", "bias") if name in more}
+    given = {name: more.pop(name) for name in ("outputs", "parameters", "feeds") if name in more}
+    counted = more.pop("counted", None)
+    one = window(0, fired=(0, 0, 0, 9, 9), distinct=[5000] * 3 + [0] * 2, **per_window)
+    shot = snapshot([one], losses=FLAT, parameters=counted, **more)
+    fed = replace(site("a"), fed_by="a.weight")
+    found = [f for f in diagnose(process([fed], shot, **given)).findings if f.rule == "dead-units"]
+    return found[0]
+
+
+def test_a_weight_of_zeros_is_named():
+    kept = (parameter("a.weight"),)
+    got = born(parameters=kept, counted=counts(first=0.0))
+    assert got.cause.text == "a.weight was exactly 0 at the start, so no gradient passes"
+    assert got.remedies[0] == "init_random"
+    assert why(born(parameters=kept, counted=counts(first=1e-9))) == "born dead"
+
+
+@pytest.mark.parametrize(("bias", "kind"), [(-10.0, "initial_bias"), (-9.9, "born dead"), (10.0, "born dead")])
+def test_a_bias_far_beyond_what_the_inputs_add_is_named(bias, kind):
+    got = born(bias=np.full(5, bias), pre_mean=np.full(5, bias + 1.0))
+    assert why(got) == kind
+    assert got.remedies[0] == ("zero_bias" if kind == "initial_bias" else "init_gain")
+
+
+@pytest.mark.parametrize(
+    ("more", "kind"),
+    [
+        ({"inputs": inputs(zero=True)}, "input_constant"), ({"distinct": 1}, "input_constant"),
+        ({"input_offset": 10.1, "input_rms": 1.0}, "input_scale"), ({"input_offset": 9.9}, "born dead"),
+        ({"input_rms": 300.0}, "born dead"),
+    ],
+)  # fmt: skip
+def test_what_goes_into_the_first_layer_is_named_for_units_that_never_fired(more, kind):
+    assert why(born(**more)) == kind
+
+
+def test_the_last_activation_is_named():
+    got = born(outputs=(output("a.weight", units=5),))
+    assert (why(got), got.remedies[0]) == ("output_activation", "linear_output")
+
+
+@pytest.mark.parametrize(
+    ("last", "decay", "named"), [(0.5, 1.0, True), (0.51, 1.0, False), (0.5, 0.19, False), (0.5, 0.2, True)]
+)
+def test_decay_is_named_where_weights_shrank_and_it_pulls_more_than_the_loss(last, decay, named):
+    fed = replace(site("a"), fed_by="a.weight")
+    shots = [
+        snapshot([one], parameters=counts(last=last, decay=decay, gradient=0.1)) for one in dying([1e-3] * 9, at=4)
+    ]
+    found = diagnose(process([fed], *shots, parameters=(parameter("a.weight"),))).findings
+    (got,) = [one for one in found if one.rule == "dead-units"]
+    assert (why(got) == "weight_decay") == named
+    if named:
+        assert got.cause.text.startswith(f"weight decay of {decay:g}: the weights shrank to 50 % of their norm")
 
 
 @pytest.mark.parametrize(("first", "kind"), [(0, "born dead"), (1, "unknown"), (720, "unknown")])

@@ -1,5 +1,6 @@
 """A silent layer that cuts the only path, and silent layers that do not."""
 
+import numpy as np
 import pytest
 
 from tests.edge import diagnose, where
@@ -43,7 +44,7 @@ def test_the_proof_from_below_and_above_and_its_words():
         "below it and at each of the 2 activations above it no unit fires on some samples and not on others. Below it "
         "nothing learns any more; above it only what gives every sample the same answer."
     )
-    assert finding.cause.text == "b is silent as a whole"
+    assert finding.cause.text == "b is silent as a whole: cause unknown"
     assert finding.command == "rectifier compare train.py"
     assert (
         finding.numbers.items()
@@ -161,3 +162,64 @@ def test_partly_dead_layers_of_a_constant_network_are_no_further_alarms():
     found = {where(f): f for f in diagnose(process(sites, snapshot(windows, losses=FLAT))).findings}
     assert (found[None].severity, found["b"].severity, found["a"].severity) == ("serious", "serious", "info")
     assert found["a"].detail.endswith("That training does not progress is explained by the finding `constant-network`.")
+
+
+def linear_layer(
+    off, on, *, units=100, losses=FALLING, activation="relu", visits=3000, below=(), distinct=None, **more
+):  # fmt: skip
+    """A layer of which some units are off on all samples, some on on all, and the others bend."""
+    fired = [0] * off + [visits] * on + [visits // 2] * (units - off - on)
+    one = window(
+        len(below), steps=range(9), fired=fired, visits=visits, distinct=[0 if f else visits for f in fired], **more
+    )  # fmt: skip
+    object.__setattr__(one, "lowest", np.array([0.0] * off + [0.5] * on + [0.0] * (units - off - on)))
+    sites = [*(site(name) for name in "xyz"[: len(below)]), site("a", activation=activation, units=units)]
+    shot = snapshot([*below, one], losses=losses, distinct=distinct)
+    return [one for one in diagnose(process(sites, shot)).findings if one.rule == "constant-layer"]
+
+
+@pytest.mark.parametrize(
+    ("off", "on", "said"),
+    [(99, 0, True), (98, 0, False), (50, 49, True), (50, 48, False), (0, 99, True), (1, 98, True)],
+)
+def test_a_layer_that_bends_nothing_is_a_warning_also_while_the_loss_falls(off, on, said):
+    found = linear_layer(off, on)
+    assert bool(found) == said
+    if said:
+        (got,) = found
+        assert (got.severity, where(got), got.numbers["off"], got.numbers["on"]) == ("warning", "a", off, on)
+        assert got.title == "a is linear: 99 of 100 units never bend"
+
+
+def test_a_layer_that_is_silent_as_a_whole_has_its_own_finding():
+    assert not linear_layer(100, 0)
+
+
+@pytest.mark.parametrize(("off", "on", "said"), [(3, 4, True), (3, 3, False)])
+def test_a_narrow_layer_must_be_so_as_a_whole(off, on, said):
+    assert bool(linear_layer(off, on, units=7)) == said
+
+
+def test_a_few_units_that_are_all_on_are_no_alarm():
+    """A positive output, a scale."""
+    assert [one.severity for one in linear_layer(0, 1, units=1)] == ["info"]
+
+
+@pytest.mark.parametrize("activation", ["gelu", "silu", "softplus", "tanh", "sigmoid"])
+def test_what_never_bends_at_a_point_has_no_such_state(activation):
+    assert not linear_layer(50, 50, activation=activation)
+
+
+@pytest.mark.parametrize(("visits", "said"), [(2999, False), (3000, True)])
+def test_it_rests_on_as_many_samples_as_death(visits, said):
+    assert bool(linear_layer(50, 49, visits=visits)) == said
+
+
+@pytest.mark.parametrize(("distinct", "said"), [(1, False), (2, True)])
+def test_a_single_sample_is_on_one_side_everywhere(distinct, said):
+    assert bool(linear_layer(50, 49, distinct=distinct)) == said
+
+
+def test_what_follows_a_silent_layer_is_not_accused():
+    below = window(0, steps=range(9), fired=DEAD, distinct=5000)
+    assert not linear_layer(50, 50, below=[below])

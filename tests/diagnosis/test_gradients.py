@@ -14,7 +14,12 @@ def network(first, last, *, losses=FLAT, update=1e-3, steps=4, middle=None):
     deltas = [first, middle if middle is not None else last, last]
     sites = [site(name) for name in "abc"]
     windows = [window(i, steps=range(steps), fired=(9,) * 5, delta=d, update=update) for i, d in enumerate(deltas)]
-    return diagnose(process(sites, snapshot(windows, losses=losses))).findings
+    return of_gradients(process(sites, snapshot(windows, losses=losses)))
+
+
+def of_gradients(process):
+    """What is said beside that a flat loss stands still."""
+    return [finding for finding in diagnose(process).findings if finding.rule != "standing-still"]
 
 
 @pytest.mark.parametrize(("ratio", "vanished"), [(1.01e-3, False), (1e-3, False), (0.99e-3, True), (1e-9, True)])
@@ -47,7 +52,8 @@ def test_the_message_names_layers_factor_and_evidence():
     assert where(finding) == "a"
     assert finding.title == "the gradient vanishes: 1.0e-08 of it is left from c down to a"
     assert finding.detail == (
-        "‖∂L/∂z‖ per sample changes to 0.0001 times its size per layer (3 activations, 4 observed steps); and the "
+        "‖∂L/∂z‖ per sample changes to 0.0001 times its size per layer (3 activations, 4 observed steps), most of "
+        "it between b and a: 1e-08 times; and the "
         "loss went "
         "from 2.3 to 2.3 in 200 steps."
     )
@@ -72,7 +78,7 @@ def test_a_vanishing_that_came_with_training_is_not_blamed_on_initialisation():
 
 
 def test_a_vanishing_that_training_has_left_behind_is_history():
-    assert network([1e-9, 1e-9, 1e-9, 0.1, 0.1, 0.1], 0.1, steps=6) == ()
+    assert network([1e-9, 1e-9, 1e-9, 0.1, 0.1, 0.1], 0.1, steps=6) == []
 
 
 def test_partly_dead_layers_of_a_vanishing_network_are_no_further_alarms():
@@ -105,7 +111,8 @@ def test_the_exploding_message():
     assert finding.severity == "serious"
     assert finding.title == "the gradient explodes: it grows 7.1e+03 times from c down to a"
     assert finding.detail == (
-        "‖∂L/∂z‖ per sample changes to 84 times its size per layer (3 activations, 4 observed steps). Training does "
+        "‖∂L/∂z‖ per sample changes to 84 times its size per layer (3 activations, 4 observed steps), most of it "
+        "between b and a: 7.1e+03 times. Training does "
         "not progress: the loss went from 2.3 to 2.3 in 200 steps."
     )
     assert finding.cause.text == "initialisation and depth: at the first observed steps it was 7.1e+03 already"
@@ -152,7 +159,7 @@ def test_a_layer_stuck_under_leaky_relu_explains_no_zero():
 
 
 def test_missing_gradients_are_not_zero_gradients():
-    assert network(NAN, 0.5) == ()
+    assert network(NAN, 0.5) == []
 
 
 @pytest.mark.parametrize("delta", [0.0, NAN, np.inf])
@@ -162,7 +169,7 @@ def test_without_a_usable_gradient_at_the_end_there_is_no_ratio(delta):
 
 def test_one_activation_has_no_way_to_judge():
     windows = [window(steps=range(9), fired=(9,) * 5, delta=1e-30)]
-    assert diagnose(process([site()], snapshot(windows, losses=FLAT))).findings == ()
+    assert of_gradients(process([site()], snapshot(windows, losses=FLAT))) == []
 
 
 @given(st.lists(st.floats(1e-3, 70), min_size=3, max_size=20))

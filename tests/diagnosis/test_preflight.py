@@ -113,17 +113,12 @@ def test_a_single_sample_does_not_vary_and_that_says_nothing():
     assert judge_probe(probe(layer("a"), samples=1, output_variance=float("nan"))).findings == ()
 
 
-def test_a_network_that_is_born_dead_is_told_its_chance():
+def test_a_network_that_is_born_dead():
     dead = layer("b", units=2, silent=(0, 1), delta=0.0, similarity=None)
     (first,) = judge_probe(probe(layer("a", units=2, delta=0.0), dead, output_variance=0.0, weights_reached=1)).findings
     assert (first.rule, first.severity) == ("constant-network", "serious")
     assert first.title == "born dead: b is silent as a whole, and the network's output is a constant"
-    assert first.cause.text == (
-        "depth 2, narrowest width 2, with symmetric weights and zero biases: for a single input 44 % of plain networks "
-        "of these widths, for inputs on a line through 0 16 % to 25 % have a silent layer (Lu et al. 2019); with "
-        "biases, or many inputs, fewer"
-    )
-    assert first.numbers["born_dead_probability_line_low"] == pytest.approx(0.15625)
+    assert first.cause.text == "initialisation, depth 2 and width: the narrowest layer has 2 units"
     assert "A leaky slope rules this out altogether." in first.advice
 
 

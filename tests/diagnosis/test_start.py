@@ -5,7 +5,7 @@ import pytest
 
 from tests.edge import diagnose
 
-from .builders import FALLING, FLAT, process, site, snapshot, window
+from .builders import FALLING, FLAT, output, process, readings, site, snapshot, window
 
 
 def started(forward, backward, *, losses=FALLING, rms=1.0, offset=0.0):
@@ -53,3 +53,56 @@ def test_the_message():
     assert finding.cause.text == "initialisation and depth: 2 activations"
     (finding,) = started(5e4, 6e3)
     assert finding.title == "the signal exploded both ways at the start"
+
+
+def deep(forward, backward, *, sites=5, losses=FLAT):
+    """Given factors per layer."""
+    ends = np.array([forward ** (2 * sites), np.nan, np.nan])
+    windows = [
+        window(n, steps=range(3), fired=(9,) * 5, delta=[backward ** (sites - 1 - n), 1.0, 1.0], update=1e-3,
+               **({"square": 2 * ends, "spread": ends} if n == sites - 1 else {}))
+        for n in range(sites)
+    ]  # fmt: skip
+    shot = snapshot(windows, losses=losses, input_rms=1.0, input_offset=0.0)
+    found = diagnose(process([site(name) for name in "abcdefg"[:sites]], shot)).findings
+    return [finding for finding in found if finding.rule == "poor-initialisation"]
+
+
+@pytest.mark.parametrize(
+    ("factors", "said"),
+    [((1.0, 0.29), True), ((1.0, 0.31), False), ((0.29, 1.0), True), ((3.1, 1.0), True), ((2.9, 1.0), False),
+     ((0.41, 0.41), False)],
+)  # fmt: skip
+def test_a_poor_factor_per_layer_matters_where_nothing_is_learned(factors, said):
+    assert bool(deep(*factors)) == said
+    assert not deep(*factors, losses=FALLING)
+    assert not deep(*factors, losses=FLAT[:99])
+
+
+def test_of_fewer_than_five_layers_a_factor_says_nothing():
+    assert not deep(1.0, 0.2, sites=4)
+
+
+def alike(cosine, *, losses=FLAT, rows=64, **more):
+    read = readings([1.0] * 20, rows=rows)
+    object.__setattr__(read, "features_cosine", np.broadcast_to(np.array(cosine, float), 20))
+    one = window(0, steps=range(200), fired=(9,) * 5, delta=1.0, update=1e-3)
+    shot = snapshot([one], losses=losses, outputs=(read,), step=200, **more)
+    found = diagnose(process([site("a")], shot, outputs=(output(),))).findings
+    return [finding for finding in found if finding.rule == "poor-initialisation"]
+
+
+@pytest.mark.parametrize(("cosine", "said"), [(0.989, False), (0.99, False), (0.991, True)])
+def test_rows_that_look_alike_are_an_alarm_only_where_nothing_is_learned(cosine, said):
+    found = alike(cosine)
+    assert [finding.severity for finding in found] == ["warning"] * said
+    assert not alike(cosine, losses=FALLING), "six default layers have .999 and train well"
+    assert not alike(cosine, rows=7)
+    assert not alike([cosine, *[0.5] * 19]), "it is history"
+
+
+def test_an_offset_is_named_for_rows_that_look_alike():
+    assert [str(one.cause.kind) for one in alike(0.999, input_offset=11.0)] == ["input_scale"]
+    (got,) = alike(0.999)
+    assert (str(got.cause.kind), got.remedies) == ("initial_weights", ("init_gain",))
+    assert got.title == "samples look alike to head since the start: their mean cosine is 0.9990"

@@ -1,26 +1,40 @@
 """Judging: pure rules over records. The only room that holds a threshold, and it never sees a tensor."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from rectifier.diagnosis.checkpoint.autopsy import judge_checkpoint
 from rectifier.diagnosis.probe.census import judge_census
 from rectifier.diagnosis.probe.check import judge_probe
 from rectifier.diagnosis.suppression import apply_silences, check_silences
-from rectifier.diagnosis.training.constant import judge_constancy
+from rectifier.diagnosis.training.chains import below
+from rectifier.diagnosis.training.constant import judge_constancy, judge_constant_layer
 from rectifier.diagnosis.training.dead import judge_silence
 from rectifier.diagnosis.training.explained import explain
 from rectifier.diagnosis.training.finite import judge_finiteness
 from rectifier.diagnosis.training.flat import judge_sides
 from rectifier.diagnosis.training.gradients import judge_gradients
-from rectifier.diagnosis.training.history import read_histories
+from rectifier.diagnosis.training.history import SiteHistory, read_histories
 from rectifier.diagnosis.training.layers import summarise
+from rectifier.diagnosis.training.output import judge_collapse, judge_dead_output
+from rectifier.diagnosis.training.output_history import read_outputs, spans_of
 from rectifier.diagnosis.training.parameters import judge_parameters
 from rectifier.diagnosis.training.predictor import judge_predictor
 from rectifier.diagnosis.training.progress import judge_progress, own_stretch
 from rectifier.diagnosis.training.spikes import judge_spikes
-from rectifier.diagnosis.training.start import judge_start
+from rectifier.diagnosis.training.standing import judge_linear, judge_standing
+from rectifier.diagnosis.training.start import judge_alike, judge_start
 from rectifier.diagnosis.training.starved import judge_frozen, judge_starvation
-from rectifier.records import NORM_BEFORE_CLIPPING, Diagnosis, Finding, Process, Rule, most_serious_first
+from rectifier.records import (
+    NORM_BEFORE_CLIPPING,
+    CauseKind,
+    Diagnosis,
+    Finding,
+    NotJudged,
+    Process,
+    Rule,
+    Unjudged,
+    most_serious_first,
+)
 
 
 def diagnose(process: Process, silence: Mapping[str, str] | None = None) -> Diagnosis:
@@ -52,26 +66,71 @@ def diagnose(process: Process, silence: Mapping[str, str] | None = None) -> Diag
     findings: list[Finding] = judge_finiteness(process, histories, loss)
     untrained = judge_parameters(process, histories, loss)
     findings += untrained.findings
-    for model in dict.fromkeys(history.site.model for history in histories):
+    known = len(findings)
+    outputs = read_outputs(process)
+    spans = spans_of(outputs)
+    for model in dict.fromkeys([*(history.site.model for history in histories), *spans]):
         own = [history for history in histories if history.site.model == model]
-        before = len(findings)
-        own_loss = own_stretch(model, histories, loss)
+        own_outputs = [one for one in outputs if one.output.model == model]
+        start = len(findings)
+        own_loss = own_stretch(model, histories, loss, spans)
         progress = judge_progress(own_loss)
         of_network = judge_constancy(own, progress) + judge_gradients(own, progress)
         explained = _alarm(of_network)
         if explained is None:
             of_network += judge_predictor(own, progress)
-        clipped = own_stretch(model, histories, process.series(NORM_BEFORE_CLIPPING))
+        clipped = own_stretch(model, histories, process.series(NORM_BEFORE_CLIPPING), spans)
         of_network += judge_spikes(own, clipped, own_loss, progress)
+        if _alarm(of_network) is None:
+            alone = len(own_loss.steps) > 0 or not len(loss.steps)
+            of_network += judge_collapse(own_outputs, own, progress, process, alone=alone)
         explained = _alarm(of_network)
-        findings += of_network + judge_start(own, progress, explained=explained is not None)
+        before = len(findings)
+        dead_outputs = judge_dead_output(own_outputs, own, progress)
+        findings += of_network + dead_outputs + judge_start(own, progress, explained=explained is not None)
+        if _alarm(findings[before:]) is None:
+            findings += judge_alike(own_outputs, own, progress)
         findings += judge_starvation(own, progress, loss) + judge_frozen(own, untrained.looked_at(model))
-        for position, history in enumerate(own):
-            findings += judge_silence(history, own[:position], progress, explained=explained)
-            findings += judge_sides(history, progress)
-        findings[before:] = explain(findings[before:], own, untrained)
-    layers = tuple(summarise(history) for history in histories)
-    return apply_silences(Diagnosis(findings=most_serious_first(findings), layers=layers), silence or {})
+        linear: list[Finding] = []
+        for history in own:
+            under = below(history, own)
+            accused = any(one.site == history.ref for one in dead_outputs)
+            why = Rule.DEAD_OUTPUT if accused and explained is None else explained
+            findings += judge_silence(history, under, progress, explained=why)
+            findings += judge_sides(history, under, progress)
+            linear += judge_constant_layer(history, under, progress, explained=bool(explained or linear))
+        findings += linear
+        # What is not finite explains any stall.
+        if _alarm(findings[:known] + findings[before:]) is None:
+            standing = judge_standing(model, own_outputs, own, progress, own_loss, process)
+            findings += standing
+        findings += judge_linear(
+            model,
+            own_outputs,
+            own,
+            process,
+            standing=any(
+                one.rule is Rule.STANDING_STILL and one.cause.kind is CauseKind.NO_ACTIVATION
+                for one in findings[before:]
+            ),
+        )
+        findings[start:] = explain(findings[start:], own, untrained)
+    diagnosis = Diagnosis(
+        findings=most_serious_first(findings),
+        layers=tuple(summarise(history) for history in histories),
+        not_judged=tuple(_not_judged(process, histories)),
+    )
+    return apply_silences(diagnosis, silence or {})
+
+
+def _not_judged(process: Process, histories: Sequence[SiteHistory]) -> Iterator[NotJudged]:
+    for history in histories:
+        if history.site.units is None:
+            yield NotJudged(kind=Unjudged.UNITS_UNKNOWN, what=history.ref.label)
+    for unseen in process.unseen:
+        yield NotJudged(kind=Unjudged.UNSEEN, what=unseen.what)
+    if not histories and not any(shot.parameters is not None for shot in process.snapshots):
+        yield NotJudged(kind=Unjudged.NOTHING_OBSERVED)
 
 
 def _alarm(findings: list[Finding]) -> Rule | None:

@@ -1,8 +1,7 @@
 """What to do about a finding, as codes, the mildest first; `rectifier.report.sentences` has the words."""
 
-from rectifier.records import BornDead, Cause, CauseKind, Fix, FixKind, RemedyId
+from rectifier.records import Cause, CauseKind, Fix, FixKind, RemedyId, ZeroWeights
 
-CONSTANT_NETWORK = (RemedyId.INIT_RANDOM, RemedyId.LOWER_LEARNING_RATE, RemedyId.LEAKY_ACTIVATION)
 VANISHING = (RemedyId.INIT_GAIN, RemedyId.ZERO_BIAS)
 EXPLODING = (RemedyId.INIT_GAIN, RemedyId.CLIP_GRADIENT, RemedyId.LOWER_LEARNING_RATE)
 SPIKE = (RemedyId.CLIP_GRADIENT, RemedyId.LOWER_LEARNING_RATE, RemedyId.CHECK_INPUTS)
@@ -15,15 +14,20 @@ NO_GRADIENT = (RemedyId.CHANGE_OBJECTIVE, RemedyId.RECONNECT_GRAPH)
 OUTPUT_ACTIVATION = (RemedyId.LINEAR_OUTPUT,)
 SILENT_ROWS = (RemedyId.LOWER_LEARNING_RATE, RemedyId.LEAKY_ACTIVATION)
 STARVED = (RemedyId.RECONNECT_GRAPH,)
-SATURATED = (RemedyId.INIT_GAIN, RemedyId.LOWER_LEARNING_RATE)
 
 _DEAD: dict[CauseKind, RemedyId] = {
     CauseKind.LEARNING_RATE: RemedyId.LOWER_LEARNING_RATE,
     CauseKind.INPUT_SCALE: RemedyId.STANDARDISE_INPUTS,
+    CauseKind.INPUT_CONSTANT: RemedyId.CHECK_INPUTS,
     CauseKind.INITIAL_WEIGHTS: RemedyId.INIT_GAIN,
+    CauseKind.INITIAL_BIAS: RemedyId.ZERO_BIAS,
+    CauseKind.NARROW_LAYER: RemedyId.MORE_UNITS,
+    CauseKind.WEIGHT_DECAY: RemedyId.LOWER_WEIGHT_DECAY,
+    CauseKind.OUTPUT_ACTIVATION: RemedyId.LINEAR_OUTPUT,
 }
 _PREDICTOR: dict[CauseKind, tuple[RemedyId, ...]] = {
     CauseKind.INPUT_SCALE: (RemedyId.STANDARDISE_INPUTS,),
+    CauseKind.INPUT_CONSTANT: (RemedyId.CHECK_INPUTS,),
     CauseKind.INITIAL_WEIGHTS: (RemedyId.INIT_GAIN, RemedyId.FEWER_LAYERS),
     CauseKind.LEARNING_RATE: (RemedyId.LOWER_LEARNING_RATE,),
     CauseKind.UNKNOWN: (RemedyId.LOWER_LEARNING_RATE,),
@@ -39,9 +43,27 @@ def for_dead_units(cause: Cause) -> tuple[RemedyId, ...]:
     if cause.kind is CauseKind.UPSTREAM:
         # What the finding about the layer below asks for.
         return ()
-    if isinstance(cause.facts, BornDead):
-        return RemedyId.INIT_GAIN, RemedyId.MORE_UNITS, RemedyId.LEAKY_ACTIVATION
-    return _DEAD.get(cause.kind, RemedyId.LOWER_LEARNING_RATE), RemedyId.LEAKY_ACTIVATION
+    if isinstance(cause.facts, ZeroWeights):
+        return RemedyId.INIT_RANDOM, RemedyId.LEAKY_ACTIVATION
+    first = _DEAD.get(cause.kind)
+    # A slope keeps a gradient in every unit, whatever the cause.
+    return (RemedyId.LEAKY_ACTIVATION,) if first is None else (first, RemedyId.LEAKY_ACTIVATION)
+
+
+_SATURATED: dict[CauseKind, RemedyId] = {
+    CauseKind.INPUT_SCALE: RemedyId.STANDARDISE_INPUTS,
+    CauseKind.INITIAL_WEIGHTS: RemedyId.INIT_GAIN,
+    CauseKind.LEARNING_RATE: RemedyId.LOWER_LEARNING_RATE,
+}
+
+
+def for_saturation(cause: Cause) -> tuple[RemedyId, ...]:
+    """What to do about a saturated layer; nothing where no cause is shown.
+
+    Args:
+        cause: Its.
+    """
+    return (_SATURATED[cause.kind],) if cause.kind in _SATURATED else ()
 
 
 def for_constant_predictor(cause: Cause) -> tuple[RemedyId, ...]:
@@ -141,3 +163,33 @@ def lines_for(chosen: tuple[RemedyId, ...]) -> tuple[Fix, ...]:
     """
     kind = _LINES.get(chosen[0]) if chosen else None
     return () if kind is None else (Fix(kind=kind),)
+
+
+_MODEL: dict[CauseKind, tuple[RemedyId, ...]] = {
+    CauseKind.OUTPUT_ACTIVATION: (RemedyId.LINEAR_OUTPUT, RemedyId.LEAKY_ACTIVATION),
+    CauseKind.INPUT_CONSTANT: (RemedyId.CHECK_INPUTS,),
+    CauseKind.INPUT_SCALE: (RemedyId.STANDARDISE_INPUTS,),
+    CauseKind.WEIGHT_DECAY: (RemedyId.LOWER_WEIGHT_DECAY,),
+    CauseKind.OBJECTIVE: (RemedyId.STOP_GRADIENT, RemedyId.CHANGE_OBJECTIVE),
+    CauseKind.LEARNING_RATE: (RemedyId.LOWER_LEARNING_RATE, RemedyId.CLIP_GRADIENT),
+    CauseKind.LEARNING_RATE_LOW: (RemedyId.RAISE_LEARNING_RATE,),
+    CauseKind.LEARNING_RATE_ZERO: (RemedyId.RAISE_LEARNING_RATE, RemedyId.MEND_SCHEDULE),
+}
+
+
+def for_output(cause: Cause) -> tuple[RemedyId, ...]:
+    """What to do about an output that tells nothing; nothing where no cause is shown.
+
+    Args:
+        cause: Its.
+    """
+    return _MODEL.get(cause.kind, ())
+
+
+def for_standing_still(cause: Cause) -> tuple[RemedyId, ...]:
+    """What to do about a loss that stands still; nothing where no cause is shown.
+
+    Args:
+        cause: Its.
+    """
+    return _MODEL.get(cause.kind, ())

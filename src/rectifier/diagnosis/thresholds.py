@@ -78,6 +78,14 @@ DRIFT_SHARE = 0.5
 """Share of a unit's distance below zero that must have come since the first window to be called drift: less, and the
 unit began near where it is (our choice)."""
 
+BEYOND_RANGE = 10.0
+"""Size of a bias over what weights and inputs add, from which on the bias is named for units that never fired (our
+choice: an order of magnitude)."""
+
+NARROW_LAYER = 6
+"""Units up to which a layer that never fired as a whole is said to be so by its width: with symmetric weights a single
+input switches off all of 6 units in 1.6 % of draws, of 7 in 0.8 % (2^-N; Lu et al. 2019)."""
+
 # Not taught, or on one side -------------------------------------------------------------------------------------------
 
 STARVED_STEPS = 100
@@ -92,6 +100,18 @@ SATURATED_SAMPLES = 0.99
 
 SATURATED_SHARE = 0.50
 """Share of a layer's units above which it is called saturated."""
+
+SATURATED_PAIR_SHARE = 0.80
+SATURATED_PAIRS = 1_000
+"""Share of (sample, unit) pairs that are saturated, above which a layer is, and how many pairs that must rest on
+(definitions)."""
+
+LINEAR_SHARE = 0.99
+"""Share of a layer's units that are off on all samples, or on on all, from which on the layer is linear
+(definitions)."""
+
+LEAST_UNITS = 8
+"""Units below which a layer is called linear only where all of them are (our choice: of 7 units one is 14 %)."""
 
 # Gradients ----------------------------------------------------------------------------------------------------------
 
@@ -119,6 +139,12 @@ SCALER_SKIPS = 10
 POOR_SENSITIVITY = 1e-3
 """Share of the differences between samples, and of the gradient, below which (or above its inverse) both ways together
 are a poor initialisation: the same three orders of magnitude as a vanished gradient."""
+
+SEVERAL_LAYERS = 5
+POOR_FACTOR = 0.3
+LARGE_FACTOR = 3.0
+"""Layers, and factors per layer, from which on signal or gradient are poor where nothing is learned (definitions).
+torch.nn.Linear's default initialisation gives 0.41 per ReLU layer."""
 
 SIMILAR = 0.99
 """Mean cosine between two samples above which they look alike; alone it is information, because 6 default layers of 128
@@ -242,3 +268,34 @@ the loss's own definition is not blamed (our choice)."""
 SKIPPED_SHARE = 0.05
 """Share of an optimizer's steps left out by a GradScaler above which it is not at work as meant: it raises the scale
 once in 2,000 steps and leaves out one for it."""
+# Outputs --------------------------------------------------------------------------------------------------------------
+
+LEAST_OUTPUT_ROWS = 8
+"""Rows of a batch from which on its spread between them is asked: of fewer it is mostly chance (our choice; the
+variance of 8 rows is known to within 53 %, √(2/7))."""
+
+COLLAPSED_SHARE = 0.01
+"""Spread of an output between rows, over what it was or over the targets', below which it has collapsed
+(definitions)."""
+
+COLLAPSED_LOGITS = 0.01
+"""Spread of logits between rows below which they give every row nearly the same shares: a tenth of a nat (our choice).
+Logits that began too large may shrink to a hundredth and tell classes apart better than before."""
+
+LEAST_ENTROPY = 0.2
+"""Entropy of the classes of a batch, in nats, below which a constant is nearly the right answer: two classes of 95 and
+5 % have .199 (our choice)."""
+
+GROWING_SPREAD = 2.0
+"""Factor by which an output that was small from the start must have grown to be said to be on its way (our choice)."""
+
+OPTIMUM_REACHED = 0.05
+"""Share of the loss at the start below which it is said to have reached its optimum, where no targets are kept: the
+variance of targets that a constant leaves is a larger share of what an untrained network costs (our choice)."""
+
+SMALL_UPDATE = 1e-5
+"""‖Δw‖/‖w‖ a step (median) below which weights hardly move: a hundredth of the usual 1e-3 (Bottou; Karpathy 2019). A
+hundred thousand such steps move them once by their own size, if all go one way."""
+
+SHRUNK_WEIGHTS = 0.5
+"""Norm of the weights over that at the start below which decay is asked whether it moved them (our choice)."""

@@ -52,6 +52,13 @@ if TYPE_CHECKING:
     from rectifier.records.findings.causes import SmallEpsilon as SmallEpsilon
     from rectifier.records.findings.causes import UpdateAtDeath as UpdateAtDeath
     from rectifier.records.findings.causes import WayAtStart as WayAtStart
+    from rectifier.records.findings.causes_model import ConstantInputs as ConstantInputs
+    from rectifier.records.findings.causes_model import ConstantOptimum as ConstantOptimum
+    from rectifier.records.findings.causes_model import LargeBias as LargeBias
+    from rectifier.records.findings.causes_model import LossOperations as LossOperations
+    from rectifier.records.findings.causes_model import SmallUpdates as SmallUpdates
+    from rectifier.records.findings.causes_model import WeightsDecayed as WeightsDecayed
+    from rectifier.records.findings.causes_model import ZeroWeights as ZeroWeights
     from rectifier.records.findings.evidence import AlwaysOnUnits as AlwaysOnUnits
     from rectifier.records.findings.evidence import ConstantOutput as ConstantOutput
     from rectifier.records.findings.evidence import DeadUnits as DeadUnits
@@ -79,6 +86,13 @@ if TYPE_CHECKING:
     from rectifier.records.findings.evidence_checkpoint import SilentSpan as SilentSpan
     from rectifier.records.findings.evidence_checkpoint import SilentWeights as SilentWeights
     from rectifier.records.findings.evidence_checkpoint import Table as Table
+    from rectifier.records.findings.evidence_output import AlikeAtStart as AlikeAtStart
+    from rectifier.records.findings.evidence_output import CollapsedOutput as CollapsedOutput
+    from rectifier.records.findings.evidence_output import DeadOutput as DeadOutput
+    from rectifier.records.findings.evidence_output import LinearLayer as LinearLayer
+    from rectifier.records.findings.evidence_output import LinearNetwork as LinearNetwork
+    from rectifier.records.findings.evidence_output import StandingStill as StandingStill
+    from rectifier.records.findings.evidence_output import Yardstick as Yardstick
     from rectifier.records.findings.evidence_parameters import DecayOfWeights as DecayOfWeights
     from rectifier.records.findings.evidence_parameters import ExplainedBy as ExplainedBy
     from rectifier.records.findings.evidence_parameters import Lack as Lack
@@ -103,7 +117,9 @@ if TYPE_CHECKING:
     from rectifier.records.findings.finding import Judged as Judged
     from rectifier.records.findings.finding import LayerSummary as LayerSummary
     from rectifier.records.findings.finding import LossPath as LossPath
+    from rectifier.records.findings.finding import NotJudged as NotJudged
     from rectifier.records.findings.finding import SampleSize as SampleSize
+    from rectifier.records.findings.finding import Unjudged as Unjudged
     from rectifier.records.findings.finding import most_serious_first as most_serious_first
     from rectifier.records.findings.rules import SEVERITIES as SEVERITIES
     from rectifier.records.findings.rules import CauseKind as CauseKind
@@ -198,6 +214,15 @@ _NAMES = {
         "UpdateAtDeath",
         "WayAtStart",
     ),
+    "findings.causes_model": (
+        "ConstantInputs",
+        "ConstantOptimum",
+        "LargeBias",
+        "LossOperations",
+        "SmallUpdates",
+        "WeightsDecayed",
+        "ZeroWeights",
+    ),
     "census": (
         "Census",
         "LayerCensus",
@@ -255,6 +280,15 @@ _NAMES = {
         "WeightNorms",
         "ZeroAtStart",
     ),
+    "findings.evidence_output": (
+        "AlikeAtStart",
+        "CollapsedOutput",
+        "DeadOutput",
+        "LinearLayer",
+        "LinearNetwork",
+        "StandingStill",
+        "Yardstick",
+    ),
     "findings.evidence_probe": (
         "BornDeadNetwork",
         "FlatOutput",
@@ -276,7 +310,9 @@ _NAMES = {
         "Judged",
         "LayerSummary",
         "LossPath",
+        "NotJudged",
         "SampleSize",
+        "Unjudged",
         "most_serious_first",
     ),
     "notebook": ("shown_by",),

@@ -10,7 +10,6 @@ from rectifier.catalogue import parse
 from rectifier.diagnosis import remedies
 from rectifier.diagnosis import thresholds as limit
 from rectifier.diagnosis.suppression import apply_silences
-from rectifier.diagnosis.training.born import line_probability, one_input_probability
 from rectifier.diagnosis.training.start import poor_way
 from rectifier.records import (
     BornDeadNetwork,
@@ -155,9 +154,6 @@ def _constant(probe: Probe, rows: tuple[LayerCheck, ...]) -> list[Finding]:
 
 def _born_dead(probe: Probe, cut: SiteProbe) -> Finding:
     widths = [site.site.units for site in probe.sites if site.site.units is not None]
-    low = high = None
-    if len(set(widths)) == 1 and len(widths) > 1:
-        low, high = line_probability(widths[0], len(widths))
     return Finding(
         rule=Rule.CONSTANT_NETWORK,
         severity="serious",
@@ -169,9 +165,6 @@ def _born_dead(probe: Probe, cut: SiteProbe) -> Finding:
             samples=cut.samples,
             depth=len(widths),
             narrowest_width=min(widths),
-            born_dead_probability_one_input=one_input_probability(widths),
-            born_dead_probability_line_low=low,
-            born_dead_probability_line_high=high,
         ),
     )
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from rectifier.diagnosis import thresholds as limit
 from rectifier.diagnosis.moments import died_together, whole_silence
-from rectifier.diagnosis.training.born import one_input_probability
+from rectifier.diagnosis.training import model_causes
 from rectifier.diagnosis.training.history import BoolArray, SiteHistory
 from rectifier.records import (
     BornDead,
@@ -16,8 +16,11 @@ from rectifier.records import (
     Cause,
     CauseKind,
     Drift,
+    InputScale,
+    LargeBias,
     SilentBelow,
     UpdateAtDeath,
+    ZeroWeights,
 )
 
 
@@ -31,7 +34,9 @@ def find_cause(history: SiteHistory, silent: BoolArray, below: Sequence[SiteHist
     """
     return (
         _upstream(history, silent, below)
+        or (Cause(kind=CauseKind.OUTPUT_ACTIVATION) if history.at_output else None)
         or _born(history, silent, below)
+        or _decay(history)
         or _update(history, silent, below)
         or _drift(history, silent)
         or Cause(facts=_update_at_death(history, silent))
@@ -71,19 +76,57 @@ def _born(history: SiteHistory, silent: BoolArray, below: Sequence[SiteHistory])
     if first := int(history.steps()[0]):
         # Whoever comes in the middle of a training cannot tell the two apart.
         return Cause(facts=BornDeadOrEarlier(born_dead_or_earlier=born, silent=all_silent, first_observed=first))
+    return (
+        _zero_weight(history)
+        or _inputs(history, below)
+        or _bias(history, silent)
+        or _narrow_or_initial(history, silent, below, born)
+    )
+
+
+def _narrow_or_initial(history: SiteHistory, silent: BoolArray, below: Sequence[SiteHistory], born: int) -> Cause:
     widths = [site.site.units for site in below if site.site.units is not None] + [len(silent)]
-    facts = BornDead(never_fired=born, silent=all_silent, depth=len(widths), narrowest_width=min(widths))
-    if born == len(silent):
-        gains = _gains(history, below)
-        # Lu, Shin, Su & Karniadakis 2019. With biases or several inputs it is less: context, not evidence.
-        facts = replace(
-            facts,
-            born_dead_probability_one_input=one_input_probability(widths),
-            gains=len(gains),
-            smallest_gain=min(gains, default=None),
-            largest_gain=max(gains, default=None),
-        )
-    return Cause(kind=CauseKind.INITIAL_WEIGHTS, facts=facts)
+    facts = BornDead(never_fired=born, silent=int(silent.sum()), depth=len(widths), narrowest_width=min(widths))
+    if born < len(silent):
+        return Cause(kind=CauseKind.INITIAL_WEIGHTS, facts=facts)
+    gains = _gains(history, below)
+    facts = replace(
+        facts, gains=len(gains), smallest_gain=min(gains, default=None), largest_gain=max(gains, default=None)
+    )
+    narrow = len(silent) <= limit.NARROW_LAYER
+    return Cause(kind=CauseKind.NARROW_LAYER if narrow else CauseKind.INITIAL_WEIGHTS, facts=facts)
+
+
+def _zero_weight(history: SiteHistory) -> Cause | None:
+    """The weight that feeds the units was exactly 0 at the start: z is 0, or the bias, on every sample."""
+    counts, weight = model_causes.last_counts(history.snapshots), history.weight
+    if counts is None or weight is None or weight >= len(counts.weight_first) or counts.weight_first[weight] != 0:
+        return None
+    return Cause(kind=CauseKind.INITIAL_WEIGHTS, facts=ZeroWeights(weight=history.site.fed_by or ""))
+
+
+def _inputs(history: SiteHistory, below: Sequence[SiteHistory]) -> Cause | None:
+    """Of a first layer: inputs that never vary, or whose mean outweighs what differs between them."""
+    found = None if below else model_causes.of_inputs(history.snapshots[-1])
+    return None if found is None or isinstance(found.facts, InputScale) else found
+
+
+def _bias(history: SiteHistory, silent: BoolArray) -> Cause | None:
+    """Biases that outweigh by far what weights and inputs add, in the first window already."""
+    first = history.finite_windows[0]
+    if first.pre_mean is None or first.bias is None or len(first.bias) != len(silent):
+        return None
+    bias = float(np.median(first.bias[silent]))
+    rest = float(np.median(np.abs(first.pre_mean - first.bias)[silent]))
+    if not bias < 0 or not -bias >= limit.BEYOND_RANGE * rest:
+        return None
+    return Cause(kind=CauseKind.INITIAL_BIAS, facts=LargeBias(bias=bias, rest=rest, units=int(silent.sum())))
+
+
+def _decay(history: SiteHistory) -> Cause | None:
+    if history.weight is None:
+        return None
+    return model_causes.of_decay_of(model_causes.last_counts(history.snapshots), [history.weight])
 
 
 def _gains(history: SiteHistory, below: Sequence[SiteHistory]) -> list[float]:
@@ -101,10 +144,10 @@ def _update(history: SiteHistory, silent: BoolArray, below: Sequence[SiteHistory
     found = _update_at_death(history, silent)
     if found is None or (found.update < limit.LARGE_UPDATE and found.update_over_median < limit.UPDATE_SPIKE):
         return None
-    scale = history.snapshots[-1].input_rms
-    if below or scale is None or scale <= limit.LARGE_INPUT:
+    scale, offset = history.snapshots[-1].input_rms, history.snapshots[-1].input_offset
+    shared = offset is not None and offset > limit.LARGE_OFFSET
+    if below or scale is None or not (scale > limit.LARGE_INPUT or shared):
         return Cause(kind=CauseKind.LEARNING_RATE, facts=found)
-    offset = history.snapshots[-1].input_offset
     mostly = offset if offset is not None and offset > 1 else None
     return Cause(kind=CauseKind.INPUT_SCALE, facts=replace(found, input_rms=scale, input_offset=mostly))
 

@@ -1,10 +1,13 @@
 """Findings about units that stay on one side of their activation: saturated ones, and always-on, linear ones."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from rectifier.catalogue import parse
 from rectifier.diagnosis import remedies
 from rectifier.diagnosis import thresholds as limit
+from rectifier.diagnosis.training import model_causes
 from rectifier.diagnosis.training.history import BoolArray, SiteHistory
 from rectifier.diagnosis.training.progress import Progress
 from rectifier.records import (
@@ -12,7 +15,6 @@ from rectifier.records import (
     Cause,
     CauseKind,
     Finding,
-    InputScale,
     IntArray,
     LargeUpdate,
     Rule,
@@ -23,58 +25,77 @@ from rectifier.records import (
 _LINEAR_ABOVE = frozenset({"relu", "leaky_relu", "prelu", "rrelu", "leaky_grad"})
 
 
-def judge_sides(history: SiteHistory, progress: Progress) -> list[Finding]:
+def judge_sides(history: SiteHistory, below: Sequence[SiteHistory], progress: Progress) -> list[Finding]:
     """What is to be said of one site's saturated and always-on units.
 
     Args:
         history: The site.
+        below: Sites of the same model that feed it.
         progress: Of the model's training.
     """
-    return [*_saturated(history, progress), *_always_on(history)]
+    return [*_saturated(history, below, progress), *_always_on(history)]
 
 
-def _saturated(history: SiteHistory, progress: Progress) -> list[Finding]:
-    """Units with |f′(z)| below 1 % of its maximum on ≥ 99 % of the samples; a layer of which more than half are."""
-    if history.saturated is None:
-        return []
-    found, visits = history.saturated
-    share = float(found.mean())
-    if share <= limit.SATURATED_SHARE:
+def _saturated(history: SiteHistory, below: Sequence[SiteHistory], progress: Progress) -> list[Finding]:
+    """A layer of which most units, or most (sample, unit) pairs, have |f′(z)| below 1 % of its maximum."""
+    pairs, found, visits = history.saturated_pairs, np.zeros(0, np.bool_), 0
+    if history.saturated is not None:
+        found, visits = history.saturated
+    share = float(found.mean()) if len(found) else 0.0
+    mostly = pairs is not None and pairs[0] > limit.SATURATED_PAIR_SHARE
+    if share <= limit.SATURATED_SHARE and not mostly:
         return []
     stalled = progress.state == "none"
+    # Where a loss falls, outputs and gates that are sure of themselves are saturated rightly.
+    alarm = stalled or (mostly and not history.at_output)
+    cause = _why_saturated(history, found, below)
     return [
         Finding(
             rule=Rule.SATURATED,
-            severity="warning" if stalled else "info",
+            severity="warning" if alarm else "info",
             site=history.ref,
-            cause=_why_saturated(history, found),
+            cause=cause,
             consequence=progress.consequence,
             loss=progress.loss,
-            remedies=remedies.SATURATED if stalled else (),
+            remedies=remedies.for_saturation(cause) if alarm else (),
             units=tuple(int(unit) for unit in np.flatnonzero(found)),
             evidence=SaturatedUnits(
-                units=len(found), saturated=int(found.sum()), saturated_fraction=share, visits=visits
+                units=history.site.units or 0,
+                saturated=int(found.sum()),
+                saturated_fraction=share,
+                visits=visits,
+                pairs=None if pairs is None else pairs[1],
+                pair_fraction=None if pairs is None else pairs[0],
             ),
         )
     ]
 
 
-def _why_saturated(history: SiteHistory, units: BoolArray) -> Cause:
-    """Inputs on a large scale, weights that began so large, or an update that made them so."""
-    scale = history.snapshots[-1].input_rms
-    if scale is not None and scale > limit.LARGE_INPUT:
-        return Cause(kind=CauseKind.INPUT_SCALE, facts=InputScale(input_rms=scale))
-    first = history.finite_windows[0]
+def _why_saturated(history: SiteHistory, units: BoolArray, below: Sequence[SiteHistory]) -> Cause:
+    """Inputs far from 0 or on a large scale, weights that began so large, or an update that made them so."""
+    of_inputs = None if below else model_causes.of_inputs(history.snapshots[-1])
+    if of_inputs is not None and of_inputs.kind is CauseKind.INPUT_SCALE:
+        return of_inputs
+    first, since = history.finite_windows[0], history.saturated_since
     assert first.saturated is not None
-    began = first.saturated[units] >= limit.SATURATED_SAMPLES * first.visits
-    if first.visits and float(began.mean()) > limit.SATURATED_SHARE:
+    began = first.saturated[units] >= limit.SATURATED_SAMPLES * first.visits if len(units) else units
+    if since == 0 or (first.visits and len(began) and float(began.mean()) > limit.SATURATED_SHARE):
+        if int(history.steps()[0]) > 0:
+            # Who came later cannot tell.
+            return Cause()
         return Cause(kind=CauseKind.INITIAL_WEIGHTS, facts=SaturatedFromTheStart(saturated_at_first=int(began.sum())))
-    updates = history.update()
-    known = np.isfinite(updates)
+    steps, updates = history.steps(), history.update()
+    onset = int(steps[-1]) if since is None else int(history.finite_windows[since].steps[-1])
+    known = np.isfinite(updates) & (steps <= onset)
     if known.any() and updates[known].max() > limit.LARGE_UPDATE:
-        at, size = int(history.steps()[known][updates[known].argmax()]), float(updates[known].max())
+        at, size = int(steps[known][updates[known].argmax()]), float(updates[known].max())
         return Cause(kind=CauseKind.LEARNING_RATE, facts=LargeUpdate(update=size, update_step=at))
     return Cause()
+
+
+def bends_at_zero(history: SiteHistory) -> bool:
+    """Whether the activation is linear on each side of 0: ReLU and its leaky kin, not GELU or tanh."""
+    return parse(history.site.activation).activation.name in _LINEAR_ABOVE
 
 
 def always_on(history: SiteHistory) -> IntArray | None:

@@ -3,6 +3,7 @@
 Weight-gradient norms are flat over depth in a network without biases even while the signal vanishes.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from rectifier.diagnosis import remedies
 from rectifier.diagnosis import thresholds as limit
+from rectifier.diagnosis.training.chains import chains
 from rectifier.diagnosis.training.history import BoolArray, SiteHistory
 from rectifier.diagnosis.training.progress import Progress
 from rectifier.diagnosis.training.start import poor_way, way_at_start
@@ -24,15 +26,16 @@ from rectifier.records import (
     Severity,
     Signal,
     WayAtStart,
+    rank,
 )
 
 
 @dataclass(frozen=True)
 class _Way:
-    """The gradient's way down from the last site to the first.
+    """The gradient's way down from the last site of a chain to its first.
 
     Attributes:
-        sites: Those that a gradient reached, in the order of their first call.
+        sites: Those that a gradient reached: each feeds the next.
         ratio: ‖δ‖ of the first over the last at each step on which both are known and the last is not 0.
         recent: The later half of it: a state that training has left behind is history.
     """
@@ -42,7 +45,7 @@ class _Way:
 
     @property
     def recent(self) -> FloatArray:
-        return self.ratio[-max(limit.LEAST_OBSERVATIONS, len(self.ratio) // 2) :]
+        return _recent(self.ratio)
 
     @property
     def median(self) -> float:
@@ -54,11 +57,30 @@ class _Way:
 
     @property
     def factor(self) -> float:
-        """Per layer: the (L − 1)-th root. L counts the sites in their order, also where branches make some parallel."""
+        """Per layer: the (L − 1)-th root for the L layers of the chain."""
         return float(self.median ** (1.0 / (len(self.sites) - 1)))
+
+    def place(self) -> tuple[SiteHistory, SiteHistory, float] | None:
+        """The neighbours between which most of it is lost, or comes about, and by which factor; None without such."""
+        if len(self.sites) < 3 or not 0 < self.median < np.inf:
+            return None
+        steps = [
+            (lower, upper, float(np.median(_recent(ratio))))
+            for lower, upper in itertools.pairwise(self.sites)
+            if len(ratio := _ratio(lower, upper))
+        ]
+        steps = [step for step in steps if 0 < step[2] < np.inf]
+        sign = np.sign(np.log(self.median))
+        if not steps or not sign:
+            return None
+        lower, upper, factor = max(steps, key=lambda step: sign * np.log(step[2]))
+        if sign * np.log(factor) < limit.MOST_OF_THE_WAY * sign * np.log(self.median):
+            return None
+        return lower, upper, factor
 
     def evidence(self, first_layer_update: float | None = None) -> GradientWay:
         """As findings have it."""
+        place = self.place()
         return GradientWay(
             delta_first_over_last=self.median,
             delta_first_over_last_at_start=self.early,
@@ -68,41 +90,58 @@ class _Way:
             first=self.sites[0].ref,
             last=self.sites[-1].ref,
             first_layer_update=first_layer_update,
+            place_below=None if place is None else place[0].ref,
+            place_above=None if place is None else place[1].ref,
+            factor_there=None if place is None else place[2],
         )
 
 
 def judge_gradients(histories: Sequence[SiteHistory], progress: Progress) -> list[Finding]:
-    """What is to be said of the gradient's way from the last site of one model to its first.
+    """What is to be said of the gradient's way along the chains of one model.
 
-    The rule on one step's gradient against those before it, clipping included, is `judge_spikes`.
+    Of several chains the one with the worst finding is told, and of those the one that changes the gradient most. The
+    rule on one step's gradient against those before it, clipping included, is `judge_spikes`.
 
     Args:
         histories: Of one model, in the order of their first call.
         progress: Of its training.
     """
     found = _infinite(histories)
-    sites = tuple(history for history in histories if np.isfinite(history.delta()).any())
-    if len(sites) < 2:
-        return found
-    ratio = _ratio(sites[0], sites[-1])
+    told = []
+    for chain in chains([history for history in histories if np.isfinite(history.delta()).any()]):
+        way = _way(chain, histories)
+        if way is not None and (finding := _judge_way(way, progress)) is not None:
+            told.append((rank(finding.severity), abs(np.log(max(way.median, np.finfo(float).tiny))), finding))
+    if told:
+        found.append(max(told, key=lambda one: one[:2])[2])
+    return found
+
+
+def _way(chain: tuple[SiteHistory, ...], histories: Sequence[SiteHistory]) -> _Way | None:
+    ratio = _ratio(chain[0], chain[-1])
     if any(history.blocked_since is not None for history in histories):
         # A silent layer lets nothing through: an exact 0 is its doing, and the finding about its units says so.
         if len(ratio) and ratio[-1] == 0:
-            return found
+            return None
         ratio = ratio[ratio > 0]
-    if len(ratio) < limit.LEAST_OBSERVATIONS:
-        return found
-    way = _Way(sites, ratio)
-    if way.median < limit.VANISHED_RATIO and _often(ratio < limit.VANISHED_RATIO):
-        update = _frozen_update(sites[0])
+    return _Way(chain, ratio) if len(ratio) >= limit.LEAST_OBSERVATIONS else None
+
+
+def _judge_way(way: _Way, progress: Progress) -> Finding | None:
+    if way.median < limit.VANISHED_RATIO and _often(way.ratio < limit.VANISHED_RATIO):
+        update = _frozen_update(way.sites[0])
         # The small gradient matters where the first layer or the loss does not move.
         if update is not None or progress.state == "none":
-            return [*found, _vanishing(way, update, way_at_start(histories), progress)]
-    if way.median > limit.EXPLODED_RATIO and _often(ratio > limit.EXPLODED_RATIO):
-        return [*found, _exploding(way, progress)]
-    if way.factor < limit.SHRINKING_FACTOR and len(sites) > 2:
-        return [*found, _shrinking(way, progress)]
-    return found
+            return _vanishing(way, update, way_at_start(way.sites), progress)
+    if way.median > limit.EXPLODED_RATIO and _often(way.ratio > limit.EXPLODED_RATIO):
+        return _exploding(way, progress)
+    if way.factor < limit.SHRINKING_FACTOR and len(way.sites) > 2:
+        return _shrinking(way, progress)
+    return None
+
+
+def _recent(ratio: FloatArray) -> FloatArray:
+    return ratio[-max(limit.LEAST_OBSERVATIONS, len(ratio) // 2) :]
 
 
 def _often(mask: BoolArray) -> bool:

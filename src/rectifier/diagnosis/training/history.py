@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from rectifier.catalogue import parse
 from rectifier.diagnosis import thresholds as limit
+from rectifier.diagnosis.training.chains import reached
 from rectifier.records import (
     MOST_TOLD_APART,
     FloatArray,
@@ -58,6 +59,9 @@ class SiteHistory:
         index: Position among the process's sites, which is the order of their first call.
         ref: The site as findings refer to it, under a label that tells models apart.
         snapshots: The snapshot that each window came with.
+        feeds: Indices of the sites that its output reaches, through others or directly; None where no graph was read.
+        at_output: Whether it is the last activation: it follows a layer behind which only the loss comes.
+        weight: Position, among the process's parameters, of the weight that feeds it; None where it is not known.
     """
 
     index: int
@@ -65,6 +69,9 @@ class SiteHistory:
     ref: SiteRef
     windows: tuple[SiteWindow, ...]
     snapshots: tuple[Snapshot, ...]
+    feeds: frozenset[int] | None = None
+    at_output: bool = False
+    weight: int | None = None
 
     @cached_property
     def flat_when_silent(self) -> bool:
@@ -142,6 +149,34 @@ class SiteHistory:
             if visits >= limit.LEAST_VISITS:
                 return saturated >= limit.SATURATED_SAMPLES * visits, visits
         return None
+
+    @cached_property
+    def saturated_pairs(self) -> tuple[float, int] | None:
+        """Share of the last (sample, unit) pairs whose slope was below 1 % of its maximum, and how many those were.
+
+        None for too few pairs, and for activations that do not saturate on both sides.
+        """
+        saturated, pairs = 0, 0
+        for window in reversed(self.finite_windows):
+            if window.saturated is None:
+                return None
+            saturated, pairs = saturated + int(window.saturated.sum()), pairs + window.visits * len(window.saturated)
+            if pairs >= limit.SATURATED_PAIRS:
+                return saturated / pairs, pairs
+        return None
+
+    @property
+    def saturated_since(self) -> int | None:
+        """Index of the first window since which more than 80 % of the pairs were saturated; None where they are not."""
+        since = None
+        for index in range(len(self.finite_windows) - 1, -1, -1):
+            window = self.finite_windows[index]
+            if window.saturated is None or not window.visits * len(window.saturated):
+                break
+            if window.saturated.sum() <= limit.SATURATED_PAIR_SHARE * window.visits * len(window.saturated):
+                break
+            since = index
+        return since
 
     def varying_fraction(self, since: int) -> float | None:
         """Share of units that fire on some samples and not on others, in the calmest window that begins after a step.
@@ -268,11 +303,17 @@ class SiteHistory:
 def read_histories(process: Process) -> tuple[SiteHistory, ...]:
     """One history per site that was ever counted, in their order, under labels that tell models apart."""
     histories = []
+    feeds = None if process.feeds is None else reached(process.feeds, len(process.sites))
+    weights = {(one.model, one.path): index for index, one in enumerate(process.parameters)}
+    outputs = {output.ref for output in process.outputs if output.weight}
     for index, (site, ref) in enumerate(zip(process.sites, told_apart(process.sites), strict=True)):
         pairs = [
             (window, snapshot) for snapshot in process.snapshots for window in snapshot.windows if window.site == index
         ]
         if pairs:
             windows, snapshots = zip(*pairs, strict=True)
-            histories.append(SiteHistory(index, site, ref, windows, snapshots))
+            own = None if feeds is None else feeds[index]
+            at_output = (site.model, site.fed_by) in outputs and not own
+            weight = None if site.fed_by is None else weights.get((site.model, site.fed_by))
+            histories.append(SiteHistory(index, site, ref, windows, snapshots, own, at_output, weight))
     return tuple(histories)

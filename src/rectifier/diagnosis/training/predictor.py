@@ -10,6 +10,7 @@ import numpy as np
 
 from rectifier.diagnosis import remedies
 from rectifier.diagnosis import thresholds as limit
+from rectifier.diagnosis.training.chains import longest_chain
 from rectifier.diagnosis.training.history import SiteHistory
 from rectifier.diagnosis.training.progress import Progress
 from rectifier.diagnosis.training.start import poor_way, way_at_start
@@ -77,9 +78,12 @@ def judge_predictor(histories: Sequence[SiteHistory], progress: Progress) -> lis
 
 def _is_cut_off(histories: Sequence[SiteHistory]) -> bool:
     """Whether hardly any gradient reaches the first activation, of a loss that lives."""
-    first, last = histories[0].delta(), histories[-1].delta()
+    chain = longest_chain(histories)
+    if not chain:
+        return False
+    first, last = chain[0].delta(), chain[-1].delta()
     first, last = first[np.isfinite(first)], last[np.isfinite(last)]
-    if len(histories) < 2 or not len(first) or not len(last):
+    if not len(first) or not len(last):
         return False
     n = limit.LEAST_OBSERVATIONS
     return bool(np.median(first[-n:]) < limit.VANISHED_RATIO * np.median(last[-n:]))

@@ -1,6 +1,6 @@
 """Does the training get anywhere? Asked of the loss, and "cannot tell" is an answer."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -84,7 +84,9 @@ def judge_progress(loss: Series) -> Progress:
     return Progress("none" if sure else "unknown", start, end, steps, settled)
 
 
-def own_stretch(model: str, histories: Sequence[SiteHistory], series: Series) -> Series:
+def own_stretch(
+    model: str, histories: Sequence[SiteHistory], series: Series, more: Mapping[str, tuple[int, int]] | None = None
+) -> Series:
     """The part of a process's series that belongs to one of its models; empty where that cannot be told.
 
     The losses of a process, and its norms before clipping, are those of all models. Where another model trains at the
@@ -94,13 +96,14 @@ def own_stretch(model: str, histories: Sequence[SiteHistory], series: Series) ->
         model: Its name.
         histories: Of all sites of the process.
         series: Of the process.
+        more: First and last step of models, as far as they are known otherwise.
     """
-    spans: dict[str, tuple[int, int]] = {}
+    spans: dict[str, tuple[int, int]] = dict(more or {})
     for history in histories:
         steps = history.steps()
         first, last = spans.get(history.site.model, (int(steps[0]), int(steps[-1])))
         spans[history.site.model] = min(first, int(steps[0])), max(last, int(steps[-1]))
-    if len(spans) == 1:
+    if len(spans) < 2:
         return series
     first, last = spans[model]
     own = (series.steps >= first) & (series.steps <= last)

@@ -10,9 +10,12 @@ import numpy as np
 
 from rectifier.diagnosis import remedies
 from rectifier.diagnosis import thresholds as limit
+from rectifier.diagnosis.training import model_causes
+from rectifier.diagnosis.training.chains import longest_chain
 from rectifier.diagnosis.training.history import SiteHistory
+from rectifier.diagnosis.training.output_history import OutputHistory
 from rectifier.diagnosis.training.progress import Progress
-from rectifier.records import Cause, CauseKind, Consequence, Finding, PoorStart, Rule, Signal
+from rectifier.records import AlikeAtStart, Cause, CauseKind, Consequence, Finding, PoorStart, Rule, Signal
 
 
 def poor_way(forward: float, backward: float) -> Signal | None:
@@ -33,6 +36,7 @@ def way_at_start(histories: Sequence[SiteHistory]) -> tuple[float, float] | None
     Args:
         histories: Of one model, in the order of their first call.
     """
+    histories = longest_chain(histories)
     if len(histories) < 2:
         return None
     forward, backward = _sensitivity(histories), _gradient(histories)
@@ -47,8 +51,13 @@ def judge_start(histories: Sequence[SiteHistory], progress: Progress, *, explain
         progress: Of its training.
         explained: Whether another finding about the whole network says already why it does not progress.
     """
-    began = way_at_start(histories)
-    if began is None or (poor := poor_way(*began)) is None:
+    chain, began = longest_chain(histories), way_at_start(histories)
+    if began is None:
+        return []
+    poor = poor_way(*began)
+    if poor is None and progress.state == "none" and progress.steps >= limit.STALLED_STEPS:
+        poor = _poor_per_layer(*began, len(chain))
+    if poor is None:
         return []
     forward, backward = began
     alarm = progress.state == "none" and not explained
@@ -64,13 +73,65 @@ def judge_start(histories: Sequence[SiteHistory], progress: Progress, *, explain
                 signal=poor,
                 sensitivity=forward,
                 gradient_first_over_last=backward,
-                sites=len(histories),
-                first_step=int(histories[0].steps()[0]),
-                first=histories[0].ref,
-                last=histories[-1].ref,
+                sites=len(chain),
+                first_step=int(chain[0].steps()[0]),
+                first=chain[0].ref,
+                last=chain[-1].ref,
             ),
         )
     ]
+
+
+def _poor_per_layer(forward: float, backward: float, sites: int) -> Signal | None:
+    """Whether several layers each lose, or add, so much that it matters where nothing is learned."""
+    if sites < limit.SEVERAL_LAYERS or forward <= 0 or backward <= 0:
+        return None
+    factors = forward ** (1 / sites), backward ** (1 / (sites - 1))
+    if min(factors) < limit.POOR_FACTOR:
+        return Signal.VANISHES
+    return Signal.EXPLODES if max(factors) > limit.LARGE_FACTOR else None
+
+
+def judge_alike(
+    outputs: Sequence[OutputHistory], histories: Sequence[SiteHistory], progress: Progress
+) -> list[Finding]:
+    """Whether rows looked alike to the last layer at the first reading, in a training that learns nothing.
+
+    Alone it is nothing to tell: 6 default layers of 128 on digits have a mean cosine of .999 and train well.
+
+    Args:
+        outputs: Of one model.
+        histories: Its sites.
+        progress: Of its training.
+    """
+    if progress.state != "none" or progress.steps < limit.STALLED_STEPS or not histories:
+        return []
+    for one in outputs:
+        cosine, steps = one.floats("features_cosine"), one.ints("steps")
+        known = np.flatnonzero(one.usable & np.isfinite(cosine))
+        if not len(known) or steps[known[0]] > 0 or cosine[known[0]] <= limit.SIMILAR:
+            continue
+        if not (cosine[known[-limit.LEAST_OBSERVATIONS :]] > limit.SIMILAR).all():
+            # What was so at the start is history.
+            continue
+        cause = model_causes.of_inputs(one.snapshot) or Cause(kind=CauseKind.INITIAL_WEIGHTS)
+        return [
+            Finding(
+                rule=Rule.POOR_INITIALISATION,
+                severity="warning",
+                cause=cause,
+                consequence=progress.consequence,
+                loss=progress.loss,
+                remedies=remedies.for_constant_predictor(cause)[:1],
+                evidence=AlikeAtStart(
+                    output=one.output.weight,
+                    cosine=float(cosine[known[0]]),
+                    cosine_at_end=float(np.median(cosine[known[-limit.LEAST_OBSERVATIONS :]])),
+                    rows=int(one.ints("rows")[known[0]]),
+                ),
+            )
+        ]
+    return []
 
 
 def _sensitivity(histories: Sequence[SiteHistory]) -> float | None:

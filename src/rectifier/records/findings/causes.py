@@ -44,9 +44,7 @@ class BornDead(CauseFacts):
         silent: Of how many silent ones.
         depth: Activations from the input up to here.
         narrowest_width: Fewest units of these.
-        born_dead_probability_one_input: How many plain networks of these widths have a silent layer up to here, for a
-            single input, symmetric weights and zero biases; None where units of the layer fire.
-        gains: Layers whose gain at the first counted step is known.
+        gains: Layers whose gain at the first counted step is known, where the whole layer is silent.
         smallest_gain: Of these; None where there are none.
         largest_gain: Likewise.
     """
@@ -55,7 +53,6 @@ class BornDead(CauseFacts):
     silent: int
     depth: int
     narrowest_width: int
-    born_dead_probability_one_input: float | None = None
     gains: int = 0
     smallest_gain: float | None = None
     largest_gain: float | None = None

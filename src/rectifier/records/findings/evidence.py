@@ -124,6 +124,10 @@ class GradientWay(Evidence):
         first: The first of them.
         last: The last.
         first_layer_update: ‖Δw‖/‖w‖ of the first layer a step (median), where that is what makes it matter.
+        place_below: Where most of it is lost or comes about: the lower one of two neighbours; None where it is no
+            single place.
+        place_above: The upper one.
+        factor_there: What becomes of the gradient between them.
     """
 
     delta_first_over_last: float
@@ -134,6 +138,9 @@ class GradientWay(Evidence):
     first: SiteRef
     last: SiteRef
     first_layer_update: float | None = None
+    place_below: SiteRef | None = None
+    place_above: SiteRef | None = None
+    factor_there: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,12 +244,19 @@ class FrozenLayers(Evidence):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SaturatedUnits(Evidence):
-    """Units with |f′(z)| below 1 % of its maximum on at least 99 % of the last samples, `visits` of them."""
+    """Units with |f′(z)| below 1 % of its maximum on at least 99 % of the last samples, `visits` of them.
+
+    Attributes:
+        pairs: Last (sample, unit) pairs; None where they are too few.
+        pair_fraction: Share of them on which the slope is so small.
+    """
 
     units: int
     saturated: int
     saturated_fraction: float
     visits: int
+    pairs: int | None = None
+    pair_fraction: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

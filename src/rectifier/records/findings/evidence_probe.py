@@ -33,9 +33,6 @@ class BornDeadNetwork(Evidence):
         samples: On how many samples.
         depth: Activations whose units are known.
         narrowest_width: Fewest units of these.
-        born_dead_probability_one_input: As in `BornDead`.
-        born_dead_probability_line_low: Lower bound for inputs on a line through 0; None where widths differ.
-        born_dead_probability_line_high: Upper bound.
     """
 
     silent_site: SiteRef
@@ -43,9 +40,6 @@ class BornDeadNetwork(Evidence):
     samples: int
     depth: int
     narrowest_width: int
-    born_dead_probability_one_input: float
-    born_dead_probability_line_low: float | None = None
-    born_dead_probability_line_high: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

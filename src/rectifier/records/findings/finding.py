@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, is_dataclass
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import Any
 
 from rectifier.records.findings.rules import CauseKind, Consequence, FixKind, RemedyId, Rule, Severity, rank
@@ -214,8 +214,38 @@ def most_serious_first(findings: list[Finding]) -> tuple[Finding, ...]:
     return tuple(sorted(findings, key=lambda finding: -rank(finding.severity)))
 
 
+class Unjudged(StrEnum):
+    """Why something could not be judged."""
+
+    UNITS_UNKNOWN = "units_unknown"
+    """Which axis of an activation counts as its units is not known."""
+    UNSEEN = "unseen"
+    """It looked like an activation and was not observed."""
+    NOTHING_OBSERVED = "nothing_observed"
+    """Neither activations nor parameters were looked at."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotJudged:
+    """Something of a training that could not be judged: without findings it is then no proof of health.
+
+    Attributes:
+        kind: Why.
+        what: Label of the site, or what was not observed; "" for the whole training.
+    """
+
+    kind: Unjudged
+    what: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnosis(Judged, InNotebook):
-    """All findings about one process of a run, most serious first, and the table they were drawn from."""
+    """All findings about one process of a run, most serious first, and the table they were drawn from.
+
+    Attributes:
+        layers: One row for each site.
+        not_judged: What could not be judged.
+    """
 
     layers: tuple[LayerSummary, ...]
+    not_judged: tuple[NotJudged, ...] = ()

@@ -41,6 +41,17 @@ class Rule(StrEnum):
         "constant-predictor",
         "the last activation gives every sample almost the same output, and nothing is learned",
     )
+    COLLAPSED_OUTPUT = (
+        "collapsed-output",
+        "the output tells hardly one row from another, although it did before, or the targets do",
+    )
+    DEAD_OUTPUT = "dead-output", "units of an output that give every sample the same, although their target varies"
+    STANDING_STILL = (
+        "standing-still",
+        "the loss stays where it began, or at the best constant's, and no other finding says why",
+    )
+    NO_ACTIVATION = "no-activation", "a network of several layers without an activation: it is linear"
+    CONSTANT_LAYER = "constant-layer", "each unit of a layer is off on all samples, or on on all: the layer is linear"
     VANISHING_GRADIENT = (
         "vanishing-gradient",
         "the gradient dies out on its way down, and the first layer does not learn",
@@ -54,7 +65,7 @@ class Rule(StrEnum):
     UNTRAINED = "untrained", "parameters that no gradient reaches, or that do not change; with the reason"
     WEIGHT_NORM = "weight-norm", "weights that shrank to a hundredth of what they were, or grew a hundredfold"
     FROZEN = "frozen", "layers that are not trained; a label"
-    SATURATED = "saturated", "most units of a layer are where tanh or sigmoid is flat"
+    SATURATED = "saturated", "a layer is mostly where tanh or sigmoid is flat"
     ALWAYS_ON = "always-on", "units of a layer that are never off: linear"
     POOR_INITIALISATION = (
         "poor-initialisation",

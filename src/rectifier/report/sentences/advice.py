@@ -3,7 +3,7 @@
 Each advice is a tuple of sentences, so that whoever prints several tells what they have in common once.
 """
 
-from rectifier.records import BornDead, Cause, CauseKind, Drift, Finding
+from rectifier.records import Cause, CauseKind, Finding, ZeroWeights
 
 Advice = tuple[str, ...]
 
@@ -21,19 +21,21 @@ _SLOPES: Advice = (
 
 _FIRST_FOR_UPDATE: Advice = ("First halve the learning rate, or warm it up: the weights moved too far at once.",)
 
-_FIRST_FOR_BORN: Advice = (
-    "First look at the initialisation (He gain, biases) and at the width: these units never had a gradient.",
-)
-
-_FIRST_FOR_DRIFT: Advice = ("First try half the learning rate, or normalise what comes into this layer.",)
-
 _FIRST: dict[CauseKind, Advice] = {
     CauseKind.LEARNING_RATE: _FIRST_FOR_UPDATE,
     CauseKind.INPUT_SCALE: (
         "First standardise the inputs (subtract their mean, divide by their standard deviation; pixels by 255).",
     ),
     CauseKind.UPSTREAM: ("Mend the layer below first: these units only follow it.",),
-    CauseKind.UNKNOWN: ("First try half the learning rate.",),
+    CauseKind.INPUT_CONSTANT: ("First look at what goes in: the data do not vary.",),
+    CauseKind.INITIAL_WEIGHTS: (
+        "First initialise with the activation's gain (torch.nn.init.kaiming_normal_) and zero biases: these units "
+        "never had a gradient.",
+    ),
+    CauseKind.INITIAL_BIAS: ("First begin with zero biases: these units never had a gradient.",),
+    CauseKind.NARROW_LAYER: ("First make the layer wider, or draw other weights: these units never had a gradient.",),
+    CauseKind.WEIGHT_DECAY: ("First lower the weight decay by ten times.",),
+    CauseKind.OUTPUT_ACTIVATION: ("First leave the output linear: remove its last activation.",),
 }
 
 VANISHING: Advice = (
@@ -65,12 +67,6 @@ CONSTANT_PREDICTOR: dict[CauseKind, Advice] = {
     CauseKind.LEARNING_RATE: _FIRST_FOR_UPDATE,
     CauseKind.UNKNOWN: ("First try half the learning rate, or normalisation before the last layer.",),
 }
-
-CONSTANT: Advice = (
-    "First look at the silent layer: its own finding says why it fell silent.",
-    "Restarting with another seed or half the learning rate is the plain remedy.",
-    *_SLOPES,
-)
 
 NON_FINITE: Advice = (
     "First lower the learning rate or clip the gradient's norm; look at this layer's input at that step, and "
@@ -129,9 +125,14 @@ STARVED_BY_DESIGN: Advice = (
     "Nothing to do where that is meant (a branch scaled to zero, a mask, pruning); silence it with the reason.",
 )
 
-SATURATED: Advice = (
-    "First normalise what comes into this layer, or make its initial weights smaller; then a lower learning rate.",
-)
+_SATURATED: dict[CauseKind, Advice] = {
+    CauseKind.INPUT_SCALE: ("Standardise the inputs: subtract their mean, divide by their standard deviation.",),
+    CauseKind.INITIAL_WEIGHTS: (
+        "Initialise with the activation's gain: torch.nn.init.xavier_normal_(layer.weight, gain="
+        "torch.nn.init.calculate_gain('tanh')) for tanh, gain 1 for sigmoid.",
+    ),
+    CauseKind.LEARNING_RATE: ("Halve the learning rate, or warm it up.",),
+}
 
 STUCK: Advice = ("Nothing to do unless the training stalls: these units still learn.",)
 
@@ -157,11 +158,52 @@ def for_dead_units(cause: Cause) -> Advice:
     Args:
         cause: Theirs.
     """
-    if isinstance(cause.facts, BornDead):
-        return (*_FIRST_FOR_BORN, *_SLOPES)
-    if isinstance(cause.facts, Drift):
-        return (*_FIRST_FOR_DRIFT, *_SLOPES)
-    return (*_FIRST[cause.kind], *_SLOPES)
+    if isinstance(cause.facts, ZeroWeights):
+        return ("First draw the weights at random: they were exactly 0.", *_SLOPES)
+    return (*_FIRST.get(cause.kind, ()), *_SLOPES)
+
+
+_FOR_MODEL: dict[CauseKind, Advice] = {
+    CauseKind.OUTPUT_ACTIVATION: ("Leave the output linear: remove its last activation.",),
+    CauseKind.LOSS_SHAPE: ("Give output and targets the same shape: output.squeeze(-1), or targets.unsqueeze(-1).",),
+    CauseKind.INPUT_CONSTANT: ("Look at what goes in: the data do not vary.",),
+    CauseKind.INPUT_SCALE: (
+        "Standardise the inputs: subtract their mean, divide by their standard deviation; pixels by 255.",
+    ),
+    CauseKind.WEIGHT_DECAY: ("Lower the weight decay by ten times.",),
+    CauseKind.OBJECTIVE: ("Stop the gradient in one branch (detach()), or add a term that keeps samples apart.",),
+    CauseKind.LEARNING_RATE: ("Halve the learning rate, or warm it up.",),
+    CauseKind.LEARNING_RATE_LOW: ("Raise the learning rate by ten times.",),
+    CauseKind.LEARNING_RATE_ZERO: ("Raise the learning rate, and look at its schedule.",),
+    CauseKind.NO_ACTIVATION: ("Put an activation between the layers, torch.nn.ReLU() for one.",),
+}
+
+
+def for_model(cause: Cause) -> Advice:
+    """What to do about what befell a model as a whole.
+
+    Args:
+        cause: Its.
+    """
+    return _FOR_MODEL.get(cause.kind, ("Run `rectifier explain` on the script: it changes one thing at a time.",))
+
+
+def for_linear_layer(cause: Cause) -> Advice:
+    """What to do about a layer that is linear.
+
+    Args:
+        cause: Why it is.
+    """
+    return _FIRST.get(cause.kind, ("Nothing to do unless training stalls: the layer bends nothing.",))
+
+
+def for_saturation(cause: Cause) -> Advice:
+    """What to do about a saturated layer that matters.
+
+    Args:
+        cause: Why it is.
+    """
+    return _SATURATED.get(cause.kind, ("Normalise what comes into this layer.",))
 
 
 EXPLAINED: Advice = ("Mend what that finding says first.",)

@@ -5,11 +5,19 @@ from rectifier.records import (
     BornDeadOrEarlier,
     Cause,
     CauseKind,
+    ConstantInputs,
     Drift,
+    InputOffset,
+    InputScale,
+    LargeBias,
+    LossOperations,
     SilentBelow,
+    SmallUpdates,
     UpdateAtDeath,
+    WeightsDecayed,
+    ZeroWeights,
 )
-from rectifier.report.sentences.words import chance, input_scale, none_has_fired, times, update_words
+from rectifier.report.sentences.words import input_scale, none_has_fired, percent, times, units, update_words
 
 UNKNOWN = "cause unknown"
 
@@ -33,7 +41,9 @@ def of_death(cause: Cause) -> str:
             return _update(cause.kind, facts)
         case Drift() as facts:
             return _drift(facts)
-    return UNKNOWN
+    if cause.kind is CauseKind.OUTPUT_ACTIVATION:
+        return "the last activation: where it is flat, an output gets no gradient"
+    return of_model(cause)
 
 
 def _born(facts: BornDead) -> str:
@@ -41,15 +51,10 @@ def _born(facts: BornDead) -> str:
         f"born dead: {facts.never_fired} of {facts.silent} never fired since the first observation (activation "
         f"{facts.depth} from the input, narrowest width up to it {facts.narrowest_width})"
     )
-    if facts.born_dead_probability_one_input is None:
-        return text
     if facts.gains:
         text += f"; gain per layer {facts.smallest_gain:.2g}"
         text += f" to {facts.largest_gain:.2g}" if facts.gains > 1 else ""
-    return (
-        f"{text}; for a single input {chance(facts.born_dead_probability_one_input)} of plain networks of these "
-        "widths, with symmetric weights and zero biases, have a silent layer up to here, for many inputs fewer"
-    )
+    return text
 
 
 def _update(kind: CauseKind, facts: UpdateAtDeath) -> str:
@@ -92,3 +97,55 @@ def _drift(facts: Drift) -> str:
         f"{text}; the bias moved it by {facts.moved_by_bias:+.2g}, "
         f"weights times inputs by {facts.moved_by_weights_and_inputs:+.2g}"
     )
+
+
+def of_model(cause: Cause) -> str:
+    """Why something befell a model as a whole."""
+    match cause.facts:
+        case ConstantInputs() as facts:
+            return _constant_inputs(facts)
+        case InputOffset() as facts:
+            return (
+                f"input offset: the mean of the inputs is {facts.input_offset:.3g} times what differs between them (γ)"
+            )
+        case InputScale() as facts:
+            return input_scale(facts.input_rms)
+        case WeightsDecayed() as facts:
+            return (
+                f"weight decay of {facts.weight_decay:.3g}: the weights shrank to {percent(facts.shrunk_to)} of their "
+                f"norm, and decay pulls at them {times(facts.decay_over_gradient)} as much as the loss"
+            )
+        case SmallUpdates() as facts:
+            return _small_updates(cause.kind, facts)
+        case LossOperations() as facts:
+            if cause.kind is CauseKind.LOSS_SHAPE:
+                return (
+                    f"{facts.loss} stretches the output over all targets: their shapes differ, and each answer is "
+                    "compared with every target"
+                )
+            return f"{facts.before} before {facts.loss}, which expects logits"
+        case LargeBias() as facts:
+            return (
+                f"biases of {facts.bias:.2g} since the first window, where weights times inputs add {facts.rest:.2g} "
+                f"(medians over {units(facts.units)})"
+            )
+        case ZeroWeights() as facts:
+            return f"{facts.weight} was exactly 0 at the start, so no gradient passes"
+    if cause.kind is CauseKind.NO_ACTIVATION:
+        return "the network has no activation: it is linear"
+    return UNKNOWN
+
+
+def _constant_inputs(facts: ConstantInputs) -> str:
+    if facts.zero:
+        return "the inputs are all 0"
+    if facts.distinct_samples == 1:
+        return "there is a single distinct sample"
+    return f"none of the {facts.features:,} input features varies between samples"
+
+
+def _small_updates(kind: CauseKind, facts: SmallUpdates) -> str:
+    if kind is CauseKind.LEARNING_RATE_ZERO:
+        return "the learning rate is 0"
+    rate = "" if facts.learning_rate is None else f"; the learning rate is {facts.learning_rate:.3g}"
+    return f"a step moves the weights by {percent(facts.update)} of their norm, where 0.1 % is usual{rate}"

@@ -65,7 +65,16 @@ def _way(evidence: GradientWay) -> str:
 def _per_layer(evidence: GradientWay) -> str:
     return (
         f"{evidence.factor_per_layer:.2g} times its size per layer ({evidence.sites} activations, "
-        f"{evidence.observed_steps} observed steps)"
+        f"{evidence.observed_steps} observed steps){_place(evidence)}"
+    )
+
+
+def _place(evidence: GradientWay) -> str:
+    if evidence.place_below is None or evidence.place_above is None or evidence.factor_there is None:
+        return ""
+    return (
+        f", most of it between {evidence.place_above.label} and {evidence.place_below.label}: "
+        f"{evidence.factor_there:.2g} times"
     )
 
 

@@ -13,7 +13,7 @@ from rectifier.records import (
     SilentLayer,
 )
 from rectifier.report.sentences import advice
-from rectifier.report.sentences.causes import UNKNOWN
+from rectifier.report.sentences.causes import UNKNOWN, of_death
 from rectifier.report.sentences.words import Texts, input_scale, loss_words, no_progress, none_has_fired, percent
 
 
@@ -32,8 +32,9 @@ def silent_layer(finding: Finding, evidence: SilentLayer) -> Texts:
         detail=f"None of its {evidence.silent_units:,} units {none_has_fired(evidence.silence)}; "
         f"{' and '.join(proof)}. Below it nothing learns any more; above it only what gives every sample the same "
         f"answer.{no_progress(finding)}",
-        cause=f"{label} is silent as a whole" + ("" if evidence.sure else ", as far as so few samples can tell"),
-        advised=advice.CONSTANT,
+        cause=f"{label} is silent as a whole{'' if evidence.sure else ', as far as so few samples can tell'}: "
+        f"{of_death(finding.cause)}",
+        advised=advice.for_dead_units(finding.cause),
     )
 
 

@@ -1,6 +1,7 @@
 """What is said of how a network begins: in a training, and in a check before it."""
 
 from rectifier.records import (
+    AlikeAtStart,
     BornDeadNetwork,
     CauseKind,
     Finding,
@@ -13,8 +14,8 @@ from rectifier.records import (
     Signal,
 )
 from rectifier.report.sentences import advice
-from rectifier.report.sentences.causes import UNKNOWN
-from rectifier.report.sentences.words import Texts, chance, no_progress, percent
+from rectifier.report.sentences.causes import UNKNOWN, of_model
+from rectifier.report.sentences.words import Texts, no_progress, percent, units
 
 
 def poor_start(finding: Finding, evidence: PoorStart) -> Texts:
@@ -27,6 +28,19 @@ def poor_start(finding: Finding, evidence: PoorStart) -> Texts:
         f"gradient at {evidence.first.label}.{no_progress(finding)}",
         cause=f"initialisation and depth: {evidence.sites} activations",
         advised=advice.VANISHING if vanished else advice.EXPLODING,
+    )
+
+
+def alike_at_start(finding: Finding, evidence: AlikeAtStart) -> Texts:
+    """`poor-initialisation`, of a training: rows look alike to the last layer."""
+    layer = f"to {evidence.output.removesuffix('.weight')}" if evidence.output else "to the last layer"
+    initial = finding.cause.kind is CauseKind.INITIAL_WEIGHTS
+    return Texts(
+        title=f"samples look alike {layer} since the start: their mean cosine is {evidence.cosine:.4f}",
+        detail=f"Of {evidence.rows:,} rows at the first step; at the end it is {evidence.cosine_at_end:.4f}."
+        f"{no_progress(finding)}",
+        cause="initialisation and depth" if initial else of_model(finding.cause),
+        advised=advice.CONSTANT_PREDICTOR[CauseKind.INITIAL_WEIGHTS] if initial else advice.for_model(finding.cause),
     )
 
 
@@ -62,16 +76,11 @@ def samples_alike(finding: Finding, evidence: SamplesAlike) -> Texts:
 def born_dead_network(finding: Finding, evidence: BornDeadNetwork) -> Texts:
     """`constant-network`, of a check: a layer is silent as a whole."""
     depth, narrowest = evidence.depth, evidence.narrowest_width
-    told = f"for a single input {chance(evidence.born_dead_probability_one_input)} of plain networks of these widths"
-    low, high = evidence.born_dead_probability_line_low, evidence.born_dead_probability_line_high
-    if low is not None and high is not None:
-        told += f", for inputs on a line through 0 {chance(low)} to {chance(high)}"
     return Texts(
         title=f"born dead: {evidence.silent_site.label} is silent as a whole, and the network's output is a constant",
         detail=f"None of its {evidence.units:,} units fires on any of {evidence.samples:,} samples; the output does "
         "not vary at all. No training through this layer is possible.",
-        cause=f"depth {depth}, narrowest width {narrowest}, with symmetric weights and zero biases: {told} "
-        "have a silent layer (Lu et al. 2019); with biases, or many inputs, fewer",
+        cause=f"initialisation, depth {depth} and width: the narrowest layer has {units(narrowest)}",
         advised=advice.BORN_DEAD,
     )
 

@@ -4,9 +4,6 @@ from dataclasses import dataclass
 
 from rectifier.records import Consequence, Finding, LossPath, WholeSilence
 
-RARE_CHANCE = 1e-4
-"""Chance of a silent layer below which it is told as "fewer than" only: wide layers have 2⁻⁶⁴ and the like."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Texts:
@@ -43,11 +40,6 @@ def percent(share: float) -> str:
     if value >= 100_000:
         return f"{value:.1e} %"
     return f"{value:,.0f} %" if value >= 10 else f"{value:.2g} %"
-
-
-def chance(probability: float) -> str:
-    """As `percent`; what is very rare as `fewer than`."""
-    return percent(probability) if probability >= RARE_CHANCE else f"fewer than {percent(RARE_CHANCE)}"
 
 
 def times(factor: float) -> str:

@@ -1,0 +1,165 @@
+"""Causes that concern a model as a whole: what goes in, what the loss does with its output, what moves its weights."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from rectifier.diagnosis import thresholds as limit
+from rectifier.diagnosis.training.history import SiteHistory
+from rectifier.records import (
+    Cause,
+    CauseKind,
+    ConstantInputs,
+    FloatArray,
+    InputOffset,
+    InputScale,
+    LargeUpdate,
+    LossOperations,
+    Output,
+    ParameterCounts,
+    Process,
+    SmallUpdates,
+    Snapshot,
+    WeightsDecayed,
+)
+
+_EXPECTS_LOGITS = frozenset({"LogSoftmax", "BinaryCrossEntropyWithLogits"})
+_SQUASHES = frozenset({"Softmax", "Sigmoid", "Relu", "Tanh"})
+_STRETCHED = frozenset({"MseLoss", "SmoothL1Loss", "HuberLoss", "L1Loss"})
+
+
+def of_loss(output: Output) -> Cause | None:
+    """What stands between an output and its loss and does not belong there.
+
+    Logits that are squashed before a loss that squashes them itself; rows that are stretched over all targets, so that
+    each answer is compared with every target and the best one is their mean.
+    """
+    for loss, before in zip(output.loss, output.loss[1:], strict=False):
+        if loss in _EXPECTS_LOGITS and before in _SQUASHES:
+            return Cause(kind=CauseKind.OUTPUT_ACTIVATION, facts=LossOperations(loss=loss, before=before))
+        if loss in _STRETCHED and before == "Expand" and output.units == 1:
+            return Cause(kind=CauseKind.LOSS_SHAPE, facts=LossOperations(loss=loss, before=before))
+    return None
+
+
+def of_inputs(snapshot: Snapshot) -> Cause | None:
+    """Inputs that never vary, that lie far from 0 for what differs between them, or that are large.
+
+    Args:
+        snapshot: The last one.
+    """
+    facts, distinct = snapshot.inputs, snapshot.distinct_samples
+    # Of a large input only the first features are looked at; γ is of all, and None where nothing varies.
+    constant = facts is not None and 0 < facts.features == facts.constant_features and snapshot.input_offset is None
+    if (facts is not None and facts.zero) or constant or distinct == 1:
+        shown = ConstantInputs(
+            constant_features=facts.constant_features if facts is not None and facts.features else None,
+            features=facts.features if facts is not None and facts.features else None,
+            distinct_samples=distinct,
+            zero=facts is not None and facts.zero,
+        )
+        return Cause(kind=CauseKind.INPUT_CONSTANT, facts=shown)
+    offset, scale = snapshot.input_offset, snapshot.input_rms
+    if offset is not None and offset > limit.LARGE_OFFSET:
+        return Cause(kind=CauseKind.INPUT_SCALE, facts=InputOffset(input_offset=offset))
+    if scale is not None and scale > limit.LARGE_INPUT:
+        return Cause(kind=CauseKind.INPUT_SCALE, facts=InputScale(input_rms=scale))
+    return None
+
+
+def last_counts(snapshots: Sequence[Snapshot]) -> ParameterCounts | None:
+    """What was last known of the parameters; None where none was looked at."""
+    return next((shot.parameters for shot in reversed(snapshots) if shot.parameters is not None), None)
+
+
+def of_decay(process: Process, model: str) -> Cause | None:
+    """Weights that shrank, and that their decay moved more than the loss at the last look.
+
+    Args:
+        process: The training.
+        model: Name of the model.
+    """
+    own = [index for index, one in enumerate(process.parameters) if one.model == model and len(one.shape) > 1]
+    return of_decay_of(last_counts(process.snapshots), own)
+
+
+def of_decay_of(counts: ParameterCounts | None, weights: Sequence[int]) -> Cause | None:
+    """The same of some weights.
+
+    Args:
+        counts: What is known of all parameters.
+        weights: Positions among them.
+    """
+    own = [] if counts is None else [weight for weight in weights if weight < len(counts.gradient)]
+    if counts is None or not own:
+        return None
+    first, last = counts.weight_first[own], counts.weight_last[own]
+    decay, gradient = counts.weight_decay[own], counts.gradient[own]
+    known = np.isfinite(first) & np.isfinite(last) & np.isfinite(decay) & np.isfinite(gradient) & (first > 0)
+    if not known.any():
+        return None
+    shrunk = float(np.median(last[known] / first[known]))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        over = decay[known] * last[known] / gradient[known]
+    over = over[~np.isnan(over)]
+    if not len(over) or shrunk > limit.SHRUNK_WEIGHTS or float(np.median(over)) < 1.0:
+        return None
+    return Cause(
+        kind=CauseKind.WEIGHT_DECAY,
+        facts=WeightsDecayed(
+            weights=int(known.sum()),
+            shrunk_to=shrunk,
+            decay_over_gradient=float(np.median(over)),
+            weight_decay=float(decay[known].max()),
+        ),
+    )
+
+
+def update_and_rate(histories: Sequence[SiteHistory]) -> tuple[float | None, float | None]:
+    """Largest median ‖Δw‖/‖w‖ of any layer's weights a step, and the last learning rate that is known."""
+    updates = [float(np.median(known)) for one in histories if len(known := _finite(one.update()))]
+    rates = [float(known[-1]) for one in histories if len(known := _finite(one.learning_rate()))]
+    return max(updates, default=None), max(rates, default=None)
+
+
+def of_small_updates(histories: Sequence[SiteHistory]) -> Cause | None:
+    """Weights that do not move, or hardly do.
+
+    Args:
+        histories: Of one model.
+    """
+    update, rate = update_and_rate(histories)
+    if rate == 0:
+        return Cause(kind=CauseKind.LEARNING_RATE_ZERO, facts=SmallUpdates(update=update or 0.0, learning_rate=rate))
+    if update is not None and update < limit.SMALL_UPDATE:
+        return Cause(kind=CauseKind.LEARNING_RATE_LOW, facts=SmallUpdates(update=update, learning_rate=rate))
+    return None
+
+
+def of_large_update(histories: Sequence[SiteHistory], onset: int) -> Cause | None:
+    """The largest update of any layer up to a step, where it moved a tenth of the weights or more.
+
+    Args:
+        histories: Of one model.
+        onset: That step.
+    """
+    largest = max(
+        (
+            (float(update), int(step), history.ref)
+            for history in histories
+            for step, update in zip(history.steps(), history.update(), strict=True)
+            if np.isfinite(update) and step <= onset
+        ),
+        key=lambda one: (one[0], one[1], one[2].label),
+        default=None,
+    )
+    if largest is None or largest[0] < limit.LARGE_UPDATE:
+        return None
+    size, step, layer = largest
+    facts = LargeUpdate(update=size, update_step=step, layer=layer, onset=onset)
+    return Cause(kind=CauseKind.LEARNING_RATE, facts=facts)
+
+
+def _finite(values: FloatArray) -> FloatArray:
+    known: FloatArray = values[np.isfinite(values)]
+    return known

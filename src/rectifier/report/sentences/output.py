@@ -1,0 +1,115 @@
+"""What is said of a model's output, of a loss that stands still, and of networks and layers that are linear."""
+
+from rectifier.records import (
+    Cause,
+    CauseKind,
+    CollapsedOutput,
+    Consequence,
+    ConstantOptimum,
+    DeadOutput,
+    Finding,
+    LargeUpdate,
+    LinearNetwork,
+    StandingStill,
+    Yardstick,
+)
+from rectifier.report.sentences import advice
+from rectifier.report.sentences.causes import UNKNOWN, of_model
+from rectifier.report.sentences.words import Texts, loss_words, no_progress, percent, units
+
+
+def collapsed_output(finding: Finding, evidence: CollapsedOutput) -> Texts:
+    """`collapsed-output`."""
+    against = {
+        Yardstick.TARGETS: "their targets' is",
+        Yardstick.BEFORE: "it had been up to",
+        Yardstick.CLASSES: "it had been up to",
+    }[evidence.against]
+    features = ""
+    if evidence.features_collapsed is not None:
+        as_little = "hardly differ, either" if evidence.features_collapsed else "still differ"
+        features = f" The rows that go into this layer {as_little}."
+    return Texts(
+        title=f"{_name(evidence.output)} collapsed: every row gets almost the same",
+        detail=f"Since step {evidence.first_step:,} the variance of its {units(evidence.units)} between rows is "
+        f"{evidence.spread:.2g}, where {against} {evidence.reference:.2g} ({evidence.readings:,} readings of "
+        f"{evidence.rows:,} rows, the last at step {evidence.last_step:,}).{features}{_loss(finding)}",
+        cause=_why(finding.cause),
+        advised=advice.for_model(finding.cause),
+    )
+
+
+def dead_output(finding: Finding, evidence: DeadOutput) -> Texts:
+    """`dead-output`."""
+    behind = "" if evidence.activation is None else f" behind {evidence.activation}"
+    label = finding.site.label if finding.site is not None else _name(evidence.output)
+    many = f"{evidence.dead:,} of {units(evidence.units)} of the output{behind}"
+    return Texts(
+        title=f"{label}: {many} never change, although their targets do",
+        detail=f"Shown by {evidence.readings:,} readings from step {evidence.first_step:,} to step "
+        f"{evidence.last_step:,}.{_loss(finding)}",
+        cause=f"{evidence.activation} as the last activation: where it is flat, no gradient passes"
+        if finding.cause.kind is CauseKind.OUTPUT_ACTIVATION
+        else UNKNOWN,
+        advised=advice.for_model(finding.cause),
+        name_first=True,
+    )
+
+
+def standing_still(finding: Finding, evidence: StandingStill) -> Texts:
+    """`standing-still`."""
+    told = [f"{_capital_loss(finding)}.", "Units fire and gradients arrive."]
+    if evidence.best_constant is not None:
+        what = "the classes' shares" if evidence.against is Yardstick.CLASSES else "the targets' mean"
+        told.append(f"To answer every row with {what} costs {evidence.best_constant:.4g}.")
+    if evidence.update is not None:
+        told.append(
+            f"A step moves the weights of a layer by {percent(evidence.update)} of their norm at most (median)."
+        )
+    where = "at the best constant's cost" if evidence.at_best_constant else "where it began"
+    return Texts(
+        title=f"training stands still: the loss stays {where}",
+        detail=" ".join(told),
+        cause=_why(finding.cause),
+        advised=advice.for_model(finding.cause),
+    )
+
+
+def linear_network(finding: Finding, evidence: LinearNetwork) -> Texts:
+    """`no-activation`."""
+    return Texts(
+        title=f"{evidence.model} has {evidence.weights:,} layers and no activation that was seen",
+        detail="Layers without an activation between them compute no more than one layer does.",
+        cause="no activation was applied at any step that was looked at",
+        advised=advice.for_model(finding.cause),
+        name_first=True,
+    )
+
+
+def _name(output: str) -> str:
+    return f"the output of {output.removesuffix('.weight')}" if output else "the output"
+
+
+def _loss(finding: Finding) -> str:
+    if finding.consequence is Consequence.PROGRESS:
+        return f" Meanwhile {loss_words(finding.loss)}."
+    return no_progress(finding)
+
+
+def _capital_loss(finding: Finding) -> str:
+    words = loss_words(finding.loss)
+    return words[:1].upper() + words[1:]
+
+
+def _why(cause: Cause) -> str:
+    match cause.facts:
+        case ConstantOptimum() as facts:
+            return (
+                f"the objective: it keeps no targets, and fell from {facts.loss_before:.4g} to {facts.loss_after:.4g} "
+                "while the features collapsed, too, so a constant is its optimum"
+            )
+        case LargeUpdate() as facts:
+            where = "" if facts.layer is None else f" that feed {facts.layer.label}"
+            size = f"{percent(facts.update)} of their norm"
+            return f"an update moved the weights{where} too far, by {size}, at step {facts.update_step:,}"
+    return of_model(cause)
