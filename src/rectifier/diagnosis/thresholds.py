@@ -222,7 +222,7 @@ UNTRAINED_SHARE = 0.10
 """Share of all numbers that could be trained from which on untrained ones are a warning though the training progresses
 (definitions)."""
 
-UNSTEPPED_PASSES = 100
+UNSTEPPED_PASSES = 60
 """Backward passes without any step of an optimizer, from which on the step is said to be missing: accumulation over
 several dozen batches is usual (our choice)."""
 

@@ -281,8 +281,8 @@ class Monitor(training.TrainingListener):
     def _note_backward_end(self) -> None:
         alone = self._leaves_alone()
         own = self._own_steps
+        self._parameters.backward_passes += 1
         if not alone and self._look is Look.COUNT:
-            self._parameters.backward_passes += 1
             self._parameters.look(self._step, self._scale)
             if own is not None and own.moved:
                 self._models.updates.compare(self._step, own)
@@ -325,6 +325,9 @@ class Monitor(training.TrainingListener):
 
     def on_step_start(self, optimizer: Optimizer, *call: Any) -> None:
         """An optimizer is about to change the weights."""
+        if self._own_steps is not None and self._own_steps.passes_per_step is None:
+            # It is this one that steps. What changes from here on must not be taken for another's doing.
+            self._own_steps = None
         if self.armed and self._look is Look.COUNT:
             began = time.perf_counter()
             self._guarded(self._note_step_start, optimizer)

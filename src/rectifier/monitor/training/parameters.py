@@ -1,6 +1,7 @@
 """Every parameter of a training: whether a gradient comes, whether it moves, which optimizer has it."""
 
 import math
+import threading
 import weakref
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -32,7 +33,7 @@ class _Record:
     __slots__ = (
         "bits", "connected", "decay", "epsilon", "first_compared", "first_looked", "gradient", "held", "last_changed",
         "last_compared", "last_looked", "last_nonzero", "looked", "nonfinite_step", "nonfinite_weight_step",
-        "optimizer", "rate", "weight_first", "weight_last", "without_gradient", "zero_gradient",
+        "optimizer", "rate", "threads", "weight_first", "weight_last", "without_gradient", "zero_gradient",
     )  # fmt: skip
 
     def __init__(self, held: Held) -> None:
@@ -43,6 +44,7 @@ class _Record:
         self.weight_first = self.weight_last = self.gradient = math.nan
         self.optimizer, self.rate, self.decay, self.epsilon = -1, math.nan, math.nan, math.nan
         self.bits: int | None = None
+        self.threads: set[int] = set()
 
 
 class ParameterRecords:
@@ -119,6 +121,7 @@ class ParameterRecords:
             at = self.index_of(leaf)
             if at is not None:
                 self._records[at].connected += 1
+                self._records[at].threads.add(threading.get_ident())
 
     def models_of(self, leaves: Iterable[Tensor]) -> set[str]:
         """Names of the models that these tensors belong to."""
@@ -243,7 +246,9 @@ class ParameterRecords:
             step: The training's.
             scale: What a GradScaler has multiplied the loss with.
         """
-        tensors = [record.held() for record in self._records]
+        here = {threading.get_ident()}
+        # Reading a gradient while another thread sets it can end the process.
+        tensors = [record.held() if record.threads <= here else None for record in self._records]
         none: list[int] = []
         some: dict[tuple[torch.device, torch.dtype], list[tuple[int, Tensor]]] = {}
         for at, tensor in enumerate(tensors):

@@ -97,7 +97,7 @@ class ParameterCounts:
         weight_decay: (P,) of that group; NaN where it is not known.
         epsilon: (P,) of that group (`eps`); NaN where it has none.
         optimizers: All that have been met.
-        backward_passes: At the counted steps.
+        backward_passes: All of a training that no optimizer of torch's steps, else those of the observed steps.
         optimizer_steps: Steps since the beginning, whatever made them; 0 where nothing did, and each backward pass is
             counted as a step.
     """
