@@ -29,7 +29,7 @@ from rectifier.errors import NothingToCompare
 from rectifier.monitor import MemorySink, Monitor, check_units, module_to_watch
 from rectifier.records import Autopsy, Census, Comparison, Diagnosis, Finding, Manifest, Preflight, Run, Trial, shown_by
 from rectifier.report import sentences
-from rectifier.report.sentences import Texts, told
+from rectifier.report.sentences import Texts, prescription, told
 from rectifier.storage import read_run
 from rectifier.treatment import Prescription
 
@@ -485,13 +485,7 @@ def prescribe(findings: Finding | Iterable[Finding] | Diagnosis | Watch) -> Pres
 
     Source: He et al. 2015, arXiv:1502.01852; Mishkin et al. 2017, arXiv:1606.02228; Dohare et al. 2024, Nature 632.
     """
-    if isinstance(findings, Finding):
-        return treatment.prescribe(sentences.told_finding(findings))
-    if isinstance(findings, Diagnosis):
-        return treatment.prescribe(told(findings))
-    if isinstance(findings, Iterable):
-        findings = [sentences.told_finding(one) if isinstance(one, Finding) else one for one in findings]
-    return treatment.prescribe(findings)
+    return treatment.prescribe(findings).told(prescription.rung_texts, prescription.why_left_out)
 
 
 def read(path: str | Path) -> Run:

@@ -12,7 +12,7 @@ import torch
 
 from rectifier.comparison.engine import Ended, Engine
 from rectifier.comparison.question import BASELINE, LOSS, RESCALE, Question, TrialSpec, summarise
-from rectifier.comparison.script.trial import dead_fraction, fingerprint, to_summarise
+from rectifier.comparison.script.trial import dead_fraction, fingerprint, motionless, to_summarise
 from rectifier.diagnosis.training.progress import judge_progress
 from rectifier.errors import NothingToCompare
 from rectifier.monitor import MemorySink, Monitor
@@ -88,6 +88,7 @@ def _train_once(train: Train, spec: TrialSpec, question: Question) -> Trial:
         dead_fraction=dead_fraction(process),
         seconds=time.perf_counter() - began,
         fingerprint=fingerprint(process, "loss") or (None if metric is None else metric.hex()),
+        motionless=motionless(process, "loss"),
     )
 
 

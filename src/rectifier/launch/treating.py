@@ -9,6 +9,7 @@ import os
 import time
 import weakref
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ from rectifier.errors import RectifierError
 from rectifier.hooks import announce, locate, training
 from rectifier.hooks.calls import functions
 from rectifier.monitor import MemorySink, Monitor
-from rectifier.records import DeadUnits, Process, Site, Snapshot, Treated, Unseen, Writer
+from rectifier.records import DeadUnits, Process, Site, Snapshot, Treated, Treatment, Unseen, Writer
 from rectifier.sandbox import Arguments
 from rectifier.storage import RunWriter
 from rectifier.treatment import recycle, rescale
@@ -211,14 +212,8 @@ class Treating:
                     parameter.grad.zero_()
         # It had noted the weights as they were, and would take this for a step of the optimizer's.
         self._monitor.on_step_start(optimizer)
-        self._sink.treated(
-            Treated(
-                step=self._monitor.step - 1,
-                name="rescale",
-                text=f"{change.told(type(model).__name__)}; the first step's gradients, which were of the old weights, "
-                "were set to 0",
-            )
-        )
+        rescaled = replace(change.fact(type(model).__name__), gradients_zeroed=True)
+        self._sink.treated(Treated(step=self._monitor.step - 1, name=Treatment.RESCALE, rescaled=rescaled))
 
     def _recycle_now(self, model: nn.Module, optimizer: Optimizer) -> None:
         self._alone()
@@ -243,6 +238,6 @@ class Treating:
         if not change.units:
             self.looked.append(step)
             return
-        self._sink.treated(Treated(step=step, name="recycle", text=change.told, units=dict(change.units)))
+        self._sink.treated(replace(change.fact, step=step))
         if change.refused:
             raise RectifierError(f"left as it was: {'. '.join(change.refused)}")

@@ -109,6 +109,11 @@ if TYPE_CHECKING:
     from rectifier.records.preflight import Preflight as Preflight
     from rectifier.records.preflight import Probe as Probe
     from rectifier.records.preflight import SiteProbe as SiteProbe
+    from rectifier.records.prescription import LeftOut as LeftOut
+    from rectifier.records.prescription import RungFacts as RungFacts
+    from rectifier.records.prescription import RungKind as RungKind
+    from rectifier.records.prescription import RungTexts as RungTexts
+    from rectifier.records.prescription import WhyLeftOut as WhyLeftOut
     from rectifier.records.training.notes import RunNote as RunNote
     from rectifier.records.training.process import Process as Process
     from rectifier.records.training.process import Writer as Writer
@@ -124,6 +129,7 @@ if TYPE_CHECKING:
     from rectifier.records.training.site import SiteRef as SiteRef
     from rectifier.records.training.site import UnitAxis as UnitAxis
     from rectifier.records.training.site import Unseen as Unseen
+    from rectifier.records.training.site import WhyUnseen as WhyUnseen
     from rectifier.records.training.site import told_apart as told_apart
     from rectifier.records.training.snapshot import MOST_TOLD_APART as MOST_TOLD_APART
     from rectifier.records.training.snapshot import NORM_BEFORE_CLIPPING as NORM_BEFORE_CLIPPING
@@ -132,7 +138,11 @@ if TYPE_CHECKING:
     from rectifier.records.training.snapshot import SiteWindow as SiteWindow
     from rectifier.records.training.snapshot import Snapshot as Snapshot
     from rectifier.records.training.touched import Touched as Touched
+    from rectifier.records.training.treated import RecycledUnits as RecycledUnits
+    from rectifier.records.training.treated import RescaledLayers as RescaledLayers
+    from rectifier.records.training.treated import SwappedActivation as SwappedActivation
     from rectifier.records.training.treated import Treated as Treated
+    from rectifier.records.training.treated import Treatment as Treatment
 
 _NAMES = {
     "arrays": (
@@ -239,6 +249,13 @@ _NAMES = {
         "most_serious_first",
     ),
     "notebook": ("shown_by",),
+    "prescription": (
+        "LeftOut",
+        "RungFacts",
+        "RungKind",
+        "RungTexts",
+        "WhyLeftOut",
+    ),
     "training.notes": ("RunNote",),
     "preflight": (
         "LayerCheck",
@@ -280,6 +297,7 @@ _NAMES = {
         "SiteRef",
         "UnitAxis",
         "Unseen",
+        "WhyUnseen",
         "told_apart",
     ),
     "training.snapshot": (
@@ -291,7 +309,13 @@ _NAMES = {
         "Snapshot",
     ),
     "training.touched": ("Touched",),
-    "training.treated": ("Treated",),
+    "training.treated": (
+        "RecycledUnits",
+        "RescaledLayers",
+        "SwappedActivation",
+        "Treated",
+        "Treatment",
+    ),
 }
 _HOMES = {name: f"rectifier.records.{module}" for module, names in _NAMES.items() for name in names}
 

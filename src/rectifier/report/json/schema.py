@@ -25,8 +25,6 @@ from rectifier.records import (
     Outcome,
     Preflight,
     Series,
-    Treated,
-    Unseen,
     Writer,
 )
 from rectifier.report.json import forms
@@ -56,8 +54,6 @@ def json_schema() -> dict[str, Any]:
         Writer,
         Cost,
         Series,
-        Unseen,
-        Treated,
         Comparison,
         Census,
         LayerSummary,
@@ -65,7 +61,8 @@ def json_schema() -> dict[str, Any]:
         LayerAutopsy,
     )
     definitions = _definitions(records)
-    definitions |= _definitions((forms.Finding,))
+    definitions |= _definitions((forms.Finding, forms.Unseen, forms.Treated))
+    definitions["LayerSummary"]["properties"]["site"] = {"type": "string", "description": "How reports name it."}
     judged = {"findings": _list(_ref("Finding")), "suppressed": _list(_ref("Finding"))}
     for record in (Diagnosis, Preflight, Autopsy):
         rest = _definitions((_without_findings(record),))[record.__name__]

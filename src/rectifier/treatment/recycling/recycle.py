@@ -112,7 +112,7 @@ def recycle(
         work.ledger.back_to(0)
         raise
     if change.units:
-        change.tell(inner, "recycle", change.told, f"taken back: {change.told}", change.units)
+        change.tell(inner, change.fact)
     return change
 
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from rectifier.errors import CannotRescale
+from rectifier.records import Treated, Treatment
 from rectifier.sandbox import Forward, Pass, own_module, tensors_in
 from rectifier.treatment.rescaling import chain
 from rectifier.treatment.rescaling.chain import Call
@@ -112,8 +113,7 @@ def rescale(
     change.record([gain.layer for gain in change.gains], notes=_notes(given, change))
     change.left = (*left, *((layer.path, more[layer.path]) for layer in found if layer.path in more))
     if change.gains:
-        name = type(inner).__name__
-        change.tell(inner, "rescale", change.told(name), f"the initial weights of {name} are back")
+        change.tell(inner, Treated(name=Treatment.RESCALE, rescaled=change.fact(type(inner).__name__)))
     return change
 
 
