@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rectifier.comparison.question import Question, TrialSpec, printed_values, summarise
+from rectifier.comparison.metric import printed_values, summarise
+from rectifier.comparison.question import Question, TrialSpec
 from rectifier.diagnosis import diagnose
 from rectifier.diagnosis.training.progress import judge_progress
 from rectifier.errors import UnreadableRun
