@@ -28,15 +28,14 @@ if TYPE_CHECKING:
     from rectifier.treatment import swap as swap
 
 _NAMES = {
-    "api.checkpoint": ("autopsy",),
-    "api.comparison": ("compare", "compare_models"),
-    "api.probe": ("census", "check"),
-    "api.training": ("Watch", "describe", "read", "watch"),
-    "api.treatments": ("prescribe",),
-    "monitor": ("log",),
-    "treatment": ("recycle", "rescale", "swap"),
+    "api.checkpoint": "autopsy",
+    "api.comparison": "compare compare_models",
+    "api.probe": "census check",
+    "api.training": "Watch describe read watch",
+    "api.treatments": "prescribe",
+    "monitor": "log",
+    "treatment": "recycle rescale swap",
 }
-_HOMES = {name: f"rectifier.{module}" for module, names in _NAMES.items() for name in names}
 
 __all__ = [
     "Watch", "__version__", "autopsy", "census", "check", "compare", "compare_models", "describe", "functional",
@@ -44,7 +43,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-__getattr__ = on_first_use(globals(), _HOMES, modules=("nn", "functional", "plot"))
+__getattr__ = on_first_use(globals(), _NAMES, modules=("nn", "functional", "plot"))
 
 
 def __dir__() -> list[str]:

@@ -17,52 +17,16 @@ LOSS = "training loss"
 """The metric of a function that returns none: what it back-propagates. (A script's is called `loss`.)"""
 
 
-_HIGHER = frozenset(
-    {
-        "accuracy",
-        "acc",
-        "f1",
-        "auc",
-        "auroc",
-        "auprc",
-        "reward",
-        "return",
-        "score",
-        "precision",
-        "recall",
-        "bleu",
-        "rouge",
-        "iou",
-        "miou",
-        "dice",
-        "map",
-        "r2",
-        "psnr",
-        "ssim",
-    }
-)
+_HIGHER = frozenset({
+    "accuracy", "acc", "f1", "auc", "auroc", "auprc", "reward", "return", "score", "precision", "recall", "bleu",
+    "rouge", "iou", "miou", "dice", "map", "r2", "psnr", "ssim",
+})  # fmt: skip
 
 
-_LOWER = frozenset(
-    {
-        "loss",
-        "error",
-        "err",
-        "mse",
-        "rmse",
-        "mae",
-        "nll",
-        "perplexity",
-        "ppl",
-        "wer",
-        "cer",
-        "fid",
-        "regret",
-        "bce",
-        "entropy",
-        "distance",
-    }
-)
+_LOWER = frozenset({
+    "loss", "error", "err", "mse", "rmse", "mae", "nll", "perplexity", "ppl", "wer", "cer", "fid", "regret",
+    "bce", "entropy", "distance",
+})  # fmt: skip
 
 
 def higher_is_better(metric: str) -> bool:
