@@ -12,6 +12,8 @@ from rectifier.comparison.question import (
     DEFAULT_ARMS,
     DEFAULT_SEEDS,
     MODEL_ARMS,
+    MODEL_BATCH_SIZE,
+    MODEL_EPOCHS,
     MODEL_SEEDS,
 )
 from rectifier.records import Comparison, Trial
@@ -83,8 +85,8 @@ def compare_models(
     arms: Iterable[str] = MODEL_ARMS,
     seeds: int = MODEL_SEEDS,
     looks: Sequence[int] | None = None,
-    epochs: int = 25,
-    batch_size: int = 64,
+    epochs: int = MODEL_EPOCHS,
+    batch_size: int = MODEL_BATCH_SIZE,
     optimizer: Callable[[Iterable[Tensor]], Optimizer] | None = None,
     loss: Callable[[Tensor, Tensor], Tensor] = cross_entropy,
     score: Callable[[Tensor, Tensor], Any] | None = None,

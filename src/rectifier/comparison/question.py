@@ -24,6 +24,7 @@ DEFAULT_SEEDS = 12
 MODEL_ARMS = ("leaky_relu:0.01", "leaky_relu:0.1", "leaky_relu:0.3", "elu:1.0", "gelu")
 MODEL_SEEDS = 16
 """Likewise of small models, which are trained many at once."""
+MODEL_EPOCHS, MODEL_BATCH_SIZE = 25, 64
 
 
 HALF_RATE = "half-lr"

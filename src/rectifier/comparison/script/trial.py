@@ -276,20 +276,19 @@ def _compared(process: Process, metric: str) -> list[FloatArray]:
 
 def logged_names(run_folder: Path) -> Sequence[str]:
     """Names of all series of a trial's run; none when it cannot be read."""
-    try:
-        run = read_run(run_folder)
-    except UnreadableRun:
-        return ()
-    return tuple(dict.fromkeys(name for process in run.processes for name in process.series_names))
+    return tuple(dict.fromkeys(name for process in _processes(run_folder) for name in process.series_names))
 
 
 def activations_seen(run_folder: Path) -> Sequence[str]:
     """The activations that a trial's run was seen to apply; none when it cannot be read."""
+    return tuple(dict.fromkeys(site.activation for process in _processes(run_folder) for site in process.sites))
+
+
+def _processes(run_folder: Path) -> tuple[Process, ...]:
     try:
-        run = read_run(run_folder)
+        return read_run(run_folder).processes
     except UnreadableRun:
         return ()
-    return tuple(dict.fromkeys(site.activation for process in run.processes for site in process.sites))
 
 
 def last_lines(folder: Path, lines: int = 12) -> str:

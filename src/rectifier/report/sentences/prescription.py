@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from rectifier.catalogue import parse
 from rectifier.records import Finding, LeftOut, RungFacts, RungKind, RungTexts, SiteRef, WhyLeftOut
 from rectifier.report.sentences import describe, fixes
 
@@ -64,9 +65,9 @@ def _advice(rung: RungFacts) -> RungTexts:
 
 
 def _leaky_grad(rung: RungFacts) -> RungTexts:
-    slope = float(rung.new.partition(":")[2])
     return RungTexts(
-        changes=f"the backward pass of relu in {_named(rung.sites)}: {slope:.0%} of the gradient passes where none did",
+        changes=f"the backward pass of relu in {_named(rung.sites)}: {parse(rung.new).parameter:.0%} of the gradient "
+        "passes where none did",
         loses="the gradient is no longer the derivative of what is computed; every output stays, bit for bit",
         cost="none at once; a step calls Python once more for each layer",
         expect="Every dead unit gets a gradient at the next step, and may come back or not: a step against it need "
