@@ -75,11 +75,20 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RungTexts:
-    """What is said of a treatment: see `rectifier.treatment.Rung`."""
+    """What is said of a treatment.
 
-    changes: str
-    loses: str
-    cost: str
-    expect: str
-    code: str
+    Attributes:
+        changes: What is altered, and where.
+        loses: What does not stay as it was.
+        cost: What it takes, once and at every step.
+        expect: What the evidence lets one expect.
+        code: The line of Python that does it, with `model`, `optimizer`, `watch` and `batch` as you call them.
+        advised: What to do, where the treatment is advice.
+    """
+
+    changes: str = ""
+    loses: str = ""
+    cost: str = ""
+    expect: str = ""
+    code: str = ""
     advised: tuple[str, ...] = ()

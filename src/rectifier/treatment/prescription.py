@@ -1,7 +1,7 @@
 """A ladder of treatments, mildest first, each of which can be applied."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any, overload
 
@@ -17,28 +17,16 @@ Do = Callable[[nn.Module, Optimizer | None, Any, Forward | None], Change]
 
 
 @dataclass(frozen=True, slots=True)
-class Rung:
-    """One treatment.
+class Rung(RungTexts):
+    """One treatment, with what is said of it, which `rectifier.prescribe` fills in.
 
     Attributes:
         facts: Which, and of what.
-        changes: What is altered, and where; this and the texts below are written for `rectifier.prescribe`.
-        loses: What does not stay as it was.
-        cost: What it takes, once and at every step.
-        expect: What the evidence lets one expect.
-        code: The line of Python that does it, with `model`, `optimizer`, `watch` and `batch` as you call them.
-        advised: What to do, where the treatment is advice.
     """
 
     facts: RungFacts
     _do: Do | None = field(repr=False)
     _needs: tuple[str, ...] = ("model",)
-    changes: str = ""
-    loses: str = ""
-    cost: str = ""
-    expect: str = ""
-    code: str = ""
-    advised: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -145,12 +133,4 @@ def _told(write: Callable[[RungFacts], RungTexts], rung: Rung) -> Rung | None:
     texts = write(rung.facts)
     if rung.facts.kind is RungKind.ADVICE and not texts.advised:
         return None  # Nothing is advised about what was found.
-    return replace(
-        rung,
-        changes=texts.changes,
-        loses=texts.loses,
-        cost=texts.cost,
-        expect=texts.expect,
-        code=texts.code,
-        advised=texts.advised,
-    )
+    return replace(rung, **asdict(texts))
