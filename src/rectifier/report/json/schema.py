@@ -12,6 +12,7 @@ from typing import Any, get_type_hints
 import msgspec
 
 from rectifier.records import (
+    SEVERITIES,
     Autopsy,
     Census,
     Comparison,
@@ -70,7 +71,7 @@ def json_schema() -> dict[str, Any]:
         definitions[record.__name__] = rest
     version = {"schema_version": {"const": SCHEMA_VERSION}}
     worst = {
-        **_or_null({"enum": ["info", "warning", "serious"]}),
+        **_or_null({"enum": list(SEVERITIES)}),
         "description": "The highest severity among the findings that are not suppressed.",
     }
     process = _object(
