@@ -1,5 +1,6 @@
 """The package is a pure wheel and works from it, outside of the checkout; the command line starts without torch."""
 
+import ast
 import os
 import subprocess
 import sys
@@ -7,6 +8,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
+import rectifier
+from rectifier import records
 
 ROOT = Path(__file__).parent.parent
 
@@ -83,3 +87,16 @@ def test_rooms_that_hold_facts_and_rules_never_load_torch():
     )
     imports = "; ".join(f"import rectifier.{room}" for room in rooms.split())
     subprocess.run([sys.executable, "-c", f"{imports}; import sys; assert 'torch' not in sys.modules"], check=True)
+
+
+def test_every_name_that_is_imported_from_the_records_loads():
+    """For type checkers the records' names are imported with a star, which would hide one that nothing loads."""
+    asked = {
+        name.name
+        for path in Path(rectifier.__file__).parent.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and node.module == "rectifier.records"
+        for name in node.names
+    }
+    assert len(asked) > 90
+    assert [name for name in sorted(asked) if not hasattr(records, name)] == []

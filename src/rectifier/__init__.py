@@ -12,28 +12,30 @@ if TYPE_CHECKING:
     from rectifier import functional as functional
     from rectifier import nn as nn
     from rectifier import plot as plot
-    from rectifier.api import Watch as Watch
-    from rectifier.api import autopsy as autopsy
-    from rectifier.api import census as census
-    from rectifier.api import check as check
-    from rectifier.api import compare as compare
-    from rectifier.api import compare_models as compare_models
-    from rectifier.api import describe as describe
-    from rectifier.api import log as log
-    from rectifier.api import prescribe as prescribe
-    from rectifier.api import read as read
-    from rectifier.api import recycle as recycle
-    from rectifier.api import rescale as rescale
-    from rectifier.api import swap as swap
-    from rectifier.api import watch as watch
+    from rectifier.api.checkpoint import autopsy as autopsy
+    from rectifier.api.comparison import compare as compare
+    from rectifier.api.comparison import compare_models as compare_models
+    from rectifier.api.probe import census as census
+    from rectifier.api.probe import check as check
+    from rectifier.api.training import Watch as Watch
+    from rectifier.api.training import describe as describe
+    from rectifier.api.training import read as read
+    from rectifier.api.training import watch as watch
+    from rectifier.api.treatments import prescribe as prescribe
+    from rectifier.monitor import log as log
+    from rectifier.treatment import recycle as recycle
+    from rectifier.treatment import rescale as rescale
+    from rectifier.treatment import swap as swap
 
-_HOMES = dict.fromkeys(
-    (
-        "Watch", "autopsy", "census", "check", "compare", "compare_models", "describe", "log", "prescribe", "read",
-        "recycle", "rescale", "swap", "watch",
-    ),
-    "rectifier.api",
-)  # fmt: skip
+_NAMES = {
+    "api.checkpoint": "autopsy",
+    "api.comparison": "compare compare_models",
+    "api.probe": "census check",
+    "api.training": "Watch describe read watch",
+    "api.treatments": "prescribe",
+    "monitor": "log",
+    "treatment": "recycle rescale swap",
+}
 
 __all__ = [
     "Watch", "__version__", "autopsy", "census", "check", "compare", "compare_models", "describe", "functional",
@@ -41,7 +43,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-__getattr__ = on_first_use(globals(), _HOMES, modules=("nn", "functional", "plot"))
+__getattr__ = on_first_use(globals(), _NAMES, modules=("nn", "functional", "plot"))
 
 
 def __dir__() -> list[str]:

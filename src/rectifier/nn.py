@@ -1,32 +1,3 @@
 """Activations as modules, drop-in for `torch.nn`; `rectifier.activations.nn` defines them."""
 
-from rectifier.activations.nn import CELU as CELU
-from rectifier.activations.nn import ELU as ELU
-from rectifier.activations.nn import GELU as GELU
-from rectifier.activations.nn import GELU10 as GELU10
-from rectifier.activations.nn import SELU as SELU
-from rectifier.activations.nn import Hardshrink as Hardshrink
-from rectifier.activations.nn import Hardsigmoid as Hardsigmoid
-from rectifier.activations.nn import Hardswish as Hardswish
-from rectifier.activations.nn import Hardtanh as Hardtanh
-from rectifier.activations.nn import Identity as Identity
-from rectifier.activations.nn import Laplace as Laplace
-from rectifier.activations.nn import LeakyGradReLU as LeakyGradReLU
-from rectifier.activations.nn import LeakyReLU as LeakyReLU
-from rectifier.activations.nn import LogSigmoid as LogSigmoid
-from rectifier.activations.nn import Mish as Mish
-from rectifier.activations.nn import PReLU as PReLU
-from rectifier.activations.nn import QuickGELU as QuickGELU
-from rectifier.activations.nn import ReLU as ReLU
-from rectifier.activations.nn import ReLU6 as ReLU6
-from rectifier.activations.nn import ReLUSquared as ReLUSquared
-from rectifier.activations.nn import RReLU as RReLU
-from rectifier.activations.nn import Sigmoid as Sigmoid
-from rectifier.activations.nn import SiLU as SiLU
-from rectifier.activations.nn import Softplus as Softplus
-from rectifier.activations.nn import Softshrink as Softshrink
-from rectifier.activations.nn import Softsign as Softsign
-from rectifier.activations.nn import SqrtSoftplus as SqrtSoftplus
-from rectifier.activations.nn import Tanh as Tanh
-from rectifier.activations.nn import Tanhshrink as Tanhshrink
-from rectifier.activations.nn import Threshold as Threshold
+from rectifier.activations.nn import *  # noqa: F403 - its __all__ is the list of these names

@@ -103,7 +103,7 @@ def units(observed: Run | Observed, layer: str, *, rank: int = 0) -> go.Figure:
         NothingToPlot: There is no such layer, or its units are unknown.
     """
     process, diagnosis = _judged(observed, rank)
-    names = [row.site for row in diagnosis.layers]
+    names = [row.site.label for row in diagnosis.layers]
     figure = unit_figures.unit_map(process, diagnosis, names.index(layer)) if layer in names else None
     known = ", ".join(name for name, row in zip(names, diagnosis.layers, strict=True) if row.units is not None)
     return _titled(

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from rectifier.api import check
+from rectifier.api.probe import check
 from rectifier.records import Severity
 
 

@@ -7,12 +7,12 @@ from rectifier.cli import report, run, running
 from rectifier.cli.gate import FOUND, UNJUDGED, gate
 from rectifier.errors import UnreadableRun
 from rectifier.records import Diagnosis, LayerSummary
-from tests.findings import dead_units
+from tests.findings import dead_units, ref
 from tests.report.builders import make_comparison
 
 LAYER = LayerSummary(
-    site="hidden", activation="relu", source=None, units=5, dead=0, suspected=0, rare=0, stuck=0, firing_fraction=None,
-    delta=None,
+    site=ref("hidden"), activation="relu", source=None, units=5, dead=0, suspected=0, rare=0, stuck=0,
+    firing_fraction=None, delta=None,
 )  # fmt: skip
 
 

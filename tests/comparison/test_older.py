@@ -80,3 +80,12 @@ def test_words_that_nobody_knows_are_kept():
     assert read_trial(encode(old)).failed == Failure(FailureKind.OTHER, "at chance")
     with pytest.raises(ValueError, match="seed"):
         read_trial(encode({**old, "seed": "three"}))
+
+
+def test_a_fingerprint_that_says_that_nothing_moved_becomes_a_field():
+    old = {"arm": "as is", "seed": 3, "metric": 0.1, "fingerprint": "constant-21ab"}
+    trial = read_trial(encode(old))
+    assert (trial.fingerprint, trial.motionless) == ("21ab", True)
+    assert read_trial(encode(trial)) == trial
+    moved = read_trial(encode({**old, "fingerprint": "21ab"}))
+    assert (moved.fingerprint, moved.motionless) == ("21ab", False)

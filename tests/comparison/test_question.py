@@ -7,17 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rectifier.comparison.question import (
-    BASELINE,
-    PLACEBO,
-    Question,
-    arms_from,
-    higher_is_better,
-    metric_of,
-    printed_values,
-    script_digest,
-    summarise,
-)
+from rectifier.comparison.metric import higher_is_better, metric_of, printed_values, summarise
+from rectifier.comparison.question import BASELINE, PLACEBO, Question, arms_from, script_digest
 from rectifier.errors import NothingToCompare, UnknownActivation
 from rectifier.records import Failure, FailureKind, Trial
 

@@ -18,6 +18,7 @@ from torch.utils.checkpoint import checkpoint
 
 from rectifier.hooks import training
 from rectifier.hooks.calls import functions
+from rectifier.records import WhyUnseen
 
 from ..watching import Watching
 
@@ -189,7 +190,7 @@ def test_training_is_the_same_to_the_bit_with_and_without_us(build, loop):
     assert process.warnings == ()
     if loop is compiled:
         assert (
-            any("compiled" in unseen.what or "compile" in unseen.reason for unseen in process.unseen)
+            any("compiled" in unseen.what or unseen.why is WhyUnseen.COMPILED for unseen in process.unseen)
             or not process.sites
         )
     else:

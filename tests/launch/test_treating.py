@@ -12,6 +12,7 @@ from rectifier.hooks.calls import functions
 from rectifier.launch import treating
 from rectifier.launch.treating import Kept, Treating
 from rectifier.monitor import Monitor
+from rectifier.report.sentences.treated import treatment_text
 from rectifier.storage import RunWriter
 from tests.launch.running import RECTIFIER
 
@@ -71,7 +72,7 @@ def test_dead_units_are_recycled_after_every_so_many_steps_and_the_run_tells(tmp
     (first,) = process.treated
     # One more than was killed was born so.
     assert (first.step, first.name, first.units) == (4, "recycle", {"body.3": (0, 1, 2, 3, 4, 5)})
-    assert first.text == "6 dead units recycled: 6 of body.3"
+    assert treatment_text(first) == "6 dead units recycled: 6 of body.3"
     assert treat.looked == [9]
     assert not process.warnings
     cost = process.snapshots[-1].cost
@@ -90,7 +91,7 @@ def test_initial_weights_are_rescaled_before_the_first_step(tmp_path):
     assert re.fullmatch(
         r"3 layers of Named rescaled \(gain\), by factors from \d.\d+ to \d.\d+; the first step's gradients, which "
         r"were of the old weights, were set to 0",
-        treated.text,
+        treatment_text(treated),
     )
     for parameter, old in zip(model.parameters(), before, strict=True):
         if parameter.ndim == 2:

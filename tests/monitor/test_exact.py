@@ -15,6 +15,7 @@ from rectifier.monitor.training.schedule import PLANNED, Look, Schedule
 from rectifier.monitor.training.sites.counters import UnitCounters
 from rectifier.monitor.training.sites.samples import DistinctSamples
 from rectifier.records import MOST_TOLD_APART
+from rectifier.report.sentences.recorded import why_unseen
 
 from ..watching import Watching
 
@@ -442,7 +443,7 @@ def test_what_was_missed_is_listed():
         with Watching(model) as watch:
             train(model, 3)
         assert {unseen.what for unseen in watch.process.unseen} == expected
-        assert all(unseen.reason for unseen in watch.process.unseen)
+        assert all(why_unseen(unseen) for unseen in watch.process.unseen)
 
 
 def test_what_unobserved_steps_cost_does_not_drive_the_interval_away():

@@ -10,6 +10,8 @@ from torch import nn
 import rectifier
 from rectifier.errors import CannotWatch
 from rectifier.records import AxisSource
+from rectifier.report.sentences.recorded import why_unseen
+from rectifier.report.sentences.treated import treatment_text
 
 from ..watching import Watching
 
@@ -46,7 +48,7 @@ def seen(watch):
 
 
 def unseen(watch):
-    return {one.what.partition(" (")[0]: one.reason for one in watch.run.processes[0].unseen}
+    return {one.what.partition(" (")[0]: why_unseen(one) for one in watch.run.processes[0].unseen}
 
 
 # Compiled ---------------------------------------------------------------------------------------------------------
@@ -379,13 +381,13 @@ def test_a_change_that_python_makes_is_kept_with_its_step_and_told():
         ]  # fmt: skip
     rectifier.swap(model, "relu", "elu")  # and nobody any more
     rescaled, _, rescaled_back, _, recycled_back, recycled, swapped, undone = watch.run.processes[0].treated
-    assert rescaled.text.startswith("2 layers of Sequential rescaled (gain), by factors from ")
-    assert recycled.text == "2 dead units recycled: 2 of Sequential.1"
+    assert treatment_text(rescaled).startswith("2 layers of Sequential rescaled (gain), by factors from ")
+    assert treatment_text(recycled) == "2 dead units recycled: 2 of Sequential.1"
     assert recycled.units == {"Sequential.1": (0, 1)}
-    assert rescaled_back.text == "the initial weights of Sequential are back"
-    assert recycled_back.text == "taken back: 2 dead units recycled: 2 of Sequential.1"
-    assert swapped.text == "relu became leaky_relu:0.1 (1)"
-    assert undone.text == "relu is back"
+    assert treatment_text(rescaled_back) == "the initial weights of Sequential are back"
+    assert treatment_text(recycled_back) == "taken back: 2 dead units recycled: 2 of Sequential.1"
+    assert treatment_text(swapped) == "relu became leaky_relu:0.1 (1)"
+    assert treatment_text(undone) == "relu is back"
     told = " ".join(repr(watch).split())
     assert "Before the first step: 2 layers of Sequential rescaled" in told
     assert "After step 1: 2 dead units recycled: 2 of Sequential.1. Of the 2 recycled units, 2 fired since." in told

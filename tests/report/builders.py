@@ -157,7 +157,7 @@ def make_huge(layers=12, units=1_000_003, windows=9, steps=100_003):
     silent = int((fired == 0).sum())
     summaries = tuple(
         LayerSummary(
-            site=site.label, activation="relu", source=site.source, units=units, dead=silent, suspected=0, rare=3,
+            site=site.ref, activation="relu", source=site.source, units=units, dead=silent, suspected=0, rare=3,
             stuck=silent, firing_fraction=0.5, delta=0.1,
             dead_history=tuple((snapshot.step, silent / units) for snapshot in snapshots),
         )

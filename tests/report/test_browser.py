@@ -177,7 +177,7 @@ def test_every_chart_is_a_table_too(opened, dying, comparison):
     tab = opened("dying")
     diagnosis = dying[1][0]
     silent = rows(tab, "Silent units, layer by layer")
-    assert [line[0] for line in silent[-5:]] == [layer.site for layer in diagnosis.layers]
+    assert [line[0] for line in silent[-5:]] == [layer.site.label for layer in diagnosis.layers]
     assert silent[-4][-3:] == ["100 %"] * 3
     assert float(silent[-4][3].removesuffix(" %")) == pytest.approx(
         100 * diagnosis.layers[1].dead_history[2][1], rel=0.01

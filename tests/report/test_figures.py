@@ -37,7 +37,7 @@ def diagnosis(dying):
 
 @pytest.fixture(scope="module")
 def names(process, diagnosis):
-    return [layer.site for layer in diagnosis.layers]
+    return [layer.site.label for layer in diagnosis.layers]
 
 
 def test_map_of_silent_units(process, diagnosis):
@@ -368,7 +368,7 @@ def test_layers_of_one_name_in_two_models_stay_two_rows():
     from tests.edge import diagnose
 
     diagnosis = diagnose(process)
-    assert [layer.site for layer in diagnosis.layers] == ["Gen.act", "Gen.mid", "Disc.act", "Disc.mid"]
+    assert [layer.site.label for layer in diagnosis.layers] == ["Gen.act", "Gen.mid", "Disc.act", "Disc.mid"]
     flow = figures.gradient_flow(process)
     assert list(traces(flow, "first window")[0].y) == [0, 1, None, 2, 3]
     assert "per layer" not in flow.layout.meta

@@ -53,7 +53,7 @@ def test_thousands_of_layers_and_findings_are_cut_and_counted():
     run, (diagnosis,) = diagnosed(make_run(make_process((3, 5), dying=(1,))))
     (alarm, *_) = diagnosis.findings
     layers = tuple(
-        replace(diagnosis.layers[row % 2], site=f"deep.{row}", dead=0, suspected=int(row == 4_321))
+        replace(diagnosis.layers[row % 2], site=ref(f"deep.{row}"), dead=0, suspected=int(row == 4_321))
         for row in range(5_003)
     )
     findings = tuple(replace(alarm, site=ref(f"deep.{row}")) for row in range(0, 5_003, 41))

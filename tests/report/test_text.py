@@ -70,7 +70,7 @@ def test_the_table_of_layers_holds_the_numbers_of_the_diagnosis(dying):
     text = printed(print_run, *dying)
     rows = {line.split()[0]: line.split() for line in lines_of(text) if line.startswith("hidden.") and ":" not in line}
     for layer in dying[1][0].layers:
-        _, units, dead, rare, stuck, fires, delta = rows[layer.site]
+        _, units, dead, rare, stuck, fires, delta = rows[layer.site.label]
         assert int(units) == layer.units
         assert dead == (f"{layer.dead}+{layer.suspected}?" if layer.suspected else f"{layer.dead}")
         assert (int(rare), int(stuck)) == (layer.rare, layer.stuck)
@@ -99,7 +99,9 @@ def test_the_factor_is_what_the_gradient_does_from_one_layer_down_to_the_next(he
 
 def test_of_many_layers_those_that_matter_are_listed():
     run, (diagnosis,) = with_diagnosis(make_run(make_process((3, 5), dying=(1,))))
-    layers = tuple(replace(diagnosis.layers[0], site=f"deep.{row}", suspected=int(row == 421)) for row in range(503))
+    layers = tuple(
+        replace(diagnosis.layers[0], site=ref(f"deep.{row}"), suspected=int(row == 421)) for row in range(503)
+    )
     (alarm,) = [finding for finding in diagnosis.findings if finding.severity == "warning"]
     findings = (replace(alarm, site=ref("deep.7")),)
     lines = lines_of(printed(print_run, run, [Diagnosis(findings=findings, layers=layers)], width=200))

@@ -22,12 +22,18 @@ from rectifier.records import (
     Series,
     Site,
     Snapshot,
+    SwappedActivation,
     Treated,
+    Treatment,
     Unfinished,
     UnitAxis,
+    Unseen,
+    WhyUnseen,
     Writer,
     codec,
 )
+from rectifier.report.sentences.recorded import why_unseen
+from rectifier.report.sentences.treated import treatment_text
 from rectifier.storage import RunWriter, create_run_folder, read_run, write_manifest, write_note, write_outcome
 
 WRITER = Writer(pid=1, rank=0, world_size=1, torch="2.13.0", device="cpu")
@@ -201,7 +207,7 @@ def with_a_bomb(folder):
 
 DAMAGES = {
     cut_in_the_middle: r"process-.*\.jsonl, line 1 is damaged: ",
-    with_version: "was written by rectifier 9.0 in format 3; this version reads up to 2. Upgrade with",
+    with_version: "was written by rectifier 9.0 in format 4; this version reads up to 3. Upgrade with",
     without_beginning: "does not begin with the process that wrote it",
     with_bytes_for_a_manifest: r"run\.json is damaged or not Rectifier's: ",
     of_somebody_else: r"run\.json is damaged or not Rectifier's: .*name",
@@ -282,3 +288,31 @@ def test_two_threads_never_put_together_what_is_known_of_a_kind_at_the_same_time
         results = [pool.submit(codec.decode, line, kind) for kind in kinds]
     assert results[0].result().step == 3
     assert most == 1
+
+
+def test_what_formats_1_and_2_told_in_words_is_still_told(folder):
+    write(folder, 3).close()
+    path = process_file(folder)
+    lines = [
+        {"kind": "unseen", "data": {"what": "a ReLU", "reason": "called by another name"}},
+        {"kind": "treated", "data": {"step": 4, "name": "recycle", "text": "2 dead units", "units": {"MLP.1": [0, 6]}}},
+    ]
+    path.write_text(path.read_text() + "".join(json.dumps(line) + "\n" for line in lines))
+    (process,) = read_run(folder).processes
+    assert [why_unseen(one) for one in process.unseen] == ["called by another name"]
+    (treated,) = process.treated
+    assert (treatment_text(treated), treated.units) == ("2 dead units", {"MLP.1": (0, 6)})
+
+
+def test_why_something_was_not_seen_and_what_a_treatment_did_are_read_back_as_facts(folder):
+    sink = write(folder, 3)
+    unseen = Unseen(what="a ReLU", why=WhyUnseen.BOUND_EARLY)
+    swapped = SwappedActivation(old="relu", new="elu:1.0", places=tuple("abcdefgh"))
+    treated = Treated(step=4, name=Treatment.SWAP, swapped=swapped)
+    sink.record(unseen)
+    sink.record(treated)
+    sink.close()
+    (process,) = read_run(folder).processes
+    assert (process.unseen, process.treated) == ((unseen,), (treated,))
+    assert "bound before watching began" in why_unseen(process.unseen[0])
+    assert treatment_text(treated) == "relu became elu:1.0 (a, b, c, d, e, f and 2 more)"

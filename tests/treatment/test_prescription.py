@@ -7,11 +7,11 @@ import torch
 from torch import nn
 
 import rectifier
+from rectifier import prescribe
 from rectifier.diagnosis.remedies import comparison_of
 from rectifier.errors import CannotPrescribe, CannotRescale
 from rectifier.records import BornDead, Cause, CauseKind, Diagnosis, Finding, LayerSummary, Rule
 from rectifier.report.sentences import advice
-from rectifier.treatment import prescribe
 from tests.findings import dead_units, gradient_way, ref
 from tests.treatment.recycle_models import picture, same
 
@@ -28,7 +28,7 @@ def other(rule, severity="serious"):
 
 def layer(site, activation="relu"):
     empty = dict.fromkeys(("source", "units", "dead", "suspected", "rare", "stuck", "firing_fraction", "delta"))
-    return LayerSummary(site=site, activation=activation, **empty)
+    return LayerSummary(site=ref(site), activation=activation, **empty)
 
 
 BORN = Cause(kind=CauseKind.INITIAL_WEIGHTS, facts=BornDead(never_fired=3, silent=3, depth=1, narrowest_width=7))
@@ -66,7 +66,7 @@ def test_the_ladder_follows_from_the_findings(findings, names):
     if findings:
         assert {*names, *ladder.left_out} >= set(ALL), "whatever is not on it has a reason"
         alarms = [one for one in findings if one.severity != "info"] or findings
-        assert ladder[0].expect == " ".join(dict.fromkeys(one.advice for one in alarms))
+        assert ladder[0].expect == " ".join(dict.fromkeys(rectifier.describe(one).advice for one in alarms))
 
 
 def test_it_swaps_what_the_diagnosis_names_a_command_for():

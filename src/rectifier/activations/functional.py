@@ -45,6 +45,13 @@ from rectifier.activations.relatives import quick_gelu as quick_gelu
 from rectifier.activations.relatives import relu_squared as relu_squared
 from rectifier.activations.relatives import sqrt_softplus as sqrt_softplus
 
+__all__ = [
+    "celu", "celu_", "compile_prelu", "elu", "elu_", "gelu", "gelu_10", "hardshrink", "hardsigmoid", "hardswish",
+    "hardtanh", "hardtanh_", "laplace", "leaky_grad", "leaky_relu", "leaky_relu_", "logsigmoid", "mish", "prelu",
+    "quick_gelu", "relu", "relu6", "relu_", "relu_squared", "rrelu", "rrelu_", "selu", "selu_", "sigmoid", "silu",
+    "softplus", "softshrink", "softsign", "sqrt_softplus", "tanh", "tanhshrink", "threshold", "threshold_",
+]  # fmt: skip
+
 celu_, selu_, threshold_ = F.celu_, F.selu_, torch.threshold_
 
 # Numbers of elements from which ours are used: the first power of 2 at which benchmarks/activations.py finds them no

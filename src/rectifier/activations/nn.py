@@ -33,6 +33,39 @@ from rectifier.activations.relatives import QuickGELU as QuickGELU
 from rectifier.activations.relatives import ReLUSquared as ReLUSquared
 from rectifier.activations.relatives import SqrtSoftplus as SqrtSoftplus
 
+__all__ = [
+    "CELU",
+    "ELU",
+    "GELU",
+    "GELU10",
+    "SELU",
+    "Hardshrink",
+    "Hardsigmoid",
+    "Hardswish",
+    "Hardtanh",
+    "Identity",
+    "Laplace",
+    "LeakyGradReLU",
+    "LeakyReLU",
+    "LogSigmoid",
+    "Mish",
+    "PReLU",
+    "QuickGELU",
+    "RReLU",
+    "ReLU",
+    "ReLU6",
+    "ReLUSquared",
+    "SiLU",
+    "Sigmoid",
+    "Softplus",
+    "Softshrink",
+    "Softsign",
+    "SqrtSoftplus",
+    "Tanh",
+    "Tanhshrink",
+    "Threshold",
+]  # fmt: skip
+
 
 class LeakyReLU(torch.nn.LeakyReLU):
     """`torch.nn.LeakyReLU` that keeps only its output for backward; see `functional.leaky_relu` for the warning.

@@ -16,11 +16,6 @@ if TYPE_CHECKING:
     from rectifier.catalogue.choice import parse as parse
     from rectifier.catalogue.table import CATALOGUE as CATALOGUE
 
-_HOMES = {
-    "Activation": "rectifier.catalogue.activation",
-    "Choice": "rectifier.catalogue.choice",
-    "parse": "rectifier.catalogue.choice",
-    "CATALOGUE": "rectifier.catalogue.table",
-}
+_NAMES = {"activation": "Activation", "choice": "Choice parse", "table": "CATALOGUE"}
 
-__getattr__ = on_first_use(globals(), _HOMES)
+__getattr__ = on_first_use(globals(), _NAMES)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from rectifier.checkpoints.matching import Shape, TooMany, assign
+from rectifier.records import NotTold, Why
 
 _DEEPEST = 3
 # Running statistics, and copies that follow the weights, are no parameters of an optimizer.
@@ -59,7 +60,7 @@ class Contents:
     has_optimizer: bool
     keeps_state: bool
     step: int | None
-    notes: list[str]
+    notes: list[Why]
 
 
 def sort_out(content: Any, *, ordered: bool) -> Contents:
@@ -71,7 +72,7 @@ def sort_out(content: Any, *, ordered: bool) -> Contents:
     """
     parts = dict(_parts(content))
     copies = [name for name in parts if _COPY.search(name)]
-    notes = [f"`{name}` is taken for a copy of the weights and was not looked at." for name in copies]
+    notes = [Why(NotTold.COPY_OF_WEIGHTS, details=(name,)) for name in copies]
     if len(copies) < len(parts):
         parts = {name: part for name, part in parts.items() if name not in copies}
     weights: dict[str, Tensor] = {}
@@ -163,7 +164,7 @@ def _parameters(weights: Mapping[str, Tensor]) -> dict[str, Shape]:
 
 def _match(
     parameters: Mapping[str, Shape], optimizers: list[Mapping[str, Any]], *, ordered: bool
-) -> tuple[dict[str, Owned], list[Owned], list[str]]:
+) -> tuple[dict[str, Owned], list[Owned], list[Why]]:
     owned: dict[str, Owned] = {}
     groups: list[list[Owned]] = []
     for optimizer in optimizers:
@@ -185,8 +186,7 @@ def _match(
     nameless = [one for one in unnamed if id(one) not in known]
     if not nameless:
         return owned, [], []
-    head = f"{len(nameless):,} of the optimizer's {len(unnamed):,} entries could not be given a name: {why}"
-    return owned, nameless, [head]
+    return owned, nameless, [Why(why.kind, numbers=(len(nameless), len(unnamed), *why.numbers))]
 
 
 def _members(states: Any, group: Any) -> tuple[list[Owned], list[str]]:
@@ -221,31 +221,27 @@ def _fits(member: Owned, shape: Shape | None) -> bool:
     return shape is not None and member.shape in (None, shape)
 
 
-def _by_order(parameters: Mapping[str, Shape], groups: list[list[Owned]]) -> tuple[dict[str, Owned], str]:
+def _by_order(parameters: Mapping[str, Shape], groups: list[list[Owned]]) -> tuple[dict[str, Owned], Why]:
     names, shapes = list(parameters), list(parameters.values())
     wanted = [[member.shape for member in group] for group in groups]
     count = sum(len(group) for group in groups)
-    numbers = f"it holds {count:,} parameters in {len(groups):,} groups, the weights are {len(names):,}"
+    numbers = (count, len(groups), len(names))
     try:
         steps = assign(shapes, wanted) or assign(shapes, wanted, skipping=True)
     except TooMany:
-        return {}, f"too many orders of the weights may fit ({numbers})."
+        return {}, Why(NotTold.NAMELESS_TOO_MANY_ORDERS, numbers=numbers)
     if steps is None:
-        return {}, f"no order of the weights fits their shapes ({numbers})."
+        return {}, Why(NotTold.NAMELESS_NO_ORDER, numbers=numbers)
     found = {name: groups[step[0]][step[1]] for name, step in zip(names, steps, strict=True) if step is not None}
-    return found, f"more than one order of the weights fits ({numbers})."
+    return found, Why(NotTold.NAMELESS_SEVERAL_ORDERS, numbers=numbers)
 
 
-def _by_shape(parameters: Mapping[str, Shape], members: list[Owned]) -> tuple[dict[str, Owned], str]:
+def _by_shape(parameters: Mapping[str, Shape], members: list[Owned]) -> tuple[dict[str, Owned], Why]:
     """Without an order a shape tells where it stands once on both sides, or for the like weights of numbered layers.
 
     `layer.2.fc.weight` comes before `layer.10.fc.weight` in every model that numbers its layers.
     """
-    why = (
-        "a safetensors file sorts its weights by name, so that their order is lost, and several have the same shape. "
-        "They are listed by number; pytorch_model.bin, or an optimizer made from model.named_parameters(), would keep "
-        "the names."
-    )
+    why = Why(NotTold.NAMELESS_SORTED)
     if len(members) != len(parameters) or any(member.shape is None for member in members):
         # A weight without an entry, or an entry without state, may have any of the shapes.
         return {}, why

@@ -75,14 +75,15 @@ def _step(contents: Contents) -> int | None:
     return max(counts, default=contents.step)
 
 
-def _rows(contents: Contents, before: Contents | None) -> tuple[list[WeightRows], list[str]]:
+def _rows(contents: Contents, before: Contents | None) -> tuple[list[WeightRows], list[Why]]:
     weights = contents.weights
-    rows, notes = [], []
+    rows: list[WeightRows] = []
+    notes: list[Why] = []
     unread = [
         name for name, weight in weights.items() if weight.dim() >= 2 and not (weight.numel() and is_whole(weight))
     ]
     if unread:
-        notes.append(f"Not stored as plain numbers, and not looked at: {', '.join(unread)}.")
+        notes.append(Why(NotTold.WEIGHTS_NOT_PLAIN_NUMBERS, details=tuple(unread)))
     for name, axis in unit_axes(weights).items():
         if name in unread:
             continue
@@ -93,7 +94,7 @@ def _rows(contents: Contents, before: Contents | None) -> tuple[list[WeightRows]
         numbers = None if bias is None else bias.double().numpy()
         memory, state = _memory(contents, name, weight, axis)
         unmoved, why = _unmoved(contents, before, name, axis)
-        notes += why
+        notes += [] if why is None else [Why(why, details=(name,))]
         rows.append(
             WeightRows(
                 name=name,
@@ -147,18 +148,20 @@ def _nameless(owned: Owned) -> WeightRows | None:
     )
 
 
-def _unmoved(contents: Contents, before: Contents | None, name: str, axis: int) -> tuple[BoolArray | None, list[str]]:
+def _unmoved(
+    contents: Contents, before: Contents | None, name: str, axis: int
+) -> tuple[BoolArray | None, NotTold | None]:
     if before is None:
-        return None, []
+        return None, None
     weight, old = contents.weights[name], before.weights.get(name)
     if old is None:
-        return None, [f"{name} is not in the earlier checkpoint."]
+        return None, NotTold.NOT_IN_EARLIER
     if old.shape != weight.shape or old.dtype != weight.dtype or not is_whole(old):
-        return None, [f"{name} has another shape or type of number in the earlier checkpoint."]
+        return None, NotTold.OTHER_IN_EARLIER
     same = unmoved_rows(weight, old, axis)
     bias, old_bias = bias_of(name, contents.weights), bias_of(name, before.weights)
     if bias is not None and len(bias) == len(same):
         if old_bias is None or old_bias.shape != bias.shape or old_bias.dtype != bias.dtype:
-            return None, [f"The bias of {name} is another one in the earlier checkpoint."]
+            return None, NotTold.OTHER_BIAS_IN_EARLIER
         same &= unmoved_rows(bias, old_bias, 0)
-    return same, []
+    return same, None

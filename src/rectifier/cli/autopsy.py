@@ -50,7 +50,7 @@ def command(
     EARLIER is another checkpoint of the same training: rows that are the same in both, bit for bit, did not learn.
     The exit code is 10 for a finding of the severity of --fail-on, and 2 for a file that cannot be read.
     """
-    from rectifier.api import autopsy  # noqa: PLC0415 - torch takes its time, and `--help` does without
+    from rectifier.api.checkpoint import autopsy  # noqa: PLC0415 - torch takes its time, and `--help` does without
 
     found = autopsy(checkpoint, earlier, silence=silence)
     if machine:

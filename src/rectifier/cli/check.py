@@ -40,7 +40,7 @@ def command(
         raise click.UsageError("name either --input, the shape of a batch, or --data, a loader.")
     network = made_by(model, "a model")
     batch = _random(shape) if shape is not None else _first_batch(made_by(loader or "", "data"))
-    from rectifier.api import check_batch  # noqa: PLC0415 - `--help` never pays for torch
+    from rectifier.api.probe import check_batch  # noqa: PLC0415 - `--help` never pays for torch
 
     found = check_batch(network, batch, silence=silence, measured=loader is not None)
     if machine:

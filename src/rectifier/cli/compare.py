@@ -16,16 +16,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as ProgressBar
 
-from rectifier.comparison.question import (
-    DEFAULT_ARMS,
-    DEFAULT_SEEDS,
-    Question,
-    Summary,
-    arms_from,
-    higher_is_better,
-    metric_of,
-    script_digest,
-)
+from rectifier.comparison.metric import Summary, higher_is_better, metric_of
+from rectifier.comparison.question import DEFAULT_ARMS, DEFAULT_SEEDS, Question, arms_from, script_digest
 from rectifier.exit_codes import INTERRUPTED
 from rectifier.records import Comparison, Trial
 from rectifier.report.sentences.failures import failure_text

@@ -15,7 +15,7 @@ from rectifier.diagnosis import diagnose
 from rectifier.errors import UnreadableRun
 from rectifier.exit_codes import SIGNALLED
 from rectifier.records import Diagnosis, Manifest, Outcome, Run, RunNote
-from rectifier.report.sentences.recorded import recorded
+from rectifier.report.sentences.recorded import recorded, why_unseen
 from rectifier.report.text.run import print_run
 from rectifier.report.words import counted
 from rectifier.storage import read_run, write_manifest, write_outcome
@@ -147,7 +147,7 @@ def why_nothing(run: Run) -> str:
         return "\n".join(["Nothing observed.", *dict.fromkeys(left_alone)])
     unseen = [unseen for process in run.processes for unseen in process.unseen]
     if unseen:
-        listed = "\n".join(f"Not seen: {one.what} ({one.reason})." for one in dict.fromkeys(unseen))
+        listed = "\n".join(f"Not seen: {one.what} ({why_unseen(one)})." for one in dict.fromkeys(unseen))
         return f"Nothing observed: no activation that can be seen was called in the training forward.\n{listed}"
     if RunNote.ACTIVATIONS not in run.notes:
         return (

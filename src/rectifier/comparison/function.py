@@ -4,15 +4,17 @@ import contextlib
 import math
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
 from rectifier.comparison.engine import Ended, Engine
-from rectifier.comparison.question import BASELINE, LOSS, RESCALE, Question, TrialSpec, summarise
-from rectifier.comparison.script.trial import dead_fraction, fingerprint, to_summarise
+from rectifier.comparison.metric import LOSS, direction, summarise
+from rectifier.comparison.question import BASELINE, RESCALE, Question, TrialSpec, arms_from
+from rectifier.comparison.script.trial import dead_fraction, fingerprint, motionless, to_summarise
+from rectifier.comparison.statistics.interim import checked_looks, default_looks
 from rectifier.diagnosis.training.progress import judge_progress
 from rectifier.errors import NothingToCompare
 from rectifier.monitor import MemorySink, Monitor
@@ -22,6 +24,43 @@ from rectifier.treatment import scale_learning_rates, swap_everywhere
 
 Train = Callable[[int], Any]
 """Trains from a seed; returns the metric, or None for the loss that it back-propagates."""
+
+
+def question_of(
+    train: Train,
+    arms: str | Iterable[str],
+    *,
+    seeds: int,
+    looks: Sequence[int] | None,
+    metric: str | None,
+    higher_is_better: bool | None,
+    margin: float | None,
+) -> Question:
+    """The question that `rectifier.compare` asks, with what was not said filled in; see there.
+
+    Raises:
+        NothingToCompare: There is no seed or arm, or the direction cannot be told.
+        UnknownActivation: An arm is not in the catalogue.
+    """
+    if seeds < 1:
+        raise NothingToCompare(
+            f"seeds={seeds}: a comparison takes at least one seed, and 7 before one arm can be judged."
+        )
+    metric = metric or LOSS
+    chosen = arms_from(arms if isinstance(arms, str) else ",".join(arms))
+    return Question(
+        command=(getattr(train, "__qualname__", type(train).__name__),),
+        script=None,
+        arms=chosen,
+        seeds=seeds,
+        metric=metric,
+        summary="last-tenth",
+        higher_is_better=direction(metric, higher_is_better),
+        margin=margin,
+        threads=torch.get_num_threads(),
+        compared="function",
+        looks=default_looks(seeds, len(chosen)) if looks is None else checked_looks(looks, seeds, len(chosen)),
+    )
 
 
 def compare_function(train: Train, question: Question, on_trial: Callable[[Trial], None]) -> Comparison:
@@ -88,6 +127,7 @@ def _train_once(train: Train, spec: TrialSpec, question: Question) -> Trial:
         dead_fraction=dead_fraction(process),
         seconds=time.perf_counter() - began,
         fingerprint=fingerprint(process, "loss") or (None if metric is None else metric.hex()),
+        motionless=motionless(process, "loss"),
     )
 
 

@@ -20,6 +20,9 @@ _SENTENCES = (
     (re.compile(r"(\w+: .*)", re.DOTALL), FailureKind.RAISED),
 )
 
+_MOTIONLESS = "constant-"
+"""Began the fingerprint of a training in which nothing ever moved, before there was a field for that."""
+
 
 def read_trial(line: bytes) -> Trial:
     """A trial as this version or an earlier one wrote it.
@@ -29,9 +32,12 @@ def read_trial(line: bytes) -> Trial:
     """
     facts = decode(line, dict[str, Any])
     text = facts.get("failed")
-    if not isinstance(text, str):
-        return decode(line, Trial)
-    return replace(decode(encode({**facts, "failed": None}), Trial), failed=failure_from(text))
+    trial = decode(encode({**facts, "failed": None}) if isinstance(text, str) else line, Trial)
+    if isinstance(text, str):
+        trial = replace(trial, failed=failure_from(text))
+    if trial.fingerprint is not None and trial.fingerprint.startswith(_MOTIONLESS):
+        trial = replace(trial, fingerprint=trial.fingerprint.removeprefix(_MOTIONLESS), motionless=True)
+    return trial
 
 
 def failure_from(text: str) -> Failure:

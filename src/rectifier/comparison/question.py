@@ -1,22 +1,16 @@
 """What a comparison of a user's own script asks, and the trials that answer it."""
 
-import contextlib
 import hashlib
 import json
-import math
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from rectifier.catalogue import parse
+from rectifier.comparison.metric import Summary
 from rectifier.errors import NothingToCompare
-from rectifier.records import FloatArray, Trial
-
-Summary = Literal["final", "best", "last-tenth"]
+from rectifier.records import Trial
 
 Compared = Literal["script", "function", "models"]
 """What is trained: a user's script, a Python function, or small models in a loop of ours."""
@@ -30,9 +24,8 @@ DEFAULT_SEEDS = 12
 MODEL_ARMS = ("leaky_relu:0.01", "leaky_relu:0.1", "leaky_relu:0.3", "elu:1.0", "gelu")
 MODEL_SEEDS = 16
 """Likewise of small models, which are trained many at once."""
+MODEL_EPOCHS, MODEL_BATCH_SIZE = 25, 64
 
-LOSS = "training loss"
-"""The metric of a function that returns none: what it back-propagates. (A script's is called `loss`.)"""
 
 HALF_RATE = "half-lr"
 RESCALE = "rescale"
@@ -51,51 +44,6 @@ TREATED = "relu"
 
 _PLACEBO_SEEDS = 1_000_000
 """Added to a seed for the placebo: other draws than any arm's."""
-
-_HIGHER = frozenset(
-    {
-        "accuracy",
-        "acc",
-        "f1",
-        "auc",
-        "auroc",
-        "auprc",
-        "reward",
-        "return",
-        "score",
-        "precision",
-        "recall",
-        "bleu",
-        "rouge",
-        "iou",
-        "miou",
-        "dice",
-        "map",
-        "r2",
-        "psnr",
-        "ssim",
-    }
-)
-_LOWER = frozenset(
-    {
-        "loss",
-        "error",
-        "err",
-        "mse",
-        "rmse",
-        "mae",
-        "nll",
-        "perplexity",
-        "ppl",
-        "wer",
-        "cer",
-        "fid",
-        "regret",
-        "bce",
-        "entropy",
-        "distance",
-    }
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,82 +222,3 @@ def arms_from(text: str) -> tuple[str, ...]:
             f"--arms {text!r} names nothing but the script as it is. Write for example: --arms leaky_relu:0.1,elu:1.0"
         )
     return tuple(specs)
-
-
-def higher_is_better(metric: str) -> bool:
-    """Tell a metric's direction from the words in its name.
-
-    Raises:
-        NothingToCompare: The name does not tell, or tells both.
-
-    Example:
-        >>> higher_is_better("val_accuracy"), higher_is_better("valLoss")
-        (True, False)
-    """
-    words = {word.lower() for word in re.findall(r"[A-Z]?[a-z0-9]+|[A-Z0-9]+", metric)}
-    higher, lower = bool(words & _HIGHER), bool(words & _LOWER)
-    if higher == lower:
-        raise NothingToCompare(
-            f"whether a higher {metric!r} is better cannot be told from its name: say --maximize or --minimize."
-        )
-    return higher
-
-
-def metric_of(pattern: str) -> str:
-    r"""Check a regular expression for the metric, and name what it finds by its own words.
-
-    Raises:
-        NothingToCompare: It is no regular expression, or has not exactly one group.
-
-    Example:
-        >>> metric_of(r"test accuracy:\s*([0-9.]+)")
-        'test accuracy'
-    """
-    how = r"Write for example: --pattern 'test accuracy ([0-9.]+)'"
-    try:
-        groups = re.compile(pattern).groups
-    except re.error as error:
-        raise NothingToCompare(f"--pattern {pattern!r} is no regular expression ({error}). {how}") from error
-    if groups != 1:
-        raise NothingToCompare(f"--pattern {pattern!r} has {groups} groups; it needs one, around the number. {how}")
-    words = re.findall(r"[A-Za-z_]\w*", re.sub(r"\\.|\[[^]]*\]", " ", pattern.partition("(")[0]))
-    return " ".join(words) or "value"
-
-
-def printed_values(pattern: str, text: str) -> FloatArray:
-    r"""All numbers that the group of a pattern matches in what a script printed; what is no number is passed over.
-
-    Example:
-        >>> printed_values("acc ([a-z0-9.]+)", "acc 0.5\racc 0.75 acc n/a")
-        array([0.5 , 0.75])
-    """
-    found = []
-    for match in re.finditer(pattern, text, re.MULTILINE):
-        with contextlib.suppress(ValueError, TypeError):
-            found.append(float(match[1]))
-    return np.array(found, float)
-
-
-def summarise(values: FloatArray, summary: Summary, *, higher: bool) -> float:
-    """One number for a training's series; NaN when a value that counts is not finite.
-
-    Warning:
-        `best` picks the luckiest moment of each training, and more steps mean more luck. It is fair only when all arms
-        take the same number of steps.
-
-    Args:
-        values: (n,) at least one, in the order of the steps.
-        summary: `final`, `best`, or `last-tenth`: the mean of the last ⌈n/10⌉.
-        higher: Which end is best.
-
-    Example:
-        >>> summarise(np.arange(25.0), "last-tenth", higher=False)
-        23.0
-    """
-    if summary == "final":
-        return float(values[-1])
-    if summary == "best":
-        # A single NaN on the way is no best; a training that only gave NaN has none.
-        finite = values[np.isfinite(values)]
-        return math.nan if not len(finite) else float(finite.max() if higher else finite.min())
-    return float(values[-math.ceil(len(values) / 10) :].mean())

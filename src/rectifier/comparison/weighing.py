@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from rectifier.comparison.question import BASELINE, COMPETITORS, LOSS, PLACEBO, Question, TrialSpec
+from rectifier.comparison.metric import LOSS
+from rectifier.comparison.question import BASELINE, COMPETITORS, PLACEBO, Question, TrialSpec
 from rectifier.comparison.statistics.interim import ALPHA
 from rectifier.comparison.statistics.trials import compare_trials
 from rectifier.errors import UnreadableRun

@@ -1,12 +1,14 @@
 """Word that a model was changed: a treatment gives it, and whoever watches hears it."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from torch import nn
 
-Listener = Callable[[nn.Module, str, str, Mapping[str, tuple[int, ...]]], None]
-"""Hears the model, the name of the treatment, what was changed in words, and the revived units by site."""
+from rectifier.records import Treated
+
+Listener = Callable[[nn.Module, Treated], None]
+"""Hears the model and what was changed; after which step, only the listener knows."""
 
 _listeners: list[Listener] = []
 
@@ -22,10 +24,10 @@ def listen(listener: Listener) -> Callable[[], None]:
     return forget
 
 
-def treated(model: nn.Module, name: str, text: str, units: Mapping[str, tuple[int, ...]] | None = None) -> None:
+def treated(model: nn.Module, done: Treated) -> None:
     """Tell all who listen that a model has been changed."""
     for listener in tuple(_listeners):
-        listener(model, name, text, units or {})
+        listener(model, done)
 
 
 @contextmanager

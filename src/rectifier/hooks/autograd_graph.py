@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from rectifier.records import Unseen
+from rectifier.records import Unseen, WhyUnseen
 
 _MOST_NODES = 20_000
 _MOST_NODES_BETWEEN = 32
@@ -17,15 +17,6 @@ _ACTIVATIONS = {
     "Relu": "a ReLU", "LeakyRelu": "a Leaky ReLU", "PreluKernel": "a PReLU", "Elu": "an ELU", "Gelu": "a GELU",
     "Silu": "a SiLU", "Hardtanh": "a Hardtanh or ReLU6", "Threshold": "a threshold", "Mish": "a Mish",
 }  # fmt: skip
-_BOUND_EARLY = "called by a name that was bound before watching began, from TorchScript, or inside of nn.RNN"
-# Whatever would be put into a compiled graph to observe it can change what the compiler fuses, and with it the bits of
-# the losses: with bfloat16 an intermediate value that was kept in float32 gets rounded.
-_COMPILED = (
-    "inside torch.compile, where nothing is observed; rectifier run --beside, or watch(..., beside=True), repeats the "
-    "forward of a compiled module as it is written, and counts there"
-)
-_HAND_WRITTEN = "may be a hand-written activation; its input cannot be told from a mask's"
-_CUSTOM = "a custom autograd.Function; whether it is an activation cannot be told"
 
 
 def unobserved_activations(
@@ -39,7 +30,7 @@ def unobserved_activations(
             one. Numbers, because a node would keep the tensors of its graph alive.
         repeated: Numbers of nodes that compiled calls made whose forward was counted in a repetition.
     """
-    counts: dict[tuple[str, str], int] = {}
+    counts: dict[tuple[str, WhyUnseen], int] = {}
     for node in _nodes([output.grad_fn for output in outputs]):
         number = node._sequence_nr()
         if number in observed or any(number in numbers for numbers in repeated):
@@ -47,9 +38,7 @@ def unobserved_activations(
         what = _describe(node)
         if what is not None:
             counts[what] = counts.get(what, 0) + 1
-    return tuple(
-        Unseen(what=f"{what} ({n} calls)" if n > 1 else what, reason=reason) for (what, reason), n in counts.items()
-    )
+    return tuple(Unseen(what=f"{what} ({n} calls)" if n > 1 else what, why=why) for (what, why), n in counts.items())
 
 
 def between(node: Any, edge: tuple[Any, int]) -> tuple[list[tuple[Any, int]], list[int]]:
@@ -76,18 +65,20 @@ def between(node: Any, edge: tuple[Any, int]) -> tuple[list[tuple[Any, int]], li
     return entries, numbers if entries else numbers[:1]
 
 
-def _describe(node: Any) -> tuple[str, str] | None:
+def _describe(node: Any) -> tuple[str, WhyUnseen] | None:
     name = str(node.name()).rpartition("::")[2]
     kind = name.partition("Backward")[0]
     if kind in _ACTIVATIONS:
-        return _ACTIVATIONS[kind], _BOUND_EARLY
+        return _ACTIVATIONS[kind], WhyUnseen.BOUND_EARLY
     if kind == "Where":
-        return "torch.where", _HAND_WRITTEN
+        return "torch.where", WhyUnseen.HAND_WRITTEN
     if kind == "CompiledFunction":
-        return "a compiled region", _COMPILED
+        # Whatever would be put into a compiled graph to observe it can change what the compiler fuses, and with it the
+        # bits of the losses: with bfloat16 an intermediate value that was kept in float32 gets rounded.
+        return "a compiled region", WhyUnseen.COMPILED
     written_by = getattr(node, "_forward_cls", None)
     if written_by is not None and not written_by.__module__.startswith(("torch.", "rectifier.")):
-        return written_by.__qualname__.rpartition(".")[2], _CUSTOM
+        return written_by.__qualname__.rpartition(".")[2], WhyUnseen.CUSTOM
     return None
 
 

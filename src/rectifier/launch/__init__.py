@@ -10,6 +10,6 @@ if TYPE_CHECKING:
     from rectifier.launch.parent import start as start
 
 # The script's own process needs none of them.
-_HOMES = dict.fromkeys(("STOPPED", "Launch", "start"), "rectifier.launch.parent")
+_NAMES = {"parent": "STOPPED Launch start"}
 
-__getattr__ = on_first_use(globals(), _HOMES)
+__getattr__ = on_first_use(globals(), _NAMES)

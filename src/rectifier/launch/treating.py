@@ -9,6 +9,7 @@ import os
 import time
 import weakref
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ from rectifier.errors import RectifierError
 from rectifier.hooks import announce, locate, training
 from rectifier.hooks.calls import functions
 from rectifier.monitor import MemorySink, Monitor
-from rectifier.records import DeadUnits, Fact, Process, Treated, Warned
+from rectifier.records import DeadUnits, Fact, Process, Treated, Treatment, Warned
 from rectifier.sandbox import Arguments
 from rectifier.storage import RunWriter
 from rectifier.treatment import recycle, rescale
@@ -179,14 +180,8 @@ class Treating(training.TrainingListener):
                     parameter.grad.zero_()
         # It had noted the weights as they were, and would take this for a step of the optimizer's.
         self._monitor.on_step_start(optimizer)
-        self._sink.record(
-            Treated(
-                step=self._monitor.step - 1,
-                name="rescale",
-                text=f"{change.told(type(model).__name__)}; the first step's gradients, which were of the old weights, "
-                "were set to 0",
-            )
-        )
+        rescaled = replace(change.fact(type(model).__name__), gradients_zeroed=True)
+        self._sink.record(Treated(step=self._monitor.step - 1, name=Treatment.RESCALE, rescaled=rescaled))
 
     def _recycle_now(self, model: nn.Module, optimizer: Optimizer) -> None:
         self._alone()
@@ -211,6 +206,6 @@ class Treating(training.TrainingListener):
         if not change.units:
             self.looked.append(step)
             return
-        self._sink.record(Treated(step=step, name="recycle", text=change.told, units=dict(change.units)))
+        self._sink.record(replace(change.fact, step=step))
         if change.refused:
             raise RectifierError(f"left as it was: {'. '.join(change.refused)}")

@@ -18,21 +18,11 @@ if TYPE_CHECKING:
     from rectifier.monitor.training.watching import module_to_watch as module_to_watch
 
 _NAMES = {
-    "probe.census": ("count_units",),
-    "training.monitor": (
-        "Monitor",
-        "log",
-    ),
-    "probe.check": ("probe_model",),
-    "training.sinks": (
-        "MemorySink",
-        "Sink",
-    ),
-    "training.watching": (
-        "check_units",
-        "module_to_watch",
-    ),
+    "probe.census": "count_units",
+    "training.monitor": "Monitor log",
+    "probe.check": "probe_model",
+    "training.sinks": "MemorySink Sink",
+    "training.watching": "check_units module_to_watch",
 }
-_HOMES = {name: f"rectifier.monitor.{module}" for module, names in _NAMES.items() for name in names}
 
-__getattr__ = on_first_use(globals(), _HOMES)
+__getattr__ = on_first_use(globals(), _NAMES)

@@ -11,8 +11,6 @@ from rectifier.records.training.site import ParameterRef
 class NotTold(StrEnum):
     """Why something cannot be told of a weight, or of a file."""
 
-    FILE = "file"
-    """What was not read or matched; `Untold.text` says what."""
     NO_OPTIMIZER = "no_optimizer"
     NO_STATE = "no_state"
     """The optimizer keeps none, as SGD without momentum."""
@@ -40,6 +38,24 @@ class NotTold(StrEnum):
     """Weight decay keeps the moments up."""
     DECAY_MOVES = "decay_moves"
     """Weight decay moves rows without gradient, too."""
+    COPY_OF_WEIGHTS = "copy_of_weights"
+    """A part of the file is taken for a copy of the weights, and was not looked at; `details`: its name."""
+    WEIGHTS_NOT_PLAIN_NUMBERS = "weights_not_plain_numbers"
+    """`details` has the weights that were not looked at."""
+    NAMELESS_TOO_MANY_ORDERS = "nameless_too_many_orders"
+    """Entries of the optimizer have no name, as for the two below: too many orders of the weights may fit. `numbers`:
+    entries without a name, entries, parameters of the optimizer, its groups, weights."""
+    NAMELESS_NO_ORDER = "nameless_no_order"
+    """No order of the weights fits their shapes."""
+    NAMELESS_SEVERAL_ORDERS = "nameless_several_orders"
+    """More than one order of the weights fits."""
+    NAMELESS_SORTED = "nameless_sorted"
+    """The order of the weights is lost, and several have the same shape. `numbers`: entries without a name, entries."""
+    NOT_IN_EARLIER = "not_in_earlier"
+    """A weight, in `details`, as below."""
+    OTHER_IN_EARLIER = "other_in_earlier"
+    """It has another shape or type of number in the earlier checkpoint."""
+    OTHER_BIAS_IN_EARLIER = "other_bias_in_earlier"
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +184,7 @@ class Checkpoint:
         step: Steps that the optimizer had taken, None where nothing says so.
         earlier: The other checkpoint's path.
         steps_between: From the earlier one to this one.
-        notes: What was not read or not matched, and why; one sentence each.
+        notes: What was not read or not matched, and why.
     """
 
     path: str
@@ -177,7 +193,7 @@ class Checkpoint:
     step: int | None = None
     earlier: str | None = None
     steps_between: int | None = None
-    notes: tuple[str, ...] = ()
+    notes: tuple[Why, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -51,6 +51,9 @@ class Trial:
         metric: The user's number; None when the trial failed before giving one.
         failed: Why this trial counts as a failure, None when it does not.
         dead_fraction: Share of the observed units that are dead or suspected at the end, None when unknown.
+        fingerprint: Equal for two trainings whose losses and metric were equal to the bit; None where there are none.
+        motionless: Whether nothing that the fingerprint is of ever moved; two such trainings, as of networks that are
+            dead from the start, are no sign of a fixed seed.
         asked: Which number of the training `metric` is, as `Question.asked`; None where there is only one.
     """
 
@@ -62,6 +65,7 @@ class Trial:
     seconds: float = 0.0
     run: str | None = None
     fingerprint: str | None = None
+    motionless: bool = False
     asked: str | None = None
 
 

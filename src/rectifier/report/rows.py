@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
-from rectifier.records import Diagnosis, Finding, LayerSummary, Process, told_apart
+from rectifier.records import Diagnosis, Finding, LayerSummary, Process, SiteRef
 
 
 def worth_a_row(diagnosis: Diagnosis, told: Iterable[Finding], most: int) -> list[int]:
@@ -18,7 +18,7 @@ def worth_a_row(diagnosis: Diagnosis, told: Iterable[Finding], most: int) -> lis
     layers = diagnosis.layers
     if len(layers) <= most:
         return list(range(len(layers)))
-    named = {finding.site.label for finding in told if finding.site is not None}
+    named = {finding.site for finding in told}
     order = sorted(range(len(layers)), key=lambda row: (layers[row].site not in named, -silent_fraction(layers[row])))
     return sorted(order[:most])
 
@@ -30,9 +30,9 @@ def silent_fraction(layer: LayerSummary) -> float:
 
 def sites_of_layers(process: Process, diagnosis: Diagnosis) -> list[int | None]:
     """Which site each row of the layer table is; a call of one module beside itself has the same label."""
-    left: dict[str, list[int]] = {}
-    for index, site in enumerate(told_apart(process.sites)):
-        left.setdefault(site.label, []).append(index)
+    left: dict[SiteRef, list[int]] = {}
+    for index, site in enumerate(process.sites):
+        left.setdefault(site.ref, []).append(index)
     return [left[layer.site].pop(0) if left.get(layer.site) else None for layer in diagnosis.layers]
 
 

@@ -23,26 +23,11 @@ if TYPE_CHECKING:
     from rectifier.sandbox.untouched import undisturbed as undisturbed
 
 _NAMES = {
-    "batch": (
-        "Arguments",
-        "Forward",
-        "Pass",
-        "describe",
-        "own_module",
-        "tensors_in",
-    ),
-    "belongings": ("CannotKeep",),
-    "repetition": (
-        "repeat",
-        "why_not_repeated",
-    ),
-    "streams": ("streams_kept",),
-    "untouched": (
-        "gradients_asked",
-        "same",
-        "undisturbed",
-    ),
+    "batch": "Arguments Forward Pass describe own_module tensors_in",
+    "belongings": "CannotKeep",
+    "repetition": "repeat why_not_repeated",
+    "streams": "streams_kept",
+    "untouched": "gradients_asked same undisturbed",
 }
-_HOMES = {name: f"rectifier.sandbox.{module}" for module, names in _NAMES.items() for name in names}
 
-__getattr__ = on_first_use(globals(), _HOMES)
+__getattr__ = on_first_use(globals(), _NAMES)

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from rectifier.storage.writing import write_note as write_note
     from rectifier.storage.writing import write_outcome as write_outcome
 
-_HOMES = {"create_run_folder": "rectifier.storage.folders"}
-_HOMES.update(dict.fromkeys(("is_run_folder", "read_run"), "rectifier.storage.runs"))
-_HOMES.update(
-    dict.fromkeys(("RunWriter", "write_manifest", "write_note", "write_outcome"), "rectifier.storage.writing")
-)
+_NAMES = {
+    "folders": "create_run_folder",
+    "runs": "is_run_folder read_run",
+    "writing": "RunWriter write_manifest write_note write_outcome",
+}
 
-__getattr__ = on_first_use(globals(), _HOMES)
+__getattr__ = on_first_use(globals(), _NAMES)

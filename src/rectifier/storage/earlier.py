@@ -6,24 +6,9 @@ only place that reads any.
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
+from typing import Any
 
-from rectifier.records import AxisSource, Process, RunNote, Site, UnitAxis, decode
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _SiteInFormat1:
-    model: str
-    path: str
-    call: int
-    activation: str
-    kind: str
-    source: str | None
-    units: int | None
-    unit_axis: str
-    fed_by: str | None = None
-    repeated: bool = False
-
+from rectifier.records import AxisSource, Process, RunNote, Site, UnitAxis, decode, encode
 
 _AXIS = re.compile(
     r"(?:(?P<first>axis 1 of )|last of )(?P<ndim>\d+)(?: axes)?, (?:after (?P<operation>\w+)|as said .*)"
@@ -43,9 +28,8 @@ _NOT_WRITTEN = 0
 
 
 def _site_in_format_1(line: bytes) -> Site:
-    old = decode(line, _SiteInFormat1)
-    kept = {field.name: getattr(old, field.name) for field in fields(old) if field.name != "unit_axis"}
-    return Site(**kept, unit_axis=_axis_in_format_1(old.unit_axis))
+    facts = decode(line, dict[str, Any])
+    return decode(encode({**facts, "unit_axis": _axis_in_format_1(str(facts.get("unit_axis")))}), Site)
 
 
 def _axis_in_format_1(text: str) -> UnitAxis:

@@ -1,9 +1,9 @@
 """Change: the one room that alters the user's model or optimizer, and can take it back."""
 
 from rectifier.treatment.change import Change as Change
+from rectifier.treatment.ladder import prescribe as prescribe
 from rectifier.treatment.learning_rate import scale_learning_rates as scale_learning_rates
 from rectifier.treatment.prescription import Prescription as Prescription
-from rectifier.treatment.prescription import prescribe as prescribe
 from rectifier.treatment.recycling import Recycled as Recycled
 from rectifier.treatment.recycling import recycle as recycle
 from rectifier.treatment.rescaling import Rescaled as Rescaled

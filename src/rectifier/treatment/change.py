@@ -1,6 +1,7 @@
 """What was changed in a model, and how it is taken back."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import Protocol, Self
@@ -9,6 +10,7 @@ from torch import nn
 
 from rectifier.errors import CannotSwap
 from rectifier.hooks import announce
+from rectifier.records import Treated, Treatment
 
 _SHOWN = 12
 
@@ -93,20 +95,15 @@ class Change:
         """Add a step, already done, that `undo` takes back."""
         self._steps.append(step)
 
-    def tell(
-        self, model: nn.Module, name: str, text: str, undone: str, units: Mapping[str, tuple[int, ...]] | None = None
-    ) -> None:
+    def tell(self, model: nn.Module, done: Treated) -> None:
         """Let whoever watches the model hear of the change, now that it is done, and of its undoing when that comes.
 
         Args:
             model: What was changed.
-            name: Which treatment.
-            text: What it did, in words.
-            undone: What its undoing will have done.
-            units: The units that were revived, by site.
+            done: What was done to it.
         """
-        announce.treated(model, name, text, units)
-        self._tell_undone = partial(announce.treated, model, "undo", undone)
+        announce.treated(model, done)
+        self._tell_undone = partial(announce.treated, model, replace(done, name=Treatment.UNDO, units={}))
 
     def __enter__(self) -> Self:
         return self

@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from torch import Tensor, get_num_threads
+from torch.optim import Adam, Optimizer
 
 from rectifier.catalogue import parse
 from rectifier.comparison.engine import Ended, Engine
+from rectifier.comparison.metric import direction
 from rectifier.comparison.models.draws import draws_for
 from rectifier.comparison.models.ensemble import Task, Trained, failures, refusal, train_alone, train_together
 from rectifier.comparison.question import PLACEBO, TREATED, Question, TrialSpec
@@ -22,6 +24,11 @@ from rectifier.sandbox import streams_kept
 def accuracy(predicted: Tensor, labels: Tensor) -> float:
     """Share of the samples whose largest output is that of their class."""
     return float((predicted.argmax(1) == labels).double().mean())
+
+
+def adam(parameters: Iterable[Tensor]) -> Optimizer:
+    """What models are trained with where nothing else is asked for."""
+    return Adam(parameters, lr=1e-3, fused=True)
 
 
 def activations(arms: Iterable[str]) -> list[str]:
@@ -46,7 +53,7 @@ def compare_trained(
     looks: Sequence[int] | None,
     seed: int,
     metric: str,
-    higher_is_better: bool,
+    higher_is_better: bool | None,
     margin: float | None,
     together: bool,
     on_arm: Callable[[str], None],
@@ -69,7 +76,7 @@ def compare_trained(
         seeds=seeds,
         metric=metric,
         summary="final",
-        higher_is_better=higher_is_better,
+        higher_is_better=direction(metric, higher_is_better),
         margin=margin,
         threads=get_num_threads(),
         compared="models",

@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from rectifier.comparison.question import MODEL_BATCH_SIZE, MODEL_EPOCHS
+
 
 @dataclass(frozen=True, slots=True)
 class Draws:
@@ -20,8 +22,8 @@ class Draws:
 class Recipe:
     """How long every member is trained, and on how many samples a step; the rest is the optimizer's."""
 
-    epochs: int = 25
-    batch_size: int = 64
+    epochs: int = MODEL_EPOCHS
+    batch_size: int = MODEL_BATCH_SIZE
 
 
 def draws_for(seed: int, members: int, *, placebo: bool = False) -> tuple[Draws, ...]:

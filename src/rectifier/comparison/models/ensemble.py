@@ -9,8 +9,6 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from threading import Event
@@ -24,6 +22,7 @@ from torch.optim import Optimizer
 
 from rectifier.comparison.models.draws import Draws, Recipe, batches, built
 from rectifier.comparison.models.stacked import Forward, stack
+from rectifier.comparison.models.threads import Part, Stopped, in_threads, threads_each
 from rectifier.comparison.question import BASELINE, PLACEBO, TREATED
 from rectifier.records import Failure, FailureKind, FloatArray
 from rectifier.treatment import swap
@@ -162,8 +161,8 @@ def train_together(task: Task, arm: str, draws: Sequence[Draws], *, steps: int |
     if count == 1:
         parts = [_train_part(task, models, draws, steps, Event())]
     else:
-        with _threads_each(threads // count):
-            parts = _in_threads([partial(_train_part, task, models[own], draws[own], steps) for own in shares])
+        with threads_each(threads // count):
+            parts = in_threads([partial(_train_part, task, models[own], draws[own], steps) for own in shares])
     losses, found = torch.cat([losses for losses, _ in parts], 1), torch.cat([found for _, found in parts])
     return Trained(losses, found, time.perf_counter() - began)
 
@@ -229,45 +228,9 @@ def failures(outputs: Tensor, losses: FloatArray) -> tuple[Failure | None, ...]:
     )
 
 
-class _Stopped(Exception):
-    """Another part has failed, or the user has had enough."""
-
-
-_Part = tuple[Tensor, Tensor]
-"""Losses and outputs of some of the members."""
-
-
-def _in_threads(parts: Sequence[Callable[[Event], _Part]]) -> list[_Part]:
-    """Run each on a thread of its own; the first error ends the others within a step, and is raised."""
-    stop = Event()
-    running: list[Future[_Part]] = []
-    with ThreadPoolExecutor(len(parts)) as pool:
-        try:
-            running += [pool.submit(part, stop) for part in parts]
-            wait(running, return_when=FIRST_EXCEPTION)
-        finally:
-            # Ctrl-C comes through here, too. What is done already does not look.
-            stop.set()
-    errors = [error for each in running if (error := each.exception()) is not None]
-    for error in sorted(errors, key=lambda error: isinstance(error, _Stopped)):
-        raise error
-    return [each.result() for each in running]
-
-
-@contextmanager
-def _threads_each(number: int) -> Iterator[None]:
-    """Let each thread that is started in here use so many of its own."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def _train_part(
     task: Task, models: Sequence[nn.Module], draws: Sequence[Draws], steps: int | None, stop: Event
-) -> _Part:
+) -> Part:
     stacked = stack(models)
     each_loss = _cross_entropies if task.loss is cross_entropy else vmap(task.loss)
     shown = itertools.islice((chosen for _, chosen in batches(len(task.inputs), task.recipe, draws)), steps)
@@ -281,7 +244,7 @@ def _train_part(
         lambda predicted, chosen: each_loss(predicted, task.targets[chosen]),
     )
     if stop.is_set():
-        raise _Stopped
+        raise Stopped
     stacked.eval()
     return losses, outputs(stacked.forward, task.test_inputs, len(draws))
 
@@ -289,7 +252,7 @@ def _train_part(
 def _until(stop: Event, batches: Iterable[Tensor]) -> Iterator[Tensor]:
     for chosen in batches:
         if stop.is_set():
-            raise _Stopped
+            raise Stopped
         yield chosen
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rectifier.comparison.question import BASELINE, COMPETITORS, TREATED, Question
 from rectifier.comparison.script.isolation import passed_files
-from rectifier.comparison.script.trial import CONSTANT, OUTPUT, activations_seen, last_lines, logged_names
+from rectifier.comparison.script.trial import OUTPUT, activations_seen, last_lines, logged_names
 from rectifier.errors import NothingToCompare
 from rectifier.records import Failure, Trial
 from rectifier.report.sentences.failures import failure_text
@@ -42,12 +42,12 @@ class Refusals:
             return
         seed = [spec for spec in self._plan if spec.seed == 0 and spec.arm in (BASELINE, *arms)]
         first = {spec.arm: done.get(spec.key) for spec in seed}
-        prints = {None if trial is None else trial.fingerprint for trial in first.values()}
-        (only,) = prints if len(prints) == 1 else (None,)
-        if only is None or only.startswith(CONSTANT):
-            return
         baseline = first[BASELINE]
-        seen = [] if baseline is None else activations_seen(self._folder / (baseline.run or ""))
+        if baseline is None or baseline.fingerprint is None or baseline.motionless:
+            return
+        if any(trial is None or trial.fingerprint != baseline.fingerprint for trial in first.values()):
+            return
+        seen = activations_seen(self._folder / (baseline.run or ""))
         used = f"the activations seen in it are {', '.join(seen)}" if seen else "no activation was seen in it"
         raise NothingToCompare(
             f"no arm changes anything: with {', '.join(arms)} in the place of {TREATED} the "
@@ -57,10 +57,10 @@ class Refusals:
     def _seeds_that_do_nothing(self, done: Mapping[str, Trial]) -> None:
         """End a study whose first two baseline trainings are equal to the bit: all others would be copies, too."""
         first = [done.get(spec.key) for spec in self._plan if spec.arm == BASELINE][:2]
-        prints = [trial.fingerprint for trial in first if trial is not None]
-        if len(prints) < 2 or prints[0] is None or prints[0] != prints[1]:
+        one, other = first if len(first) == 2 else (None, None)
+        if one is None or other is None or one.fingerprint is None or one.fingerprint != other.fingerprint:
             return
-        if prints[0].startswith(CONSTANT):
+        if one.motionless:
             # Two dead networks have the same constant loss whatever their seeds.
             return
         command = " ".join(self._question.command)
@@ -71,7 +71,9 @@ class Refusals:
                 "The script sets its own seed, or draws nothing at random. Let it take the seed as an option and "
                 f"write {{seed}} in its place, for example: rectifier compare {command} --seed {{seed}}"
             )
-        raise NothingToCompare(f"different seeds gave identical results: {prints[0][:12]} for seeds 0 and 1. {how}")
+        raise NothingToCompare(
+            f"different seeds gave identical results: {one.fingerprint[:12]} for seeds 0 and 1. {how}"
+        )
 
     def passed_files(self, ended: str, runs: Mapping[str, Path], forget: Callable[[Iterable[str]], None]) -> None:
         """End a study in which a training read what another one had written; both are run again if it goes on.

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rectifier.comparison.question import Question, TrialSpec, printed_values, summarise
+from rectifier.comparison.metric import printed_values, summarise
+from rectifier.comparison.question import Question, TrialSpec
 from rectifier.diagnosis import diagnose
 from rectifier.diagnosis.training.progress import judge_progress
 from rectifier.errors import UnreadableRun
@@ -29,9 +30,6 @@ OUTPUT = "output.txt"
 
 _KILLED = SIGNALLED + signal.SIGKILL
 """Exit code of what SIGKILL has ended."""
-
-CONSTANT = "constant-"
-"""Begins the fingerprint of a training in which nothing ever moved; two of those are no sign of a fixed seed."""
 
 
 class ScriptLauncher:
@@ -195,6 +193,7 @@ def _trial(
         dead_fraction=None if process is None else dead_fraction(process),
         seconds=seconds,
         fingerprint=None if process is None else fingerprint(process, question.metric),
+        motionless=process is not None and motionless(process, question.metric),
         asked=question.asked,
     )
 
@@ -257,31 +256,39 @@ def dead_fraction(process: Process) -> float | None:
 
 def fingerprint(process: Process, metric: str) -> str | None:
     """Give a text that is equal for two trainings whose losses and values of the metric were all equal to the bit."""
-    # Which extremes are kept of a long run depends on where its windows end, and so on the clock.
-    series = [np.ascontiguousarray(process.series(name).even.values, "<f8") for name in dict.fromkeys(("loss", metric))]
-    digest = hashlib.sha256(b"|".join(values.tobytes() for values in series)).hexdigest()
+    series = _compared(process, metric)
     if not any(len(values) for values in series):
         return None
-    moves = any(len(values) and (values != values[0]).any() for values in series)
-    return digest if moves else CONSTANT + digest
+    return hashlib.sha256(b"|".join(values.tobytes() for values in series)).hexdigest()
+
+
+def motionless(process: Process, metric: str) -> bool:
+    """Whether there are losses or values of the metric, and none of them ever differed from the first."""
+    series = [values for values in _compared(process, metric) if len(values)]
+    return bool(series) and not any((values != values[0]).any() for values in series)
+
+
+def _compared(process: Process, metric: str) -> list[FloatArray]:
+    # Which extremes are kept of a long run depends on where its windows end, and so on the clock.
+    names = dict.fromkeys(("loss", metric))
+    return [np.ascontiguousarray(process.series(name).even.values, "<f8") for name in names]
 
 
 def logged_names(run_folder: Path) -> Sequence[str]:
     """Names of all series of a trial's run; none when it cannot be read."""
-    try:
-        run = read_run(run_folder)
-    except UnreadableRun:
-        return ()
-    return tuple(dict.fromkeys(name for process in run.processes for name in process.series_names))
+    return tuple(dict.fromkeys(name for process in _processes(run_folder) for name in process.series_names))
 
 
 def activations_seen(run_folder: Path) -> Sequence[str]:
     """The activations that a trial's run was seen to apply; none when it cannot be read."""
+    return tuple(dict.fromkeys(site.activation for process in _processes(run_folder) for site in process.sites))
+
+
+def _processes(run_folder: Path) -> tuple[Process, ...]:
     try:
-        run = read_run(run_folder)
+        return read_run(run_folder).processes
     except UnreadableRun:
         return ()
-    return tuple(dict.fromkeys(site.activation for process in run.processes for site in process.sites))
 
 
 def last_lines(folder: Path, lines: int = 12) -> str:

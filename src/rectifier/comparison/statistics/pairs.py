@@ -1,7 +1,7 @@
 """An arm beside the baseline, seed by seed, and how the two differ: on failures, and on the metric."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from rectifier.comparison.statistics.exact import mcnemar, paired_rate_interval, sign_flip
@@ -22,19 +22,15 @@ class Pairs:
 
     def only_failed(self) -> tuple[int, int]:
         """Pairs in which only the arm failed, and in which only the baseline did."""
-        both = list(zip(self.arm, self.baseline, strict=True))
-        return (
-            sum(a.failed is not None and b.failed is None for a, b in both),
-            sum(a.failed is None and b.failed is not None for a, b in both),
-        )
+        return self._only(lambda trial: trial.failed is not None)
 
     def only_missing(self) -> tuple[int, int]:
         """Pairs in which only the arm gave no value, and in which only the baseline did not."""
-        both = list(zip(self.arm, self.baseline, strict=True))
-        return (
-            sum(a.metric is None and b.metric is not None for a, b in both),
-            sum(a.metric is not None and b.metric is None for a, b in both),
-        )
+        return self._only(lambda trial: trial.metric is None)
+
+    def _only(self, holds: Callable[[Trial], bool]) -> tuple[int, int]:
+        both = [(holds(arm), holds(baseline)) for arm, baseline in zip(self.arm, self.baseline, strict=True)]
+        return both.count((True, False)), both.count((False, True))
 
     def differences(self, *, survivors: bool = False) -> list[float]:
         """Arm minus baseline where both gave a value; with `survivors` only where neither failed."""

@@ -243,7 +243,7 @@ def _counts(layer: Rows) -> RowCounts:
 
 def _untold(checkpoint: Checkpoint, layers: Sequence[Rows]) -> tuple[Untold, ...]:
     """What cannot be said and why, each reason once."""
-    told = [Untold(why=Why(NotTold.FILE), text=note) for note in checkpoint.notes]
+    told = [Untold(why=note) for note in checkpoint.notes]
     without = [layer for layer in layers if layer.weight.memory is None and layer.weight.state is None]
     if without and len(without) == len(layers):
         told.append(Untold(why=Why(NotTold.NO_OPTIMIZER)))

@@ -17,7 +17,7 @@ def summarise(history: SiteHistory) -> LayerSummary:
     delta = delta[np.isfinite(delta)]
     on = always_on(history)
     return LayerSummary(
-        site=history.ref.label,
+        site=history.ref,
         activation=site.activation,
         source=site.source,
         units=site.units,

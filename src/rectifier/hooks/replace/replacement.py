@@ -9,7 +9,7 @@ from torch import Tensor
 
 from rectifier.activations import function_for
 from rectifier.catalogue import Choice, parse
-from rectifier.hooks.replace.source_calls import in_place_functions_of
+from rectifier.hooks.replace.activation_functions import in_place_functions_of
 
 # Arguments after the input, in order, where they are not [the parameter,] inplace.
 _ARGUMENTS = {

@@ -20,8 +20,8 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from rectifier.errors import CannotSwap
+from rectifier.hooks.replace.activation_functions import functions_of
 from rectifier.hooks.replace.replacement import Replacement
-from rectifier.hooks.replace.source_calls import functions_of
 
 Layers = tuple[tuple["Scope", frozenset[str]], ...]
 

@@ -10,19 +10,16 @@ import functools
 import inspect
 import sys
 import types
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 from torch.utils import checkpoint
 
-from rectifier.activations import functional as ours
-from rectifier.catalogue import CATALOGUE
-from rectifier.hooks.calls import functions
 from rectifier.hooks.modules import activation_of, class_of_activation, from_torch, is_torch_class, written_class
+from rectifier.hooks.replace.activation_functions import function_names, is_function_of
 from rectifier.hooks.replace.bytecode import Load, loads, nested, place
 
 _Target = tuple[Any, nn.Module | None, tuple[str, int]]
@@ -31,7 +28,6 @@ _Target = tuple[Any, nn.Module | None, tuple[str, int]]
 _UNKNOWN = object()
 _ABSENT = object()
 _CHECKPOINTS = (checkpoint.checkpoint, checkpoint.checkpoint_sequential)
-_HOLDERS = (F, torch, torch.Tensor, ours)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,36 +64,6 @@ class Reach:
     methods: frozenset[str] = frozenset()
     elsewhere: tuple[Call, ...] = ()
     repeated: tuple[Call, ...] = ()
-
-
-@functools.lru_cache(maxsize=64)
-def function_names(activation: str) -> frozenset[str]:
-    """Names under which torch offers one activation as a function: `relu`, `relu_`."""
-    written = CATALOGUE[activation].function or activation
-    return frozenset({written, f"{written}_"})
-
-
-@functools.lru_cache(maxsize=64)
-def functions_of(activation: str) -> frozenset[Callable[..., Any]]:
-    """Functions and tensor methods that compute one activation, as torch (or Rectifier) made them."""
-    found = (getattr(holder, name, None) for name in function_names(activation) for holder in _HOLDERS)
-    return frozenset(functions.original(function) for function in found if callable(function))
-
-
-@functools.lru_cache(maxsize=64)
-def in_place_functions_of(activation: str) -> frozenset[Callable[..., Any]]:
-    """Those among them that overwrite their input unasked: `F.relu_`, `Tensor.relu_`."""
-    name = f"{CATALOGUE[activation].function or activation}_"
-    found = (getattr(holder, name, None) for holder in _HOLDERS)
-    return frozenset(functions.original(function) for function in found if callable(function))
-
-
-def is_function_of(thing: Any, activation: str) -> bool:
-    """Whether `thing` is one of the activation's functions, or one with arguments bound to it."""
-    if isinstance(thing, functools.partial):
-        thing = thing.func
-    kinds = types.FunctionType | types.BuiltinFunctionType | types.MethodDescriptorType
-    return isinstance(thing, kinds) and functions.original(thing) in functions_of(activation)
 
 
 def find_calls(module: nn.Module, activation: str) -> Reach:

@@ -13,6 +13,7 @@ import time
 import weakref
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
@@ -177,11 +178,10 @@ class Monitor(training.TrainingListener):
         self._parameters.compare_at_end(self._step)
         self._parameters.find_idle_optimizers()
 
-    def on_treated(self, model: nn.Module, name: str, text: str, units: Mapping[str, tuple[int, ...]]) -> None:
+    def on_treated(self, model: nn.Module, treated: Treated) -> None:
         """Hear that somebody has changed a model; of one that is not watched there is nothing to tell."""
         if self._models.watches(model):
-            treated = Treated(step=self._step - 1, name=name, text=text, units=dict(units))
-            self._guarded(self._windows.keep_treated, treated)
+            self._guarded(self._windows.keep_treated, replace(treated, step=self._step - 1))
 
     def treating_took(self, seconds: float) -> None:
         """Hear that so much of the training's time was a treatment's: it is told apart from what watching costs."""

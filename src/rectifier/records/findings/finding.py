@@ -172,7 +172,7 @@ class LayerSummary:
             τ = 0, 0.025 and 0.1; empty for activations that can be negative, where that is not the definition.
     """
 
-    site: str
+    site: SiteRef
     activation: str
     source: str | None
     units: int | None

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, get_args
 
 Severity = Literal["info", "warning", "serious"]
-SEVERITIES: tuple[Severity, ...] = ("info", "warning", "serious")
+SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 """From the mildest on: the one order of severities."""
 
 

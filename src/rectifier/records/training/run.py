@@ -9,7 +9,7 @@ from typing import Self
 from rectifier._version import __version__
 from rectifier.records.training.process import Process
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 """Raised when a reader of the previous version could misread a file. `rectifier.storage.earlier` reads those before."""
 
 

@@ -174,9 +174,31 @@ def told_apart(sites: Sequence[Site]) -> tuple[SiteRef, ...]:
     return tuple(replace(site.ref, with_model=len(models[site.label]) > 1) for site in sites)
 
 
+class WhyUnseen(StrEnum):
+    """Why something that looked like an activation was not observed."""
+
+    BOUND_EARLY = "bound_early"
+    """Called by a name that was bound before watching began, or from code that no interception reaches."""
+    COMPILED = "compiled"
+    """Inside of torch.compile."""
+    HAND_WRITTEN = "hand_written"
+    """It may be an activation written by hand, or a mask."""
+    CUSTOM = "custom"
+    """A custom autograd.Function, which may be anything."""
+    OTHER = "other"
+    """As an earlier format told it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unseen:
-    """Something that looked like an activation and was not observed, with the reason."""
+    """Something that looked like an activation and was not observed.
+
+    Attributes:
+        what: The operation, as reports name it.
+        why: Why it was not observed.
+        reason: The same in words, from a run folder of format 1 or 2; "" in others.
+    """
 
     what: str
-    reason: str
+    why: WhyUnseen = WhyUnseen.OTHER
+    reason: str = ""

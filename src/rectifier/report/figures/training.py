@@ -39,7 +39,7 @@ _FEW = 3
 
 def silent_map(diagnosis: Diagnosis, treated: Sequence[Treated] = ()) -> go.Figure | None:
     """Layer × step: the share of each layer's units that were silent; None when no layer's units are known."""
-    names = [layer.site for layer in diagnosis.layers]
+    names = [layer.site.label for layer in diagnosis.layers]
     rows = [row for row, layer in enumerate(diagnosis.layers) if layer.dead_history]
     if not rows:
         return None
@@ -282,7 +282,7 @@ def _silenced(process: Process, diagnosis: Diagnosis) -> list[tuple[str, int]]:
     for row, site in enumerate(sites_of_layers(process, diagnosis)):
         history = diagnosis.layers[row].dead_history
         if site in last and history and history[-1][1] >= 1 and not rates(last[site]).any():
-            found.append((diagnosis.layers[row].site, int(last[site].last_fired.max())))
+            found.append((diagnosis.layers[row].site.label, int(last[site].last_fired.max())))
     return sorted(found, key=lambda one: one[1])
 
 

@@ -63,7 +63,9 @@ def unit_maps(process: Process, diagnosis: Diagnosis) -> list[tuple[str, go.Figu
     sites = sites_of_layers(process, diagnosis)
     rows = [row for row, layer in enumerate(diagnosis.layers) if layer.dead_history and sites[row] is not None]
     rows.sort(key=lambda row: -diagnosis.layers[row].dead_history[-1][1])
-    maps = [(diagnosis.layers[row].site, unit_map(process, diagnosis, row)) for row in sorted(rows[:_MOST_UNIT_MAPS])]
+    maps = [
+        (diagnosis.layers[row].site.label, unit_map(process, diagnosis, row)) for row in sorted(rows[:_MOST_UNIT_MAPS])
+    ]
     return [(name, figure) for name, figure in maps if figure is not None]
 
 

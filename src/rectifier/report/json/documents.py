@@ -22,7 +22,7 @@ from rectifier.records import (
     most_severe,
     to_builtins,
 )
-from rectifier.report.json.forms import form_of
+from rectifier.report.json.forms import form_of, layer_of, treated_of, unseen_of
 from rectifier.report.sentences import checkpoint
 
 SCHEMA_VERSION = 2
@@ -50,10 +50,10 @@ def run_json(run: Run, diagnoses: Sequence[Diagnosis]) -> dict[str, Any]:
                 **_judged(diagnosis),
                 "cost": to_builtins(process.snapshots[-1].cost) if process.snapshots else None,
                 "loss": to_builtins(process.series("loss")),
-                "unseen": to_builtins(process.unseen),
+                "unseen": to_builtins([unseen_of(one) for one in process.unseen]),
                 "left_alone": to_builtins(process.snapshots[-1].left_alone) if process.snapshots else {},
                 "changes": list(process.changes),
-                "treated": to_builtins(process.treated),
+                "treated": to_builtins([treated_of(one) for one in process.treated]),
                 "warnings": list(process.warnings),
             }
             for process, diagnosis in zip(run.processes, diagnoses, strict=True)
@@ -121,6 +121,8 @@ def _judged(judged: Judged) -> dict[str, Any]:
     """A record of findings, these in the form that JSON has."""
     rest = {field.name: getattr(judged, field.name) for field in fields(judged) if field.name not in FINDINGS}
     forms = {name: [form_of(finding) for finding in getattr(judged, name)] for name in FINDINGS}
+    if isinstance(judged, Diagnosis):
+        rest["layers"] = [layer_of(layer) for layer in judged.layers]
     built: dict[str, Any] = to_builtins({**forms, **rest})
     return built
 

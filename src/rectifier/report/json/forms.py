@@ -1,11 +1,14 @@
 """Findings as JSON has them: codes for programs beside texts for people."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from rectifier import records
-from rectifier.records import CauseKind, Consequence, RemedyId, Rule, Severity
+from rectifier.records import CauseKind, Consequence, RemedyId, Rule, Severity, WhyUnseen
 from rectifier.records.findings.finding import Number
 from rectifier.report.sentences import describe, fixes
+from rectifier.report.sentences.recorded import why_unseen
+from rectifier.report.sentences.treated import treatment_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +79,37 @@ class Finding:
     suppressed: str | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unseen:
+    """Something that looked like an activation and was not observed, with the reason.
+
+    Attributes:
+        why: As a code; `other` where an earlier version wrote it.
+        reason: The same in words.
+    """
+
+    what: str
+    why: WhyUnseen
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Treated:
+    """One change to a model between two steps of its training.
+
+    Attributes:
+        step: The last optimizer step before it, counted from 0; −1 where none came before.
+        name: Which treatment: `swap`, `rescale`, `recycle`, or `undo` of one of them.
+        text: What was changed, in words.
+        units: Label of a site -> the units that were revived there; empty for other treatments.
+    """
+
+    step: int
+    name: str
+    text: str
+    units: dict[str, tuple[int, ...]]
+
+
 def form_of(finding: records.Finding) -> Finding:
     """A finding as JSON has it."""
     texts = describe(finding)
@@ -95,6 +129,21 @@ def form_of(finding: records.Finding) -> Finding:
         numbers=finding.numbers,
         suppressed=finding.suppressed,
     )
+
+
+def layer_of(layer: records.LayerSummary) -> dict[str, Any]:
+    """A row of the table of layers as JSON has it: under the name that reports give its site."""
+    return {**records.to_builtins(layer), "site": layer.site.label}
+
+
+def unseen_of(unseen: records.Unseen) -> Unseen:
+    """What was not observed, as JSON has it."""
+    return Unseen(what=unseen.what, why=unseen.why, reason=why_unseen(unseen))
+
+
+def treated_of(treated: records.Treated) -> Treated:
+    """A treatment as JSON has it."""
+    return Treated(step=treated.step, name=treated.name, text=treatment_text(treated), units=treated.units)
 
 
 def _site(site: records.SiteRef | records.ParameterRef) -> Site:

@@ -12,6 +12,7 @@ from typing import Any, get_type_hints
 import msgspec
 
 from rectifier.records import (
+    SEVERITIES,
     Autopsy,
     Census,
     Comparison,
@@ -25,8 +26,6 @@ from rectifier.records import (
     Outcome,
     Preflight,
     Series,
-    Treated,
-    Unseen,
     Writer,
 )
 from rectifier.report.json import forms
@@ -56,8 +55,6 @@ def json_schema() -> dict[str, Any]:
         Writer,
         Cost,
         Series,
-        Unseen,
-        Treated,
         Comparison,
         Census,
         LayerSummary,
@@ -65,7 +62,8 @@ def json_schema() -> dict[str, Any]:
         LayerAutopsy,
     )
     definitions = _definitions(records)
-    definitions |= _definitions((forms.Finding,))
+    definitions |= _definitions((forms.Finding, forms.Unseen, forms.Treated))
+    definitions["LayerSummary"]["properties"]["site"] = {"type": "string", "description": "How reports name it."}
     judged = {"findings": _list(_ref("Finding")), "suppressed": _list(_ref("Finding"))}
     for record in (Diagnosis, Preflight, Autopsy):
         rest = _definitions((_without_findings(record),))[record.__name__]
@@ -73,7 +71,7 @@ def json_schema() -> dict[str, Any]:
         definitions[record.__name__] = rest
     version = {"schema_version": {"const": SCHEMA_VERSION}}
     worst = {
-        **_or_null({"enum": ["info", "warning", "serious"]}),
+        **_or_null({"enum": list(SEVERITIES)}),
         "description": "The highest severity among the findings that are not suppressed.",
     }
     process = _object(

@@ -7,13 +7,13 @@ from functools import cached_property
 import plotly.graph_objects as go
 from markupsafe import Markup
 
-from rectifier.records import Diagnosis, Finding, Process, Run, SiteRef, Snapshot
+from rectifier.records import Diagnosis, Finding, ParameterRef, Process, Run, SiteRef, Snapshot
 from rectifier.report.figures import training as figures
 from rectifier.report.figures import units as unit_figures
 from rectifier.report.figures.drawing import BLUE, GREEN, GREY, INK, ORANGE, WHITE
 from rectifier.report.rows import factors, worth_a_row
 from rectifier.report.sentences import fixes
-from rectifier.report.sentences.recorded import recorded
+from rectifier.report.sentences.recorded import recorded, why_unseen
 from rectifier.report.sentences.treated import treated_lines
 from rectifier.report.windows import thinning_told
 
@@ -150,21 +150,26 @@ class Part:
         return f"layer-{self.number}-{row + 1}"
 
     @cached_property
-    def _anchors(self) -> dict[str, str]:
+    def _anchors(self) -> dict[SiteRef | ParameterRef, str]:
         return {self.diagnosis.layers[row].site: self.row_id(row) for row in reversed(self.rows)}
 
     def anchor(self, site: SiteRef | None) -> str | None:
         """Where the layer's row is; the first one where two models have a layer of the same name."""
-        return None if site is None else self._anchors.get(site.label)
+        return None if site is None else self._anchors.get(site)
 
     @cached_property
-    def _alarmed(self) -> dict[str, str]:
+    def _alarmed(self) -> dict[SiteRef | ParameterRef, str]:
         alarms = reversed(self.alarms)
-        return {finding.site.label: finding.severity for finding in alarms if finding.site is not None}
+        return {finding.site: finding.severity for finding in alarms if finding.site is not None}
 
-    def alarm_of(self, site: str) -> str | None:
+    def alarm_of(self, site: SiteRef) -> str | None:
         """The worst severity said of a layer, if more than information."""
         return self._alarmed.get(site)
+
+    @property
+    def unseen(self) -> list[tuple[str, str]]:
+        """What looked like an activation and was not observed, and why."""
+        return [(unseen.what, why_unseen(unseen)) for unseen in self.process.unseen]
 
     @property
     def treated(self) -> list[str]:

@@ -178,8 +178,8 @@ _REMARKS = {
 
 def untold(found: Untold) -> str:
     """What could not be told, and why, in one sentence."""
-    if found.why.kind is NotTold.FILE:
-        return found.text
+    if (note := _note(found.why)) is not None:
+        return note
     if found.why.kind is NotTold.NO_OPTIMIZER:
         return (
             "No optimizer state: for how long a row has had no gradient cannot be told. Save "
@@ -192,6 +192,42 @@ def untold(found: Untold) -> str:
     if found.why.kind is NotTold.DECAY_MOVES:
         return "Weight decay moves rows without gradient, too: that a row moved is no sign of life."
     return f"{_names(found.weights)}: {why_untold(found.why)}."
+
+
+def _note(why: Why) -> str | None:
+    """What was not read or matched in a file; None for any other reason."""
+    names = ", ".join(why.details)
+    match why.kind:
+        case NotTold.COPY_OF_WEIGHTS:
+            return f"`{names}` is taken for a copy of the weights and was not looked at."
+        case NotTold.WEIGHTS_NOT_PLAIN_NUMBERS:
+            return f"Not stored as plain numbers, and not looked at: {names}."
+        case NotTold.NOT_IN_EARLIER:
+            return f"{names} is not in the earlier checkpoint."
+        case NotTold.OTHER_IN_EARLIER:
+            return f"{names} has another shape or type of number in the earlier checkpoint."
+        case NotTold.OTHER_BIAS_IN_EARLIER:
+            return f"The bias of {names} is another one in the earlier checkpoint."
+    if why.kind not in _NAMELESS:
+        return None
+    nameless, entries, *held = (f"{number:,}" for number in why.numbers)
+    text = f"{nameless} of the optimizer's {entries} entries could not be given a name: {_NAMELESS[why.kind]}"
+    if not held:
+        return text
+    parameters, groups, weights = held
+    return f"{text} (it holds {parameters} parameters in {groups} groups, the weights are {weights})."
+
+
+_NAMELESS = {
+    NotTold.NAMELESS_TOO_MANY_ORDERS: "too many orders of the weights may fit",
+    NotTold.NAMELESS_NO_ORDER: "no order of the weights fits their shapes",
+    NotTold.NAMELESS_SEVERAL_ORDERS: "more than one order of the weights fits",
+    NotTold.NAMELESS_SORTED: (
+        "a safetensors file sorts its weights by name, so that their order is lost, and several have the same shape. "
+        "They are listed by number; pytorch_model.bin, or an optimizer made from model.named_parameters(), would keep "
+        "the names."
+    ),
+}
 
 
 def why_untold(why: Why) -> str:

@@ -1,6 +1,6 @@
-"""What was not observed because something of the user's recorded the operations, in words."""
+"""What was not observed, and why, in words."""
 
-from rectifier.records import Process, Recorder
+from rectifier.records import Process, Recorder, Unseen, WhyUnseen
 from rectifier.report.words import counted
 
 _NAMES = {
@@ -11,6 +11,23 @@ _NAMES = {
     Recorder.PROFILER: "a profiler",
     Recorder.COMPILED_AUTOGRAD: "compiled autograd",
 }
+
+_UNSEEN = {
+    WhyUnseen.BOUND_EARLY: (
+        "called by a name that was bound before watching began, from TorchScript, or inside of nn.RNN"
+    ),
+    WhyUnseen.COMPILED: (
+        "inside torch.compile, where nothing is observed; rectifier run --beside, or watch(..., beside=True), repeats "
+        "the forward of a compiled module as it is written, and counts there"
+    ),
+    WhyUnseen.HAND_WRITTEN: "may be a hand-written activation; its input cannot be told from a mask's",
+    WhyUnseen.CUSTOM: "a custom autograd.Function; whether it is an activation cannot be told",
+}
+
+
+def why_unseen(unseen: Unseen) -> str:
+    """Why something that looked like an activation was not observed, for the middle of a sentence."""
+    return unseen.reason if unseen.why is WhyUnseen.OTHER else _UNSEEN[unseen.why]
 
 
 def recorded(process: Process) -> tuple[str, ...]:

@@ -2,11 +2,52 @@
 
 import numpy as np
 
-from rectifier.records import Process, Treated, told_apart
+from rectifier.records import Process, RecycledUnits, RescaledLayers, SwappedActivation, Treated, Treatment, told_apart
 from rectifier.report.words import counted
 
 _STEPS = 100
 """Over how many steps before and after a treatment the loss is averaged, where there are as many."""
+
+_MOST_PLACES = 6
+"""Of a treatment that are named."""
+
+
+def treatment_text(treated: Treated) -> str:
+    """What was changed, for the middle of a sentence."""
+    undone = treated.name is Treatment.UNDO
+    if treated.swapped is not None:
+        return f"{treated.swapped.old} is back" if undone else _swapped(treated.swapped)
+    if treated.rescaled is not None:
+        return f"the initial weights of {treated.rescaled.model} are back" if undone else _rescaled(treated.rescaled)
+    if treated.recycled is not None:
+        return f"{'taken back: ' if undone else ''}{_recycled(treated.recycled)}"
+    return treated.text
+
+
+def _swapped(swapped: SwappedActivation) -> str:
+    places = swapped.places[:_MOST_PLACES]
+    more = f" and {len(swapped.places) - len(places)} more" if len(swapped.places) > len(places) else ""
+    return f"{swapped.old} became {swapped.new} ({', '.join(places)}{more})"
+
+
+def _rescaled(rescaled: RescaledLayers) -> str:
+    left = f", {rescaled.left_alone} left alone" if rescaled.left_alone else ""
+    zeroed = (
+        "; the first step's gradients, which were of the old weights, were set to 0"
+        if rescaled.gradients_zeroed
+        else ""
+    )
+    return (
+        f"{rescaled.layers} layer{'s' if rescaled.layers > 1 else ''} of {rescaled.model} rescaled ({rescaled.mode}), "
+        f"by factors from {rescaled.smallest_factor:.3g} to {rescaled.largest_factor:.3g}{left}{zeroed}"
+    )
+
+
+def _recycled(recycled: RecycledUnits) -> str:
+    count, sites = sum(recycled.by_site.values()), list(recycled.by_site.items())
+    places = ", ".join(f"{units} of {site}" for site, units in sites[:_MOST_PLACES])
+    more = f" and of {len(sites) - _MOST_PLACES} more" if len(sites) > _MOST_PLACES else ""
+    return f"{count} dead unit{'s' if count > 1 else ''} recycled: {places}{more}"
 
 
 def treated_lines(process: Process) -> list[str]:
@@ -15,12 +56,9 @@ def treated_lines(process: Process) -> list[str]:
     Two treatments that are close to one another leave few steps between them; none is counted on both sides.
     """
     return [
-        f"{_when(one)}: {one.text}.{_firing(process, one)}{_loss(process, number)}" for number, one in _each(process)
+        f"{_when(one)}: {treatment_text(one)}.{_firing(process, one)}{_loss(process, number)}"
+        for number, one in enumerate(process.treated)
     ]
-
-
-def _each(process: Process) -> list[tuple[int, Treated]]:
-    return list(enumerate(process.treated))
 
 
 def _when(treated: Treated) -> str:

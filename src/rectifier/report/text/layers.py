@@ -42,7 +42,7 @@ def layer_table(process: Process, diagnosis: Diagnosis, console: Console, rows: 
         table.add_column("share silent", no_wrap=True, overflow="crop")
     for index in range(len(diagnosis.layers)) if rows is None else rows:
         layer = diagnosis.layers[index]
-        row = [layer.site, *([layer.activation] if wide else []), *([layer.source or "?"] if sources else [])]
+        row = [layer.site.label, *([layer.activation] if wide else []), *([layer.source or "?"] if sources else [])]
         row += [_number(layer.units), _silent(layer), _number(layer.rare), _number(layer.stuck)]
         row += ["?" if layer.firing_fraction is None else f"{layer.firing_fraction:.0%}", _size(layer.delta)]
         row += ["" if changes[index] is None else f"{changes[index]:.2g}"] if roomy else []

@@ -24,7 +24,7 @@ from rectifier.records import (
 )
 from rectifier.report.rows import worth_a_row
 from rectifier.report.sentences import describe
-from rectifier.report.sentences.recorded import recorded
+from rectifier.report.sentences.recorded import recorded, why_unseen
 from rectifier.report.sentences.treated import treated_lines
 from rectifier.report.text.layers import layer_table, print_legend
 from rectifier.report.text.lines import fit, print_table, say
@@ -113,7 +113,7 @@ def _print_remarks(process: Process, console: Console) -> None:
             f"Runs compiled: {which}. Counted in a repetition of the forward as it is written; ‖δ‖ was not seen.",
         )
     for unseen in process.unseen:
-        say(console, f"Not seen: {unseen.what} ({unseen.reason}).")
+        say(console, f"Not seen: {unseen.what} ({why_unseen(unseen)}).")
     for sentence in recorded(process):
         say(console, sentence)
     for change in process.changes:

@@ -112,21 +112,20 @@ def recycle(
         work.ledger.back_to(0)
         raise
     if change.units:
-        change.tell(inner, "recycle", change.told, f"taken back: {change.told}", change.units)
+        change.tell(inner, change.fact)
     return change
 
 
 def _refuse_ranks(model: nn.Module) -> None:
-    line = refusals.parallel_line(model)
-    if line is None:
+    parallel = refusals.parallel_of(model)
+    if parallel is None:
         return
-    wrapper = line.split("(")[0]
     how = (
         "Write recycle(model.module, …) on every rank, with the same findings and the same batch"
-        if wrapper == "DistributedDataParallel"
-        else f"Recycle before {line}"
+        if parallel is refusals.Parallel.DISTRIBUTED
+        else f"Recycle before {parallel.line}"
     )
-    raise CannotRecycle(f"{wrapper}: ranks would draw and place differently. {how}.")
+    raise CannotRecycle(f"{parallel}: ranks would draw and place differently. {how}.")
 
 
 class _Work:

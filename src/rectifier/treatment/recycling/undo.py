@@ -3,6 +3,7 @@
 from torch import Tensor
 
 from rectifier.errors import CannotRecycle
+from rectifier.records import RecycledUnits, Treated, Treatment
 from rectifier.sandbox import same
 from rectifier.treatment.change import Change
 from rectifier.treatment.recycling.slots import Slot
@@ -46,9 +47,6 @@ class Ledger:
             self.steps.pop().revert()
 
 
-_MOST_SITES = 6
-
-
 class Recycled(Change):
     """What `recycle` did to a model and its optimizer.
 
@@ -63,12 +61,10 @@ class Recycled(Change):
         self.units: dict[str, tuple[int, ...]] = {}
 
     @property
-    def told(self) -> str:
-        """What was revived, in one line."""
-        count = sum(len(units) for units in self.units.values())
-        places = ", ".join(f"{len(units)} of {site}" for site, units in list(self.units.items())[:_MOST_SITES])
-        more = f" and of {len(self.units) - _MOST_SITES} more" if len(self.units) > _MOST_SITES else ""
-        return f"{count} dead unit{'s' if count > 1 else ''} recycled: {places}{more}"
+    def fact(self) -> Treated:
+        """What was revived."""
+        counts = RecycledUnits(by_site={site: len(units) for site, units in self.units.items()})
+        return Treated(name=Treatment.RECYCLE, recycled=counts, units=dict(self.units))
 
     def undo(self) -> None:
         """Put parameters, buffers and optimizer state back, bit for bit.

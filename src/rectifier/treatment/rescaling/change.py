@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from rectifier.errors import CannotRescale
+from rectifier.records import RescaledLayers
 from rectifier.treatment.change import Change
 from rectifier.treatment.rescaling.layers import Layer
 
@@ -53,13 +54,16 @@ class Rescaled(Change):
         self.gains: tuple[LayerGain, ...] = ()
         self.left: tuple[tuple[str, str], ...] = ()
 
-    def told(self, model: str) -> str:
-        """What was rescaled, in one line."""
+    def fact(self, model: str) -> RescaledLayers:
+        """What was rescaled in a model of that class."""
         factors = [gain.gain_after / gain.gain_before for gain in self.gains]
-        left = f", {len(self.left)} left alone" if self.left else ""
-        return (
-            f"{len(factors)} layer{'s' if len(factors) > 1 else ''} of {model} rescaled ({self.mode}), by factors from "
-            f"{min(factors):.3g} to {max(factors):.3g}{left}"
+        return RescaledLayers(
+            model=model,
+            mode=self.mode,
+            layers=len(factors),
+            smallest_factor=min(factors),
+            largest_factor=max(factors),
+            left_alone=len(self.left),
         )
 
     def undo(self) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from rectifier.errors import CannotRescale
+from rectifier.records import Treated, Treatment
 from rectifier.sandbox import Forward, Pass, own_module, tensors_in
 from rectifier.treatment.rescaling import chain
 from rectifier.treatment.rescaling.chain import Call
@@ -112,8 +113,7 @@ def rescale(
     change.record([gain.layer for gain in change.gains], notes=_notes(given, change))
     change.left = (*left, *((layer.path, more[layer.path]) for layer in found if layer.path in more))
     if change.gains:
-        name = type(inner).__name__
-        change.tell(inner, "rescale", change.told(name), f"the initial weights of {name} are back")
+        change.tell(inner, Treated(name=Treatment.RESCALE, rescaled=change.fact(type(inner).__name__)))
     return change
 
 
@@ -177,10 +177,10 @@ def _refuse(model: nn.Module, mode: str, optimizer: Any) -> None:
         raise CannotRescale(f'mode={mode!r} is none of "auto", "gain", "lsuv".')
     if optimizer is not None and not isinstance(optimizer, Optimizer):
         raise CannotRescale(f"optimizer= takes a torch.optim.Optimizer; this is a {type(optimizer).__name__}.")
-    if line := refusals.parallel_line(model):
+    if parallel := refusals.parallel_of(model):
         raise CannotRescale(
-            f"{line.split('(')[0]} divides or copies the weights between ranks, and each would measure a batch of its "
-            f"own. Write rectifier.rescale(model, batch) before {line}."
+            f"{parallel} divides or copies the weights between ranks, and each would measure a batch of its own. Write "
+            f"rectifier.rescale(model, batch) before {parallel.line}."
         )
     if any(isinstance(module, torch.jit.ScriptModule) for module in model.modules()):
         raise CannotRescale("A TorchScript module cannot be looked into. Rescale before torch.jit.script(model).")

@@ -1,6 +1,7 @@
 """What a swap cannot do, said before anything is changed, with the line to write instead."""
 
 from collections.abc import Iterable
+from enum import StrEnum
 
 from torch import nn
 from torch.optim import Optimizer
@@ -10,10 +11,24 @@ from rectifier.errors import CannotSwap
 from rectifier.treatment.swapping.survey import Old, Seal, Survey, survey
 from rectifier.treatment.swapping.where import Selection, Where
 
+
+class Parallel(StrEnum):
+    """What divides or copies a model between ranks, as a user writes it."""
+
+    DISTRIBUTED = "DistributedDataParallel"
+    FULLY_SHARDED = "FullyShardedDataParallel"
+    FULLY_SHARD = "fully_shard"
+
+    @property
+    def line(self) -> str:
+        """The call that does it."""
+        return f"{self}(model)"
+
+
 _PARALLEL = {
-    "DistributedDataParallel": "DistributedDataParallel(model)",
-    "FullyShardedDataParallel": "FullyShardedDataParallel(model)",
-    "FSDPModule": "fully_shard(model)",
+    "DistributedDataParallel": Parallel.DISTRIBUTED,
+    "FullyShardedDataParallel": Parallel.FULLY_SHARDED,
+    "FSDPModule": Parallel.FULLY_SHARD,
 }
 _SEALED = {
     Seal.SCRIPTED: ("a TorchScript module", "torch.jit.script(model)"),
@@ -105,20 +120,18 @@ def recomputed(model: nn.Module, meant: Survey) -> None:
 
 def new_parameters(model: nn.Module, new: Choice) -> None:
     """Refuse parameters that a wrapper would not know of."""
-    if line := parallel_line(model):
+    if parallel := parallel_of(model):
         raise CannotSwap(
-            f"{new.spec} brings parameters, and {line.split('(')[0]} took stock of the model's when it was "
-            f"made: they would differ between the ranks. Write rectifier.swap(model, …) before {line}."
+            f"{new.spec} brings parameters, and {parallel} took stock of the model's when it was made: they would "
+            f"differ between the ranks. Write rectifier.swap(model, …) before {parallel.line}."
         )
 
 
-def parallel_line(model: nn.Module) -> str | None:
-    """The line that divided a model between ranks, `fully_shard(model)`; None where none did."""
-    for module in model.modules():
-        for cls in type(module).__mro__:
-            if (line := _PARALLEL.get(cls.__name__)) and cls.__module__.startswith("torch."):
-                return line
-    return None
+def parallel_of(model: nn.Module) -> Parallel | None:
+    """What divided a model between ranks; None where nothing did."""
+    classes = (cls for module in model.modules() for cls in type(module).__mro__)
+    found = (_PARALLEL.get(cls.__name__) for cls in classes if cls.__module__.startswith("torch."))
+    return next((parallel for parallel in found if parallel is not None), None)
 
 
 def _some(paths: Iterable[str]) -> str:

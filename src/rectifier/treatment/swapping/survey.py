@@ -13,15 +13,9 @@ from rectifier.catalogue import CATALOGUE, Choice
 from rectifier.hooks import modules
 from rectifier.hooks.modules import Place
 from rectifier.hooks.replace import scoped
+from rectifier.hooks.replace.activation_functions import function_names, is_function_of
 from rectifier.hooks.replace.replacement import Stand
-from rectifier.hooks.replace.source_calls import (
-    Call,
-    Reach,
-    find_calls,
-    find_handed_calls,
-    function_names,
-    is_function_of,
-)
+from rectifier.hooks.replace.source_calls import Call, Reach, find_calls, find_handed_calls
 
 _OWN_TABLES = frozenset(vars(nn.Module()))
 _DEPTH = 3

@@ -13,6 +13,7 @@ from rectifier.hooks import modules
 from rectifier.hooks.modules import Place
 from rectifier.hooks.replace import scoped
 from rectifier.hooks.replace.replacement import Replacement, Stand
+from rectifier.records import SwappedActivation, Treated, Treatment
 from rectifier.treatment import notes, optimizers, steps
 from rectifier.treatment.change import Change, Step
 from rectifier.treatment.swapping import refusals
@@ -21,8 +22,6 @@ from rectifier.treatment.swapping.where import Selection, Where
 
 NEEDS_A_MODULE = ("prelu", "rrelu")
 """A function has no place for a learned slope, nor for a training mode."""
-
-_MOST_PLACES = 6
 
 # What nn.TransformerEncoderLayer notes about its activation, to take a kernel that computes only these two.
 FAST_PATH = {"relu": 1, "gelu": 2, "leaky_grad": 1}
@@ -143,10 +142,8 @@ class _Plan:
             change.undo()
             raise
         change.record(notes=notes.parameters(self._new, self.slopes, optimizer))
-        places = change.replaced[:_MOST_PLACES]
-        more = f" and {len(change.replaced) - len(places)} more" if len(change.replaced) > len(places) else ""
-        text = f"{change.old} became {change.new} ({', '.join(places)}{more})"
-        change.tell(self._model, "swap", text, f"{change.old} is back")
+        swapped = SwappedActivation(old=change.old, new=change.new, places=change.replaced)
+        change.tell(self._model, Treated(name=Treatment.SWAP, swapped=swapped))
         return change
 
     def _child(self, place: Place) -> None:
