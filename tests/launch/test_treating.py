@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from rectifier import treatment
-from rectifier.hooks.calls import functions
+from rectifier.hooks.calls import interception
 from rectifier.launch import treating
 from rectifier.launch.treating import Kept, Treating
 from rectifier.monitor import Monitor
@@ -52,7 +52,7 @@ def trained(model, folder=None, *, steps=12, kill=True, rescale=False, recycle=N
         return losses, None, None
     treat.stop()
     monitor.stop()
-    assert not functions._switch.observers
+    assert not interception.switch.observers
     return losses, kept.process(), treat
 
 

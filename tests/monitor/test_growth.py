@@ -9,7 +9,7 @@ from torch import nn
 
 from rectifier.catalogue import CATALOGUE
 from rectifier.monitor import Monitor
-from rectifier.monitor.training import monitor, windows
+from rectifier.monitor.training import live, windows
 from rectifier.monitor.training.sites.counters import UnitCounters
 from rectifier.monitor.training.sites.models import _SATURATION
 from rectifier.records import Manifest, Series
@@ -49,7 +49,7 @@ def trained(folder, steps, *, every=8, sizes=(7, 5), killed=False):
         watch.stop()
     else:
         watch._take_away()
-        monitor._live.remove(watch)
+        live.live.remove(watch)
     return read_run(folder), sum(path.stat().st_size for path in folder.glob("*.jsonl"))
 
 

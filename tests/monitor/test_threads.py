@@ -185,7 +185,7 @@ def test_losses_and_weights_are_those_of_the_same_threads_unwatched():
 
 def test_a_thread_that_cannot_get_the_lock_trains_on(monkeypatch):
     """Somebody of ours waits for a lock of the user's, whose holder calls an activation: a circle, but for a limit."""
-    monkeypatch.setattr("rectifier.monitor.training.monitor._PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr("rectifier.monitor.training.guard._PATIENCE_SECONDS", 0.01)
     sink = MemorySink()
     monitor = Monitor(sink, every=1)
     monitor.start()
@@ -193,7 +193,7 @@ def test_a_thread_that_cannot_get_the_lock_trains_on(monkeypatch):
         held, trained = threading.Event(), threading.Event()
 
         def hold():
-            with monitor._lock:
+            with monitor._guarded.lock:
                 held.set()
                 trained.wait(30)
 

@@ -9,7 +9,7 @@ from torch import nn
 
 import rectifier
 from rectifier.errors import CannotWatch
-from rectifier.records import AxisSource
+from rectifier.records import AxisSource, Treated
 from rectifier.report.sentences.recorded import why_unseen
 from rectifier.report.sentences.treated import treatment_text
 
@@ -396,7 +396,8 @@ def test_a_change_that_python_makes_is_kept_with_its_step_and_told():
 def test_who_listens_and_fails_does_not_fail_the_change(monkeypatch):
     model = nn.Sequential(nn.Linear(3, 7), nn.ReLU())
     with rectifier.watch(model) as watch:
-        monkeypatch.setattr(watch._sink, "treated", lambda treated: 1 / 0)
+        record = watch._sink.record
+        monkeypatch.setattr(watch._sink, "record", lambda fact: 1 / 0 if isinstance(fact, Treated) else record(fact))
         train(model, 3)
         rectifier.swap(model, "relu", "elu")
         train(model, 3)

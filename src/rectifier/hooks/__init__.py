@@ -5,7 +5,7 @@ This package keeps no numbers and changes no values. It tells its listeners what
 
 from rectifier.hooks.autograd_graph import between as between
 from rectifier.hooks.autograd_graph import unobserved_activations as unobserved_activations
-from rectifier.hooks.calls.functions import Observer as Observer
+from rectifier.hooks.calls.interception import Observer as Observer
 from rectifier.hooks.location import Location as Location
 from rectifier.hooks.location import locate as locate
 from rectifier.hooks.training import TrainingListener as TrainingListener

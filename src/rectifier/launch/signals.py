@@ -8,15 +8,15 @@ of the session. So a second process of ours in the same group, the witness, note
 
 import contextlib
 import os
-import select
 import signal
 import subprocess
 import threading
 import time
-import warnings
 from collections.abc import Callable, Collection
 from types import FrameType, TracebackType
 from typing import Any, NamedTuple
+
+from rectifier.launch.witness import Witness, call_witness
 
 _FAULTS = ("SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGTRAP", "SIGSYS", "SIGABRT")
 _STOPS = (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
@@ -33,8 +33,6 @@ _STOPPED_WITHIN = 10.0
 
 _LONGEST = 1.0
 """Seconds between two looks at the script, even if nothing was heard."""
-
-_ANSWERED_WITHIN = 2.0
 
 
 Started = Callable[[subprocess.Popen[bytes]], None]
@@ -110,7 +108,7 @@ class _Following(Waiting):
         """When the witness was found to have a signal, by its number."""
         self._asked_to_stop: float | None = None
         self._stopped = False
-        self._witness: _Witness | None = None
+        self._witness: Witness | None = None
         self._beside: threading.Thread | None = None
         self._error: BaseException | None = None
 
@@ -166,7 +164,7 @@ class _Following(Waiting):
             process.send_signal(number)
         self._kept.clear()
         if self._same_group:
-            self._witness = _call_witness()
+            self._witness = call_witness()
 
     def _take(self, process: subprocess.Popen[bytes], until: float) -> None:
         """Take the next signal, if one comes in time."""
@@ -304,80 +302,3 @@ class _Forwarding(Waiting):
     ) -> None:
         for number in sorted(self._previous, key=lambda number: number == signal.SIGINT):
             signal.signal(number, self._previous[number])
-
-
-class _Witness:
-    """A process in this one's group that blocks the same signals, and reports which ones have been sent to it.
-
-    No other program knows its process ID, so a signal that it gets was sent to the whole group. It ends when this
-    process ends, for whatever reason.
-    """
-
-    def __init__(self) -> None:
-        asked, self._ask = os.pipe()
-        self._answer, answered = os.pipe()
-        try:
-            with warnings.catch_warnings():
-                # Python warns of forking beside threads; this child only reads, writes, and leaves.
-                warnings.simplefilter("ignore")
-                self._pid = os.fork()
-            if self._pid == 0:
-                _bear_witness(asked, answered)
-        except OSError:
-            os.close(self._ask)
-            os.close(self._answer)
-            raise
-        finally:
-            os.close(asked)
-            os.close(answered)
-
-    def seen(self, forget: Collection[int]) -> set[int]:
-        """The signals that have been sent to it.
-
-        Args:
-            forget: It answers as always, and then forgets these.
-
-        Raises:
-            OSError: It does not answer.
-        """
-        os.write(self._ask, bytes([0, *forget]))
-        if not select.select([self._answer], [], [], _ANSWERED_WITHIN)[0]:
-            raise TimeoutError
-        answer = os.read(self._answer, select.PIPE_BUF)
-        if not answer:
-            raise BrokenPipeError
-        return set(answer[1:])
-
-    def dismiss(self) -> None:
-        """End it."""
-        os.close(self._ask)
-        os.close(self._answer)
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self._pid, signal.SIGKILL)
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(self._pid, 0)
-
-
-def _call_witness() -> _Witness | None:
-    # Too many processes or descriptors. Without a witness, the sender of a signal has to tell whether the group got it.
-    with contextlib.suppress(OSError):
-        return _Witness()
-    return None
-
-
-def _bear_witness(asked: int, answered: int) -> None:
-    """Be the witness until its questions end; never returns."""
-    try:
-        # Whoever reads what the script writes must not have to wait for this process, too.
-        for descriptor in [int(name) for name in os.listdir("/dev/fd")]:
-            if descriptor not in (asked, answered):
-                with contextlib.suppress(OSError):
-                    os.close(descriptor)
-        while forget := os.read(asked, select.PIPE_BUF):
-            seen = signal.sigpending()
-            for number in seen & {*forget}:
-                while signal.sigtimedwait({number}, 0) is not None:
-                    pass
-            os.write(answered, bytes([0, *seen]))
-    finally:
-        os._exit(0)

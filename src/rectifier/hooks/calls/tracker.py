@@ -85,7 +85,7 @@ class CallTracker:
 
     def number(self, tensor: Tensor) -> Call | None:
         """Number the call that is being made with this input, which `counted` returned; None outside of a model."""
-        place = self._place()
+        place = locate() if self._model is None else self._place_in(self._model())
         if place is None:
             return None
         thread = threading.get_ident()
@@ -103,10 +103,7 @@ class CallTracker:
         tensor = self.counted(args, kwargs)
         return None if tensor is None else self.number(tensor)
 
-    def _place(self) -> Location | None:
-        if self._model is None:
-            return locate()
-        model = self._model()
+    def _place_in(self, model: nn.Module | None) -> Location | None:
         if model is None:
             return None
         place = locate(model)

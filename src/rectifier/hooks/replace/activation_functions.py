@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from rectifier.activations import functional as ours
 from rectifier.catalogue import CATALOGUE
-from rectifier.hooks.calls import functions
+from rectifier.hooks.calls.stand_ins import original
 
 _HOLDERS = (F, torch, torch.Tensor, ours)
 
@@ -26,7 +26,7 @@ def function_names(activation: str) -> frozenset[str]:
 def functions_of(activation: str) -> frozenset[Callable[..., Any]]:
     """Functions and tensor methods that compute one activation, as torch (or Rectifier) made them."""
     found = (getattr(holder, name, None) for name in function_names(activation) for holder in _HOLDERS)
-    return frozenset(functions.original(function) for function in found if callable(function))
+    return frozenset(original(function) for function in found if callable(function))
 
 
 @functools.lru_cache(maxsize=64)
@@ -34,7 +34,7 @@ def in_place_functions_of(activation: str) -> frozenset[Callable[..., Any]]:
     """Those among them that overwrite their input unasked: `F.relu_`, `Tensor.relu_`."""
     name = f"{CATALOGUE[activation].function or activation}_"
     found = (getattr(holder, name, None) for holder in _HOLDERS)
-    return frozenset(functions.original(function) for function in found if callable(function))
+    return frozenset(original(function) for function in found if callable(function))
 
 
 def is_function_of(thing: Any, activation: str) -> bool:
@@ -42,4 +42,4 @@ def is_function_of(thing: Any, activation: str) -> bool:
     if isinstance(thing, functools.partial):
         thing = thing.func
     kinds = types.FunctionType | types.BuiltinFunctionType | types.MethodDescriptorType
-    return isinstance(thing, kinds) and functions.original(thing) in functions_of(activation)
+    return isinstance(thing, kinds) and original(thing) in functions_of(activation)

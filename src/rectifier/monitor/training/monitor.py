@@ -7,10 +7,7 @@ of the user's records operations (`rectifier.hooks.recorders`), it computes noth
 Several threads may train at once: one lock guards the counting.
 """
 
-import os
-import threading
 import time
-import weakref
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -21,9 +18,11 @@ from torch.optim import Optimizer
 
 from rectifier.hooks import announce, training, unobserved_activations
 from rectifier.hooks.calls import compiled, functions
-from rectifier.hooks.location import raised_by_signal_handler
 from rectifier.hooks.loss_graph import read_loss
 from rectifier.hooks.recorders import has_values, recorder, records_backward
+from rectifier.monitor.training.clock import Clock
+from rectifier.monitor.training.guard import Guard
+from rectifier.monitor.training.live import live
 from rectifier.monitor.training.movement import OwnSteps
 from rectifier.monitor.training.numbers import Numbers
 from rectifier.monitor.training.outputs import OutputRecords
@@ -45,43 +44,6 @@ _MOST_PER_TIMED = 16
 _GRAPHS_SEARCHED = 2
 # A GradScaler begins with a factor that is too large, and skips a few steps until it has found one.
 _MOST_SKIPPED = 10
-# A thread holds the lock for microseconds, or while it reads a window; up to two seconds on a busy machine. A thread
-# that waits for longer than this is in a deadlock with locks of the user's.
-_PATIENCE_SECONDS = 30.0
-
-_live: list["Monitor"] = []
-
-
-def _after_fork() -> None:
-    """In a forked child: let every monitor notice, with its next call, that it is one."""
-    for monitor in _live:
-        monitor.note_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    # Instead of asking for the process number at every step: that took 2.5 of the 17 µs of one that is not observed.
-    os.register_at_fork(after_in_child=_after_fork)
-
-
-def _nobody() -> None:
-    """Stand in for the optimizer whose steps are counted, before any has stepped."""
-
-
-def log(name: str, value: float | Tensor) -> None:
-    """Record a number of the user's own, such as a validation accuracy, in every monitor that watches this process.
-
-    Without a monitor it does nothing, so a script may keep the call.
-
-    Args:
-        name: What reports and comparisons call it. `loss` is what is back-propagated, so a number that is logged under
-            that name is called `logged loss`.
-        value: A finite number or a tensor with one element.
-
-    Example:
-        >>> log("val_accuracy", 0.93)
-    """
-    for monitor in _live:
-        monitor.log(name, float(value))
 
 
 class Monitor(training.TrainingListener):
@@ -109,6 +71,7 @@ class Monitor(training.TrainingListener):
         self.armed = False
         self._look = Look.AWAY
         self._sink = sink
+        self._guarded = Guard(self._give_up, lambda: self._models.repeating)
         self._schedule = Schedule(budget, every)
         self._models = ModelRecords(sink, model, units, self._guarded)
         self._numbers = Numbers()
@@ -123,8 +86,7 @@ class Monitor(training.TrainingListener):
 
             self._beside = repeating.Beside(self._models, sink, self._windows.note_unseen)
         self._step = 0
-        self._clock: Callable[[], Optimizer | None] = _nobody
-        self._strangers = 0
+        self._clock = Clock()
         self._steps_taken = False
         self._own_steps: OwnSteps | None = OwnSteps()
         self._between = False
@@ -133,12 +95,9 @@ class Monitor(training.TrainingListener):
         self._began: float | None = None
         self._away_steps = 0
         self._one_timed_of = 1
-        self._failed = False
         self._graphs_searched = 0
         self._forked = False
         self._left_alone_at: dict[Recorder, int] = {}
-        self._lock = threading.RLock()
-        self._holder: int | None = None
         self._undo: list[Callable[[], None]] = []
 
     @property
@@ -158,7 +117,7 @@ class Monitor(training.TrainingListener):
 
     def start(self) -> None:
         """Begin to observe; the step that comes next is step 0."""
-        _live.append(self)
+        live.append(self)
         self._undo = [functions.observe(self), training.listen(self), announce.listen(self.on_treated)]
         if self._beside is not None:
             self._undo.append(compiled.listen(self))
@@ -166,8 +125,8 @@ class Monitor(training.TrainingListener):
 
     def stop(self) -> None:
         """Take every interception away and hand the sink what is left; a second call does nothing."""
-        if self in _live:
-            _live.remove(self)
+        if self in live:
+            live.remove(self)
         self._take_away()
         if not self._forked and (self._steps_taken or self._numbers):
             self._guarded(self._look_once_more)
@@ -196,8 +155,7 @@ class Monitor(training.TrainingListener):
         """Hear that this is a forked child now, which may never train: nothing else is done until it does."""
         self._forked = True
         self._away_steps = 0
-        # Another thread of the parent's may have held it, and no longer exists to let it go.
-        self._lock, self._holder = threading.RLock(), None
+        self._guarded.begin_again()
 
     def log(self, name: str, value: float) -> None:
         """Keep one number of the user's under a name, at the current step."""
@@ -310,7 +268,7 @@ class Monitor(training.TrainingListener):
         self._parameters.note_skipped(optimizer)
         self._skipped_in_a_row += 1
         # One that skips for ever must not make the training stand still in what is told of it.
-        if self._skipped_in_a_row > _MOST_SKIPPED and self._is_clock(optimizer):
+        if self._skipped_in_a_row > _MOST_SKIPPED and self._clock.ticks(optimizer):
             self._advance(optimizer, alone=self._leaves_alone())
 
     def on_clip(self, norm: Tensor) -> None:
@@ -341,7 +299,7 @@ class Monitor(training.TrainingListener):
     def on_step_end(self, optimizer: Optimizer, *call: Any) -> None:
         """An optimizer has changed the weights."""
         away = self._away_steps
-        if away and self._clock() is optimizer:
+        if away and self._clock.optimizer() is optimizer:
             # Most steps of a fast training: nothing to look at, and nothing to do until the next that is observed.
             # Only the thread of that optimizer comes here, so that it needs no lock.
             untimed = away % self._one_timed_of
@@ -349,7 +307,7 @@ class Monitor(training.TrainingListener):
             if untimed or began < self._windows.due:
                 self._away_steps = away - 1
                 self._step += 1
-                self._strangers = 0
+                self._clock.others = 0
                 if not untimed:
                     self._schedule.watching_seconds += self._one_timed_of * (time.perf_counter() - began)
                 return
@@ -358,30 +316,6 @@ class Monitor(training.TrainingListener):
         self._schedule.watching_seconds += time.perf_counter() - began
 
     # ------------------------------------------------------------------------------------------------------------
-
-    def _guarded(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Call a part of ours; its failure becomes one warning and the end of watching, never of the training."""
-        lock = self._lock
-        if self._failed:
-            return None
-        # Without a timeout first: to convert one takes longer than all the rest.
-        if not lock.acquire(False) and not lock.acquire(timeout=_PATIENCE_SECONDS):
-            self._give_up_waiting()
-            return None
-        entered, self._holder = self._holder, threading.get_ident()
-        try:
-            # A handler of signals, or a finalizer, may train while we are in the middle of something.
-            if entered == self._holder and not self._models.repeating:
-                return None
-            return function(*args, **kwargs)
-        except Exception as error:
-            if raised_by_signal_handler(error):
-                raise
-            self._give_up(error)
-            return None
-        finally:
-            self._holder = entered
-            lock.release()
 
     def _leaves_alone(self) -> bool:
         """Whether something of the user's records now, so that nothing may be computed; counts the step."""
@@ -396,22 +330,17 @@ class Monitor(training.TrainingListener):
             self._left_alone_at[who] = self._step
             self._windows.left_alone[who] = self._windows.left_alone.get(who, 0) + 1
 
-    def _give_up(self, error: Exception) -> None:
-        # The interceptions stay until `stop`, and do nothing: torch may be going through its hooks at this moment.
-        self._failed = True
-        self._disarm()
-        text = f"watching stopped at step {self._step}: {type(error).__name__}: {error}"
+    def _give_up(self, reason: str, locked: bool) -> None:
+        if locked:
+            # The interceptions stay until `stop`, and do nothing: torch may be going through its hooks at this moment.
+            self._disarm()
+        else:
+            # What the lock guards stays as it is: somebody may be in the middle of it.
+            self.armed = False
+            functions.refresh()
         # Where it fails, the sink is what failed: it has said so itself, and there is nobody left to tell.
         with suppress(Exception):
-            self._sink.record(Warned(text))
-
-    def _give_up_waiting(self) -> None:
-        # What the lock guards stays as it is: somebody may be in the middle of it.
-        self._failed, self.armed = True, False
-        functions.refresh()
-        with suppress(Exception):
-            text = f"another thread has held the monitor's lock for {_PATIENCE_SECONDS:.0f} s"
-            self._sink.record(Warned(f"watching stopped at step {self._step}: {text}"))
+            self._sink.record(Warned(f"watching stopped at step {self._step}: {reason}"))
 
     def _take_away(self) -> None:
         self._guarded(self._disarm)
@@ -458,23 +387,6 @@ class Monitor(training.TrainingListener):
             self._outputs.note(self._step, graph.outputs)
             self._models.note_feeds(graph.feeds)
 
-    def _is_clock(self, optimizer: Optimizer) -> bool:
-        """Whether this optimizer's steps are the training's steps.
-
-        With several (a GAN) the first that steps is the clock; another takes over when the first has not stepped
-        while that one did a few times, as in a second phase of training.
-        """
-        clock = self._clock()
-        if clock is optimizer:
-            self._strangers = 0
-            return True
-        self._strangers += 1
-        if clock is None or self._strangers > 64:
-            self._clock = weakref.ref(optimizer)
-            self._strangers = 0
-            return True
-        return False
-
     def _note_step(self, optimizer: Optimizer) -> None:
         if self._forked:
             self._begin_in_fork()
@@ -487,7 +399,7 @@ class Monitor(training.TrainingListener):
         if self._look is Look.COUNT and not alone:
             self._models.updates.compare(self._step, optimizer)
             self._parameters.note_step(optimizer)
-        if self._is_clock(optimizer):
+        if self._clock.ticks(optimizer):
             self._advance(optimizer, alone=alone)
         else:
             self._steps_taken = True
@@ -538,7 +450,7 @@ class Monitor(training.TrainingListener):
         self._step = 0
         self._steps_taken = False
         self._schedule.begin_again()
-        self._clock, self._began = _nobody, None
+        self._clock, self._began = Clock(), None
         self._models.begin_again()
         self._parameters.begin_again()
         self._outputs.begin_again()

@@ -1,19 +1,17 @@
 """What feeds a site and what reads it, followed through the calls of one forward.
 
-Which entry of a tensor belongs to which unit is not reasoned about: a tensor of labels, one number for each unit, goes
-through the same views, concatenations and paddings as the activations did. Where the labels come out mixed, or a call
-is met that is not known to treat every unit by itself, the answer is a refusal with its reason.
+Which entry of a tensor belongs to which unit is told by labels that go the same way, see `treatment.recycling.labels`.
+Where a call is met that is not known to treat every unit by itself, the answer is a refusal with its reason.
 """
 
 from collections.abc import Iterable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from rectifier.catalogue import CATALOGUE
 from rectifier.errors import CannotRecycle
-from rectifier.sandbox import tensors_in
+from rectifier.treatment.recycling.labels import features_of, names_for, pooled, reshaped, spread
 from rectifier.treatment.recycling.laboratory import Laboratory, Watching
 from rectifier.treatment.recycling.slots import Layer, Norm, Wiring
 from rectifier.treatment.recycling.trace import Op, Recorder
@@ -42,8 +40,6 @@ _ACTIVATIONS = {row.function or name for name, row in CATALOGUE.items()} - {"sof
 _ACTIVATIONS |= {f"{name}_" for name in _ACTIVATIONS} | {"clamp", "clamp_", "clamp_min", "abs", "square", "sqrt", "exp"}
 
 _BOUNDED = {"clamp", "clamp_", "clamp_min"}
-_FOREIGN = -1
-"""In place of a unit's number: what comes from elsewhere."""
 
 
 def find_wiring(lab: Laboratory, label: str, key: tuple[str, int]) -> Wiring:
@@ -103,7 +99,7 @@ class _Search:
         layer, way, norms = self._upwards()
         if len(norms) > 1:
             raise CannotRecycle("two batch normalisations in a row lie before it")
-        names = _names_for(layer.outputs, self._output.device)
+        names = names_for(layer.outputs, self._output.device)
         labels, axis = self._labels_at_site(layer, way, names)
         readers = self._downwards(labels, names)
         units = layer.outputs
@@ -204,15 +200,15 @@ class _Search:
         """A label for each unit in the shape of the site's output, and the axis of the units."""
         made = next(t for t in way[0].tensors if id(t) not in self._names) if way else self._input
         axis = layer.feature_axis
-        labels = _spread(names, axis, made.shape)
+        labels = spread(names, axis, made.shape)
         for op in way:
             if op.name in _SHAPING:
-                labels = _reshaped(op, {id(t): labels for t in op.tensors if t.is_floating_point()})[0]
+                labels = reshaped(op, {id(t): labels for t in op.tensors if t.is_floating_point()})[0]
         if labels.shape != self._output.shape:
             raise CannotRecycle("the shape of its output is not that of its input")
         axes = [a - labels.ndim for a in range(labels.ndim) if labels.shape[a] == layer.outputs]
         for candidate in sorted(axes, key=lambda a: a != axis):
-            if torch.equal(labels, _spread(names, candidate, labels.shape)):
+            if torch.equal(labels, spread(names, candidate, labels.shape)):
                 return labels, candidate
         raise CannotRecycle("a view between its layer and it spreads the units over several axes")
 
@@ -240,7 +236,7 @@ class _Search:
                 layer = self._layer(op)
                 if layer.input is not reads[0] or len(reads) > 1:
                     raise CannotRecycle(f"{op.name} takes its weight from the units")
-                readers.append((layer, _features(known[id(layer.input)], names, layer)))
+                readers.append((layer, features_of(known[id(layer.input)], names, layer)))
                 continue
             for output, put_out in zip(op.outputs, self._through(op, known), strict=True):
                 known[id(output)] = put_out
@@ -254,9 +250,9 @@ class _Search:
         labels = next(known[id(t)] for t in op.tensors if id(t) in known)
         name = op.name
         if name in _SHAPING:
-            return _reshaped(op, known)
+            return reshaped(op, known)
         if name.startswith(_POOLING):
-            return [_pooled(labels, output) for output in op.outputs]
+            return [pooled(labels, output) for output in op.outputs]
         if name in _KEEPING or name in _ACTIVATIONS or name in _SCALING:
             self._noisy |= "dropout" in name
             several = len([t for t in op.tensors if id(t) in known]) > 1
@@ -285,93 +281,6 @@ def _sum_or_product(name: str) -> str:
     if "mul" in name or "div" in name:
         return "its units are multiplied with another tensor, so two of them no longer cancel"
     return "its units are terms of a sum with another tensor (a residual connection), past every weight"
-
-
-def _names_for(units: int, device: torch.device) -> Tensor:
-    """A number for each unit, such that no mean of several is one of them."""
-    own = torch.Generator().manual_seed(0x1ABE1)
-    jitter = torch.rand(units, generator=own, dtype=torch.float64)
-    return (1 + (torch.arange(units, dtype=torch.float64) + jitter / 2) / units).to(device)
-
-
-def _spread(names: Tensor, axis: int, shape: Iterable[int]) -> Tensor:
-    shape = list(shape)
-    view = [1] * len(shape)
-    view[axis] = len(names)
-    return names.reshape(view).expand(shape)
-
-
-def _reshaped(op: Op, known: dict[int, Tensor]) -> list[Tensor]:
-    """Do to the labels what was done to the values; what comes from elsewhere is not a number."""
-
-    def stand_in(value: Any) -> Any:
-        if isinstance(value, Tensor):
-            if id(value) in known:
-                return known[id(value)]
-            foreign = value.is_floating_point() and value.ndim
-            return torch.full(value.shape, torch.nan, dtype=torch.float64, device=value.device) if foreign else value
-        if isinstance(value, list | tuple):
-            return type(value)([stand_in(entry) for entry in value])
-        return value
-
-    args, kwargs = stand_in(op.args), {name: stand_in(value) for name, value in op.kwargs.items()}
-    kwargs.pop("dtype", None)
-    if op.name.endswith("_") and not op.name.startswith("__"):
-        args = tuple(a.clone() if isinstance(a, Tensor) else a for a in args)
-    if op.name in ("view", "view_as"):
-        args = (args[0].contiguous(), *args[1:])
-    try:
-        made = list(tensors_in(op.function(*args, **kwargs)))
-    except (RuntimeError, TypeError, ValueError, NotImplementedError) as error:
-        raise CannotRecycle(f"what torch's {op.name} does to a single unit could not be told: {error}") from error
-    if [tuple(label.shape) for label in made] != [tuple(output.shape) for output in op.outputs]:
-        raise CannotRecycle(f"what torch's {op.name} does to a single unit could not be told")
-    return made
-
-
-def _pooled(labels: Tensor, output: Tensor) -> Tensor:
-    """Pooling moves nothing between channels; the channels stand before the positions."""
-    for spatial in (1, 2, 3):
-        axis = -spatial - 1
-        if labels.ndim < spatial + 1 or labels.ndim != output.ndim:
-            break
-        channels = _thin(labels, axis).movedim(axis, 0).reshape(labels.shape[axis], -1)
-        first = channels[:, 0]
-        same = torch.equal(channels.nan_to_num(_FOREIGN), first[:, None].expand_as(channels).nan_to_num(_FOREIGN))
-        if same and output.shape[axis] == len(first):
-            return _spread(first, axis, output.shape)
-    raise CannotRecycle("a pooling mixes its units")
-
-
-def _thin(labels: Tensor, axis: int) -> Tensor:
-    """One of many equal slices: along an axis that was only expanded, every slice is the same memory."""
-    for other in range(-labels.ndim, 0):
-        if other != axis and labels.stride(other) == 0:
-            labels = labels.narrow(other, 0, 1)
-    return labels
-
-
-def _features(labels: Tensor, names: Tensor, layer: Layer) -> list[list[int]]:
-    """For each unit the features of a layer's input that hold it."""
-    features = labels.shape[layer.feature_axis]
-    table = _thin(labels, layer.feature_axis).movedim(layer.feature_axis, -1).reshape(-1, features)
-    foreign = table.isnan()
-    # A padding puts zeros beside a unit's values.
-    padding = table == 0
-    high = table.nan_to_num(_FOREIGN).amax(0)
-    low = table.masked_fill(padding, torch.inf).nan_to_num(_FOREIGN, posinf=torch.inf).amin(0)
-    empty = padding.all(0) | foreign.all(0)
-    # A mean of equal numbers differs from them in the last place.
-    if bool(((high - low).abs() > 1e-9)[~empty].any()) or bool((foreign.any(0) & ~empty).any()):
-        raise CannotRecycle(f"on the way to {layer.path} its units are mixed into the same features")
-    place = torch.searchsorted(names, high - 1e-9).clamp_max(len(names) - 1)
-    if bool(((names[place] - high).abs() > 1e-9)[~empty].any()):
-        raise CannotRecycle(f"on the way to {layer.path} its units are mixed into the same features")
-    found: list[list[int]] = [[] for _ in names]
-    for feature, (unit, missing) in enumerate(zip(place.tolist(), empty.tolist(), strict=True)):
-        if not missing:
-            found[unit].append(feature)
-    return found
 
 
 def _some(keys: Iterable[tuple[str, int]]) -> str:
