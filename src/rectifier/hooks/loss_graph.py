@@ -26,6 +26,11 @@ _LOSSES = {
     "MseLoss", "SmoothL1Loss", "HuberLoss", "NllLoss", "NllLoss2D", "BinaryCrossEntropy",
     "BinaryCrossEntropyWithLogits", "KlDiv", "SoftMarginLoss", "MultiMarginLoss", "PoissonNllLoss",
 }  # fmt: skip
+# What leaves each number where it is, or shrinks them all to one.
+_IN_PLACE_OF = _LOSSES | _BOUNDED | {
+    "View", "UnsafeView", "ReshapeAlias", "Squeeze", "Unsqueeze", "Add", "Sub", "Mul", "Div", "Sum", "Mean", "Clone",
+    "ToCopy", "Alias", "Neg",
+}  # fmt: skip
 _BY_CLASS = {"NllLoss", "NllLoss2D"}
 _PLAIN = (Tensor, torch.nn.Parameter)
 
@@ -42,6 +47,7 @@ class OutputLayer:
         features: (rows, inputs) of what goes in; None where it is not kept.
         target: As the loss keeps it; None where it does not.
         classes: How many classes there are, where the targets are their numbers; else 0.
+        aligned: Whether each unit of the output has the targets of its own place.
     """
 
     kind: str
@@ -51,6 +57,7 @@ class OutputLayer:
     features: Tensor | None = None
     target: Tensor | None = None
     classes: int = 0
+    aligned: bool = False
 
 
 @dataclass(slots=True)
@@ -179,6 +186,7 @@ def _output(node: Any, path: tuple[Any, ...], *, values: bool) -> OutputLayer:
                 )
                 break
             output.target = _like(target, node, kind)
+            output.aligned = all(kind_of(one) in _IN_PLACE_OF for one in path)
             if predicted is not None and output.values is not None and computed is not None:
                 same = _like(predicted, node, kind)
                 output.values = same if same is not None and same.shape == output.values.shape else output.values

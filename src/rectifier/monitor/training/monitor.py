@@ -76,7 +76,11 @@ class Monitor(training.TrainingListener):
         self._models = ModelRecords(sink, model, units, self._guarded)
         self._numbers = Numbers()
         self._parameters = ParameterRecords(
-            sink.record, self._models.roots, self._models.name_of, everything=model is None
+            sink.record,
+            self._models.roots,
+            self._models.name_of,
+            lambda: self._models.updates.threads,
+            everything=model is None,
         )
         self._outputs = OutputRecords(sink.record, self._parameters.where)
         self._windows = Windows(sink, self._models, self._schedule, self._numbers, self._parameters, self._outputs)
