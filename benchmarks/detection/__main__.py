@@ -20,6 +20,7 @@ from pathlib import Path
 import torch
 from controls import CONTROLS
 from failures import FAILURES
+from generated import command
 from plain import without
 from rules import RULES
 
@@ -171,8 +172,24 @@ def main():
     parser.add_argument(
         "--out", type=Path, help="Keep every run here, a line of JSON each; those of earlier calls are reported, too."
     )
+    parser.add_argument("--generated", type=int, help="Random trainings with and without faults instead, so many.")
+    parser.add_argument("--seed", type=int, default=0, help="Of what is drawn for `--generated`.")
+    parser.add_argument("--case", help="One of the generated cases by its name, with all that is found.")
+    parser.add_argument("--spread", type=int, help="How much healthy generated trainings differ over so many seeds.")
     options = parser.parse_args()
     torch.set_num_threads(1)
+    if options.case:
+        command.show(options.case)
+    elif options.spread:
+        command.spread(options.spread)
+    elif options.generated:
+        command.run(options.generated, options.seed, options.share, options.out)
+    else:
+        run_named(options)
+
+
+def run_named(options):
+    """Train the named failures and controls that the options choose, and report all that are kept."""
     began, failures, controls = time.monotonic(), [], []
     jobs = [(run_failure, case, failures) for case in FAILURES] + [(run_control, case, controls) for case in CONTROLS]
     jobs = [job for job in jobs if re.search(options.only, job[1].name)]
