@@ -128,9 +128,9 @@ def _ignored(job: Job, dose: float) -> None:
 FAULTS = [
     Fault("output-relu", ("output_activation", "initial_weights"), (3, 0, -3), among(*FLAT), to_regression,
           both=_targets_moved, job=_ends_in(nn.ReLU)),
-    Fault("output-sigmoid", ("output_activation",), (1, 10), among(*FLAT), to_regression, both=_targets_wider,
+    Fault("output-sigmoid", ("output_activation",), (1, 4), among(*FLAT), to_regression, both=_targets_wider,
           job=_ends_in(nn.Sigmoid)),
-    Fault("output-tanh", ("output_activation",), (0.3, 1, 10), among(*FLAT), to_regression, both=_targets_wider,
+    Fault("output-tanh", ("output_activation",), (0.3, 1, 4), among(*FLAT), to_regression, both=_targets_wider,
           job=_ends_in(nn.Tanh)),
     Fault("logits-relu", ("output_activation",), (1,), classifies, job=_ends_in(nn.ReLU)),
     Fault("logits-sigmoid", ("output_activation",), (1,), classifies, job=_ends_in(nn.Sigmoid)),

@@ -126,7 +126,7 @@ FAULTS = [
           _deep_normalised, design=_not_normalised),
     Fault("narrow", ("narrow_layer", "initial_weights", "depth"), (12, 4, 2), among("mlp"), _relu_deep,
           design=_narrow),
-    Fault("bottleneck", ("narrow_layer", "initial_weights"), (16, 2, 1), among("mlp", "autoencoder", "siamese"),
+    Fault("bottleneck", ("narrow_layer", "initial_weights"), (16, 2, 1), among("mlp", "siamese"),
           _relu_deep, design=_bottleneck),
     Fault("deep-sigmoid", ("depth", "activation", "initial_weights"), (2, 4, 8), among("mlp"), _one_sigmoid,
           design=_deeper),
