@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributions import Categorical
-from training import Training, looped, minimised, mlp
+from training import Training, explained, looped, minimised, mlp
 
 from failures.rebuilt import Collection
 
@@ -83,41 +83,52 @@ def _ppo(mended: bool) -> Training:
     return minimised([policy], loss, torch.optim.Adam(policy.parameters(), 1e-2), lambda: world.score(policy))
 
 
-def _q_learning(mended: bool, *, scale: float = 1.0, wrong: str = "") -> Training:
-    """Twelve places in a row, a reward at the right end; the network sees the place, a number."""
-    places = torch.arange(12.0)
-    network = mlp(1, 64, 64, 2)
+def _q_learning(*, unit: float = 1 / 6, index: bool = False, endless: bool = False) -> Training:
+    """Twelve places in a row and a reward at the right end, worth a tenth less for each step to it.
+
+    Args:
+        unit: By which a place is multiplied for the network.
+        index: Whether the index of the best action is taken for its value.
+        endless: Whether the game goes on for ever, and later rewards are worth more.
+    """
+    places, network = torch.arange(11.0), mlp(1, 64, 64, 2)
+    truth = 0.9 ** (10 - places)
 
     def values(place: Tensor) -> Tensor:
-        return network(scale * (place.unsqueeze(1) / 6 - 1) if scale == 1 else scale * place.unsqueeze(1))
+        return network(unit * (place.unsqueeze(1) - 6))
 
     def loss() -> Tensor:
         place, action = torch.randint(11, (64,)).float(), torch.randint(2, (64,))
         there = (place + 2 * action - 1).clamp(0, 11)
         reward = (there == 11).float()
         with torch.no_grad():
-            going_on = 1 - reward if not (wrong == "endless" and not mended) else 1.0
-            target = reward + (0.9 if not (wrong == "endless" and not mended) else 1.05) * going_on * values(
-                there).amax(1)  # fmt: skip
+            later = values(there).amax(1)
+            target = reward + (1.3 * later if endless else 0.9 * (1 - reward) * later)
         chosen = values(place).gather(1, action.unsqueeze(1)).squeeze(1)
-        if wrong == "best" and not mended:
+        if index:
             chosen = values(place).argmax(1).float() + 0 * chosen
         return F.smooth_l1_loss(chosen, target)
 
     return minimised([network], loss, torch.optim.Adam(network.parameters(), 2e-3),
-                    lambda: float((values(places[:-1]).argmax(1) == 1).float().mean()))  # fmt: skip
+                     lambda: explained(values(places).amax(1), truth))  # fmt: skip
 
 
-@REINFORCEMENT("Q-learning on places in the hundreds", "Mnih et al. 2015 scale their frames", "input_scale",
-               "learning_rate", steps=600, floor=0.85)  # fmt: skip
-def _dqn_scale(mended: bool) -> Training:
-    return _q_learning(mended, scale=1.0 if mended else 1e5)
+@REINFORCEMENT("Q-learning on places in the hundred thousands", "Mnih et al. 2015 scale their frames", "input_scale",
+               "learning_rate", steps=900)  # fmt: skip
+def _places(mended: bool) -> Training:
+    return _q_learning(unit=1 / 6 if mended else 1e5)
 
 
 @REINFORCEMENT("Q-learning by the index of the best action", "argmax where max was meant", "graph_cut", "objective",
-               "downstream_constant", steps=600, floor=0.85)  # fmt: skip
-def _dqn_argmax(mended: bool) -> Training:
-    return _q_learning(mended, wrong="best")
+               "downstream_constant", steps=900)  # fmt: skip
+def _index(mended: bool) -> Training:
+    return _q_learning(index=not mended)
+
+
+@REINFORCEMENT("Q-learning with a discount above 1", "values that feed themselves", "objective", "learning_rate",
+               "loss_shape", steps=900)  # fmt: skip
+def _endless(mended: bool) -> Training:
+    return _q_learning(endless=not mended)
 
 
 def _actor_critic(mended: bool, wrong: str) -> Training:

@@ -208,8 +208,8 @@ def _memory(length: int) -> tuple[Tensor, Tensor]:
 def _forgetful(mended: bool) -> Training:
     model = _Remembering()
     with torch.no_grad():
-        model.cells.bias_ih_l0[32:64] = 2.0 if mended else -8.0
-    return classified(model, *_memory(15), lr=1e-2)
+        model.cells.bias_ih_l0[32:64] = 4.0 if mended else -8.0
+    return classified(model, *_memory(30), lr=3e-3)
 
 
 class _Unrolled(nn.Module):
@@ -227,10 +227,10 @@ class _Unrolled(nn.Module):
         return self.head(state)
 
 
-@SEQUENCES("ReLU recurrence of gain 3", "Le et al. 2015 begin at the identity", "recurrence", "initial_weights",
-           steps=250)  # fmt: skip
+@SEQUENCES("ReLU recurrence of gain 8", "Le et al. 2015 begin at the identity", "recurrence", "initial_weights",
+           steps=300)  # fmt: skip
 def _growing(mended: bool) -> Training:
-    return classified(_Unrolled(1.0 if mended else 3.0), *_memory(25), lr=2e-3)
+    return classified(_Unrolled(1.0 if mended else 8.0), *_memory(45), lr=2e-3)
 
 
 class _Translator(nn.Module):
@@ -286,24 +286,23 @@ def _transcribed(mended: bool) -> Training:
     return minimised([model], loss, torch.optim.Adam(model.parameters(), 5e-3), score)
 
 
-@SEQUENCES("embeddings a hundred times too large", "the default of 1 times the root of the width, squared",
-           "initial_weights", steps=200)  # fmt: skip
-def _embedded(mended: bool) -> Training:
-    model, text = Window(), _text()
-    if not mended:
-        with torch.no_grad():
-            model.embed.weight.mul_(1000)
-    return taught(model, text, lr=3e-3)
-
-
 class Window(nn.Module):
     """Reads a letter and the one before it."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.embed, self.read = nn.Embedding(SIZE, 16), mlp(32, 64, SIZE, act=nn.Tanh)
+        self.embed, self.read = nn.Embedding(SIZE, 16), mlp(32, 64, SIZE)
 
     def forward(self, text: Tensor) -> Tensor:
         x = self.embed(text)
         before = F.pad(x, (0, 0, 1, 0))[:, :-1]
         return self.read(torch.cat([x, before], 2))
+
+
+@SEQUENCES("embeddings a thousand times too large", "drawn in the unit of another model", "initial_weights",
+           "learning_rate", steps=400)  # fmt: skip
+def _embedded(mended: bool) -> Training:
+    model, text = Window(), _text()
+    with torch.no_grad():
+        model.embed.weight.mul_(1.0 if mended else 1000.0)
+    return taught(model, text, optimizer=torch.optim.SGD(model.parameters(), 0.1, momentum=0.9))

@@ -104,9 +104,10 @@ def draw_design(architecture: str, number: int) -> Design:
 
 def draw_cases(count: int, seed: int) -> Iterator[Case]:
     """So many cases: each fault comes up in turn, and one case in five has none."""
-    drawn = random.Random(seed)
     waiting: list[Fault] = []
     for number in range(count):
+        # Each place has a stream of its own: a fault that is changed or added leaves the others' dose and design.
+        drawn = random.Random(f"{seed}/{number}")
         if number % CONTROLS == 0:
             yield Case(None, 0.0, drawn.choice(list(FAMILIES)), drawn.randrange(10_000))
             continue
