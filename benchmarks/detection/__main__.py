@@ -201,7 +201,7 @@ def main():
     elif options.spread:
         command.spread(options.spread)
     elif options.generated:
-        command.run(options.generated, options.seed, options.share, options.out)
+        command.run(options.generated, options.seed, options.share, options.out, options.only)
     else:
         run_named(options)
 

@@ -1,5 +1,6 @@
 """What `python benchmarks/detection --generated`, `--case` and `--spread` do."""
 
+import re
 from itertools import islice
 from pathlib import Path
 
@@ -12,12 +13,12 @@ from generated.running import run_case, run_cases, watch_case
 from generated.tables import one_line, report
 
 
-def run(count: int, seed: int, share: str, out: Path | None) -> None:
+def run(count: int, seed: int, share: str, out: Path | None, only: str = "") -> None:
     """Train the cases of a share, and report those of the file or of this call."""
     number, of = map(int, share.split("/"))
-    cases = list(islice(draw_cases(count, seed), number - 1, None, of))
-    rows = run_cases(cases, out)
-    names = {case.name for case in draw_cases(count, seed)}
+    drawn = [case for case in draw_cases(count, seed) if re.search(only, case.name)]
+    rows = run_cases(islice(drawn, number - 1, None, of), out)
+    names = {case.name for case in drawn}
     print(report([row for row in rows if row["case"] in names]))
 
 
