@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from rectifier import nn as nn
     from rectifier import plot as plot
     from rectifier.api import Watch as Watch
-    from rectifier.api import autopsy as autopsy
     from rectifier.api import census as census
     from rectifier.api import check as check
     from rectifier.api import compare as compare
     from rectifier.api import compare_models as compare_models
     from rectifier.api import describe as describe
+    from rectifier.api import inspect_checkpoint as inspect_checkpoint
     from rectifier.api import log as log
     from rectifier.api import prescribe as prescribe
     from rectifier.api import read as read
@@ -29,15 +29,15 @@ if TYPE_CHECKING:
 
 _HOMES = dict.fromkeys(
     (
-        "Watch", "autopsy", "census", "check", "compare", "compare_models", "describe", "log", "prescribe", "read",
-        "recycle", "rescale", "swap", "watch",
+        "Watch", "census", "check", "compare", "compare_models", "describe", "inspect_checkpoint", "log", "prescribe",
+        "read", "recycle", "rescale", "swap", "watch",
     ),
     "rectifier.api",
 )  # fmt: skip
 
 __all__ = [
-    "Watch", "__version__", "autopsy", "census", "check", "compare", "compare_models", "describe", "functional",
-    "log", "nn", "plot", "prescribe", "read", "recycle", "rescale", "swap", "watch",
+    "Watch", "__version__", "census", "check", "compare", "compare_models", "describe", "functional",
+    "inspect_checkpoint", "log", "nn", "plot", "prescribe", "read", "recycle", "rescale", "swap", "watch",
 ]  # fmt: skip
 
 

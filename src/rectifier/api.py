@@ -1,4 +1,4 @@
-"""The public verbs for Python: each composes rooms, and does nothing else."""
+"""The public verbs for Python: each calls the folders below, and does nothing else."""
 
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -27,7 +27,18 @@ from rectifier.comparison.question import higher_is_better as direction_of
 from rectifier.diagnosis import diagnose, judge_census, judge_checkpoint, judge_probe
 from rectifier.errors import NothingToCompare
 from rectifier.monitor import MemorySink, Monitor, check_units, module_to_watch
-from rectifier.records import Autopsy, Census, Comparison, Diagnosis, Finding, Manifest, Preflight, Run, Trial, shown_by
+from rectifier.records import (
+    Census,
+    Comparison,
+    Diagnosis,
+    Finding,
+    Inspection,
+    Manifest,
+    Preflight,
+    Run,
+    Trial,
+    shown_by,
+)
 from rectifier.report import sentences
 from rectifier.report.sentences import Texts, told
 from rectifier.storage import read_run
@@ -74,9 +85,9 @@ class Watch:
         budget: float,
         every: int | None,
         units: Mapping[str, int] | None,
-        beside: bool = False,
+        observe_compiled: bool = False,
     ) -> None:
-        self.model = None if model is None else module_to_watch(model, beside=beside)
+        self.model = None if model is None else module_to_watch(model, observe_compiled=observe_compiled)
         self._sink = MemorySink()
         self._monitor = Monitor(
             self._sink,
@@ -84,7 +95,7 @@ class Watch:
             every=every,
             model=self.model,
             units=check_units(units, self.model),
-            beside=beside,
+            observe_compiled=observe_compiled,
         )
         self._started = datetime.now().astimezone()
         self._monitor.start()
@@ -109,17 +120,17 @@ class Watch:
         manifest = Manifest.of_now(name, started=self._started)
         return Run(manifest=manifest, processes=(self._sink.process(),))
 
-    def diagnose(self, *, silence: Mapping[str, str] | None = None) -> Diagnosis:
+    def diagnose(self, *, suppress: Mapping[str, str] | None = None) -> Diagnosis:
         """What is wrong so far, most serious first; works between steps and after detaching.
 
         Args:
-            silence: Known findings and why they are no alarm: `{"dead-units:encoder.*": "gated by design"}`; they are
+            suppress: Known findings and why they are no alarm: `{"dead-units:encoder.*": "gated by design"}`; they are
                 then in `suppressed` instead of in `findings`.
 
         Raises:
-            CannotSilence: No finding has that name, or there is no reason; the text lists the names.
+            CannotSuppress: No finding has that name, or there is no reason; the text lists the names.
         """
-        return told(diagnose(self.run.processes[0], silence))
+        return told(diagnose(self.run.processes[0], suppress))
 
     def __repr__(self) -> str:
         run = self.run
@@ -143,7 +154,7 @@ def watch(
     budget: float = 0.01,
     every: int | None = None,
     units: Mapping[str, int] | None = None,
-    beside: bool = False,
+    observe_compiled: bool = False,
 ) -> Watch:
     """Observe the activations of a model from now on, without touching it.
 
@@ -156,16 +167,16 @@ def watch(
         every: Observe every so many steps instead, whatever it costs.
         units: Where a site's units are if that is `unknown` or wrong: path of the module that applies the activation
             (`*` allowed) -> axis, 1 or -1: `{"mixer.*.act": -1}`.
-        beside: At observed steps, run the forward of what is compiled a second time as it is written, and count
-            there; losses, buffers and random streams stay the same to the bit. The trap: what a forward prints, or
-            writes to files or global variables, comes twice, and no gradients are seen.
+        observe_compiled: At observed steps, run the forward of what is compiled a second time as it is written, and
+            count there; losses, buffers and random streams stay the same to the bit. Note that what a forward prints,
+            or writes to files or global variables, comes twice, and no gradients are seen.
 
     Returns:
         A context manager that can be asked at any time; as the last line of a notebook's cell it shows the diagnosis.
 
     Raises:
-        CannotWatch: `model` is compiled and `beside` is not set, or no module, or `units` names none of its modules;
-            the text has the line to write instead.
+        CannotWatch: `model` is compiled and `observe_compiled` is not set, or no module, or `units` names none of its
+            modules; the text has the line to write instead.
 
     Example:
         >>> import torch, rectifier
@@ -179,7 +190,7 @@ def watch(
         >>> [(site.path, site.units) for site in watch.run.processes[0].sites]
         [('1', 5)]
     """
-    return Watch(model, budget=budget, every=every, units=units, beside=beside)
+    return Watch(model, budget=budget, every=every, units=units, observe_compiled=observe_compiled)
 
 
 def census(
@@ -188,8 +199,11 @@ def census(
     """Count, over a whole data set, which units of a trained network are dead, rare or always on.
 
     The model runs in eval mode without gradients. Its modes, buffers, gradients and every random stream are afterwards
-    as they were; what a forward writes into plain Python attributes is not put back. The trap: a unit that is silent
-    on these data may fire on others; `firing_bound` says how often at most, on data like these.
+    as they were; what a forward writes into plain Python attributes is not put back.
+
+    Warning:
+        A unit that is silent on these data may fire on others; `firing_bound` says how often at most, on data like
+        these.
 
     Args:
         model: Any module.
@@ -224,27 +238,29 @@ def check(
     model: nn.Module,
     batch: Any,
     *,
-    silence: Mapping[str, str] | None = None,
+    suppress: Mapping[str, str] | None = None,
     forward: Callable[[nn.Module, Any], Any] | None = None,
     loss: Callable[[Any, Any], Tensor] | None = None,
 ) -> Preflight:
     """Look at an untrained network with one forward and one backward pass, and say what keeps it from learning.
 
-    Nothing is trained, and modes, buffers, gradients and random streams are afterwards as they were. The trap: what is
-    fine here may still die in training; what is not fine here will not get better.
+    Nothing is trained, and modes, buffers, gradients and random streams are afterwards as they were.
+
+    Warning:
+        What is fine here may still die in training; what is not fine here will not get better.
 
     Args:
         model: Any module; each of its parts runs in the mode that it is in.
         batch: As a loader yields it, of the user's data. The model gets what its forward takes: of a tuple or list as
             many of the first entries as it requires, mostly one; of a mapping the entries that it names; anything else
             as the one argument.
-        silence: Known findings and why they are no alarm: `{"output-activation": "targets are counts"}`.
+        suppress: Known findings and why they are no alarm: `{"output-activation": "targets are counts"}`.
         forward: How to call the model otherwise: `lambda model, batch: model(batch["x"], batch["mask"])`.
         loss: `loss(output, batch)` to back-propagate; without one, the output times fixed random signs.
 
     Raises:
         CannotProbe: The model or the loss cannot be run on the batch, or nothing in the output has a gradient.
-        CannotSilence: No finding has that name, or there is no reason.
+        CannotSuppress: No finding has that name, or there is no reason.
 
     Example:
         >>> import torch, rectifier
@@ -258,20 +274,20 @@ def check(
 
     Source: exact results on signal propagation and born-dead networks (He et al. 2015; Lu et al. 2019).
     """
-    return check_batch(model, batch, silence=silence, forward=forward, loss=loss)
+    return check_batch(model, batch, suppress=suppress, forward=forward, loss=loss)
 
 
 def check_batch(
     model: nn.Module,
     batch: Any,
     *,
-    silence: Mapping[str, str] | None = None,
+    suppress: Mapping[str, str] | None = None,
     forward: Callable[[nn.Module, Any], Any] | None = None,
     loss: Callable[[Any, Any], Tensor] | None = None,
     measured: bool = True,
 ) -> Preflight:
     """As `check`; `measured` is False for random numbers, whose offset is not worth telling."""
-    return told(judge_probe(monitor.probe_model(model, batch, forward, loss), silence, measured=measured))
+    return told(judge_probe(monitor.probe_model(model, batch, forward, loss), suppress, measured=measured))
 
 
 def compare(
@@ -279,7 +295,7 @@ def compare(
     *,
     arms: str | Iterable[str] = DEFAULT_ARMS,
     seeds: int = DEFAULT_SEEDS,
-    looks: Sequence[int] | None = None,
+    interim: Sequence[int] | None = None,
     metric: str | None = None,
     higher_is_better: bool | None = None,
     margin: float | None = None,
@@ -297,7 +313,7 @@ def compare(
         train: Trains from the seed that it is given, and returns the metric, or None for the loss.
         arms: What to put in the place of ReLU; `half-lr` and `restart` leave it (`rescale` is for scripts).
         seeds: Trainings per arm.
-        looks: Numbers of seeds at which to judge, and after which settled arms are trained no more: `[12, 24, 48]`.
+        interim: Numbers of seeds for interim analyses, after which arms with a verdict stop early: `[12, 24, 48]`.
             None for a quarter, a half, and all of them, where a verdict is possible; `[seeds]` for the end alone.
         metric: Name of what is returned: `test_accuracy`. None compares the loss that is back-propagated, and then
             nothing is to be returned.
@@ -322,7 +338,7 @@ def compare(
         ...         optimizer.step()
         >>> found = rectifier.compare(train, arms=["elu"], seeds=3)
         >>> [(arm.arm, arm.n) for arm in found.arms], found.smallest_n
-        ([('as is', 3), ('elu:1.0', 3), ('placebo', 3)], 7)
+        ([('baseline', 3), ('elu:1.0', 3), ('placebo', 3)], 7)
     """
     # A script that only logs must not pay for the statistics.
     from rectifier.comparison.function import compare_function  # noqa: PLC0415
@@ -331,7 +347,7 @@ def compare(
         raise NothingToCompare(
             f"seeds={seeds}: a comparison takes at least one seed, and 7 before one arm can be judged."
         )
-    from rectifier.comparison.statistics.interim import checked_looks, default_looks  # noqa: PLC0415
+    from rectifier.comparison.statistics.interim import checked_interim, default_interim  # noqa: PLC0415
 
     name = getattr(train, "__qualname__", type(train).__name__)
     metric = metric or LOSS
@@ -347,7 +363,9 @@ def compare(
         margin=margin,
         threads=get_num_threads(),
         compared="function",
-        looks=default_looks(seeds, len(chosen)) if looks is None else checked_looks(looks, seeds, len(chosen)),
+        interim=default_interim(seeds, len(chosen))
+        if interim is None
+        else checked_interim(interim, seeds, len(chosen)),
     )
     return compare_function(train, question, on_trial)
 
@@ -358,7 +376,7 @@ def compare_models(
     *,
     arms: Iterable[str] = MODEL_ARMS,
     seeds: int = MODEL_SEEDS,
-    looks: Sequence[int] | None = None,
+    interim: Sequence[int] | None = None,
     epochs: int = 25,
     batch_size: int = 64,
     optimizer: Callable[[Iterable[Tensor]], Optimizer] | None = None,
@@ -384,7 +402,7 @@ def compare_models(
         data: Inputs (n, ...) and targets (n, ...) to train on, the same to test on.
         arms: What to put in the place of ReLU.
         seeds: Trainings per arm.
-        looks: Numbers of seeds at which to judge, and after which settled arms are trained no more: `[12, 24, 48]`.
+        interim: Numbers of seeds for interim analyses, after which arms with a verdict stop early: `[12, 24, 48]`.
             None for the end alone, because all seeds of an arm at once are quickest a training.
         epochs: Passes over the training inputs.
         batch_size: Samples a step; the last batch of an epoch may be smaller.
@@ -412,7 +430,7 @@ def compare_models(
         >>> data = inputs[:44], labels[:44], inputs[44:], labels[44:]
         >>> found = rectifier.compare_models(build, data, arms=["elu"], seeds=3, epochs=2, batch_size=11)
         >>> [(arm.arm, arm.n) for arm in found.arms], found.smallest_n
-        ([('as is', 3), ('elu:1.0', 3), ('placebo', 3)], 7)
+        ([('baseline', 3), ('elu:1.0', 3), ('placebo', 3)], 7)
     """
     # A script that only logs must not pay for the statistics.
     from rectifier.comparison.models import compare as models  # noqa: PLC0415
@@ -434,7 +452,7 @@ def compare_models(
         task,
         models.activations(arms),
         seeds,
-        looks=looks,
+        interim=interim,
         seed=seed,
         metric=metric,
         higher_is_better=direction_of(metric) if higher_is_better is None else higher_is_better,
@@ -447,9 +465,9 @@ def compare_models(
 def prescribe(findings: Finding | Iterable[Finding] | Diagnosis | Watch) -> Prescription:
     """Put together the ladder of treatments for what was found, mildest first.
 
-    The rungs are: advice only; a ReLU with a leaky backward (the function stays the same); Leaky ReLU in the affected
-    layers; rescaled initial weights, if initialisation was the cause; recycling of dead units. Treatments that the
-    findings do not call for are left out, with the reason.
+    The rungs are: advice only; a ReLU with a surrogate gradient (the function stays the same); Leaky ReLU in the
+    affected layers; rescaled initial weights, if initialisation was the cause; recycling of dead units. Treatments that
+    the findings do not call for are left out, with the reason.
 
     Warning:
         It is not proved that any of these treatments helps here. Apply one, go on training, and compare with a training
@@ -476,7 +494,7 @@ def prescribe(findings: Finding | Iterable[Finding] | Diagnosis | Watch) -> Pres
         ...     optimizer.step()
         >>> ladder = rectifier.prescribe(watch)
         >>> [rung.name for rung in ladder]
-        ['advice', 'leaky_grad', 'swap', 'rescale', 'recycle']
+        ['advice', 'surrogate_gradient', 'swap', 'rescale', 'recycle']
         >>> print(ladder["swap"].code)
         rectifier.swap(model, 'relu', 'leaky_relu:0.1')
         >>> ladder["swap"].apply(model)
@@ -513,9 +531,9 @@ def read(path: str | Path) -> Run:
     return read_run(Path(path))
 
 
-def autopsy(
-    path: str | Path, earlier: str | Path | None = None, *, silence: Mapping[str, str] | None = None
-) -> Autopsy:
+def inspect_checkpoint(
+    path: str | Path, earlier: str | Path | None = None, *, suppress: Mapping[str, str] | None = None
+) -> Inspection:
     """Tell from a checkpoint alone which units have not learned, and for how long: no model code, no data.
 
     A row of a weight is what leads into one unit. While a row has no gradient, what the optimizer remembers of it fades
@@ -524,10 +542,11 @@ def autopsy(
     were not a thousand times unlike those of the rows that still learn. Intervals hold under that assumption. "Without
     gradient" means without one of the usual size: a unit that still gets a hundred-thousandth of it counts as silent.
 
-    The trap: a file holds neither activations nor data. A row without gradient is most often a dead unit, but may
-    belong to a part that the loss does not reach; unused rows of an embedding are normal and not reported. Of weights
-    alone, without an optimizer, only this is certain: behind a ReLU, inputs ≥ 0 never fire a unit that has no positive
-    weight and no positive bias.
+    Warning:
+        A file holds neither activations nor data. A row without gradient is most often a dead unit, but may belong to a
+        part that the loss does not reach; unused rows of an embedding are normal and not reported. Of weights alone,
+        without an optimizer, only this is certain: behind a ReLU, inputs ≥ 0 never fire a unit that has no positive
+        weight and no positive bias.
 
     The file is mapped, not loaded, and nothing in it is executed; a pickled module is therefore refused.
 
@@ -535,14 +554,14 @@ def autopsy(
         path: A state dict; a dictionary with one and the optimizer's under any names; a Lightning checkpoint; a
             safetensors file; or a folder as Hugging Face writes it.
         earlier: A checkpoint of the same training from before: rows with the same bits in both did not learn between.
-        silence: Known findings, by name and weight, with the reason: `{"silent-rows:head.*": "not trained yet"}`.
+        suppress: Known findings, by name and weight, with the reason: `{"silent-rows:head.*": "not trained yet"}`.
 
     Returns:
         Findings, most serious first; one row per weight; and what could not be told, and why.
 
     Raises:
         UnreadableCheckpoint: A file is missing, damaged, of another format, or cannot be opened without running code.
-        CannotSilence: `silence` holds a name that no finding has, or no reason.
+        CannotSuppress: `suppress` holds a name that no finding has, or no reason.
 
     Example:
         >>> import torch, rectifier
@@ -555,23 +574,23 @@ def autopsy(
         ...     model(torch.randn(11, 3)).add(1).square().mean().backward()
         ...     _ = optimizer.step()
         >>> torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, "checkpoint.pt")
-        >>> found = rectifier.autopsy("checkpoint.pt")
+        >>> found = rectifier.inspect_checkpoint("checkpoint.pt")
         >>> found.findings[0].title, found.findings[0].units[:2]
         ('0.weight: 2 of 5 rows without gradient', (0, 1))
         >>> print(found.findings[0].detail)
         2 rows never had a gradient in 150 steps. Of these, 2 rows whose bias lies so far below 0 that ...
     """
-    return told(judge_checkpoint(read_checkpoint(Path(path), None if earlier is None else Path(earlier)), silence))
+    return told(judge_checkpoint(read_checkpoint(Path(path), None if earlier is None else Path(earlier)), suppress))
 
 
 def describe(finding: Finding) -> Texts:
     """Say in English what a finding says: its title, detail, cause and advice.
 
-    Findings of `watch.diagnose()`, `check` and `autopsy` have these texts as attributes. This function also writes them
-    for findings that do not, such as those of `rectifier.diagnosis.diagnose`.
+    Findings of `watch.diagnose()`, `check` and `inspect_checkpoint` have these texts as attributes. This function also
+    writes them for findings that do not, such as those of `rectifier.diagnosis.diagnose`.
 
     Args:
-        finding: Of a diagnosis, a check or an autopsy.
+        finding: Of a diagnosis, a check or an inspection.
 
     Example:
         >>> import torch, rectifier

@@ -15,9 +15,9 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from rectifier._formatting import counted, percent
 from rectifier.comparison.models.deaths import Deaths, first_silent_layer, summarise_deaths
 from rectifier.records import Cause, Comparison, Diagnosis, FailureKind, Manifest, Process, Run, Series, Trial
-from rectifier.report.words import counted
 
 if TYPE_CHECKING:
     from rectifier.comparison.models.observed import Ensemble
@@ -222,8 +222,8 @@ def _print_deaths(
     dead = sorted(trial.dead_fraction for trial in trials if trial.dead_fraction is not None)
     if dead:
         say(
-            f"At the end {dead[len(dead) // 2]:.0%} of all units are dead in the median training (from "
-            f"{dead[0]:.0%} to {dead[-1]:.0%}): they fire on none of the 1,400 training images."
+            f"At the end {percent(dead[len(dead) // 2])} of all units are dead in the median training (from "
+            f"{percent(dead[0])} to {percent(dead[-1])}): they fire on none of the 1,400 training images."
         )
     say(_silent_layers(deaths, processes))
     if (others := len(constant) - len(deaths.layers)) > 0:

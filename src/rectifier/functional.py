@@ -13,7 +13,6 @@ from rectifier.activations.functional import hardswish as hardswish
 from rectifier.activations.functional import hardtanh as hardtanh
 from rectifier.activations.functional import hardtanh_ as hardtanh_
 from rectifier.activations.functional import laplace as laplace
-from rectifier.activations.functional import leaky_grad as leaky_grad
 from rectifier.activations.functional import leaky_relu as leaky_relu
 from rectifier.activations.functional import leaky_relu_ as leaky_relu_
 from rectifier.activations.functional import logsigmoid as logsigmoid
@@ -34,6 +33,7 @@ from rectifier.activations.functional import softplus as softplus
 from rectifier.activations.functional import softshrink as softshrink
 from rectifier.activations.functional import softsign as softsign
 from rectifier.activations.functional import sqrt_softplus as sqrt_softplus
+from rectifier.activations.functional import surrogate_gradient as surrogate_gradient
 from rectifier.activations.functional import tanh as tanh
 from rectifier.activations.functional import tanhshrink as tanhshrink
 from rectifier.activations.functional import threshold as threshold

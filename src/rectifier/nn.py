@@ -11,7 +11,6 @@ from rectifier.activations.nn import Hardswish as Hardswish
 from rectifier.activations.nn import Hardtanh as Hardtanh
 from rectifier.activations.nn import Identity as Identity
 from rectifier.activations.nn import Laplace as Laplace
-from rectifier.activations.nn import LeakyGradReLU as LeakyGradReLU
 from rectifier.activations.nn import LeakyReLU as LeakyReLU
 from rectifier.activations.nn import LogSigmoid as LogSigmoid
 from rectifier.activations.nn import Mish as Mish
@@ -27,6 +26,7 @@ from rectifier.activations.nn import Softplus as Softplus
 from rectifier.activations.nn import Softshrink as Softshrink
 from rectifier.activations.nn import Softsign as Softsign
 from rectifier.activations.nn import SqrtSoftplus as SqrtSoftplus
+from rectifier.activations.nn import SurrogateGradientReLU as SurrogateGradientReLU
 from rectifier.activations.nn import Tanh as Tanh
 from rectifier.activations.nn import Tanhshrink as Tanhshrink
 from rectifier.activations.nn import Threshold as Threshold

@@ -97,8 +97,8 @@ def test_without_options_it_is_the_run_with_what_they_are_if_they_are_not_given(
     monkeypatch.chdir(tmp_path)
     asked = []
 
-    def instead(launch, base, *, shown_live=False, silence=None, fail_on=None):
-        asked.append((launch._replace(folder=None), base, shown_live, silence or {}, fail_on))
+    def instead(launch, base, *, shown_live=False, suppress=None, fail_on=None):
+        asked.append((launch._replace(folder=None), base, shown_live, suppress or {}, fail_on))
         raise SystemExit(0)
 
     for module in ("running", "run"):
@@ -247,7 +247,8 @@ NO_TRAINING = {
     ),
     "everything compiled": (
         TRAIN.replace("for step in", "net.compile(backend='aot_eager')\nfor step in"),
-        "Not seen: a compiled region (inside torch.compile, where nothing is observed; rectifier run --beside",
+        "Not seen: a compiled region (inside torch.compile, where nothing is observed; rectifier run "
+        "--observe-compiled",
     ),
     "no step": (
         TRAIN.replace("    optimizer.step()\n", ""),

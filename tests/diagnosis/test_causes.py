@@ -46,7 +46,7 @@ def test_a_whole_born_dead_layer_quotes_the_exact_chance_with_its_assumptions():
     assert finding.cause.text == (
         "born dead: 2 of 2 never fired since the first observation (activation 2 from the input, narrowest width up "
         "to it 2); "
-        "for a single input 44 % of plain networks of these widths, with symmetric weights and zero biases, have a "
+        "for a single input 44% of plain networks of these widths, with symmetric weights and zero biases, have a "
         "silent "
         "layer up to here, for many inputs fewer"
     )
@@ -65,7 +65,7 @@ def test_the_gain_of_each_layer_is_told_where_it_was_measured():
     assert (finding.numbers["smallest_gain"], finding.numbers["largest_gain"]) == (0.5, 1.5)
 
 
-@pytest.mark.parametrize(("width", "told"), [(13, "0.012 %"), (14, "fewer than 0.01 %"), (2000, "fewer than 0.01 %")])
+@pytest.mark.parametrize(("width", "told"), [(13, "0.012%"), (14, "fewer than 0.01%"), (2000, "fewer than 0.01%")])
 def test_a_chance_too_small_to_print_is_not_printed_as_zero(width, told):
     finding = cause_of([window(fired=(0,) * width, distinct=5000)], sites=[site(units=width)])
     assert f"for a single input {told} of plain networks" in finding.cause.text
@@ -123,7 +123,7 @@ def test_or_a_tenth_of_the_weights_at_once(update, kind):
 def test_an_update_is_blamed_with_its_step_size_and_median():
     finding = cause_of(*dying([0.001] * 6 + [0.04], at=5), losses=FLAT)
     assert finding.cause.text == (
-        "killed by an update: around step 5, when the layer fell silent at once, one step moved the weights by 4 % "
+        "killed by an update: around step 5, when the layer fell silent at once, one step moved the weights by 4% "
         "of their "
         "norm, 40 times the median of the steps before"
     )
@@ -133,13 +133,13 @@ def test_an_update_is_blamed_with_its_step_size_and_median():
 
 def test_large_updates_throughout_are_said_to_be_the_rule():
     finding = cause_of(*dying([0.5] * 7, at=5), losses=FLAT)
-    assert finding.cause.text.endswith("one step moved the weights by 50 % of their norm, as the steps before it did")
+    assert finding.cause.text.endswith("one step moved the weights by 50% of their norm, as the steps before it did")
 
 
 def test_at_the_first_steps_there_is_no_median_to_compare_with():
     finding = cause_of(*dying([0.5] * 4, at=0), losses=FLAT)
     assert finding.cause.text.endswith(
-        "around step 0, when the layer fell silent at once, one step moved the weights by 50 % of their norm"
+        "around step 0, when the layer fell silent at once, one step moved the weights by 50% of their norm"
     )
 
 
@@ -147,7 +147,7 @@ def test_updates_after_the_death_are_not_to_blame():
     finding = cause_of(*dying([0.001] * 6 + [0.001, 0.9, 0.9], at=5), losses=FLAT)
     assert why(finding) == "unknown"
     assert finding.cause.text == (
-        "cause unknown: around step 5, when the layer fell silent at once, one step moved the weights by 0.1 % of "
+        "cause unknown: around step 5, when the layer fell silent at once, one step moved the weights by 0.1% of "
         "their norm, "
         "as the steps before it did"
     )

@@ -119,8 +119,8 @@ def test_a_network_that_is_born_dead_is_told_its_chance():
     assert (first.rule, first.severity) == ("constant-network", "serious")
     assert first.title == "born dead: b is silent as a whole, and the network's output is a constant"
     assert first.cause.text == (
-        "depth 2, narrowest width 2, with symmetric weights and zero biases: for a single input 44 % of plain networks "
-        "of these widths, for inputs on a line through 0 16 % to 25 % have a silent layer (Lu et al. 2019); with "
+        "depth 2, narrowest width 2, with symmetric weights and zero biases: for a single input 44% of plain networks "
+        "of these widths, for inputs on a line through 0 16% to 25% have a silent layer (Lu et al. 2019); with "
         "biases, or many inputs, fewer"
     )
     assert first.numbers["born_dead_probability_line_low"] == pytest.approx(0.15625)
@@ -132,10 +132,10 @@ def test_a_silent_layer_beside_another_path_is_a_warning_and_partly_silent_ones_
     assert names(found) == [("dead-units", "warning"), ("dead-units", "info")]
     assert found.findings[0].title == "b: 4 of 4 units silent before training"
     assert found.findings[0].detail == (
-        "On 500 samples: each fires on less than 0.6 % of such data (95 %). "
+        "On 500 samples: each fires on less than 0.6% of such data (95%). "
         "The output still varies: another path leads around it."
     )
-    assert found.findings[1].detail == "On 500 samples: each fires on less than 0.6 % of such data (95 %)."
+    assert found.findings[1].detail == "On 500 samples: each fires on less than 0.6% of such data (95%)."
     assert found.findings[1].units == (1,)
 
 
@@ -164,7 +164,7 @@ def test_an_output_relu_is_a_warning(activation, said):
     assert names(found) == ([("output-activation", "warning")] if said else [])
     if said:
         assert found.findings[0].title == f"the network ends in {activation}"
-        assert found.findings[0].detail.startswith("25 % of its outputs are exactly 0 on 500 samples; ")
+        assert found.findings[0].detail.startswith("25% of its outputs are exactly 0 on 500 samples; ")
 
 
 def test_an_activation_inside_is_no_output():
@@ -201,7 +201,7 @@ def test_indices_have_no_size_and_nothing_is_said_by_it():
     assert (row.gain, row.sensitivity) == (None, None)
 
 
-def test_a_finding_can_be_silenced():
+def test_a_finding_can_be_suppressed():
     last = layer("b")
     found = judge_probe(replace(probe(layer("a"), last), ends_in=1), {"output-activation": "targets are counts"})
     assert (found.worst, found.suppressed[0].suppressed) == (None, "targets are counts")

@@ -32,8 +32,8 @@ def study(monkeypatch, tmp_path):
             raise UnreadableRun(name)
         return runs[name]
 
-    monkeypatch.setattr(report, "is_study", lambda path: True)
-    monkeypatch.setattr(report, "read_study", lambda path: comparison)
+    monkeypatch.setattr(report, "is_comparison", lambda path: True)
+    monkeypatch.setattr(report, "read_comparison", lambda path: comparison)
     monkeypatch.setattr(report, "read_run", read)
     return SimpleNamespace(comparison=comparison, folder=tmp_path)
 

@@ -205,7 +205,7 @@ def test_a_comparison_begins_with_its_headline(comparison):
             assert f"{arm.metric.difference:+.3g}" in row
             assert f"{arm.metric.low:+.3g} to {arm.metric.high:+.3g}" in row
     assert [f"– {arm.sentence}" for arm in comparison.arms[1:]] == lines[7:11]
-    assert lines[11].startswith("12 seeds, test accuracy (higher is better); intervals are 95 %")
+    assert lines[11].startswith("12 seeds, test accuracy (higher is better); intervals are 95%")
     assert lines[12] == f"Note: {comparison.notes[0]}"
 
 
@@ -258,9 +258,9 @@ def test_the_text_of_a_run_is_what_is_printed(dying):
     assert run_text(*dying, width=80) == printed(print_run, *dying).rstrip()
 
 
-def test_looks_are_told_where_there_are_several(comparison):
-    looked = replace(comparison, looks=(4, 8, 12))
-    assert "Looks at 4, 8 and 12 seeds: an arm that one settles is trained no more." in printed(
+def test_interim_analyses_are_told_where_there_are_several(comparison):
+    looked = replace(comparison, interim=(4, 8, 12))
+    assert "Interim analyses at 4, 8 and 12 seeds; arms with a verdict stop early." in printed(
         print_comparison, looked, width=200
     )
     for looks in ((), (12,)):

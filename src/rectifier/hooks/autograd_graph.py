@@ -21,8 +21,8 @@ _BOUND_EARLY = "called by a name that was bound before watching began, from Torc
 # Whatever would be put into a compiled graph to observe it can change what the compiler fuses, and with it the bits of
 # the losses: with bfloat16 an intermediate value that was kept in float32 gets rounded.
 _COMPILED = (
-    "inside torch.compile, where nothing is observed; rectifier run --beside, or watch(..., beside=True), repeats the "
-    "forward of a compiled module as it is written, and counts there"
+    "inside torch.compile, where nothing is observed; rectifier run --observe-compiled, or "
+    "watch(..., observe_compiled=True), repeats the forward of a compiled module as it is written, and counts there"
 )
 _HAND_WRITTEN = "may be a hand-written activation; its input cannot be told from a mask's"
 _CUSTOM = "a custom autograd.Function; whether it is an activation cannot be told"

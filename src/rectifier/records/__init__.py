@@ -1,6 +1,6 @@
-"""The plain facts that pass between rooms: frozen dataclasses, JSON both ways, no torch.
+"""The plain facts that pass between folders: frozen dataclasses, JSON both ways, no torch.
 
-A fact is made in one room and read in another. Nothing here decides, measures or prints.
+A fact is made in one folder and read in another. Nothing here decides, measures or prints.
 
 Each name loads on first use: who trains pays for the few facts that a training makes.
 """
@@ -13,18 +13,18 @@ if TYPE_CHECKING:
     from rectifier.records.arrays import BoolArray as BoolArray
     from rectifier.records.arrays import FloatArray as FloatArray
     from rectifier.records.arrays import IntArray as IntArray
-    from rectifier.records.autopsy import Autopsy as Autopsy
-    from rectifier.records.autopsy import Checkpoint as Checkpoint
-    from rectifier.records.autopsy import LayerAutopsy as LayerAutopsy
-    from rectifier.records.autopsy import Memory as Memory
-    from rectifier.records.autopsy import NotTold as NotTold
-    from rectifier.records.autopsy import Remark as Remark
-    from rectifier.records.autopsy import Untold as Untold
-    from rectifier.records.autopsy import WeightRows as WeightRows
-    from rectifier.records.autopsy import Why as Why
     from rectifier.records.census import Census as Census
     from rectifier.records.census import LayerCensus as LayerCensus
     from rectifier.records.census import SiteCount as SiteCount
+    from rectifier.records.checkpoint import Checkpoint as Checkpoint
+    from rectifier.records.checkpoint import Inspection as Inspection
+    from rectifier.records.checkpoint import LayerInspection as LayerInspection
+    from rectifier.records.checkpoint import Memory as Memory
+    from rectifier.records.checkpoint import NotTold as NotTold
+    from rectifier.records.checkpoint import Remark as Remark
+    from rectifier.records.checkpoint import Untold as Untold
+    from rectifier.records.checkpoint import WeightRows as WeightRows
+    from rectifier.records.checkpoint import Why as Why
     from rectifier.records.codec import decode as decode
     from rectifier.records.codec import encode as encode
     from rectifier.records.codec import to_builtins as to_builtins
@@ -140,10 +140,10 @@ _NAMES = {
         "FloatArray",
         "IntArray",
     ),
-    "autopsy": (
-        "Autopsy",
+    "checkpoint": (
+        "Inspection",
         "Checkpoint",
-        "LayerAutopsy",
+        "LayerInspection",
         "Memory",
         "NotTold",
         "Remark",

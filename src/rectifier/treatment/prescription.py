@@ -7,6 +7,7 @@ from typing import Any, overload
 from torch import nn
 from torch.optim import Optimizer
 
+from rectifier._formatting import listed, percent
 from rectifier.catalogue import parse
 from rectifier.errors import CannotPrescribe
 from rectifier.records import (
@@ -34,7 +35,7 @@ _SLOPED = ("relu", "relu6")
 """What a Leaky ReLU can stand in for, its left side being what is flat."""
 
 _WHERE_IT_HELPS = (
-    "Where units die it often helps: on |x| with 10 layers of width 2, 94 % of trainings collapse with ReLU and 28 % "
+    "Where units die it often helps: on |x| with 10 layers of width 2, 94% of trainings collapse with ReLU and 28% "
     "with slope 0.01 (500 seeds each); on the slowly changing problem of Dohare et al. 2024 the error ends at 1.37 "
     "with ReLU, 1.24 with slope 0.01 and .76 with 0.1. Elsewhere it usually changes nothing: ImageNet top-1 .471 with "
     "ReLU, .469 with slope 1/3, and with batch normalisation .499 with ReLU, .503 with PReLU (Mishkin et al. 2017). "
@@ -54,7 +55,7 @@ class Rung:
     """One treatment.
 
     Attributes:
-        name: `advice`, `leaky_grad`, `swap`, `rescale` or `recycle`.
+        name: `advice`, `surrogate_gradient`, `swap`, `rescale` or `recycle`.
         changes: What is altered, and where.
         loses: What does not stay as it was.
         cost: What it takes, once and at every step.
@@ -98,7 +99,7 @@ class Rung:
         missing = [name for name in self._needs if given[name] is None]
         if missing:
             raise CannotPrescribe(
-                f"{self.name} needs {' and '.join(missing)}: write rung.apply(model, optimizer, batch), with a batch "
+                f"{self.name} needs {listed(missing)}: write rung.apply(model, optimizer, batch), with a batch "
                 "as your loader yields it."
             )
         return self._do(model, optimizer, batch, forward)
@@ -213,13 +214,13 @@ class _Ladder:
         )
 
     def _slopes(self) -> Iterator[Rung]:
-        """A leak in the backward pass only, then in both."""
+        """A surrogate gradient, then a slope in both directions."""
         if not self._ill:
             reason = _INFORMATION if self._dead else "no unit is dead"
             if self._by_scale:
                 reason = _NOT_FOR_SCALE
             if self._findings:
-                self._left_out |= dict.fromkeys(("leaky_grad", "swap"), reason)
+                self._left_out |= dict.fromkeys(("surrogate_gradient", "swap"), reason)
             return
         by_activation: dict[str, list[SiteRef]] = {}
         for finding in self._ill:
@@ -230,18 +231,18 @@ class _Ladder:
             name = "swap" if len(others) == len(by_activation) else f"swap of {old}"
             self._left_out[name] = f"no Leaky ReLU stands in for {old}"
         if "relu" in by_activation:
-            yield self._leaky_grad(by_activation["relu"])
+            yield self._surrogate_gradient(by_activation["relu"])
         else:
-            self._left_out["leaky_grad"] = "it computes ReLU, and these layers do not"
+            self._left_out["surrogate_gradient"] = "it computes ReLU, and these layers do not"
         for old in _SLOPED:
             if old in by_activation:
                 yield self._swap(old, by_activation[old])
 
-    def _leaky_grad(self, sites: list[SiteRef]) -> Rung:
-        new = f"leaky_grad:{SLOPE}"
+    def _surrogate_gradient(self, sites: list[SiteRef]) -> Rung:
+        new = f"surrogate_gradient:{SLOPE}"
         return Rung(
-            name="leaky_grad",
-            changes=f"the backward pass of relu in {_named(sites)}: {SLOPE:.0%} of the gradient passes where none did",
+            name="surrogate_gradient",
+            changes=f"the backward pass of relu in {_named(sites)}: {percent(SLOPE)} of the gradient passes, not none",
             loses="the gradient is no longer the derivative of what is computed; every output stays, bit for bit",
             cost="none at once; a step calls Python once more for each layer",
             expect="Every dead unit gets a gradient at the next step, and may come back or not: a step against it need "
@@ -329,8 +330,7 @@ class _Ladder:
 
 
 def _named(sites: Sequence[SiteRef | ParameterRef | None]) -> str:
-    shown = ", ".join(str(site) for site in sites[:3])
-    return shown if len(sites) <= 3 else f"{shown} and {len(sites) - 3} more layers"
+    return listed([str(site) for site in sites], 3, "more layers")
 
 
 def _nothing(texts: list[str]) -> Change:

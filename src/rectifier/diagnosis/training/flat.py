@@ -20,7 +20,7 @@ from rectifier.records import (
     SaturatedUnits,
 )
 
-_LINEAR_ABOVE = frozenset({"relu", "leaky_relu", "prelu", "rrelu", "leaky_grad"})
+_LINEAR_ABOVE = frozenset({"relu", "leaky_relu", "prelu", "rrelu", "surrogate_gradient"})
 
 
 def judge_sides(history: SiteHistory, progress: Progress) -> list[Finding]:
@@ -34,7 +34,7 @@ def judge_sides(history: SiteHistory, progress: Progress) -> list[Finding]:
 
 
 def _saturated(history: SiteHistory, progress: Progress) -> list[Finding]:
-    """Units with |f′(z)| below 1 % of its maximum on ≥ 99 % of the samples; a layer of which more than half are."""
+    """Units with |f′(z)| below 1% of its maximum on ≥ 99% of the samples; a layer of which more than half are."""
     if history.saturated is None:
         return []
     found, visits = history.saturated

@@ -30,10 +30,10 @@ class UnitStates:
     Attributes:
         dead: Silent on enough samples for the definition.
         suspected: Silent, on too few.
-        rare: Fired, on less than 1 % of the samples.
+        rare: Fired, on less than 1% of the samples.
         stuck: Silent, whatever the activation; equal to dead or suspected where silence means no gradient.
         n: (U,) distinct samples of the silence; visits where samples could not be told apart.
-        bound: (U,) 95 % upper bound on the firing rate, NaN where only visits are known.
+        bound: (U,) 95% upper bound on the firing rate, NaN where only visits are known.
         whole_data: (U,) whether the silence covers every sample that the training showed.
         born: (U,) never fired since the first observation.
         last_fired: (U,) last observed step at which it fired, -1 for never.
@@ -128,7 +128,7 @@ class SiteHistory:
 
     @cached_property
     def saturated(self) -> tuple[BoolArray, int] | None:
-        """(U,) units whose slope was below 1 % of its maximum on ≥ 99 % of the last samples, and how many those were.
+        """(U,) units whose slope was below 1% of its maximum on ≥ 99% of the last samples, and how many those were.
 
         None for too few samples, and for activations that do not saturate on both sides.
         """

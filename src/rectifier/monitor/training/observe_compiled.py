@@ -1,4 +1,4 @@
-"""Seeing what runs compiled: its forward is repeated as it is written, beside the compiled one, at observed steps."""
+"""Observes compiled models through an extra uncompiled forward at observed steps."""
 
 import time
 import weakref
@@ -16,7 +16,7 @@ from rectifier.records import Unseen
 from rectifier.sandbox import CannotKeep, repeat, tensors_in, why_not_repeated
 
 
-class Beside:
+class ExtraForwards:
     """Repeats forwards for one monitor, until one cannot be.
 
     Args:
@@ -48,7 +48,7 @@ class Beside:
             refused = str(error) if isinstance(error, CannotKeep) else f"{type(error).__name__}: {error}"
             refused = refused.strip().partition("\n")[0]
         self._ended = True
-        self._warn(f"the forward of {type(module).__name__} is not repeated beside the compiled one: {refused}")
+        self._warn(f"no extra uncompiled forward of {type(module).__name__}: {refused}")
         return False
 
     def _is_training(self, module: nn.Module) -> bool:

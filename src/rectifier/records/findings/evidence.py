@@ -230,7 +230,7 @@ class FrozenLayers(Evidence):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SaturatedUnits(Evidence):
-    """Units with |f′(z)| below 1 % of its maximum on at least 99 % of the last samples, `visits` of them."""
+    """Units with |f′(z)| below 1% of its maximum on at least 99% of the last samples, `visits` of them."""
 
     units: int
     saturated: int

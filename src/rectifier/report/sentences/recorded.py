@@ -1,7 +1,7 @@
 """What was not observed because something of the user's recorded the operations, in words."""
 
+from rectifier._formatting import counted
 from rectifier.records import Process, Recorder
-from rectifier.report.words import counted
 
 _NAMES = {
     Recorder.TRACE: "torch.jit.trace",

@@ -1,5 +1,6 @@
 """What is said of units that stay on one side of their activation."""
 
+from rectifier._formatting import percent
 from rectifier.records import (
     AlwaysOnUnits,
     Cause,
@@ -12,7 +13,7 @@ from rectifier.records import (
 )
 from rectifier.report.sentences import advice
 from rectifier.report.sentences.causes import UNKNOWN
-from rectifier.report.sentences.words import Texts, input_scale, no_progress, percent
+from rectifier.report.sentences.words import Texts, input_scale, no_progress
 
 
 def saturated_units(finding: Finding, evidence: SaturatedUnits) -> Texts:
@@ -21,7 +22,7 @@ def saturated_units(finding: Finding, evidence: SaturatedUnits) -> Texts:
     stalled = finding.consequence is Consequence.NO_PROGRESS
     return Texts(
         title=f"{finding.site.label}: {evidence.saturated} of {evidence.units:,} units saturated",
-        detail="Their slope was below 1 % of its maximum on at least 99 % of the last "
+        detail="Their slope was below 1% of its maximum on at least 99% of the last "
         f"{evidence.visits:,} samples counted.{no_progress(finding)}",
         cause=_why_saturated(finding.cause),
         advised=advice.SATURATED if stalled else advice.SATURATED_IN_PROGRESS,

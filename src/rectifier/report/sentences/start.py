@@ -1,5 +1,6 @@
 """What is said of how a network begins: in a training, and in a check before it."""
 
+from rectifier._formatting import percent
 from rectifier.records import (
     BornDeadNetwork,
     CauseKind,
@@ -14,7 +15,7 @@ from rectifier.records import (
 )
 from rectifier.report.sentences import advice
 from rectifier.report.sentences.causes import UNKNOWN
-from rectifier.report.sentences.words import Texts, chance, no_progress, percent
+from rectifier.report.sentences.words import Texts, chance, no_progress
 
 
 def poor_start(finding: Finding, evidence: PoorStart) -> Texts:

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from rectifier._formatting import counted
 from rectifier.records import Process, Treated, told_apart
-from rectifier.report.words import counted
 
 _STEPS = 100
 """Over how many steps before and after a treatment the loss is averaged, where there are as many."""

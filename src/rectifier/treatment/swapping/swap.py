@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 from torch.optim import Optimizer
 
+from rectifier._formatting import listed
 from rectifier.activations import module_for
 from rectifier.catalogue import Choice, parse
 from rectifier.hooks import modules
@@ -25,7 +26,7 @@ NEEDS_A_MODULE = ("prelu", "rrelu")
 _MOST_PLACES = 6
 
 # What nn.TransformerEncoderLayer notes about its activation, to take a kernel that computes only these two.
-FAST_PATH = {"relu": 1, "gelu": 2, "leaky_grad": 1}
+FAST_PATH = {"relu": 1, "gelu": 2, "surrogate_gradient": 1}
 
 
 def swap(
@@ -43,8 +44,9 @@ def swap(
     while the forward of the module that makes them runs. The keys of the state dict stay, unless the new activation
     has parameters.
 
-    The trap: a learned slope (`prelu`) is a parameter that an existing optimizer does not know; hand the optimizer
-    over, or make it afterwards. A slope in a module that is used in several places is one slope for all of them.
+    Warning:
+        A learned slope (`prelu`) is a parameter that an existing optimizer does not know; hand the optimizer over, or
+        make it afterwards. A slope in a module that is used in several places is one slope for all of them.
 
     Args:
         model: Any module; inside of `torch.compile`'s and the parallel wrappers, their module is meant.
@@ -143,9 +145,7 @@ class _Plan:
             change.undo()
             raise
         change.record(notes=notes.parameters(self._new, self.slopes, optimizer))
-        places = change.replaced[:_MOST_PLACES]
-        more = f" and {len(change.replaced) - len(places)} more" if len(change.replaced) > len(places) else ""
-        text = f"{change.old} became {change.new} ({', '.join(places)}{more})"
+        text = f"{change.old} became {change.new} ({listed(change.replaced, _MOST_PLACES)})"
         change.tell(self._model, "swap", text, f"{change.old} is back")
         return change
 
