@@ -193,7 +193,7 @@ def test_a_worker_that_is_killed_costs_no_training_and_the_table_is_the_local_on
     wait_for(lambda: gone(training))
 
 
-def test_a_training_that_kills_its_workers_ends_the_study_with_their_name(tmp_path, monkeypatch):
+def test_a_training_that_kills_its_workers_ends_the_comparison_with_their_name(tmp_path, monkeypatch):
     class KilledWorker(Exception):
         """As Dask's."""
 

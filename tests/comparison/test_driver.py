@@ -81,7 +81,7 @@ def paths(comparison):
     return [trial.run for trial in comparison.trials]
 
 
-def test_a_study_runs_every_trial_once_and_finds_the_planted_gain(tmp_path):
+def test_a_comparison_runs_every_trial_once_and_finds_the_planted_gain(tmp_path):
     trainings = Trainings(wait=0.03)
     told = []
     comparison = run_comparison(QUESTION, tmp_path / "s", trainings, jobs=3, on_progress=told.append)
@@ -212,7 +212,7 @@ def test_crashes_and_timeouts_are_outcomes_of_their_arm(tmp_path):
     assert len(comparison.trials) == 28
 
 
-def test_a_script_that_always_crashes_ends_the_study_after_two_trainings(tmp_path):
+def test_a_script_that_always_crashes_ends_the_comparison_after_two_trainings(tmp_path):
     def launcher(spec, question, folder):
         (folder / "output.txt").write_text("Traceback\nModuleNotFoundError: No module named 'x'\n")
         return Trial(arm=spec.arm, seed=spec.seed, metric=None, failed=Failure(FailureKind.EXIT_CODE, "1"))
@@ -245,7 +245,7 @@ def test_divergence_of_the_first_trainings_is_a_result_not_the_end(tmp_path):
     assert comparison.arms[1].metric is None
 
 
-def test_identical_seeds_end_the_study_early_and_say_how_to_fix_it(tmp_path):
+def test_identical_seeds_end_the_comparison_early_and_say_how_to_fix_it(tmp_path):
     def copies(spec):
         return Trial(arm=spec.arm, seed=spec.seed, metric=0.5, fingerprint=f"{spec.arm} again", seconds=1.0)
 
@@ -263,7 +263,7 @@ def test_identical_seeds_end_the_study_early_and_say_how_to_fix_it(tmp_path):
         run_comparison(with_seed, tmp_path / "other", Trainings(copies))
 
 
-def test_arms_that_change_nothing_end_the_study_early(tmp_path):
+def test_arms_that_change_nothing_end_the_comparison_early(tmp_path):
     """The script has no ReLU, so every arm is the script as it is."""
 
     def same(spec):
@@ -317,7 +317,7 @@ def test_the_single_file_is_whole_without_its_folder(tmp_path):
     assert table(read_comparison(copy)) == table(first)
 
 
-def test_what_is_no_study_is_told(tmp_path):
+def test_what_is_no_comparison_is_told(tmp_path):
     with pytest.raises(UnreadableRun, match=r"no file comparison\.sqlite"):
         read_comparison(tmp_path)
     with pytest.raises(UnreadableRun, match="holds no comparison"):
@@ -338,7 +338,7 @@ def test_what_is_no_study_is_told(tmp_path):
     assert kept_question(foreign.parent) is None
 
 
-def test_a_newer_study_is_neither_read_nor_continued(tmp_path):
+def test_a_newer_comparison_is_neither_read_nor_continued(tmp_path):
     run_comparison(QUESTION, tmp_path, Trainings())
     connection = sqlite3.connect(tmp_path / "comparison.sqlite")
     connection.execute("UPDATE study SET value = ? WHERE name = 'format_version'", (json.dumps(99).encode(),))
@@ -349,7 +349,7 @@ def test_a_newer_study_is_neither_read_nor_continued(tmp_path):
             attempt()
 
 
-def test_reading_a_study_loads_no_torch():
+def test_reading_a_comparison_loads_no_torch():
     code = "import sys, rectifier.comparison.archive; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 

@@ -43,7 +43,7 @@ def test_a_decided_arm_is_trained_no_more(tmp_path):
     assert (told[-1].done, told[-1].total) == (4 * 14 - 5, 4 * 14 - 5)
 
 
-def test_the_study_ends_when_every_arm_is_decided(tmp_path):
+def test_the_comparison_ends_when_every_arm_is_decided(tmp_path):
     comparison = run_comparison(replace(INTERIM, arms=("leaky_relu:0.1",)), tmp_path, trainings := Trainings())
     assert {seed for _, seed in trainings.launched} == set(range(9))
     assert [arm.n for arm in comparison.arms] == [9, 9, 9]
@@ -148,7 +148,7 @@ def test_trainings_that_were_ended_by_us_are_told(tmp_path):
     assert comparison.settings["training"] == "ended after 1500 optimizer steps"
 
 
-def test_an_unfinished_study_gives_verdicts_of_its_analyses_only(tmp_path):
+def test_an_unfinished_comparison_gives_verdicts_of_its_analyses_only(tmp_path):
     def interrupt(progress):
         if progress.done == 4 * 9 + 3:
             raise KeyboardInterrupt

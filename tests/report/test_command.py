@@ -61,7 +61,7 @@ def test_curves_and_the_worst_training_of_the_baseline(study):
     assert "relu-seed-5" in text
 
 
-def test_a_study_without_its_trainings_still_has_its_page(study, monkeypatch):
+def test_a_comparison_without_its_trainings_still_has_its_page(study, monkeypatch):
     def gone(path):
         raise UnreadableRun(str(path))
 
