@@ -160,7 +160,7 @@ def test_swap_is_the_same_as_editing_the_script(tmp_path):
     code, out, err = run("--swap", "relu=leaky_relu:0.1", "--swap", "gelu=silu", "train.py", cwd=tmp_path)
     assert (code, out) == (0, by_hand[1])
     assert out != unchanged[1]
-    assert "Changed: relu became leaky_relu:0.1 (Net.act, relu at train.py:13)." in err
+    assert "Changed: relu became leaky_relu:0.1 (Net.act and relu at train.py:13)." in err
     assert "Nothing was swapped: the training met no gelu." in err
     (process,) = read_run(folder_of(err, tmp_path)).processes
     assert [site.activation for site in process.sites] == ["leaky_relu:0.1", "leaky_relu:0.1"]

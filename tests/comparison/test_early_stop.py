@@ -117,7 +117,7 @@ def test_a_plan_that_was_cut_off_after_an_analysis_is_told_to_the_next_one(tmp_p
     assert not any("judged before" in note for note in read_comparison(tmp_path).notes)
     other = run_comparison(replace(INTERIM, seeds=9, interim=()), tmp_path, Trainings())
     (note,) = [note for note in other.notes if "judged before" in note]
-    assert note.startswith("These trainings were judged before, at 9 and 11 and 14 seeds. ")
+    assert note.startswith("These trainings were judged before, at 9, 11 and 14 seeds. ")
 
 
 def test_other_arms_on_the_same_trainings_are_another_plan(tmp_path):
