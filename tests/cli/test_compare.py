@@ -291,7 +291,7 @@ def test_help_is_quick_and_needs_no_torch():
 
 
 @pytest.mark.parametrize(
-    ("options", "seeds", "looks"),
+    ("options", "seeds", "interim"),
     [
         ([], 12, (12,)),
         (["--seeds", "48"], 48, (13, 24, 48)),

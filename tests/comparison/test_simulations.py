@@ -158,14 +158,14 @@ def covered(kind, studies, pairs):
     return count
 
 
-@pytest.mark.parametrize("interim", [(SMALL_PAIRS,), SMALL_INTERIM], ids=["one analysis", "two looks"])
+@pytest.mark.parametrize("interim", [(SMALL_PAIRS,), SMALL_INTERIM], ids=["one analysis", "two analyses"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_equal_arms_raise_few_alarms(kind, interim):
     # More alarms than this come with a chance of 1 in 1,000 when the rate is the nominal 5%.
     assert alarms(kind, SMALL, interim) <= binom.ppf(0.999, SMALL, 0.05)
 
 
-@pytest.mark.parametrize("interim", [(SMALL_PAIRS,), SMALL_INTERIM], ids=["one analysis", "two looks"])
+@pytest.mark.parametrize("interim", [(SMALL_PAIRS,), SMALL_INTERIM], ids=["one analysis", "two analyses"])
 def test_the_alarm_can_be_raised(interim):
     assert alarms("normal", 20, interim, better=0.15) >= 18
 
@@ -194,7 +194,7 @@ def test_intervals_cover_the_truth(kind):
 @pytest.mark.proof
 @pytest.mark.timeout(1_500)
 @pytest.mark.usefixtures("few_flips")
-@pytest.mark.parametrize("interim", [(PAIRS,), INTERIM], ids=["one analysis", "three looks"])
+@pytest.mark.parametrize("interim", [(PAIRS,), INTERIM], ids=["one analysis", "three analyses"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_upper_bound_of_the_false_alarm_rate_is_6_percent(kind, interim, capsys):
     count = alarms(kind, FULL, interim)
