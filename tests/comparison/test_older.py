@@ -27,8 +27,13 @@ def agree(now, then):
     if isinstance(then, float):
         return now == pytest.approx(then, rel=1e-8, abs=1e-12)
     if isinstance(then, str):
-        return now == in_today_s_words(then)
+        return whole_percentages(now) == whole_percentages(in_today_s_words(then))
     return now == then
+
+
+def whole_percentages(text):
+    """They had no decimals."""
+    return re.sub(r"[\d.]+%", lambda found: f"{float(found[0][:-1]):.0f}%", text)
 
 
 def in_today_s_words(then):
