@@ -299,7 +299,7 @@ def test_single_losses_of_a_training_that_goes_on_are_information():
     one = first(losses=SOME)
     assert (one.severity, one.remedies, one.fixes) == ("info", (), ())
     assert one.detail.startswith(
-        "3 of 200 losses were so, 1.5 %. Every weight and activation stayed finite, and training progresses."
+        "3 of 200 losses were so, 1.5%. Every weight and activation stayed finite, and training progresses."
     )
     assert one.advice == "Nothing to do where that is meant."
 

@@ -1,5 +1,6 @@
 """What is said of NaN and infinities."""
 
+from rectifier._formatting import percent
 from rectifier.records import (
     Cause,
     CauseKind,
@@ -18,7 +19,7 @@ from rectifier.records import (
 )
 from rectifier.report.sentences import advice
 from rectifier.report.sentences.causes import UNKNOWN
-from rectifier.report.sentences.words import Texts, input_scale, percent, times, update_words
+from rectifier.report.sentences.words import Texts, input_scale, times, update_words
 
 _ONLY_THE_LAYER = f"{UNKNOWN}: the first place names the layer, not the reason"
 

@@ -1,5 +1,6 @@
 """What is said of parameters that are not trained, and of weights that shrank or grew."""
 
+from rectifier._formatting import percent
 from rectifier.records import (
     Cause,
     CauseKind,
@@ -14,7 +15,7 @@ from rectifier.records import (
 )
 from rectifier.report.sentences import advice
 from rectifier.report.sentences.causes import UNKNOWN
-from rectifier.report.sentences.words import Texts, no_progress, percent
+from rectifier.report.sentences.words import Texts, no_progress
 
 _MOST_PLACES = 6
 """Places that one sentence lists."""

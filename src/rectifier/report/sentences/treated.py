@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from rectifier._formatting import counted, listed
 from rectifier.records import Process, RecycledUnits, RescaledLayers, SwappedActivation, Treated, Treatment, told_apart
-from rectifier.report.words import counted
 
 _STEPS = 100
 """Over how many steps before and after a treatment the loss is averaged, where there are as many."""
@@ -25,9 +25,7 @@ def treatment_text(treated: Treated) -> str:
 
 
 def _swapped(swapped: SwappedActivation) -> str:
-    places = swapped.places[:_MOST_PLACES]
-    more = f" and {len(swapped.places) - len(places)} more" if len(swapped.places) > len(places) else ""
-    return f"{swapped.old} became {swapped.new} ({', '.join(places)}{more})"
+    return f"{swapped.old} became {swapped.new} ({listed(swapped.places, _MOST_PLACES)})"
 
 
 def _rescaled(rescaled: RescaledLayers) -> str:
