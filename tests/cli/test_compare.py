@@ -93,12 +93,12 @@ def test_arms_and_seeds_of_an_unmodified_script(tmp_path):
     study = tmp_path / "study"
     starts = {name: begins_with(study, name) for name in os.listdir(study / "trials")}
     assert (
-        starts["as-is-seed-0"]
+        starts["baseline-seed-0"]
         == starts["leaky-relu-0.1-seed-0"]
         == starts["half-lr-seed-0"]
         == starts["rescale-seed-0"]
     )
-    assert starts["as-is-seed-1"] == starts["leaky-relu-0.1-seed-1"]
+    assert starts["baseline-seed-1"] == starts["leaky-relu-0.1-seed-1"]
     assert len(set(starts.values())) == 4
     assert all(text.endswith(" 1") for text in starts.values()), "one thread each"
     losses = {(trial.arm, trial.seed): trial.metric for trial in comparison.trials}

@@ -173,8 +173,7 @@ samples that look alike. Many a network begins with a flat stretch (our choice).
 NOISE_ERRORS = 2.0
 """Standard errors by which two medians must differ to be told apart: about 95% confidence."""
 
-# Inspection
-# ------------------------------------------------------------------------------------------------------------
+# Inspection ---------------------------------------------------------------------------------------------------------
 
 SILENT_STEPS = 100
 """Steps that a row must surely have gone without gradient: as many as definitions ask for `starved`."""

@@ -66,7 +66,9 @@ def json_schema() -> dict[str, Any]:
     definitions["LayerSummary"]["properties"]["site"] = {"type": "string", "description": "How reports name it."}
     judged = {"findings": _list(_ref("Finding")), "suppressed": _list(_ref("Finding"))}
     for record in (Diagnosis, Preflight, Inspection):
-        rest = _definitions((_without_findings(record),))[record.__name__]
+        parts = _definitions((_without_findings(record),))
+        rest = parts.pop(record.__name__)
+        definitions = parts | definitions
         rest["properties"] = judged | rest["properties"]
         definitions[record.__name__] = rest
     version = {"schema_version": {"const": SCHEMA_VERSION}}

@@ -46,9 +46,8 @@ def silent_at_start(finding: Finding, evidence: SilentAtStart) -> Texts:
     """`dead-units` and `stuck-negative`, of a check."""
     whole = evidence.silent == evidence.units
     then = " The output still varies: another path leads around it." if whole else ""
-    noun = "unit" if evidence.units == 1 else "units"
     return Texts(
-        title=f"{_label(finding)}: {evidence.silent} of {evidence.units:,} {noun} silent before training",
+        title=f"{_label(finding)}: {evidence.silent} of {counted(evidence.units, 'unit')} silent before training",
         detail=f"On {evidence.samples:,} samples: each fires on less than {percent(evidence.firing_bound)} of such "
         f"data (95%).{then}",
         cause="initialisation: depth alone makes units silent (a third of them after 30 ReLU layers of 256, He gain)",
@@ -108,5 +107,5 @@ def _standing(evidence: DeadUnits) -> list[str]:
     if evidence.moving_layers is None or evidence.largest_movement is None:
         return []
     number = evidence.moving_layers
-    layers = "1 layer below still moves" if number == 1 else f"{number} layers below still move"
+    layers = counted(number, "layer below still moves", "layers below still move")
     return [f"Tentative: {layers}, by up to {percent(evidence.largest_movement)} of its weights a step."]

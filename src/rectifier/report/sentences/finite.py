@@ -1,6 +1,6 @@
 """What is said of NaN and infinities."""
 
-from rectifier._formatting import percent
+from rectifier._formatting import counted, percent
 from rectifier.records import (
     Cause,
     CauseKind,
@@ -61,11 +61,10 @@ def _how_first(evidence: NotFinite) -> str:
             return f"The model's output was finite before it. {rest}"
         case Origin.PARAMETER:
             number = evidence.parameters_affected
-            many = "1 parameter holds one." if number == 1 else f"{number:,} parameters hold one."
+            many = f"{counted(number, 'parameter')} {'holds' if number == 1 else 'hold'} one."
             return f"Losses and activations before it were finite. {many} {rest}"
         case Origin.GRADIENT:
-            number = evidence.gradients_affected
-            many = f"{number:,} {'parameter' if number == 1 else 'parameters'} had one."
+            many = f"{counted(evidence.gradients_affected, 'parameter')} had one."
             return f"The loss and all observed activations of that step were finite. {many} {rest}"
         case Origin.ACTIVATION | Origin.OUTPUT:
             return f"No observed activation was not finite before it. {rest}"

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from rectifier._formatting import listed, percent
+from rectifier._formatting import counted, listed, percent
 from rectifier.catalogue import parse
 from rectifier.records import Finding, LeftOut, RungFacts, RungKind, RungTexts, SiteRef, WhyLeftOut
 from rectifier.report.sentences import describe, fixes
@@ -107,7 +107,7 @@ def _rescale(rung: RungFacts) -> RungTexts:
 
 def _recycle(rung: RungFacts) -> RungTexts:
     return RungTexts(
-        changes=f"{rung.units} dead unit{'s' if rung.units > 1 else ''} in {_named(rung.sites)}: new weights, in pairs "
+        changes=f"{counted(rung.units, 'dead unit')} in {_named(rung.sites)}: new weights, in pairs "
         "that cancel, and the optimizer's state of exactly these entries",
         loses="the old weights of these units; outputs on the batch stay to 1e-5",
         cost="several forwards on the batch for each layer, and nothing at later steps",

@@ -36,7 +36,7 @@ def _rescaled(rescaled: RescaledLayers) -> str:
         else ""
     )
     return (
-        f"{rescaled.layers} layer{'s' if rescaled.layers > 1 else ''} of {rescaled.model} rescaled ({rescaled.mode}), "
+        f"{counted(rescaled.layers, 'layer')} of {rescaled.model} rescaled ({rescaled.mode}), "
         f"by factors from {rescaled.smallest_factor:.3g} to {rescaled.largest_factor:.3g}{left}{zeroed}"
     )
 
@@ -45,7 +45,7 @@ def _recycled(recycled: RecycledUnits) -> str:
     count, sites = sum(recycled.by_site.values()), list(recycled.by_site.items())
     places = ", ".join(f"{units} of {site}" for site, units in sites[:_MOST_PLACES])
     more = f" and of {len(sites) - _MOST_PLACES} more" if len(sites) > _MOST_PLACES else ""
-    return f"{count} dead unit{'s' if count > 1 else ''} recycled: {places}{more}"
+    return f"{counted(count, 'dead unit')} recycled: {places}{more}"
 
 
 def treated_lines(process: Process) -> list[str]:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from rectifier._formatting import listed
 from rectifier.errors import CannotRecycle
 from rectifier.records import Diagnosis, Finding
 from rectifier.sandbox import Forward, Pass, own_module
@@ -286,7 +287,7 @@ def _words(made: exact.Cast) -> str:
     parts += [f"{triples} as a triple" if triples == 3 else f"{triples} in triples"] if triples else []
     if made.splits:
         parts.append(f"{len(made.splits)} split off a live unit")
-    return " and ".join(parts)
+    return listed(parts)
 
 
 def _units(units: list[int]) -> str:
