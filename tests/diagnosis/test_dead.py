@@ -214,7 +214,7 @@ def test_born_dead_and_died_are_told_apart_with_the_step():
     assert finding.title == "hidden: 2 of 5 units dead"
     assert finding.detail == (
         "1 never fired and 1 last fired at step 0 (known to within 8 steps). "
-        "Silent since then on at least 8,000 distinct samples: each fires on less than 0.037 % (95 %)."
+        "Silent since then on at least 8,000 distinct samples: each fires on less than 0.037% (95%)."
     )
     assert finding.units == (0, 1)
     assert finding.numbers["born_dead"] == 1

@@ -27,7 +27,8 @@ def output(steps=STEPS, **bad):
         for name in ("nonfinite_output", "nonfinite_features", "nonfinite_target")
     }
     return OutputWindow(
-        output=0, steps=steps, rows=none + 7, square=one, spread=one, constant_units=none, features_square=one,
+        output=0, steps=steps, rows=none + 7, square=one, spread=one, constant_units=none,
+        wrongly_constant_units=none - 1, features_square=one,
         features_spread=one, features_cosine=one, target_spread=one, target_square=one, classes=none - 1,
         class_entropy=one * NAN, **facts,
     )  # fmt: skip
@@ -299,7 +300,7 @@ def test_single_losses_of_a_training_that_goes_on_are_information():
     one = first(losses=SOME)
     assert (one.severity, one.remedies, one.fixes) == ("info", (), ())
     assert one.detail.startswith(
-        "3 of 200 losses were so, 1.5 %. Every weight and activation stayed finite, and training progresses."
+        "3 of 200 losses were so, 1.5%. Every weight and activation stayed finite, and training progresses."
     )
     assert one.advice == "Nothing to do where that is meant."
 

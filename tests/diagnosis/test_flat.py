@@ -35,8 +35,8 @@ def test_a_layer_is_saturated_when_more_than_half_of_it_is(saturated, visits, sa
     if said and visits == 1000:
         assert (got[0].severity, got[0].title, got[0].units) == ("info", "a: 3 of 5 units saturated", (0, 1, 2))
         assert got[0].detail == (
-            "Their slope was below 1 % of its maximum on at least 99 % of the last 1,000 samples counted. Over the "
-            "last 5,000 (sample, unit) pairs it was so in 59 %."
+            "Their slope was below 1% of its maximum on at least 99% of the last 1,000 samples counted. Over the "
+            "last 5,000 (sample, unit) pairs it was so in 59%."
         )
 
 
@@ -72,7 +72,7 @@ def test_why_a_layer_is_saturated():
     )
     assert why(first=700, update=0.11) == (
         "learning_rate",
-        "the weights moved too far: at step 1 an update moved them by 11 % of their norm",
+        "the weights moved too far: at step 1 an update moved them by 11% of their norm",
     )
     assert why(first=700, update=0.1)[0] == "unknown"
 

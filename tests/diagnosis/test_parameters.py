@@ -51,7 +51,7 @@ def test_a_loss_that_nothing_is_connected_to_is_a_cut_graph():
     assert one.remedies == ("reconnect_graph",)
     assert one.title == "Net: 2 parameters without any gradient"
     assert one.detail == (
-        "No gradient came at each of the 50 counted steps from step 0 to 199. That is 40 numbers, 100 % of all that "
+        "No gradient came at each of the 50 counted steps from step 0 to 199. That is 40 numbers, 100% of all that "
         "could be trained. Nothing trains in this run."
     )
     assert one.cause.text == (
@@ -140,7 +140,7 @@ def test_a_gradient_of_exactly_zero_has_its_cause_behind():
     assert one.title == "odd.weight: 1 parameter with a gradient of exactly 0"
     assert one.detail.startswith(
         "The gradient was exactly 0 at each of the 50 counted steps from step 0 to 199, while the loss was not 0. That "
-        "is 35 numbers, 0.99 %"
+        "is 35 numbers, 0.99%"
     )
     assert one.cause.text.startswith("the loss depends on them only through something constant")
     assert one.advice.startswith("Look at what the loss makes of their output")

@@ -65,7 +65,7 @@ def test_growth_is_the_learning_rates_where_updates_were_large(update, cause):
     assert one.title == "fc.weight: 1 of 1 weights grew without bound"
     if cause == "learning_rate":
         assert one.remedies[0] == "lower_learning_rate"
-        assert one.cause.text.endswith("an update moved those that feed act by 20 % of their norm")
+        assert one.cause.text.endswith("an update moved those that feed act by 20% of their norm")
 
 
 @pytest.mark.parametrize("losses", [FALLING, [2.3] * 9, None], ids=["progress", "too few", "no loss"])

@@ -4,7 +4,7 @@
 
 DEAD_SAMPLES = 3_000
 """Distinct samples on which a unit must be silent to be called dead, unless all data have been shown. The rule of
-three (Hanley & Lippman-Hand 1983) then bounds its firing rate at 0.1 % with 95 % confidence."""
+three (Hanley & Lippman-Hand 1983) then bounds its firing rate at 0.1% with 95% confidence."""
 
 DEAD_TOKENS = 1_000_000
 DEAD_SEQUENCES = 1_000
@@ -20,14 +20,14 @@ DORMANT_TAUS = (0.0, 0.025, 0.1)
 """E|h| over the layer's mean at or below which a unit is dormant (Sokar et al. 2023, who act on 0.025 and 0.1)."""
 
 RARE_FRACTION = 0.01
-"""A unit that fires on less than 1 % of the samples is rare, never dead (SageMaker's DeadRelu calls it dead)."""
+"""A unit that fires on less than 1% of the samples is rare, never dead (SageMaker's DeadRelu calls it dead)."""
 
 LEAST_VISITS = 300
-"""Visits before silence says anything: from 299 on the bound on the firing rate is below 1 %."""
+"""Visits before silence says anything: from 299 on the bound on the firing rate is below 1%."""
 
 LARGE_SHARE = 0.10
-"""Share of a layer's units below which death is information only: a default 3 × 128 MLP that reaches 97 % on digits
-has up to 20 % of them, and no slope changes its result."""
+"""Share of a layer's units below which death is information only: a default 3 × 128 MLP that reaches 97% on digits
+has up to 20% of them, and no slope changes its result."""
 
 SEVERE_SHARE = 0.50
 """Share of a layer's units that is serious when the training makes no progress (DeadRelu's threshold, too)."""
@@ -84,7 +84,7 @@ choice: an order of magnitude)."""
 
 NARROW_LAYER = 6
 """Units up to which a layer that never fired as a whole is said to be so by its width: with symmetric weights a single
-input switches off all of 6 units in 1.6 % of draws, of 7 in 0.8 % (2^-N; Lu et al. 2019)."""
+input switches off all of 6 units in 1.6% of draws, of 7 in 0.8% (2^-N; Lu et al. 2019)."""
 
 # Not taught, or on one side -------------------------------------------------------------------------------------------
 
@@ -96,7 +96,7 @@ STARVED_OBSERVATIONS = 20
 """Counted steps among them; the others were not looked at (our choice)."""
 
 SATURATED_SAMPLES = 0.99
-"""Share of the samples on which |f′(z)| is below 1 % of its maximum (tanh |z| ≥ 3.0, sigmoid |z| ≥ 6.0)."""
+"""Share of the samples on which |f′(z)| is below 1% of its maximum (tanh |z| ≥ 3.0, sigmoid |z| ≥ 6.0)."""
 
 SATURATED_SHARE = 0.50
 """Share of a layer's units above which it is called saturated."""
@@ -111,7 +111,7 @@ LINEAR_SHARE = 0.99
 (definitions)."""
 
 LEAST_UNITS = 8
-"""Units below which a layer is called linear only where all of them are (our choice: of 7 units one is 14 %)."""
+"""Units below which a layer is called linear only where all of them are (our choice: of 7 units one is 14%)."""
 
 # Gradients ----------------------------------------------------------------------------------------------------------
 
@@ -171,9 +171,9 @@ STALLED_STEPS = 100
 samples that look alike. Many a network begins with a flat stretch (our choice)."""
 
 NOISE_ERRORS = 2.0
-"""Standard errors by which two medians must differ to be told apart: about 95 % confidence."""
+"""Standard errors by which two medians must differ to be told apart: about 95% confidence."""
 
-# Autopsy ------------------------------------------------------------------------------------------------------------
+# Inspection ---------------------------------------------------------------------------------------------------------
 
 SILENT_STEPS = 100
 """Steps that a row must surely have gone without gradient: as many as definitions ask for `starved`."""
@@ -184,7 +184,7 @@ every row, √((1 − β₁)/(1 + β₁)), whatever the size of its gradients.""
 
 UNLIKE_GRADIENT = 1e3
 """How many times smaller or larger than the median learning row's a row's last gradients may have been (our choice):
-a unit that fires on 0.1 % of the samples in batches of 64 has about a twentieth of its neighbours' root mean square,
+a unit that fires on 0.1% of the samples in batches of 64 has about a twentieth of its neighbours' root mean square,
 and a loss that falls takes all gradients with it."""
 
 UNLIKE_MOMENTUM = 100.0
@@ -199,7 +199,7 @@ LIVE_SHARE = 0.01
 there is (our choice)."""
 
 BESIDE_DECAY = 100.0
-"""How far above what weight decay explains a second moment must be for decay not to matter: it is then 1 % of it."""
+"""How far above what weight decay explains a second moment must be for decay not to matter: it is then 1% of it."""
 
 LEAST_ROWS = 8
 """Rows of a weight from which on its share of rows that cannot fire may be a warning: one output with negative weights
@@ -272,7 +272,7 @@ once in 2,000 steps and leaves out one for it."""
 
 LEAST_OUTPUT_ROWS = 8
 """Rows of a batch from which on its spread between them is asked: of fewer it is mostly chance (our choice; the
-variance of 8 rows is known to within 53 %, √(2/7))."""
+variance of 8 rows is known to within 53%, √(2/7))."""
 
 COLLAPSED_SHARE = 0.01
 """Spread of an output between rows, over what it was or over the targets', below which it has collapsed
@@ -284,7 +284,7 @@ Logits that began too large may shrink to a hundredth and tell classes apart bet
 
 LEAST_ENTROPY = 0.2
 """Entropy of the classes of a batch, in nats, below which a constant is nearly the right answer: two classes of 95 and
-5 % have .199 (our choice)."""
+5% have .199 (our choice)."""
 
 GROWING_SPREAD = 2.0
 """Factor by which an output that was small from the start must have grown to be said to be on its way (our choice)."""

@@ -74,7 +74,11 @@ class _Observed:
             old, _, new = text.partition("=")
             self._changes.append(swap_everywhere(old, new))
         self._treating: Treating | None = None
-        how = {"budget": settings["budget"], "every": settings["every"], "beside": settings["beside"]}
+        how = {
+            "budget": settings["budget"],
+            "every": settings["every"],
+            "observe_compiled": settings["observe_compiled"],
+        }
         if settings["rescale"] or settings["recycle"]:
             from rectifier.launch import treating  # noqa: PLC0415 - most runs treat nothing
 

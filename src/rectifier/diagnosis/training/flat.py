@@ -22,7 +22,7 @@ from rectifier.records import (
     SaturatedUnits,
 )
 
-_LINEAR_ABOVE = frozenset({"relu", "leaky_relu", "prelu", "rrelu", "leaky_grad"})
+_LINEAR_ABOVE = frozenset({"relu", "leaky_relu", "prelu", "rrelu", "surrogate_gradient"})
 
 
 def judge_sides(history: SiteHistory, below: Sequence[SiteHistory], progress: Progress) -> list[Finding]:
@@ -37,7 +37,7 @@ def judge_sides(history: SiteHistory, below: Sequence[SiteHistory], progress: Pr
 
 
 def _saturated(history: SiteHistory, below: Sequence[SiteHistory], progress: Progress) -> list[Finding]:
-    """A layer of which most units, or most (sample, unit) pairs, have |f′(z)| below 1 % of its maximum."""
+    """A layer of which most units, or most (sample, unit) pairs, have |f′(z)| below 1% of its maximum."""
     pairs, found, visits = history.saturated_pairs, np.zeros(0, np.bool_), 0
     if history.saturated is not None:
         found, visits = history.saturated

@@ -5,7 +5,7 @@ from enum import IntEnum
 
 from rectifier.records import Cost
 
-# Beside its budget, watching may take this much each time the number of steps doubles. Most happens at the beginning,
+# Beyond its budget, watching may take this much each time the number of steps doubles. Most happens at the beginning,
 # and without an allowance a training of a second would hardly be seen; after 2¹⁰ steps it has added up to 0.5 s, after
 # 2²⁰ to 1 s.
 ALLOWANCE_SECONDS = 0.05

@@ -244,7 +244,7 @@ class FrozenLayers(Evidence):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SaturatedUnits(Evidence):
-    """Units with |f′(z)| below 1 % of its maximum on at least 99 % of the last samples, `visits` of them.
+    """Units with |f′(z)| below 1% of its maximum on at least 99% of the last samples, `visits` of them.
 
     Attributes:
         pairs: Last (sample, unit) pairs; None where they are too few.

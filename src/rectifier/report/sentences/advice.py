@@ -106,7 +106,7 @@ NO_GRADIENT: Advice = (
 
 OUTPUT_ACTIVATION: Advice = (
     "Leave the output linear, or use torch.nn.Softplus where it must be positive.",
-    "Where targets are often 0 and this is meant, silence it with the reason.",
+    "Where targets are often 0 and this is meant, suppress it with the reason.",
 )
 
 FOR_SILENT_ROWS: Advice = (
@@ -122,7 +122,7 @@ STARVED: Advice = (
 )
 
 STARVED_BY_DESIGN: Advice = (
-    "Nothing to do where that is meant (a branch scaled to zero, a mask, pruning); silence it with the reason.",
+    "Nothing to do where that is meant (a branch scaled to zero, a mask, pruning); suppress it with the reason.",
 )
 
 _SATURATED: dict[CauseKind, Advice] = {

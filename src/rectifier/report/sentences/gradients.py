@@ -1,5 +1,6 @@
 """What is said of gradients: vanishing, exploding, shrinking, infinite, and exploding in time."""
 
+from rectifier._formatting import percent
 from rectifier.records import (
     CauseKind,
     Consequence,
@@ -13,7 +14,7 @@ from rectifier.records import (
 )
 from rectifier.report.sentences import advice
 from rectifier.report.sentences.causes import UNKNOWN
-from rectifier.report.sentences.words import Texts, loss_words, no_progress, percent, times
+from rectifier.report.sentences.words import Texts, loss_words, no_progress, times
 
 
 def gradient_way(finding: Finding, evidence: GradientWay) -> Texts:
