@@ -16,7 +16,6 @@ from rectifier.diagnosis.training.parameter_states import (
     ParameterState,
     ParameterStates,
     elements,
-    never_stepped,
     read_states,
 )
 from rectifier.diagnosis.training.places import compact
@@ -186,8 +185,7 @@ class _Reasons:
         if not 0 <= at < len(counts.optimizers):
             if state.parameter.holder is not Holder.MODULE:
                 return CauseKind.NOT_REGISTERED
-            unstepped = never_stepped(counts) and not counts.optimizer_steps
-            return CauseKind.OPTIMIZER_NOT_STEPPED if unstepped else CauseKind.NOT_IN_OPTIMIZER
+            return CauseKind.NOT_IN_OPTIMIZER if counts.optimizer_steps else CauseKind.OPTIMIZER_NOT_STEPPED
         if not counts.optimizers[at].steps:
             return CauseKind.OPTIMIZER_NOT_STEPPED
         rate = counts.learning_rate[state.index]

@@ -86,7 +86,8 @@ def _why(cause: Cause, evidence: UntrainedParameters) -> str:
             )
         case CauseKind.OPTIMIZER_NOT_STEPPED:
             name = f"{evidence.optimizer}.step()" if evidence.optimizer else "optimizer.step()"
-            return f"{name} was never called in {evidence.backward_passes:,} backward passes"
+            passes = max(evidence.backward_passes, evidence.last_step - evidence.first_step)
+            return f"{name} was never called in {passes:,} backward passes"
         case CauseKind.LEARNING_RATE_ZERO:
             how = "a schedule took it there" if evidence.lack is Lack.STOPPED else "nothing moves at that"
             return f"the learning rate is {evidence.learning_rate:.3g}: {how}"
