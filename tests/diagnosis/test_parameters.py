@@ -382,6 +382,9 @@ def test_a_schedule_that_ended_at_zero_is_told_with_its_step(losses, severity):
     ids=["briefly", "a rate is left", "rate unknown", "no gradient came since"],
 )
 def test_a_training_is_not_said_to_have_stopped(known):
+    """Looks at gradients end long before the last comparison where steps are sampled ever more rarely."""
+    sampled = {"last_looked": 8, "last_nonzero": 8}
+    assert untrained(training([(parameter(), {**TRAINS, "last_changed": 64, "learning_rate": 0.0, **sampled})]))
     assert untrained(training([(parameter(), {**TRAINS, "last_changed": 64, "learning_rate": 0.0, **known})])) == []
 
 

@@ -203,7 +203,9 @@ def _without_change(index: int, counts: ParameterCounts) -> Lack | None:
         return Lack.NO_CHANGE if last - first >= least or never_stepped(counts) else None
     rate = counts.learning_rate[index]
     over = last - changed >= limit.UNTRAINED_STEPS and rate <= limit.ZERO_RATE
-    return Lack.STOPPED if over and counts.last_nonzero[index] >= changed else None
+    # Where no gradient has come since, that is why.
+    none_since = counts.last_looked[index] > changed > counts.last_nonzero[index]
+    return Lack.STOPPED if over and not none_since else None
 
 
 def _waits_for_scaler(index: int, counts: ParameterCounts) -> bool:

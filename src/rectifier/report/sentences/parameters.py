@@ -123,7 +123,8 @@ def _why_norm(cause: Cause) -> str:
             beside = ""
             if facts.gradient_norm is not None:
                 beside = (
-                    f"; at the end it pulls with {facts.decay_norm:.2g}, the gradient with {facts.gradient_norm:.2g}"
+                    f"; at step {facts.looked_step:,} it pulled with about {facts.decay_norm:.2g}, the gradient with "
+                    f"{facts.gradient_norm:.2g}"
                 )
             return (
                 f"weight decay of {facts.weight_decay:.3g} at a learning rate of {facts.learning_rate:.3g} moved them, "
