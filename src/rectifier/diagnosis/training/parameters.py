@@ -284,7 +284,7 @@ def _severity(
             # A network that judges another: its gradients pass through, and it is meant to stay.
             return "info"
         return "warning" if large or stalled else "info"
-    if lack is Lack.ZERO_GRADIENT and progress.state == "some" and all(reasons.starves(state) for state in group):
+    if lack is Lack.ZERO_GRADIENT and not stalled and all(reasons.starves(state) for state in group):
         # A branch that is scaled to zero; `starved` says so of its activation.
         return "info"
     return "warning" if large or stalled or _has_whole_module(group, states) else "info"
