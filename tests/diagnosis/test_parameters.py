@@ -214,7 +214,12 @@ def dead(index):
 
 @pytest.mark.parametrize(
     ("path", "cause"),
-    [("odd.weight", "upstream"), ("dead.bias", "upstream"), ("zz.weight", "downstream_constant")],
+    [
+        ("odd.weight", "upstream"),
+        ("dead.bias", "upstream"),
+        ("zz.weight", "upstream"),
+        ("zz.bias", "downstream_constant"),
+    ],
 )
 def test_below_a_dead_layer_its_own_finding_says_why(path, cause):
     rows = [
@@ -222,13 +227,13 @@ def test_below_a_dead_layer_its_own_finding_says_why(path, cause):
         (parameter("dead.weight"), TRAINS),
         (parameter("dead.bias", (5,)), ZERO if path == "dead.bias" else TRAINS),
         (parameter("zz.weight"), ZERO if path == "zz.weight" else TRAINS),
+        (parameter("zz.bias", (5,)), ZERO if path == "zz.bias" else TRAINS),
         (parameter("fc.weight", BIG), TRAINS),
     ]
     sites = [replace(site("first"), fed_by="dead.weight"), replace(site("last"), fed_by="zz.weight")]
     diagnosis = diagnose(training(rows, sites=sites, windows=[dead(0), healthy(1)]))
     (one,) = [finding for finding in diagnosis.findings if finding.rule == "untrained"]
-    assert why(one) == cause
-    assert (one.severity == "info") == (cause == "upstream")
+    assert (why(one), one.severity) == (cause, "info")
     dead_units = next(finding for finding in diagnosis.findings if finding.rule == "dead-units")
     assert why(dead_units) == "born dead", "its own words stand"
 
@@ -272,6 +277,17 @@ def test_why_nothing_changes_although_gradients_come(holder, known, optimizers, 
     assert one.title == "odd.weight: 1 parameter that never changed, although gradients came"
     assert one.detail.startswith("Gradients came, and not one bit changed from step 0 to 198. That is 3,500 numbers")
     assert not one.evidence.everything
+
+
+@pytest.mark.parametrize(("rate", "cause"), [(0.01, "upstream"), (0.0099, "learning_rate_low")])
+def test_where_others_change_at_that_rate_it_is_the_gradient_that_is_too_small(rate, cause):
+    (one,) = untrained(two({**STILL, "learning_rate": rate}, shape=BIG, losses=FLAT))
+    assert (why(one), one.severity) == (cause, "info" if cause == "upstream" else "warning")
+    if cause == "upstream":
+        assert one.cause.text == (
+            "others change at a learning rate of 0.01: these gradients are too small to change a bit, as where they "
+            "vanish on the way"
+        )
 
 
 def test_the_words_of_each_reason():

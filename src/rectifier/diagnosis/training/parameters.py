@@ -173,12 +173,14 @@ class _Reasons:
             if model != state.parameter.model:
                 continue
             at = None if path is None else self._order.get((model, path))
-            if at is None or state.index <= at:
-                return True
-            assert path is not None
-            if state.parameter.module == path.rpartition(".")[0]:
+            # The next weight sees nothing but zeros, so its gradient is 0, too.
+            if at is None or state.index <= min((w for w in self._weights(model) if w > at), default=state.index):
                 return True
         return False
+
+    def _weights(self, model: str) -> list[int]:
+        every = [state for state in self._states.every if state.parameter.model == model]
+        return [state.index for state in every if len(state.parameter.shape) > 1]
 
     def _of_no_change(self, state: ParameterState) -> CauseKind:
         at, counts = int(self._counts.optimizer[state.index]), self._counts
@@ -191,7 +193,11 @@ class _Reasons:
         rate = counts.learning_rate[state.index]
         if np.isnan(rate):
             return CauseKind.UNKNOWN
-        return CauseKind.LEARNING_RATE_ZERO if rate <= limit.ZERO_RATE else CauseKind.LEARNING_RATE_LOW
+        if rate <= limit.ZERO_RATE:
+            return CauseKind.LEARNING_RATE_ZERO
+        # Where others change at no higher a rate, it is the gradient that is too small.
+        others = any(one.changed and counts.learning_rate[one.index] <= rate for one in self._states.trainable)
+        return CauseKind.UPSTREAM if others else CauseKind.LEARNING_RATE_LOW
 
 
 def _block(state: ParameterState) -> str:

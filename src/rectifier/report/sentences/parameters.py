@@ -96,6 +96,11 @@ def _why(cause: Cause, evidence: UntrainedParameters) -> str:
                 f"a learning rate of {evidence.learning_rate:.3g} makes updates too small for the number format: they "
                 "are rounded away"
             )
+        case CauseKind.UPSTREAM if evidence.lack is Lack.NO_CHANGE:
+            return (
+                f"others change at a learning rate of {evidence.learning_rate:.3g}: these gradients are too small to "
+                "change a bit, as where they vanish on the way"
+            )
         case CauseKind.UNKNOWN if evidence.lack is Lack.NO_GRADIENT:
             meant = "no optimizer holds them and no loss was connected to them, which may be meant"
             unused = "the forward does not use them, or the loss is not connected to them"
