@@ -215,15 +215,20 @@ UNTRAINED_STEPS = 30
 """Training steps over which a parameter must get no gradient, or keep every bit, to be called untrained
 (definitions)."""
 
-UNTRAINED_LOOKS = 5
-"""Looks at its gradient among them; fewer may all have met steps that leave it out (our choice)."""
+UNTRAINED_LOOKS = 3
+"""Looks at its gradient among them; its bits are compared, too (as many as any other ratio must hold)."""
 
 UNTRAINED_SHARE = 0.10
 """Share of all numbers that could be trained from which on untrained ones are a warning though the training progresses
 (definitions)."""
 
+<<<<<<< HEAD
 UNSTEPPED_PASSES = 60
 """Backward passes without any step of an optimizer, from which on the step is said to be missing: accumulation over
+=======
+UNSTEPPED_PASSES = 100
+"""Backward passes before any step of an optimizer, from which on the step is said to be missing: accumulation over
+>>>>>>> wt-rules1
 several dozen batches is usual (our choice)."""
 
 ZERO_RATE = 1e-12
@@ -249,6 +254,10 @@ choice)."""
 
 HALF_EPSILON = 3e-8
 """Adam's eps below which half precision rounds it to 0: half of the smallest number that float16 holds, 2⁻²⁴."""
+
+LEAST_HALF_NORMS = 2
+"""Weights whose norms must all be numbers of float16 before they are said to be held in it: by chance two are once in
+7e7 (2⁻²⁶)."""
 
 NEAR_HALF_OVERFLOW = 6550.4
 """Largest output from which on half precision is named as what overflowed, where nothing else grew: a tenth of the

@@ -227,8 +227,8 @@ class FrozenLayers(Evidence):
     Attributes:
         sites: How many.
         without_history: Those below which no gradient is asked for.
-        without_update: Those whose weights did not move at any counted step, although a gradient came. Where the
-            parameters themselves were looked at, `untrained` says so of them.
+        without_update: Those whose weights did not move at any counted step, although a gradient came, as far as
+            `untrained` does not say why.
         parameters: Parameters with `requires_grad=False`.
         elements: How many numbers these hold.
         places: Modules of which all are, and single ones.

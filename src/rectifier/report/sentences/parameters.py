@@ -88,7 +88,8 @@ def _why(cause: Cause, evidence: UntrainedParameters) -> str:
             return f"weights that were exactly 0 at the start let no gradient through: {zero}"
         case CauseKind.OPTIMIZER_NOT_STEPPED:
             name = f"{evidence.optimizer}.step()" if evidence.optimizer else "optimizer.step()"
-            return f"{name} was never called in {evidence.backward_passes:,} backward passes"
+            passes = max(evidence.backward_passes, evidence.last_step - evidence.first_step)
+            return f"{name} was never called in {passes:,} backward passes"
         case CauseKind.LEARNING_RATE_ZERO:
             how = "a schedule took it there" if evidence.lack is Lack.STOPPED else "nothing moves at that"
             return f"the learning rate is {evidence.learning_rate:.3g}: {how}"
@@ -96,6 +97,11 @@ def _why(cause: Cause, evidence: UntrainedParameters) -> str:
             return (
                 f"a learning rate of {evidence.learning_rate:.3g} makes updates too small for the number format: they "
                 "are rounded away"
+            )
+        case CauseKind.UPSTREAM if evidence.lack is Lack.NO_CHANGE:
+            return (
+                f"others change at a learning rate of {evidence.learning_rate:.3g}: these gradients are too small to "
+                "change a bit, as where they vanish on the way"
             )
         case CauseKind.UNKNOWN if evidence.lack is Lack.NO_GRADIENT:
             meant = "no optimizer holds them and no loss was connected to them, which may be meant"
@@ -124,7 +130,8 @@ def _why_norm(cause: Cause) -> str:
             beside = ""
             if facts.gradient_norm is not None:
                 beside = (
-                    f"; at the end it pulls with {facts.decay_norm:.2g}, the gradient with {facts.gradient_norm:.2g}"
+                    f"; at step {facts.looked_step:,} it pulled with about {facts.decay_norm:.2g}, the gradient with "
+                    f"{facts.gradient_norm:.2g}"
                 )
             return (
                 f"weight decay of {facts.weight_decay:.3g} at a learning rate of {facts.learning_rate:.3g} moved them, "
