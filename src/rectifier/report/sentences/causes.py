@@ -126,7 +126,7 @@ def of_model(cause: Cause) -> str:
             return f"{facts.before} before {facts.loss}, which expects logits"
         case LargeBias() as facts:
             return (
-                f"biases of {facts.bias:.2g} since the first window, where weights times inputs add {facts.rest:.2g} "
+                f"biases of {facts.bias:.3g} since the first window, where weights times inputs add {facts.rest:.3g} "
                 f"(medians over {units(facts.units)})"
             )
         case ZeroWeights() as facts:
