@@ -381,9 +381,7 @@ def test_a_gate_that_is_always_half_closed_is_nothing_to_tell(activation, said):
     ("steps", "distinct", "severity"), [(99, 2999, "info"), (100, 2999, "warning"), (99, 3000, "serious")]
 )
 def test_too_few_samples_and_too_few_losses_together_are_no_alarm(steps, distinct, severity):
-    silent = window(
-        fired=(0, 0, 0, 9, 9), visits=4000, silent=(4000,) * 3 + (0, 0), distinct=(distinct,) * 3 + (0, 0)
-    )
+    silent = window(fired=(0, 0, 0, 9, 9), visits=4000, silent=(4000,) * 3 + (0, 0), distinct=(distinct,) * 3 + (0, 0))
     (finding,) = diagnose(process([site()], snapshot([silent], losses=FLAT[:steps]))).findings
     assert finding.severity == severity
 

@@ -204,3 +204,22 @@ def for_saturation(cause: Cause) -> Advice:
         cause: Why it is.
     """
     return _SATURATED.get(cause.kind, ("Normalise what comes into this layer.",))
+
+
+def for_vanishing(activation: str) -> Advice:
+    """What to do about a gradient that vanishes, for the layers' own activation.
+
+    Args:
+        activation: As the site has it: `relu`, `tanh`.
+    """
+    if "relu" in activation:
+        return VANISHING
+    if activation == "tanh":
+        return (
+            "First initialise with the activation's gain: torch.nn.init.xavier_normal_(layer.weight, "
+            "gain=torch.nn.init.calculate_gain('tanh')); or put normalisation or skip connections in.",
+        )
+    return (
+        f"First put normalisation or skip connections in; `rectifier activations {activation}` has the gain for "
+        "initial weights.",
+    )
