@@ -476,7 +476,7 @@ def prescribe(findings: Finding | Iterable[Finding] | Diagnosis | Watch) -> Pres
         ...     optimizer.step()
         >>> ladder = rectifier.prescribe(watch)
         >>> [rung.name for rung in ladder]
-        ['advice', 'leaky_grad', 'swap', 'rescale', 'recycle']
+        ['advice', 'leaky_grad', 'swap', 'recycle']
         >>> print(ladder["swap"].code)
         rectifier.swap(model, 'relu', 'leaky_relu:0.1')
         >>> ladder["swap"].apply(model)

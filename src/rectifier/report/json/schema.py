@@ -22,6 +22,7 @@ from rectifier.records import (
     LayerCheck,
     LayerSummary,
     Manifest,
+    NotJudged,
     Outcome,
     Preflight,
     Series,
@@ -61,6 +62,7 @@ def json_schema() -> dict[str, Any]:
         Comparison,
         Census,
         LayerSummary,
+        NotJudged,
         LayerCheck,
         LayerAutopsy,
     )
