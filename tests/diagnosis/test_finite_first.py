@@ -27,16 +27,10 @@ def output(steps=STEPS, **bad):
         for name in ("nonfinite_output", "nonfinite_features", "nonfinite_target")
     }
     return OutputWindow(
-<<<<<<< HEAD
         output=0, steps=steps, rows=none + 7, square=one, spread=one, constant_units=none,
         wrongly_constant_units=none - 1, features_square=one,
         features_spread=one, features_cosine=one, target_spread=one, target_square=one, classes=none - 1,
         class_entropy=one * NAN, **facts,
-=======
-        output=0, steps=steps, rows=none + 7, square=one, spread=one, constant_units=none, features_square=one,
-        features_spread=one, features_cosine=one, wrongly_constant_units=none, target_spread=one, target_square=one,
-        classes=none - 1, class_entropy=one * NAN, **facts,
->>>>>>> wt-rules1
     )  # fmt: skip
 
 

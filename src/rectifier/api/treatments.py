@@ -41,7 +41,7 @@ def prescribe(findings: Finding | Iterable[Finding] | Diagnosis | Watch) -> Pres
         ...     optimizer.step()
         >>> ladder = rectifier.prescribe(watch)
         >>> [rung.name for rung in ladder]
-        ['advice', 'surrogate_gradient', 'swap', 'rescale', 'recycle']
+        ['advice', 'surrogate_gradient', 'swap', 'recycle']
         >>> print(ladder["swap"].code)
         rectifier.swap(model, 'relu', 'leaky_relu:0.1')
         >>> ladder["swap"].apply(model)

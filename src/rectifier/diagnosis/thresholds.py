@@ -222,13 +222,8 @@ UNTRAINED_SHARE = 0.10
 """Share of all numbers that could be trained from which on untrained ones are a warning though the training progresses
 (definitions)."""
 
-<<<<<<< HEAD
 UNSTEPPED_PASSES = 60
-"""Backward passes without any step of an optimizer, from which on the step is said to be missing: accumulation over
-=======
-UNSTEPPED_PASSES = 100
 """Backward passes before any step of an optimizer, from which on the step is said to be missing: accumulation over
->>>>>>> wt-rules1
 several dozen batches is usual (our choice)."""
 
 ZERO_RATE = 1e-12

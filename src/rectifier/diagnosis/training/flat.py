@@ -46,8 +46,9 @@ def _saturated(history: SiteHistory, below: Sequence[SiteHistory], progress: Pro
     if share <= limit.SATURATED_SHARE and not mostly:
         return []
     stalled = progress.state == "none"
-    # Where a loss falls, outputs and gates that are sure of themselves are saturated rightly.
-    alarm = stalled or (mostly and not history.at_output)
+    # Where a loss falls, an output is sure of itself rightly, if training made it so.
+    learned = history.at_output and history.saturated_since != 0
+    alarm = stalled or (mostly and not learned)
     cause = _why_saturated(history, found, below)
     return [
         Finding(

@@ -124,6 +124,7 @@ class GradientWay(Evidence):
         first: The first of them.
         last: The last.
         first_layer_update: ‖Δw‖/‖w‖ of the first layer a step (median), where that is what makes it matter.
+        activation: Of the first site.
         place_below: Where most of it is lost or comes about: the lower one of two neighbours; None where it is no
             single place.
         place_above: The upper one.
@@ -138,6 +139,7 @@ class GradientWay(Evidence):
     first: SiteRef
     last: SiteRef
     first_layer_update: float | None = None
+    activation: str = "relu"
     place_below: SiteRef | None = None
     place_above: SiteRef | None = None
     factor_there: float | None = None

@@ -23,6 +23,7 @@ from rectifier.records import (
     LayerInspection,
     LayerSummary,
     Manifest,
+    NotJudged,
     Outcome,
     Preflight,
     Series,
@@ -58,6 +59,7 @@ def json_schema() -> dict[str, Any]:
         Comparison,
         Census,
         LayerSummary,
+        NotJudged,
         LayerCheck,
         LayerInspection,
     )

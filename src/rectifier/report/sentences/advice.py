@@ -268,3 +268,22 @@ def for_untrained(finding: Finding) -> Advice:
     if finding.severity == "info":
         return EXPLAINED if finding.cause.kind is CauseKind.UPSTREAM else UNTOUCHED
     return _UNTRAINED.get(finding.cause.kind, UNTOUCHED)
+
+
+def for_vanishing(activation: str) -> Advice:
+    """What to do about a gradient that vanishes, for the layers' own activation.
+
+    Args:
+        activation: As the site has it: `relu`, `tanh`.
+    """
+    if "relu" in activation:
+        return VANISHING
+    if activation == "tanh":
+        return (
+            "First initialise with the activation's gain: torch.nn.init.xavier_normal_(layer.weight, "
+            "gain=torch.nn.init.calculate_gain('tanh')); or put normalisation or skip connections in.",
+        )
+    return (
+        f"First put normalisation or skip connections in; `rectifier activations {activation}` has the gain for "
+        "initial weights.",
+    )

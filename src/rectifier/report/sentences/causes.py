@@ -127,7 +127,7 @@ def of_model(cause: Cause) -> str:
             return f"{facts.before} before {facts.loss}, which expects logits"
         case LargeBias() as facts:
             return (
-                f"biases of {facts.bias:.2g} since the first window, where weights times inputs add {facts.rest:.2g} "
+                f"biases of {facts.bias:.3g} since the first window, where weights times inputs add {facts.rest:.3g} "
                 f"(medians over {counted(facts.units, 'unit')})"
             )
         case ZeroWeights() as facts:

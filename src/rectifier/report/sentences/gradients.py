@@ -34,7 +34,7 @@ def _vanishing(finding: Finding, evidence: GradientWay) -> Texts:
         title=f"the gradient vanishes: {evidence.delta_first_over_last:.1e} of it is left {_way(evidence)}",
         detail=f"‖∂L/∂z‖ per sample changes to {_per_layer(evidence)}; and {still}.",
         cause=f"{_began(finding, evidence)} (torch.nn.Linear's default initialisation gives 0.41 per ReLU layer)",
-        advised=advice.VANISHING,
+        advised=advice.for_vanishing(evidence.activation),
     )
 
 
