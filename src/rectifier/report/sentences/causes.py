@@ -11,9 +11,11 @@ from rectifier.records import (
     InputOffset,
     InputScale,
     LargeBias,
+    LargeFirstLoss,
     LossOperations,
     SilentBelow,
     SmallUpdates,
+    TargetOffset,
     UpdateAtDeath,
     WeightsDecayed,
     ZeroWeights,
@@ -129,6 +131,16 @@ def of_model(cause: Cause) -> str:
             return (
                 f"biases of {facts.bias:.3g} since the first window, where weights times inputs add {facts.rest:.3g} "
                 f"(medians over {counted(facts.units, 'unit')})"
+            )
+        case TargetOffset() as facts:
+            return (
+                f"target offset: the mean of the targets is {facts.target_offset:.3g} times what differs between them"
+            )
+        case LargeFirstLoss() as facts:
+            over = times(facts.first_loss / facts.best_constant)
+            return (
+                f"initial weights: the first losses were {facts.first_loss:.4g}, {over} what the best constant answer "
+                "costs"
             )
         case ZeroWeights() as facts:
             return f"{facts.weight} was exactly 0 at the start, so no gradient passes"
