@@ -131,9 +131,9 @@ def test_layers_in_a_plain_list_are_known_by_their_place():
 
 
 def test_a_training_without_any_step_is_told():
-    kept = []
+    model, kept = Net(), []
     with Watching(every=1) as watch:
-        train(Net(), 130, step=lambda number, optimizer: kept.append(optimizer))
+        train(model, 130, step=lambda number, optimizer: kept.append(optimizer))
     counts = last(watch.process)
     assert (counts.optimizer_steps, counts.backward_passes) == (0, 130)
     assert set(counts.last_changed.tolist()) == {-1}
