@@ -74,7 +74,7 @@ def judge_standing(
     if worse and cause.kind is CauseKind.UNKNOWN:
         assert best is not None
         cause = _why_worse(outputs[0], best[0], progress) or cause
-    linear = _weights(model, process) if not histories and outputs else 0
+    linear = _weights(model, process) if _without_activation(model, outputs, histories, process) else 0
     if cause.kind is CauseKind.UNKNOWN and linear > 1:
         cause = Cause(kind=CauseKind.NO_ACTIVATION)
     update, rate = model_causes.update_and_rate(histories)
@@ -127,9 +127,7 @@ def judge_linear(
         standing: Whether it stands still for that reason.
     """
     weights = _weights(model, process)
-    if histories or not outputs or weights < 2 or process.unseen:
-        return []
-    if any(site.model == model for site in process.sites):
+    if weights < 2 or not _without_activation(model, outputs, histories, process):
         return []
     return [
         Finding(
@@ -139,6 +137,14 @@ def judge_linear(
             evidence=LinearNetwork(model=model, weights=weights),
         )
     ]
+
+
+def _without_activation(
+    model: str, outputs: Sequence[OutputHistory], histories: Sequence[SiteHistory], process: Process
+) -> bool:
+    """Whether no activation of a model was met, and none was in its graph without having been observed."""
+    met = histories or process.unseen or any(site.model == model for site in process.sites)
+    return bool(outputs) and not met
 
 
 def _best_constant(outputs: Sequence[OutputHistory]) -> tuple[float, Yardstick] | None:

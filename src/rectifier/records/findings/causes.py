@@ -287,3 +287,10 @@ class MostlyFlatAtStart(CauseFacts):
 
     layers: int
     smallest_share: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetScale(CauseFacts):
+    """The targets are on a large scale: their root mean square."""
+
+    target_rms: float
