@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rectifier.hooks.location import Location, locate
+from rectifier.hooks.location import Location, Mark, locate, mark
 
 _PLAIN_TENSORS = (Tensor, nn.Parameter)
 
@@ -45,8 +45,24 @@ class _Forward:
     """A running forward, and how often each module has applied an activation in it."""
 
     root: nn.Module
-    frame: types.FrameType
+    frame: types.FrameType | None
+    mark: weakref.ref[Mark] | None = None
     calls: dict[int, int] = field(default_factory=dict)
+
+    def runs_in(self, frame: types.FrameType) -> bool:
+        """Whether it is the one that a frame runs."""
+        if self.mark is None:
+            return self.frame is frame
+        own = self.mark()
+        return own is not None and frame.f_trace is own
+
+    @property
+    def runs(self) -> bool:
+        """Whether it has not returned yet."""
+        if self.mark is not None:
+            return self.mark() is not None
+        # Only a running frame knows its caller.
+        return self.frame is not None and self.frame.f_back is not None
 
 
 class CallTracker:
@@ -90,9 +106,10 @@ class CallTracker:
             return None
         thread = threading.get_ident()
         forward = self._forwards.get(thread)
-        first = forward is None or forward.frame is not place.forward
+        first = forward is None or not forward.runs_in(place.forward)
         if forward is None or first:
-            forward = self._forwards[thread] = _Forward(place.root, place.forward)
+            marked = mark(place.forward) if place.by_name else None
+            forward = self._forwards[thread] = _Forward(place.root, None if marked else place.forward, marked)
         owner = id(place.owner)
         number = forward.calls.get(owner, 0)
         forward.calls[owner] = number + 1
@@ -125,8 +142,8 @@ class CallTracker:
     def end_step(self) -> None:
         """Let go of this thread's forward, and of the others' that have returned."""
         self.end()
-        # Other threads may be in the middle of theirs: only a running frame knows its caller.
-        self._forwards = {thread: one for thread, one in self._forwards.items() if one.frame.f_back is not None}
+        # Other threads may be in the middle of theirs.
+        self._forwards = {thread: one for thread, one in self._forwards.items() if one.runs}
 
     def begin_again(self) -> None:
         """Let go of all forwards (in a forked child, where no other thread lives)."""

@@ -28,6 +28,8 @@ class AxisSource(StrEnum):
     """Unknown: a view between `shapes` mixed the units with other axes."""
     BRANCHES = "branches"
     """Unknown: the branches of a sum disagree about the axis."""
+    ELSEWHERE = "elsewhere"
+    """Unknown: the units are on an axis that is neither the second nor the last, where they cannot be counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
