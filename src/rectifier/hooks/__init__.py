@@ -4,6 +4,7 @@ This package keeps no numbers and changes no values. It tells its listeners what
 """
 
 from rectifier.hooks.autograd_graph import between as between
+from rectifier.hooks.autograd_graph import feed_layers as feed_layers
 from rectifier.hooks.autograd_graph import unobserved_activations as unobserved_activations
 from rectifier.hooks.calls.interception import Observer as Observer
 from rectifier.hooks.location import Location as Location

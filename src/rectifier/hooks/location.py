@@ -64,6 +64,13 @@ class Location:
         variables = self.forward.f_locals
         return (*variables.get("args", ()), *variables.get("kwargs", {}).values())
 
+    def called_from(self) -> str | None:
+        """`file.py:31` of the innermost line outside of torch that called the root."""
+        frame = self.forward.f_back
+        while frame is not None and _is_ours_or_torchs(frame.f_code):
+            frame = frame.f_back
+        return None if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
 
 def locate(within: nn.Module | None = None) -> Location | None:
     """Where the activation call that is being made right now comes from; None outside of a model.

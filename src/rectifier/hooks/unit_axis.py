@@ -21,7 +21,7 @@ _BATCH_NORMS = {"NativeBatchNorm", "CudnnBatchNorm", "MiopenBatchNorm", "BatchNo
 # Products of two operands, of which either may be the weight: where these two are.
 _PRODUCTS = {"Mm": (0, 1), "Bmm": (0, 1), "Mv": (0, 1), "Addmm": (1, 2), "Baddbmm": (1, 2), "SparseAddmm": (1, 2)}
 _AXIS_ONE = {*_CONVOLUTIONS, *_BATCH_NORMS, "NativeGroupNorm"}
-_LAYERS = {*_LAST_AXIS, *_CONVOLUTIONS, *_BATCH_NORMS, *_PRODUCTS, "NativeGroupNorm"}
+LAYERS = {*_LAST_AXIS, *_CONVOLUTIONS, *_BATCH_NORMS, *_PRODUCTS, "NativeGroupNorm"}
 _TO_A_WEIGHT = {
     "T", "ToCopy", "Transpose", "View", "Reshape", "ReshapeAlias", "UnsafeView", "Clone", "Permute", "Unsqueeze",
     "Squeeze", "Expand", "Repeat",
@@ -213,7 +213,7 @@ def _follow(node: Any, number: int, shape: Sequence[int], steps: int) -> _Found:
         return _Found(None, AxisSource.LEAF)
     if steps == 0:
         return _Found(None, AxisSource.TOO_FAR)
-    if kind in _LAYERS:
+    if kind in LAYERS:
         return _at_layer(node, kind, shape, steps)
     if kind in ELEMENTWISE:
         answers = [
@@ -330,8 +330,8 @@ def _at_product(node: Any, kind: str, shape: Sequence[int], steps: int) -> _Foun
     if not chosen:
         return _other_factor(node, kind, shape, steps, weights)
     other = right if chosen[0] == left else left
-    if chosen == weights and not parameters and operands[other][0] is not None:
-        # An input whose gradient is asked for, times what is computed: it may be either.
+    if not parameters and weights and _is_made_of_weights(operands[other][0], any_leaf=True):
+        # An input whose gradient is asked for, times a weight that is computed from others: it may be either.
         return _Found(None, AxisSource.OPERATION, kind)
     if kind == "Mv":
         return _told_by(node, kind, -1, shape) if chosen[0] == left else _Found(None, AxisSource.OPERATION, kind)
@@ -357,8 +357,13 @@ def _other_factor(node: Any, kind: str, shape: Sequence[int], steps: int, weight
     return replace(found, place=place, bias=None, route=(at, *found.route))
 
 
-def _is_made_of_weights(node: Any) -> bool:
-    """Whether an operand is computed from parameters alone (weight norm, a part of a larger weight, pruning)."""
+def _is_made_of_weights(node: Any, *, any_leaf: bool = False) -> bool:
+    """Whether an operand is computed from parameters alone (weight norm, a part of a larger weight, pruning).
+
+    Args:
+        node: Where it comes from.
+        any_leaf: Let leaves count that nobody made to be parameters.
+    """
     if node is None:
         return False
     pending, met, leaves = [node], {node}, 0
@@ -366,11 +371,11 @@ def _is_made_of_weights(node: Any) -> bool:
         one = pending.pop()
         variable = getattr(one, "variable", None)
         if variable is not None:
-            if not isinstance(variable, nn.Parameter):
+            if not any_leaf and not isinstance(variable, nn.Parameter):
                 return False
             leaves += 1
             continue
-        if kind_of(one) in _LAYERS or len(met) > _MOST_NODES_OF_A_WEIGHT:
+        if kind_of(one) in LAYERS or len(met) > _MOST_NODES_OF_A_WEIGHT:
             return False
         for parent, _ in one.next_functions:
             if parent is not None and parent not in met:

@@ -27,17 +27,25 @@ class Call:
         number: How many calls of the same owner came before it in this forward.
         tensor: Its input.
         first: Whether it is the first call of its forward.
+        counts: For whoever counts calls of this forward by more than their owner.
     """
 
     place: Location
     number: int
     tensor: Tensor
     first: bool
+    counts: dict[Any, int] = field(default_factory=dict)
 
     @property
     def key(self) -> tuple[int, int]:
         """The owner's identity, and the number."""
         return id(self.place.owner), self.number
+
+    def number_among(self, kind: Any) -> int:
+        """How many calls of some kind came before it in this forward; ask once."""
+        number = self.counts.get(kind, 0)
+        self.counts[kind] = number + 1
+        return number
 
 
 @dataclass(slots=True, eq=False)
@@ -48,6 +56,7 @@ class _Forward:
     frame: types.FrameType | None
     mark: weakref.ref[Mark] | None = None
     calls: dict[int, int] = field(default_factory=dict)
+    counts: dict[Any, int] = field(default_factory=dict)
 
     def runs_in(self, frame: types.FrameType) -> bool:
         """Whether it is the one that a frame runs."""
@@ -83,14 +92,12 @@ class CallTracker:
         self._gradients = gradients
         self._parts: weakref.WeakKeyDictionary[nn.Module, bool] = weakref.WeakKeyDictionary()
         self._forwards: dict[int, _Forward] = {}
+        self._numbered: set[int] = set()
 
     def counted(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor | None:
         """The input of a call with these arguments, if it is one to count where it comes from a model."""
         tensor = args[0] if args else kwargs.get("input")
         if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
-            return None
-        # A forward that is run again inside of backward (activation checkpointing) has been counted already.
-        if torch._C._current_graph_task_id() != -1:
             return None
         if not self._gradients:
             return tensor
@@ -104,6 +111,10 @@ class CallTracker:
         place = locate() if self._model is None else self._place_in(self._model())
         if place is None:
             return None
+        # A forward that is run again inside of backward (activation checkpointing) has been counted already, unless it
+        # ran without gradients the first time (reentrant checkpointing, adjoint methods).
+        if torch._C._current_graph_task_id() != -1 and id(place.owner) in self._numbered:
+            return None
         thread = threading.get_ident()
         forward = self._forwards.get(thread)
         first = forward is None or not forward.runs_in(place.forward)
@@ -113,7 +124,9 @@ class CallTracker:
         owner = id(place.owner)
         number = forward.calls.get(owner, 0)
         forward.calls[owner] = number + 1
-        return Call(place, number, tensor, first)
+        if torch._C._current_graph_task_id() == -1:
+            self._numbered.add(owner)
+        return Call(place, number, tensor, first, forward.counts)
 
     def meet(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
         """Number the call that is being made with these arguments; None for one that does not count."""
@@ -142,9 +155,11 @@ class CallTracker:
     def end_step(self) -> None:
         """Let go of this thread's forward, and of the others' that have returned."""
         self.end()
+        self._numbered.clear()
         # Other threads may be in the middle of theirs.
         self._forwards = {thread: one for thread, one in self._forwards.items() if one.runs}
 
     def begin_again(self) -> None:
         """Let go of all forwards (in a forked child, where no other thread lives)."""
         self._forwards.clear()
+        self._numbered.clear()

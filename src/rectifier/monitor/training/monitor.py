@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from rectifier.hooks import announce, training, unobserved_activations
+from rectifier.hooks import announce, feed_layers, training, unobserved_activations
 from rectifier.hooks.calls import compiled, functions
 from rectifier.hooks.loss_graph import read_loss
 from rectifier.hooks.recorders import has_values, recorder, records_backward
@@ -373,6 +373,8 @@ class Monitor(training.TrainingListener):
             if self._graphs_searched == _GRAPHS_SEARCHED:
                 self._models.nodes = None
         if self._look is Look.COUNT and recorder() is None:
+            if self._models.unsure:
+                self._models.note_layers_fed(feed_layers([loss], self._models.unsure))
             self._read_loss(loss)
         self._models.end_forward()
 
