@@ -3,7 +3,7 @@
 Every line is timed in turns of a few milliseconds, one after the other: torch's, torch's again (A/A: the noise), ours,
 a plain copy that moves the same bytes (input to a fresh output, incoming gradient to a fresh one), and for PReLU ours
 with the compiled kernel and torch's Leaky ReLU. Buffers rotate through more memory than the caches hold. A ratio is the
-median over turns of (time of a turn / time of torch's turn next to it), with a 95 % interval from the bootstrap.
+median over turns of (time of a turn / time of torch's turn next to it), with a 95% interval from the bootstrap.
 
     python benchmarks/activations.py [--seconds 1.0] [--threads 2] [--only prelu]
     python benchmarks/activations.py --threads 1 --clock processor --markdown    # on a machine that is busy

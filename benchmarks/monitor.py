@@ -10,7 +10,7 @@ median step of both plain arms in its round (A/A: of the first), so that what dr
 a turn's first step, which finds the caches as another arm left them, is not used. An arm's steps are of kinds (observed
 in full, at a glance, or not; every tenth of a tool that works at every tenth): its ratio is the median of each kind,
 weighted by how often the kind comes, so that a machine that stands still now and then does not decide. What the monitor
-writes, now and then, is timed apart and added as a mean. The 95 % interval is from the bootstrap over rounds. What
+writes, now and then, is timed apart and added as a mean. The 95% interval is from the bootstrap over rounds. What
 counts is its upper end: at most 1.01, and 1.03 for the tiny network.
 
 The monitor is put where it is after 100,000 steps, its budget spent and its early allowance used up. All arms train one
@@ -111,8 +111,8 @@ class Watched:
 
     LATE = 100_000
 
-    def __init__(self, seconds_per_step: float, *, beside: bool = False) -> None:
-        self.monitor = Monitor(MemorySink(), beside=beside)
+    def __init__(self, seconds_per_step: float, *, observe_compiled: bool = False) -> None:
+        self.monitor = Monitor(MemorySink(), observe_compiled=observe_compiled)
         schedule = self.monitor._schedule
         self.monitor._step = self.LATE
         self.monitor._began = self.now() - self.LATE * seconds_per_step
@@ -407,7 +407,7 @@ def measure(name: str, seconds: float, clock: Callable[[], float], *, compiled: 
     per_step = run.timed(step, 10)
     watched = {"rectifier": Watched(per_step)}
     if compiled:
-        watched["rectifier --beside"] = Watched(per_step, beside=True)
+        watched["rectifier --observe-compiled"] = Watched(per_step, observe_compiled=True)
     others = {} if compiled else TODAY
     every: dict[str, Around] = {PLAIN: nothing, AGAIN: nothing, **watched, **others}
     for label, around in every.items():
@@ -450,7 +450,7 @@ def main() -> None:
     threads = torch.get_num_threads()
     head = f"torch {torch.__version__}, threads: {threads}, {options.clock} time, at least {seconds:.0f} s a workload"
     lines = [
-        head, "", "| workload | step, ms | arm | observed steps | ratio to plain | 95 % |",
+        head, "", "| workload | step, ms | arm | observed steps | ratio to plain | 95% |",
         "|---|---|---|---|---|---|",
     ]  # fmt: skip
     print("\n".join(lines), flush=True)

@@ -36,7 +36,7 @@ PAGE = ROOT / "docs" / "pages" / "page-sizes.md"
 HEAD = """# Sizes and loading times of the pages
 
 Written by `python benchmarks/pages.py --write`, {machine}.
-Each page was opened {repeats} time(s); the numbers are medians. *Beside plotly*: what is left of the file when
+Each page was opened {repeats} time(s); the numbers are medians. *Without plotly*: what is left of the file when
 plotly's script ({plotly:.2f} MB, once a page) is taken away. *Written in*: processor time. *Work*: what the page's
 own thread computed until all charts were drawn; it shall be below 3 s. *Readable* (words and tables are painted) and
 *drawn* (the last chart is): by the clock, from the beginning of loading; with a load above the number of cores they
@@ -58,7 +58,7 @@ def main() -> None:
         return
     browser = Browser(chromium)
     lines = [
-        "| page | file | beside plotly | written in | work | readable | drawn |",
+        "| page | file | without plotly | written in | work | readable | drawn |",
         "|---|---|---|---|---|---|---|",
         *(row(name, make, browser, options.repeats) for name, make in pages().items()),
     ]

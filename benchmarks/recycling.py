@@ -28,6 +28,7 @@ from data import digits
 from failures import Failure, published
 from plain import Plain
 
+from rectifier._formatting import percent
 from rectifier.errors import CannotRecycle
 from rectifier.records import DeadUnits, Deaths, Finding, Rule, SiteRef
 from rectifier.treatment import recycle
@@ -153,7 +154,7 @@ def show(console: Console, title: str, runs: list[dict[str, Measured]]) -> None:
         alive, loss = np.median(values, 0)
         span = f"{values[:, 1].min():.3g} – {values[:, 1].max():.3g}"
         won = "" if arm in ("before", "nothing") else f"{lower} of {len(runs)}"
-        table.add_row(SHOWN.get(arm, arm), f"{alive:.0%}", f"{loss:.3g}", span, won)
+        table.add_row(SHOWN.get(arm, arm), percent(alive), f"{loss:.3g}", span, won)
     console.print(table)
 
 

@@ -72,7 +72,7 @@ def main() -> None:
             low, high = bootstrap((added,), np.median, method="percentile", rng=0).confidence_interval
             cells.append(f"{np.median(added):+.0f} ({low:+.0f} to {high:+.0f})")
         print(f"| {arm} | {' | '.join(cells)} |")
-    print("\nWhat is added: the median of the turns' differences (95 %). Target: at most 50 ms of wall time together.")
+    print("\nWhat is added: the median of the turns' differences (95%). Target: at most 50 ms of wall time together.")
 
 
 if __name__ == "__main__":

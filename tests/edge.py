@@ -5,16 +5,16 @@ from rectifier.records import BornDead, CauseKind, Drift
 from rectifier.report.sentences import told
 
 
-def diagnose(process, silence=None):
-    return told(diagnosis.diagnose(process, silence))
+def diagnose(process, suppress=None):
+    return told(diagnosis.diagnose(process, suppress))
 
 
-def judge_probe(probe, silence=None, *, measured=True):
-    return told(diagnosis.judge_probe(probe, silence, measured=measured))
+def judge_probe(probe, suppress=None, *, measured=True):
+    return told(diagnosis.judge_probe(probe, suppress, measured=measured))
 
 
-def judge_checkpoint(checkpoint, silence=None):
-    return told(diagnosis.judge_checkpoint(checkpoint, silence))
+def judge_checkpoint(checkpoint, suppress=None):
+    return told(diagnosis.judge_checkpoint(checkpoint, suppress))
 
 
 def where(finding):

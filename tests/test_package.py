@@ -81,11 +81,11 @@ def test_no_command_that_only_reads_loads_torch(arguments):
 
 
 def test_rooms_that_hold_facts_and_rules_never_load_torch():
-    rooms = (
+    folders = (
         "records errors catalogue storage diagnosis report report.text.run report.page.page report.json.documents "
         "comparison.statistics.trials comparison.engine"
     )
-    imports = "; ".join(f"import rectifier.{room}" for room in rooms.split())
+    imports = "; ".join(f"import rectifier.{folder}" for folder in folders.split())
     subprocess.run([sys.executable, "-c", f"{imports}; import sys; assert 'torch' not in sys.modules"], check=True)
 
 

@@ -1,4 +1,4 @@
-"""A monitor with a memory, for tests of the rooms below the public face."""
+"""A monitor with a memory, for tests of the folders below the public face."""
 
 from rectifier.monitor import MemorySink, Monitor
 

@@ -5,7 +5,8 @@
 A failure is there, for one seed, when its remedy, with the same seed, gains at least 0.05 in accuracy or R² on the
 training data, or does not collapse where this one did (standard deviation of the output < 1e-3), or when the training
 is no longer finite. A seed that survives is neither a hit nor a control. A named cause is right when removing that
-cause alone, with the same seed, prevents the failure in that sense.
+cause alone, with the same seed, prevents the failure in that sense; of trainings with code of their own, when it is of
+the kind that their remedy removes.
 """
 
 import argparse
@@ -19,12 +20,13 @@ from pathlib import Path
 
 import torch
 from controls import CONTROLS
-from failures import FAILURES
+from failures import FAILURES, REBUILT
+from generated import command
 from plain import without
 from rules import RULES
 
 import rectifier
-from rectifier.records import BornDead, Drift, Finding, Rule, SilentLayer
+from rectifier.records import BornDead, CauseKind, Drift, Finding, Rule, SilentLayer
 
 GAIN = 0.05
 OURS = "Rectifier"
@@ -110,6 +112,23 @@ def run_failure(failure, seed):
             "top": found.findings[0].rule if found.findings else None}  # fmt: skip
 
 
+def run_rebuilt(case, seed):
+    alarms, found, score = watch_one(case.start(seed, mended=False), case.steps)
+    training = case.start(seed, mended=True)
+    for _ in range(case.steps):
+        training.step()
+    remedied = training.score()
+    better = not math.isfinite(score[0]) or remedied[0] - score[0] >= case.gain
+    failed = remedied[0] >= case.floor and better
+    cause = right = None
+    if failed and OURS in alarms:
+        kind = blamed(found).kind
+        cause, right = str(kind), None if kind is CauseKind.UNKNOWN else kind in case.causes
+    return {"case": case.name, "seed": seed, "failed": failed, "score": score, "remedied": remedied,
+            "alarms": alarms, "cause": cause, "right": right,
+            "top": found.findings[0].rule if found.findings else None}  # fmt: skip
+
+
 def run_control(control, seed):
     alarms, found, score = watch_one(control.start(seed), control.steps)
     return {"case": control.name, "seed": seed, "score": score, "control": score[0] >= control.floor, "alarms": alarms,
@@ -171,10 +190,27 @@ def main():
     parser.add_argument(
         "--out", type=Path, help="Keep every run here, a line of JSON each; those of earlier calls are reported, too."
     )
+    parser.add_argument("--generated", type=int, help="Random trainings with and without faults instead, so many.")
+    parser.add_argument("--seed", type=int, default=0, help="Of what is drawn for `--generated`.")
+    parser.add_argument("--case", help="One of the generated cases by its name, with all that is found.")
+    parser.add_argument("--spread", type=int, help="How much healthy generated trainings differ over so many seeds.")
     options = parser.parse_args()
     torch.set_num_threads(1)
+    if options.case:
+        command.show(options.case)
+    elif options.spread:
+        command.spread(options.spread)
+    elif options.generated:
+        command.run(options.generated, options.seed, options.share, options.out, options.only)
+    else:
+        run_named(options)
+
+
+def run_named(options):
+    """Train the named failures and controls that the options choose, and report all that are kept."""
     began, failures, controls = time.monotonic(), [], []
-    jobs = [(run_failure, case, failures) for case in FAILURES] + [(run_control, case, controls) for case in CONTROLS]
+    jobs = [(run_failure, case, failures) for case in FAILURES]
+    jobs += [(run_rebuilt, case, failures) for case in REBUILT] + [(run_control, case, controls) for case in CONTROLS]
     jobs = [job for job in jobs if re.search(options.only, job[1].name)]
     done = set()
     if options.out and options.out.exists():

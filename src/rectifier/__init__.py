@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rectifier import functional as functional
     from rectifier import nn as nn
     from rectifier import plot as plot
-    from rectifier.api.checkpoint import autopsy as autopsy
+    from rectifier.api.checkpoint import inspect_checkpoint as inspect_checkpoint
     from rectifier.api.comparison import compare as compare
     from rectifier.api.comparison import compare_models as compare_models
     from rectifier.api.probe import census as census
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from rectifier.treatment import swap as swap
 
 _NAMES = {
-    "api.checkpoint": "autopsy",
+    "api.checkpoint": "inspect_checkpoint",
     "api.comparison": "compare compare_models",
     "api.probe": "census check",
     "api.training": "Watch describe read watch",
@@ -38,8 +38,8 @@ _NAMES = {
 }
 
 __all__ = [
-    "Watch", "__version__", "autopsy", "census", "check", "compare", "compare_models", "describe", "functional",
-    "log", "nn", "plot", "prescribe", "read", "recycle", "rescale", "swap", "watch",
+    "Watch", "__version__", "census", "check", "compare", "compare_models", "describe", "functional",
+    "inspect_checkpoint", "log", "nn", "plot", "prescribe", "read", "recycle", "rescale", "swap", "watch",
 ]  # fmt: skip
 
 

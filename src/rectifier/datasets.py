@@ -79,8 +79,9 @@ def digits() -> Split:
 def fashion_mnist(*, train: int = 60_000, test: int = 10_000) -> Split:
     """Photographs of clothes of 28 × 28 pixels, from 0 to 1, in the order of the original files.
 
-    The trap: its images are not in this package. They are looked for in the folder that RECTIFIER_FASHION_MNIST
-    names, otherwise where Debian's package puts them; nothing is ever downloaded.
+    Warning:
+        Its images are not in this package. They are looked for in the folder that RECTIFIER_FASHION_MNIST names,
+        otherwise where Debian's package puts them; nothing is ever downloaded.
 
     Args:
         train: So many of the first images to train on.

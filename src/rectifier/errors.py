@@ -18,7 +18,7 @@ class UnknownActivation(RectifierError):
 
 
 class UnreadableRun(RectifierError):
-    """A run folder or study file is missing, foreign, from a newer version, or damaged beyond its torn tail."""
+    """A run folder or comparison file is missing, foreign, from a newer version, or damaged beyond its torn tail."""
 
 
 class NothingToCompare(RectifierError):
@@ -37,8 +37,8 @@ class CannotProbe(RectifierError):
     """A model cannot be run for a check or a census as asked; the text says on what, why, and what to write instead."""
 
 
-class CannotSilence(RectifierError):
-    """A finding cannot be silenced as asked; the text lists the names of findings."""
+class CannotSuppress(RectifierError):
+    """A finding cannot be suppressed as asked; the text lists the names of findings."""
 
 
 class CannotCompile(RectifierError):

@@ -129,10 +129,10 @@ def series(observed: Run | Observed, name: str = "loss", *, rank: int = 0) -> go
 
 
 def differences(comparison: Comparison) -> go.Figure:
-    """Each arm's paired difference of the metric against the baseline, with its 95 % interval and the margin.
+    """Each arm's paired difference of the metric against the baseline, with its 95% interval and the margin.
 
     Args:
-        comparison: Of a study.
+        comparison: Of a comparison.
 
     Raises:
         NothingToPlot: No pair of trainings has a metric.
@@ -143,10 +143,10 @@ def differences(comparison: Comparison) -> go.Figure:
 
 
 def failures(comparison: Comparison) -> go.Figure:
-    """Share of trainings that failed, per arm, with its exact 95 % interval.
+    """Share of trainings that failed, per arm, with its exact 95% interval.
 
     Args:
-        comparison: Of a study.
+        comparison: Of a comparison.
     """
     return _titled(comparison_figures.failure_rates(comparison), "Failed trainings", "")
 
@@ -155,7 +155,7 @@ def trainings(comparison: Comparison) -> go.Figure:
     """Every training's metric, a line a seed through the arms; failed ones are crosses.
 
     Args:
-        comparison: Of a study.
+        comparison: Of a comparison.
 
     Raises:
         NothingToPlot: No training has a metric.
@@ -167,7 +167,7 @@ def dead_units(comparison: Comparison) -> go.Figure:
     """Share of units that are dead or suspected at the end, a dot a training.
 
     Args:
-        comparison: Of a study.
+        comparison: Of a comparison.
 
     Raises:
         NothingToPlot: No training's units were counted.

@@ -14,20 +14,21 @@ def assert_alive(
     batch: Any,
     *,
     fail_on: Severity = "warning",
-    silence: Mapping[str, str] | None = None,
+    suppress: Mapping[str, str] | None = None,
     forward: Callable[[nn.Module, Any], Any] | None = None,
     loss: Callable[[Any, Any], Tensor] | None = None,
 ) -> None:
     """Fail when one forward and one backward pass show that a network cannot learn as it stands.
 
-    The trap: passing proves little; one batch of an untrained network shows what is broken from the start, and nothing
-    of what training will do. Seed before the model is made, or the test is a draw.
+    Warning:
+        Passing proves little; one batch of an untrained network shows what is broken from the start, and nothing of
+        what training will do. Seed before the model is made, or the test is a draw.
 
     Args:
         model: An untrained module; afterwards it is as it was.
         batch: As a loader yields it.
         fail_on: The mildest severity that fails.
-        silence: Known findings and why they are no failure: `{"output-activation": "targets are counts"}`.
+        suppress: Known findings and why they are no failure: `{"output-activation": "targets are counts"}`.
         forward: As for `rectifier.check`.
         loss: Likewise.
 
@@ -46,7 +47,7 @@ def assert_alive(
         AssertionError: Sequential is not ready to be trained:
         born dead: Sequential.1 is silent as a whole, and the network's output is a constant. ...
     """
-    found = check(model, batch, silence=silence, forward=forward, loss=loss)
+    found = check(model, batch, suppress=suppress, forward=forward, loss=loss)
     if not found.reaches(fail_on):
         return
     told = [finding for finding in found.findings if fail_on == "info" or finding.severity != "info"]

@@ -43,7 +43,7 @@ def test_functions_have_torchs_signatures(name):
 def test_the_faces_hold_activations_and_nothing_else():
     public = {name for face in (rn, rf) for name in vars(face) if not name.startswith("_")}
     known = {row.module for row in CATALOGUE.values()} | {row.function for row in CATALOGUE.values()} | set(CATALOGUE)
-    own = {"LeakyGradReLU", "ReLUSquared", "QuickGELU", "GELU10", "Laplace", "SqrtSoftplus", "Identity"}
+    own = {"SurrogateGradientReLU", "ReLUSquared", "QuickGELU", "GELU10", "Laplace", "SqrtSoftplus", "Identity"}
     public -= {"compile_prelu"}  # It makes one of them faster.
     assert {name.removesuffix("_") for name in public} <= known | own
     assert not [name for row in CATALOGUE.values() if (name := row.module) and not hasattr(rn, name)]

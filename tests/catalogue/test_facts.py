@@ -22,7 +22,7 @@ GRID = np.concatenate([np.linspace(-12, 12, 4_801), [-3, -1.5, -1, -0.5, -0.0, 0
 WITH_PARAMETERS = [
     *ROWS, "leaky_relu:0.3", "leaky_relu:0.0", "leaky_relu:-0.5", "leaky_relu:2.0", "prelu:-0.5", "elu:0.7", "elu:0.0",
     "elu:-1.5", "celu:2.0", "celu:-0.7", "softplus:3.0", "softshrink:1.25", "hardshrink:0.0", "threshold:-0.75",
-    "threshold:1.5", "leaky_grad:0.3", "leaky_grad:0.0",
+    "threshold:1.5", "surrogate_gradient:0.3", "surrogate_gradient:0.0",
 ]  # fmt: skip
 
 
@@ -45,7 +45,7 @@ def test_value_and_derivative_are_torchs(spec):
 
 
 # What its backward passes is on purpose not the slope of its value.
-HONEST = [spec for spec in WITH_PARAMETERS if not spec.startswith("leaky_grad")]
+HONEST = [spec for spec in WITH_PARAMETERS if not spec.startswith("surrogate_gradient")]
 
 
 @pytest.mark.parametrize("spec", HONEST)
@@ -59,12 +59,12 @@ def test_derivative_is_the_slope_of_the_value(spec):
     np.testing.assert_allclose(choice.derivative(z)[smooth], difference[smooth], atol=1e-8, rtol=1e-6)
 
 
-def test_only_the_leaky_backward_passes_something_else_than_the_slope_of_the_value():
+def test_only_the_surrogate_gradient_passes_something_else_than_the_slope_of_the_value():
     assert set(WITH_PARAMETERS) - set(HONEST) == {
-        "leaky_grad", "leaky_grad:0.3", "leaky_grad:0.0"
+        "surrogate_gradient", "surrogate_gradient:0.3", "surrogate_gradient:0.0"
     }  # fmt: skip
     with pytest.raises(AssertionError):
-        test_derivative_is_the_slope_of_the_value("leaky_grad:0.3")
+        test_derivative_is_the_slope_of_the_value("surrogate_gradient:0.3")
 
 
 WORDS = {
@@ -199,7 +199,7 @@ def test_parameter_and_default_are_torchs(name):
     row = CATALOGUE[name]
     if row.module is None and row.parameter is None:
         return
-    assert (row.module is None) == (name == "leaky_grad")
+    assert (row.module is None) == (name == "surrogate_gradient")
     module = getattr(torch.nn, row.module) if row.module else type(module_for(parse(name)))
     arguments = inspect.signature(module).parameters
     if row.parameter is not None:

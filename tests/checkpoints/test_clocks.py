@@ -156,9 +156,9 @@ def test_a_wrong_number_of_steps_proves_nothing(folder, wrong):
 def test_decay_as_large_as_the_gradients_hides_the_dead_and_is_said(folder):
     make = lambda p: torch.optim.Adam(p, 1e-3, weight_decay=1e-2)  # noqa: E731
     path = written(folder, *stepped(make, steps=400, died={2: 100}))
-    autopsy = judge_checkpoint(read_checkpoint(path))
-    assert autopsy.layers[0].silent == 0
-    assert any("weight decay is (or may be) part of the gradient" in reason.text for reason in autopsy.untold)
+    inspection = judge_checkpoint(read_checkpoint(path))
+    assert inspection.layers[0].silent == 0
+    assert any("weight decay is (or may be) part of the gradient" in reason.text for reason in inspection.untold)
 
 
 def test_without_the_key_of_newer_versions_adam_may_be_coupled(folder):

@@ -47,8 +47,8 @@ def told(content, tmp_path, name="checkpoint.pt"):
     return judge_checkpoint(read_checkpoint(tmp_path / name))
 
 
-def silent_rows(autopsy):
-    return {layer.name: layer.silent for layer in autopsy.layers if layer.silent}
+def silent_rows(inspection):
+    return {layer.name: layer.silent for layer in inspection.layers if layer.silent}
 
 
 SILENT = [("second.weight", 1), ("second.weight", 4), ("third.weight", 5)]
@@ -60,25 +60,25 @@ EXPECTED = {"second.weight": 2, "third.weight": 1}
 def test_any_keys_and_buffers_between(tmp_path, keys):
     model = Odd()
     optimizer = steps(model, torch.optim.Adam(model.parameters()), silent=SILENT)
-    autopsy = told({"epoch": 3, keys[0]: model.state_dict(), keys[1]: optimizer.state_dict()}, tmp_path)
-    assert silent_rows(autopsy) == EXPECTED
-    assert autopsy.step == 120
-    assert autopsy.layout == f"dictionary with `{keys[0]}`"
+    inspection = told({"epoch": 3, keys[0]: model.state_dict(), keys[1]: optimizer.state_dict()}, tmp_path)
+    assert silent_rows(inspection) == EXPECTED
+    assert inspection.step == 120
+    assert inspection.layout == f"dictionary with `{keys[0]}`"
 
 
 def test_a_plain_state_dict(tmp_path):
-    autopsy = told(Odd().state_dict(), tmp_path)
-    assert autopsy.layout == "state dict"
-    assert [layer.silent for layer in autopsy.layers] == [None] * 5
-    assert "No optimizer state" in autopsy.untold[0].text
+    inspection = told(Odd().state_dict(), tmp_path)
+    assert inspection.layout == "state dict"
+    assert [layer.silent for layer in inspection.layers] == [None] * 5
+    assert "No optimizer state" in inspection.untold[0].text
 
 
 def test_wrapped_names_are_kept_and_matched(tmp_path):
     model = Odd()
     optimizer = steps(model, torch.optim.Adam(model.parameters()), silent=SILENT)
     wrapped = OrderedDict((f"module.{name}", tensor) for name, tensor in model.state_dict().items())
-    autopsy = told({"model": wrapped, "optimizer": optimizer.state_dict()}, tmp_path)
-    assert silent_rows(autopsy) == {f"module.{name}": count for name, count in EXPECTED.items()}
+    inspection = told({"model": wrapped, "optimizer": optimizer.state_dict()}, tmp_path)
+    assert silent_rows(inspection) == {f"module.{name}": count for name, count in EXPECTED.items()}
 
 
 def test_weight_decay_groups_reorder_the_numbers_and_are_told_apart(tmp_path):
@@ -87,18 +87,18 @@ def test_weight_decay_groups_reorder_the_numbers_and_are_told_apart(tmp_path):
     vectors = [p for p in model.parameters() if p.dim() == 1]
     groups = [{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}]
     optimizer = steps(model, torch.optim.AdamW(groups), silent=SILENT)
-    autopsy = told({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, tmp_path)
-    assert silent_rows(autopsy) == EXPECTED
+    inspection = told({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, tmp_path)
+    assert silent_rows(inspection) == EXPECTED
 
 
 def test_groups_that_fit_in_more_than_one_way_are_left_without_names(tmp_path):
     model = nn.Sequential(nn.Linear(6, 6), nn.Linear(6, 6), nn.Linear(6, 6))
     groups = [{"params": model[1].parameters()}, {"params": [*model[0].parameters(), *model[2].parameters()]}]
     optimizer = steps(model, torch.optim.Adam(groups), silent=[("1.weight", 3)])
-    autopsy = told({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, tmp_path)
-    assert any("more than one order of the weights fits" in reason.text for reason in autopsy.untold)
-    assert silent_rows(autopsy) == {"optimizer parameter 0": 1}
-    (finding,) = autopsy.findings
+    inspection = told({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, tmp_path)
+    assert any("more than one order of the weights fits" in reason.text for reason in inspection.untold)
+    assert silent_rows(inspection) == {"optimizer parameter 0": 1}
+    (finding,) = inspection.findings
     assert finding.severity == "info"
     assert "Its name is not known" in finding.detail
 
@@ -108,17 +108,17 @@ def test_names_that_the_optimizer_keeps_settle_it(tmp_path):
     named = list(model.named_parameters())
     groups = [{"params": named[2:4]}, {"params": named[:2] + named[4:]}]
     optimizer = steps(model, torch.optim.Adam(groups), silent=[("1.weight", 3)])
-    autopsy = told({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, tmp_path)
-    assert silent_rows(autopsy) == {"1.weight": 1}
-    assert not autopsy.untold
+    inspection = told({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, tmp_path)
+    assert silent_rows(inspection) == {"1.weight": 1}
+    assert not inspection.untold
 
 
 def test_a_model_of_another_shape_is_left_without_names(tmp_path):
     model, other = Odd(), nn.Linear(9, 9)
     optimizer = steps(other, torch.optim.Adam(other.parameters()), silent=[("weight", 2)])
-    autopsy = told({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, tmp_path)
-    assert any("no order of the weights fits their shapes" in reason.text for reason in autopsy.untold)
-    assert silent_rows(autopsy) == {"optimizer parameter 0": 1}
+    inspection = told({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, tmp_path)
+    assert any("no order of the weights fits their shapes" in reason.text for reason in inspection.untold)
+    assert silent_rows(inspection) == {"optimizer parameter 0": 1}
 
 
 def test_frozen_weights_are_told_apart(tmp_path):
@@ -126,10 +126,10 @@ def test_frozen_weights_are_told_apart(tmp_path):
     model.register_buffer("mask", torch.ones(6, 6), persistent=False)
     model.first.requires_grad_(False)
     optimizer = steps(model, torch.optim.Adam(model.parameters()), silent=SILENT)
-    autopsy = told({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, tmp_path)
-    assert silent_rows(autopsy) == EXPECTED
-    assert {layer.name: remark(layer) for layer in autopsy.layers if layer.remark} == {"first.weight": "frozen"}
-    assert all(where(finding) != "first.weight" for finding in autopsy.findings)
+    inspection = told({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, tmp_path)
+    assert silent_rows(inspection) == EXPECTED
+    assert {layer.name: remark(layer) for layer in inspection.layers if layer.remark} == {"first.weight": "frozen"}
+    assert all(where(finding) != "first.weight" for finding in inspection.findings)
 
 
 def test_what_is_not_in_the_optimizer_is_told_apart(tmp_path):
@@ -138,10 +138,10 @@ def test_what_is_not_in_the_optimizer_is_told_apart(tmp_path):
     optimizer = torch.optim.Adam(p for p in model.parameters() if p.requires_grad)
     # Its numbers begin at the second layer, and fit in one way only.
     steps(model, optimizer, silent=[("1.weight", 3)])
-    autopsy = told({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, tmp_path)
-    assert silent_rows(autopsy) == {"1.weight": 1}
-    assert [remark(layer) for layer in autopsy.layers] == ["not in the optimizer", "", ""]
-    assert not autopsy.untold
+    inspection = told({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, tmp_path)
+    assert silent_rows(inspection) == {"1.weight": 1}
+    assert [remark(layer) for layer in inspection.layers] == ["not in the optimizer", "", ""]
+    assert not inspection.untold
 
 
 def test_a_weight_that_was_frozen_on_the_way_took_fewer_steps(tmp_path):
@@ -151,53 +151,55 @@ def test_a_weight_that_was_frozen_on_the_way_took_fewer_steps(tmp_path):
     model.second.requires_grad_(False)
     steps(model, optimizer, 150, silent=[("third.weight", 2)])
     torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, tmp_path / "late.pt")
-    autopsy = judge_checkpoint(read_checkpoint(tmp_path / "late.pt", tmp_path / "early.pt"))
-    remarks = {layer.name: remark(layer) for layer in autopsy.layers if layer.name != "mask"}
+    inspection = judge_checkpoint(read_checkpoint(tmp_path / "late.pt", tmp_path / "early.pt"))
+    remarks = {layer.name: remark(layer) for layer in inspection.layers if layer.name != "mask"}
     assert remarks.pop("second.weight") == "took 150 of 300 steps, frozen in the others"
     assert set(remarks.values()) == {""}
-    assert silent_rows(autopsy) == {"third.weight": 1}
-    assert [where(finding) for finding in autopsy.findings] == ["third.weight"]
+    assert silent_rows(inspection) == {"third.weight": 1}
+    assert [where(finding) for finding in inspection.findings] == ["third.weight"]
 
 
 def test_a_frozen_weight_among_buffers_leaves_the_others_their_names(tmp_path):
     model = Odd()
     model.first.requires_grad_(False)
     optimizer = steps(model, torch.optim.Adam(model.parameters()), silent=SILENT)
-    autopsy = told({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, tmp_path)
+    inspection = told({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, tmp_path)
     # The entries without state may be the buffer's or the first layer's, whose bias is as long as the norm's two.
-    assert silent_rows(autopsy) == EXPECTED
-    assert any("4 of the optimizer's 10 entries could not be given a name" in reason.text for reason in autopsy.untold)
+    assert silent_rows(inspection) == EXPECTED
+    assert any(
+        "4 of the optimizer's 10 entries could not be given a name" in reason.text for reason in inspection.untold
+    )
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_sgd_without_momentum_keeps_nothing_and_that_is_said(tmp_path, momentum):
     model = Odd()
     optimizer = steps(model, torch.optim.SGD(model.parameters(), 1e-3, momentum=momentum), 300, silent=SILENT)
-    autopsy = told({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, tmp_path)
-    assert silent_rows(autopsy) == ({} if not momentum else EXPECTED)
-    assert any("the optimizer keeps no state" in reason.text for reason in autopsy.untold) == (not momentum)
-    assert not any("frozen" in remark(layer) for layer in autopsy.layers)
+    inspection = told({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, tmp_path)
+    assert silent_rows(inspection) == ({} if not momentum else EXPECTED)
+    assert any("the optimizer keeps no state" in reason.text for reason in inspection.untold) == (not momentum)
+    assert not any("frozen" in remark(layer) for layer in inspection.layers)
 
 
 def test_tied_weights_count_once(tmp_path):
     model = nn.Sequential(OrderedDict(embed=nn.Embedding(9, 4), fc=nn.Linear(4, 4), head=nn.Linear(4, 9, bias=False)))
     model.head.weight = model.embed.weight
     optimizer = steps(model, torch.optim.Adam(model.parameters()), silent=[("embed.weight", 7), ("fc.weight", 2)])
-    autopsy = told({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, tmp_path)
-    assert silent_rows(autopsy) == {"embed.weight": 1, "fc.weight": 1}
+    inspection = told({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, tmp_path)
+    assert silent_rows(inspection) == {"embed.weight": 1, "fc.weight": 1}
     # Rows of a table that nobody looked up are normal.
-    assert [where(finding) for finding in autopsy.findings] == ["fc.weight"]
-    assert autopsy.layers[0].remark == "embedding"
+    assert [where(finding) for finding in inspection.findings] == ["fc.weight"]
+    assert inspection.layers[0].remark == "embedding"
 
 
 def test_copies_that_follow_the_weights_are_left_out(tmp_path):
     model = Odd()
     optimizer = steps(model, torch.optim.Adam(model.parameters()), silent=SILENT)
-    autopsy = told(
+    inspection = told(
         {"model": model.state_dict(), "model_ema": Odd().state_dict(), "optimizer": optimizer.state_dict()}, tmp_path
     )
-    assert silent_rows(autopsy) == EXPECTED
-    assert any("`model_ema` is taken for a copy" in reason.text for reason in autopsy.untold)
+    assert silent_rows(inspection) == EXPECTED
+    assert any("`model_ema` is taken for a copy" in reason.text for reason in inspection.untold)
 
 
 def test_two_networks_with_an_optimizer_each(tmp_path):
@@ -220,9 +222,9 @@ def test_lightning(tmp_path):
         "state_dict": OrderedDict((f"net.{name}", tensor) for name, tensor in model.state_dict().items()),
         "optimizer_states": [optimizer.state_dict()], "lr_schedulers": [],
     }  # fmt: skip
-    autopsy = told(content, tmp_path, "last.ckpt")
-    assert autopsy.layout == "Lightning checkpoint"
-    assert silent_rows(autopsy) == {f"net.{name}": count for name, count in EXPECTED.items()}
+    inspection = told(content, tmp_path, "last.ckpt")
+    assert inspection.layout == "Lightning checkpoint"
+    assert silent_rows(inspection) == {f"net.{name}": count for name, count in EXPECTED.items()}
 
 
 def test_units_of_transposed_weights_lie_along_the_other_dimension(tmp_path):
@@ -250,8 +252,8 @@ def test_units_of_transposed_weights_lie_along_the_other_dimension(tmp_path):
         model.mlp["c_fc"].weight.grad[:, 7] = 0
         model.up.weight.grad[:, 1] = 0
         optimizer.step()
-    autopsy = told({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, tmp_path)
-    assert {layer.name: (layer.rows, layer.silent) for layer in autopsy.layers} == {
+    inspection = told({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, tmp_path)
+    assert {layer.name: (layer.rows, layer.silent) for layer in inspection.layers} == {
         "attn.c_proj.weight": (6, 1), "mlp.c_fc.weight": (9, 1), "mlp.c_proj.weight": (6, 0), "up.weight": (3, 1)
     }  # fmt: skip
 
@@ -280,9 +282,9 @@ def hugging_face(folder, model, optimizer, *, safe, shards=False):
 def test_a_folder_of_hugging_faces(tmp_path, shards):
     model = Odd()
     optimizer = steps(model, torch.optim.AdamW(model.parameters()), silent=SILENT)
-    autopsy = hugging_face(tmp_path / "bin", model, optimizer, safe=False, shards=shards)
-    assert autopsy.layout.startswith("Hugging Face folder (pytorch_model.bin")
-    assert silent_rows(autopsy) == EXPECTED
+    inspection = hugging_face(tmp_path / "bin", model, optimizer, safe=False, shards=shards)
+    assert inspection.layout.startswith("Hugging Face folder (pytorch_model.bin")
+    assert silent_rows(inspection) == EXPECTED
 
 
 @pytest.mark.parametrize("shards", [False, True])
@@ -292,9 +294,9 @@ def test_safetensors_lose_the_order_and_only_what_shapes_settle_is_named(tmp_pat
     )  # fmt: skip
     silent = [("start.weight", 1), ("b.weight", 4), ("b.weight", 5), ("a.weight", 0)]
     optimizer = steps(model, torch.optim.AdamW(model.parameters()), silent=silent)
-    autopsy = hugging_face(tmp_path / "safe", model, optimizer, safe=True, shards=shards)
-    assert silent_rows(autopsy) == {"start.weight": 1, "optimizer parameter 2": 2, "optimizer parameter 4": 1}
-    assert any("a safetensors file sorts its weights by name" in reason.text for reason in autopsy.untold)
+    inspection = hugging_face(tmp_path / "safe", model, optimizer, safe=True, shards=shards)
+    assert silent_rows(inspection) == {"start.weight": 1, "optimizer parameter 2": 2, "optimizer parameter 4": 1}
+    assert any("a safetensors file sorts its weights by name" in reason.text for reason in inspection.untold)
 
 
 def test_like_weights_of_numbered_layers_are_named_by_their_numbers(tmp_path):
@@ -303,15 +305,15 @@ def test_like_weights_of_numbered_layers_are_named_by_their_numbers(tmp_path):
     )
     silent = [("2.z.weight", 1), ("2.z.weight", 5), ("10.z.weight", 3), ("11.a.weight", 0), ("3.b.weight", 2)]
     optimizer = steps(model, torch.optim.AdamW(model.parameters()), silent=silent)
-    autopsy = hugging_face(tmp_path / "safe", model, optimizer, safe=True)
-    assert [layer.name for layer in autopsy.layers[:7:3]] == ["0.a.weight", "1.a.weight", "10.a.weight"]
-    assert silent_rows(autopsy) == {"2.z.weight": 2, "10.z.weight": 1, "11.a.weight": 1, "3.b.weight": 1}
+    inspection = hugging_face(tmp_path / "safe", model, optimizer, safe=True)
+    assert [layer.name for layer in inspection.layers[:7:3]] == ["0.a.weight", "1.a.weight", "10.a.weight"]
+    assert silent_rows(inspection) == {"2.z.weight": 2, "10.z.weight": 1, "11.a.weight": 1, "3.b.weight": 1}
     # A group a layer, from the last one on: the numbers run the other way, and nothing is guessed.
     groups = [{"params": layer.parameters()} for layer in reversed(model)]
     optimizer = steps(model, torch.optim.AdamW(groups), silent=silent)
-    autopsy = hugging_face(tmp_path / "layers", model, optimizer, safe=True)
-    assert all(name.startswith("optimizer parameter") for name in silent_rows(autopsy))
-    assert len(silent_rows(autopsy)) == 4
+    inspection = hugging_face(tmp_path / "layers", model, optimizer, safe=True)
+    assert all(name.startswith("optimizer parameter") for name in silent_rows(inspection))
+    assert len(silent_rows(inspection)) == 4
 
 
 def test_an_optimizer_alone_names_the_way_out(tmp_path):
@@ -330,16 +332,16 @@ def test_rows_that_did_not_move_by_a_bit(tmp_path):
         model.third.weight[0, 0] = -0.0
         model.last.weight.copy_(torch.full((2, 6), torch.nan))
     torch.save(model.state_dict(), tmp_path / "later.pt")
-    autopsy = judge_checkpoint(read_checkpoint(tmp_path / "later.pt", tmp_path / "earlier.pt"))
-    unmoved = {layer.name: layer.unmoved for layer in autopsy.layers}
+    inspection = judge_checkpoint(read_checkpoint(tmp_path / "later.pt", tmp_path / "earlier.pt"))
+    unmoved = {layer.name: layer.unmoved for layer in inspection.layers}
     assert unmoved == {"first.weight": 6, "second.weight": 1, "third.weight": 5, "mask": 6, "last.weight": 0}
-    by_site = {where(finding): finding for finding in autopsy.findings}
+    by_site = {where(finding): finding for finding in inspection.findings}
     assert by_site["second.weight"].units == (3,)
     assert by_site["second.weight"].title == "second.weight: 1 of 6 rows did not move"
     # A weight that stands still as a whole is frozen, or a buffer: no accusation.
     assert "first.weight" not in by_site
     assert by_site["last.weight"].rule == "non-finite"
-    assert autopsy.worst == "serious"
+    assert inspection.worst == "serious"
 
 
 def test_the_later_checkpoint_comes_first(tmp_path):
@@ -349,5 +351,5 @@ def test_the_later_checkpoint_comes_first(tmp_path):
         torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, tmp_path / name)
     late, early = tmp_path / "late.pt", tmp_path / "early.pt"
     assert read_checkpoint(late, early).steps_between == 6
-    with pytest.raises(UnreadableCheckpoint, match=f"rectifier autopsy {late} {early}"):
+    with pytest.raises(UnreadableCheckpoint, match=f"rectifier inspect {late} {early}"):
         read_checkpoint(early, late)

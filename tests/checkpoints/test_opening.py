@@ -19,7 +19,7 @@ from torch import nn
 import rectifier
 from rectifier.checkpoints.opening import open_checkpoint
 from rectifier.errors import UnreadableCheckpoint
-from rectifier.report.json.documents import autopsy_json
+from rectifier.report.json.documents import inspection_json
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def weights():
 
 def refusal(path, *more):
     with pytest.raises(UnreadableCheckpoint) as caught:
-        rectifier.autopsy(path, *more)
+        rectifier.inspect_checkpoint(path, *more)
     text = str(caught.value)
     assert str(path) in text
     assert "Traceback" not in text
@@ -117,13 +117,13 @@ def test_an_index_cannot_lead_out_of_its_folder(tmp_path):
     for name in ("../secret.bin", str(secret), "./secret.bin", 3):
         index.write_text(f'{{"weight_map": {{"weight": {json_of(name)}}}}}')
         with pytest.raises(UnreadableCheckpoint, match="outside of its folder"):
-            rectifier.autopsy(folder)
+            rectifier.inspect_checkpoint(folder)
     index.write_text('{"weight_map": {"weight": "missing.bin"}}')
     with pytest.raises(UnreadableCheckpoint, match=r"the shard missing\.bin, which is missing"):
-        rectifier.autopsy(folder)
+        rectifier.inspect_checkpoint(folder)
     index.write_text("[]")
     with pytest.raises(UnreadableCheckpoint, match="no index of shards"):
-        rectifier.autopsy(folder)
+        rectifier.inspect_checkpoint(folder)
 
 
 def json_of(value):
@@ -144,7 +144,7 @@ def test_what_runs_no_code_is_opened(tmp_path, weights):
         "folder": Path("runs"),
     }  # fmt: skip
     torch.save({"model": weights, **extra}, path)
-    assert [layer.name for layer in rectifier.autopsy(path).layers] == ["weight"]
+    assert [layer.name for layer in rectifier.inspect_checkpoint(path).layers] == ["weight"]
 
 
 def test_a_billion_numbers_that_are_one_are_not_read(tmp_path):
@@ -152,9 +152,9 @@ def test_a_billion_numbers_that_are_one_are_not_read(tmp_path):
     claimed = torch.zeros(1).expand(2**20, 2**20)
     torch.save({"claimed": claimed, "weight": torch.ones(3, 5), "sparse": torch.eye(3).to_sparse()}, path)
     assert path.stat().st_size < 10_000
-    autopsy = rectifier.autopsy(path)
-    assert [layer.name for layer in autopsy.layers] == ["weight"]
-    assert any("claimed, sparse" in reason.text for reason in autopsy.untold)
+    inspection = rectifier.inspect_checkpoint(path)
+    assert [layer.name for layer in inspection.layers] == ["weight"]
+    assert any("claimed, sparse" in reason.text for reason in inspection.untold)
 
 
 @settings(max_examples=60, deadline=None)
@@ -172,7 +172,7 @@ def test_bytes_that_flipped_end_in_one_clear_error_or_none(tmp_path_factory, dat
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     path.write_bytes(content)
     with contextlib.suppress(UnreadableCheckpoint):
-        rectifier.autopsy(path)
+        rectifier.inspect_checkpoint(path)
 
 
 ODD = [
@@ -204,7 +204,7 @@ def test_a_structure_that_is_not_what_it_should_be(tmp_path, where):
             next((home for home in homes if where in home), content)[where] = odd
         torch.save(content, path)
         with contextlib.suppress(UnreadableCheckpoint):
-            autopsy_json(rectifier.autopsy(path, path))
+            inspection_json(rectifier.inspect_checkpoint(path, path))
 
 
 def test_without_the_extra_safetensors_are_refused_with_its_name(tmp_path, monkeypatch):
@@ -219,7 +219,7 @@ def test_reading_leaves_the_file_alone(tmp_path, weights):
     torch.save(weights, path)
     before = path.read_bytes(), path.stat().st_mtime_ns
     path.chmod(0o444)
-    rectifier.autopsy(path, path)
+    rectifier.inspect_checkpoint(path, path)
     assert (path.read_bytes(), path.stat().st_mtime_ns) == before
 
 

@@ -69,7 +69,7 @@ def test_a_table_and_the_units_by_number(project):
     (units,) = [line for line in lines if line.startswith("Sequential.4:")]
     assert units.startswith("Sequential.4: dead 2; ")
     assert "always on" in units
-    assert "A unit that was silent fires on less than 0.37 % of data like these (95 %, 800" in result.stdout
+    assert "A unit that was silent fires on less than 0.37% of data like these (95%, 800" in result.stdout
 
 
 def test_on_few_samples_nothing_is_called_dead(project):

@@ -63,7 +63,7 @@ def run(*arguments):
         ("good", ["--input", "7,1,5,5"], 0),
         ("ends_in_relu", ["--input", "7,6"], 10),
         ("ends_in_relu", ["--input", "7,6", "--fail-on", "serious"], 0),
-        ("ends_in_relu", ["--input", "7,6", "--silence", "output-activation=targets are counts"], 0),
+        ("ends_in_relu", ["--input", "7,6", "--suppress", "output-activation=targets are counts"], 0),
         ("dead", ["--input", "7,6", "--fail-on", "serious"], 10),
         ("dead", ["--data", "check_project:batches"], 10),
         ("linear", ["--input", "7,6"], 2),
@@ -93,7 +93,11 @@ def test_what_is_printed(project):
 
 def test_json_is_what_the_schema_says(project):
     schema = json_schema()
-    for model in ("good --input 7,1,5,5", "dead --input 7,6", "ends_in_relu --input 7,6 --silence output-activation=x"):
+    for model in (
+        "good --input 7,1,5,5",
+        "dead --input 7,6",
+        "ends_in_relu --input 7,6 --suppress output-activation=x",
+    ):
         name, *options = model.split()
         document = json.loads(run(f"{project}:{name}", *options, "--json").stdout, parse_constant=pytest.fail)
         assert faults(document, schema, schema) == []

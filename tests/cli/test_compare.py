@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from rectifier.cli.compare import _Display, command
-from rectifier.comparison.archive import read_study
+from rectifier.comparison.archive import read_comparison
 from rectifier.comparison.question import Question, script_digest
 from rectifier.comparison.script.driver import Progress
 from rectifier.comparison.script.trial import ScriptLauncher
@@ -77,10 +77,10 @@ def test_arms_and_seeds_of_an_unmodified_script(tmp_path):
     script = ["train.py", "--lr", "0.01", "--keep={trial_dir}"]
     first = rectifier(*line, *script, cwd=tmp_path)
     assert first.returncode == 0, first.stderr
-    assert "10 trainings: 2 seeds × (as is, 3 arms, placebo), 1 thread each." in first.stderr
+    assert "10 trainings: 2 seeds × (baseline, 3 arms, placebo), 1 thread each." in first.stderr
     assert "9 more, 2 at a time: about" in first.stderr
     assert "rectifier report study" in first.stdout
-    comparison = read_study(tmp_path / "study")
+    comparison = read_comparison(tmp_path / "study")
     assert {arm.arm: (arm.n, arm.failures, arm.verdict) for arm in comparison.arms[1:]} == {
         "leaky_relu:0.1": (2, 0, "undecided"),
         "half-lr": (2, 0, "undecided"),
@@ -93,16 +93,16 @@ def test_arms_and_seeds_of_an_unmodified_script(tmp_path):
     study = tmp_path / "study"
     starts = {name: begins_with(study, name) for name in os.listdir(study / "trials")}
     assert (
-        starts["as-is-seed-0"]
+        starts["baseline-seed-0"]
         == starts["leaky-relu-0.1-seed-0"]
         == starts["half-lr-seed-0"]
         == starts["rescale-seed-0"]
     )
-    assert starts["as-is-seed-1"] == starts["leaky-relu-0.1-seed-1"]
+    assert starts["baseline-seed-1"] == starts["leaky-relu-0.1-seed-1"]
     assert len(set(starts.values())) == 4
     assert all(text.endswith(" 1") for text in starts.values()), "one thread each"
     losses = {(trial.arm, trial.seed): trial.metric for trial in comparison.trials}
-    assert all(losses["restart", seed] == losses["as is", seed] for seed in (0, 1)), "nothing failed"
+    assert all(losses["restart", seed] == losses["baseline", seed] for seed in (0, 1)), "nothing failed"
     assert len(set(losses.values())) == 10
     assert all(trial.dead_fraction is not None for trial in comparison.trials)
     # Another metric, from what was printed: nothing is trained again.
@@ -111,7 +111,7 @@ def test_arms_and_seeds_of_an_unmodified_script(tmp_path):
     assert printed.returncode == 0, printed.stderr
     assert "10 of them have ended earlier" in printed.stderr
     starts = {name: float(text.split()[2]) for name, text in starts.items()}
-    comparison = read_study(tmp_path / "study")
+    comparison = read_comparison(tmp_path / "study")
     assert {trial.run.split("/")[1]: trial.metric for trial in comparison.trials} == starts
     assert comparison.metric == "begins with"
     # The first command again.
@@ -145,7 +145,7 @@ def test_trainings_that_go_on_from_each_others_checkpoint_are_found_out(tmp_path
     )  # fmt: skip
     assert found.returncode == 2
     text = " ".join(found.stderr.split())
-    assert f"as is, seed 1 read {tmp_path / 'best.pt'} after as is, seed 0 had written it" in text
+    assert f"baseline, seed 1 read {tmp_path / 'best.pt'} after baseline, seed 0 had written it" in text
     assert "Traceback" not in found.stderr
 
 
@@ -159,7 +159,7 @@ time.sleep(60)
 
 
 def gone(pid):
-    """Ended, or a zombie that only waits for its parent to look."""
+    """Ended, or a zombie that only waits for its parent to analysis."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
     except FileNotFoundError:
@@ -291,39 +291,39 @@ def test_help_is_quick_and_needs_no_torch():
 
 
 @pytest.mark.parametrize(
-    ("options", "seeds", "looks"),
+    ("options", "seeds", "interim"),
     [
         ([], 12, (12,)),
         (["--seeds", "48"], 48, (13, 24, 48)),
-        (["--looks", "14,28"], 28, (14, 28)),
-        (["--looks", "48", "--seeds", "48"], 48, (48,)),
-        (["--arms", "elu", "--looks", "12,24", "--seeds", "48"], 48, (12, 24, 48)),
+        (["--interim", "14,28"], 28, (14, 28)),
+        (["--interim", "48", "--seeds", "48"], 48, (48,)),
+        (["--arms", "elu", "--interim", "12,24", "--seeds", "48"], 48, (12, 24, 48)),
     ],
 )
-def test_seeds_and_looks_as_typed(tmp_path, monkeypatch, options, seeds, looks):
+def test_seeds_and_interim_as_typed(tmp_path, monkeypatch, options, seeds, interim):
     monkeypatch.chdir(tmp_path)
     asked = []
     monkeypatch.setattr("rectifier.cli.compare._run", lambda question, *rest: asked.append(question))
     monkeypatch.setattr("rectifier.cli.compare._print", lambda *rest: None)
     (tmp_path / "train.py").write_text("")
     assert CliRunner().invoke(command, [*options, "train.py"], catch_exceptions=False).exit_code == 0
-    assert (asked[0].seeds, asked[0].looks) == (seeds, looks)
+    assert (asked[0].seeds, asked[0].interim) == (seeds, interim)
 
 
-def test_the_cost_is_foretold_as_a_range_and_each_look_is_told(capsys):
+def test_the_cost_is_foretold_as_a_range_and_each_analysis_is_told(capsys):
     row = ArmVerdict(
         arm="elu:1.0", n=12, failures=0, failure_low=0.0, failure_high=0.3, median=None, failure=None, metric=None,
         survivors=None, verdict="helped", sentence="", stopped_at=12,
     )  # fmt: skip
-    trial = Trial(arm="as is", seed=0, metric=0.5, seconds=2.0)
-    display = _Display(replace(QUESTION, seeds=48, looks=(12, 24, 48)), 2)
+    trial = Trial(arm="baseline", seed=0, metric=0.5, seconds=2.0)
+    display = _Display(replace(QUESTION, seeds=48, interim=(12, 24, 48)), 2)
     display.update(Progress(None, 0, 144, 36, None, None, None))
     display.update(Progress(trial, 1, 144, 36, 2.0, 144.0, 36.0))
-    display.update(Progress(None, 36, 36, 36, 2.0, 0.0, 0.0, look=12, settled=(row,)))
-    display.update(Progress(None, 72, 144, 144, 2.0, 72.0, 72.0, look=24))
+    display.update(Progress(None, 36, 36, 36, 2.0, 0.0, 0.0, analysis=12, decided=(row,)))
+    display.update(Progress(None, 72, 144, 144, 2.0, 72.0, 72.0, analysis=24))
     told = capsys.readouterr().err
-    assert "After the looks at 12, 24 seeds, arms that are settled are trained no more; before 12 none can be." in told
-    assert "One training takes about 2.0 s; 35 to 143 more, 2 at a time: 36 s to 2 min, as arms are settled" in told
-    assert "Look at 12 of 48 seeds: elu:1.0, helped." in told
-    assert "Look at 24 of 48 seeds: no arm is settled yet." in told
+    assert "Interim analyses at 12 and 24 seeds; arms with a verdict stop early." in told
+    assert "One training takes about 2.0 s; 35 to 143 more, 2 at a time: 36 s to 2 min, as arms stop early" in told
+    assert "Analysis at 12 of 48 seeds: elu:1.0, helped." in told
+    assert "Analysis at 24 of 48 seeds: no arm has a verdict yet." in told
     assert told.count("144 trainings") == 1

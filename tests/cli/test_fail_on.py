@@ -50,7 +50,7 @@ def test_report(dying, monkeypatch, tmp_path, options, code, machine):
     observed, (found,) = dying
     assert found.worst == "warning"
     monkeypatch.setattr(report, "is_run_folder", lambda path: True)
-    monkeypatch.setattr(report, "is_study", lambda path: False)
+    monkeypatch.setattr(report, "is_comparison", lambda path: False)
     monkeypatch.setattr(report, "read_run", lambda path: observed)
     result = CliRunner().invoke(report.command, [str(tmp_path), *options, *machine])
     assert result.exit_code == code
@@ -58,8 +58,8 @@ def test_report(dying, monkeypatch, tmp_path, options, code, machine):
 
 
 def test_a_comparison_has_no_findings_to_fail_on(monkeypatch, tmp_path):
-    monkeypatch.setattr(report, "is_study", lambda path: True)
-    monkeypatch.setattr(report, "read_study", lambda path: make_comparison())
+    monkeypatch.setattr(report, "is_comparison", lambda path: True)
+    monkeypatch.setattr(report, "read_comparison", lambda path: make_comparison())
     result = CliRunner().invoke(report.command, [str(tmp_path), "--fail-on", "serious"])
     assert result.exit_code == 2
     assert "is a comparison" in result.stderr

@@ -97,8 +97,8 @@ def test_without_options_it_is_the_run_with_what_they_are_if_they_are_not_given(
     monkeypatch.chdir(tmp_path)
     asked = []
 
-    def instead(launch, base, *, shown_live=False, silence=None, fail_on=None):
-        asked.append((launch._replace(folder=None), base, shown_live, silence or {}, fail_on))
+    def instead(launch, base, *, shown_live=False, suppress=None, fail_on=None):
+        asked.append((launch._replace(folder=None), base, shown_live, suppress or {}, fail_on))
         raise SystemExit(0)
 
     for module in ("running", "run"):
@@ -160,7 +160,7 @@ def test_swap_is_the_same_as_editing_the_script(tmp_path):
     code, out, err = run("--swap", "relu=leaky_relu:0.1", "--swap", "gelu=silu", "train.py", cwd=tmp_path)
     assert (code, out) == (0, by_hand[1])
     assert out != unchanged[1]
-    assert "Changed: relu became leaky_relu:0.1 (Net.act, relu at train.py:13)." in err
+    assert "Changed: relu became leaky_relu:0.1 (Net.act and relu at train.py:13)." in err
     assert "Nothing was swapped: the training met no gelu." in err
     (process,) = read_run(folder_of(err, tmp_path)).processes
     assert [site.activation for site in process.sites] == ["leaky_relu:0.1", "leaky_relu:0.1"]
@@ -247,7 +247,8 @@ NO_TRAINING = {
     ),
     "everything compiled": (
         TRAIN.replace("for step in", "net.compile(backend='aot_eager')\nfor step in"),
-        "Not seen: a compiled region (inside torch.compile, where nothing is observed; rectifier run --beside",
+        "Not seen: a compiled region (inside torch.compile, where nothing is observed; rectifier run "
+        "--observe-compiled",
     ),
     "no step": (
         TRAIN.replace("    optimizer.step()\n", ""),

@@ -22,7 +22,7 @@ from click.testing import CliRunner
 from rectifier.cli.compare import command
 from rectifier.comparison.question import Question, TrialSpec, script_digest
 from rectifier.comparison.script import cluster
-from rectifier.comparison.script.driver import run_study
+from rectifier.comparison.script.driver import run_comparison
 from rectifier.comparison.script.trial import ScriptLauncher
 from rectifier.errors import NothingToCompare
 from rectifier.storage import read_run
@@ -157,7 +157,7 @@ def test_a_worker_that_is_killed_costs_no_training_and_the_table_is_the_local_on
     scheduler, seeds, tmp_path, monkeypatch
 ):
     question = ask(monkeypatch, tmp_path / "project", seeds)
-    local = run_study(question, tmp_path / "local", ScriptLauncher(), jobs=2)
+    local = run_comparison(question, tmp_path / "local", ScriptLauncher(), jobs=2)
     workers = tmp_path / "project" / "workers"
     workers.unlink()
     killed = []
@@ -172,7 +172,9 @@ def test_a_worker_that_is_killed_costs_no_training_and_the_table_is_the_local_on
     killer = threading.Thread(target=kill_one)
     with connected(scheduler, question) as launcher:
         killer.start()
-        remote = run_study(question, tmp_path / "remote", launcher, jobs=launcher.slots, stop_running=launcher.stop)
+        remote = run_comparison(
+            question, tmp_path / "remote", launcher, jobs=launcher.slots, stop_running=launcher.stop
+        )
         killer.join()
         assert launcher.slots == 1
     assert rows(remote) == rows(local)
@@ -191,7 +193,7 @@ def test_a_worker_that_is_killed_costs_no_training_and_the_table_is_the_local_on
     wait_for(lambda: gone(training))
 
 
-def test_a_training_that_kills_its_workers_ends_the_study_with_their_name(tmp_path, monkeypatch):
+def test_a_training_that_kills_its_workers_ends_the_comparison_with_their_name(tmp_path, monkeypatch):
     class KilledWorker(Exception):
         """As Dask's."""
 
@@ -204,7 +206,7 @@ def test_a_training_that_kills_its_workers_ends_the_study_with_their_name(tmp_pa
     launcher = cluster.ClusterLauncher(client, "tcp://x:1", question, None)
     folder = tmp_path / "trials" / "as-is-seed-0"
     folder.mkdir(parents=True)
-    with pytest.raises(NothingToCompare, match=r"every worker that trained as is, seed 0 died; .*node7.* memory"):
+    with pytest.raises(NothingToCompare, match=r"every worker that trained baseline, seed 0 died; .*node7.* memory"):
         launcher(next(question.plan()), question, folder)
 
 

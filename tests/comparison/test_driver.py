@@ -15,9 +15,9 @@ from dataclasses import replace
 
 import pytest
 
-from rectifier.comparison.archive import is_study, kept_question, open_archive, read_study
+from rectifier.comparison.archive import is_comparison, kept_question, open_archive, read_comparison
 from rectifier.comparison.question import BASELINE, PLACEBO, Question
-from rectifier.comparison.script.driver import Interrupted, run_study
+from rectifier.comparison.script.driver import Interrupted, run_comparison
 from rectifier.comparison.weighing import weigh
 from rectifier.errors import NothingToCompare, UnreadableRun
 from rectifier.records import Failure, FailureKind, Trial
@@ -81,10 +81,10 @@ def paths(comparison):
     return [trial.run for trial in comparison.trials]
 
 
-def test_a_study_runs_every_trial_once_and_finds_the_planted_gain(tmp_path):
+def test_a_comparison_runs_every_trial_once_and_finds_the_planted_gain(tmp_path):
     trainings = Trainings(wait=0.03)
     told = []
-    comparison = run_study(QUESTION, tmp_path / "s", trainings, jobs=3, on_progress=told.append)
+    comparison = run_comparison(QUESTION, tmp_path / "s", trainings, jobs=3, on_progress=told.append)
     assert sorted(trainings.launched) == sorted((spec.arm, spec.seed) for spec in QUESTION.plan())
     assert trainings.launched[0] == (BASELINE, 0)
     assert trainings.most_at_once == 3
@@ -97,29 +97,29 @@ def test_a_study_runs_every_trial_once_and_finds_the_planted_gain(tmp_path):
     assert told[-1].seconds_left == 0
     # One seed more than a verdict needs, and only the new trainings run.
     more = Trainings()
-    grown = run_study(replace(QUESTION, seeds=8), tmp_path / "s", more, jobs=2)
+    grown = run_comparison(replace(QUESTION, seeds=8), tmp_path / "s", more, jobs=2)
     assert {seed for _, seed in more.launched} == {7}
     assert [arm.verdict for arm in grown.arms] == ["identical", "helped", "undecided", "undecided"]
     assert grown.seconds > 0
 
 
 def test_the_same_question_again_runs_nothing_and_says_the_same(tmp_path):
-    first = run_study(QUESTION, tmp_path, Trainings())
+    first = run_comparison(QUESTION, tmp_path, Trainings())
     again = Trainings()
-    assert table(run_study(QUESTION, tmp_path, again)) == table(first)
+    assert table(run_comparison(QUESTION, tmp_path, again)) == table(first)
     assert again.launched == []
-    assert table(read_study(tmp_path)) == table(first)
-    assert table(read_study(tmp_path / "study.sqlite")) == table(first)
+    assert table(read_comparison(tmp_path)) == table(first)
+    assert table(read_comparison(tmp_path / "comparison.sqlite")) == table(first)
     assert kept_question(tmp_path) == QUESTION
-    assert is_study(tmp_path)
-    assert is_study(tmp_path / "study.sqlite")
-    assert not is_study(tmp_path / "trials")
-    assert not is_study(tmp_path / "absent")
+    assert is_comparison(tmp_path)
+    assert is_comparison(tmp_path / "comparison.sqlite")
+    assert not is_comparison(tmp_path / "trials")
+    assert not is_comparison(tmp_path / "absent")
 
 
 @pytest.mark.parametrize("jobs", [1, 3])
 def test_ctrl_c_keeps_what_had_ended_and_the_same_command_goes_on(tmp_path, jobs):
-    undisturbed = run_study(QUESTION, tmp_path / "calm", Trainings(), jobs=jobs)
+    undisturbed = run_comparison(QUESTION, tmp_path / "calm", Trainings(), jobs=jobs)
     stopped = []
 
     def interrupt(progress):
@@ -127,7 +127,7 @@ def test_ctrl_c_keeps_what_had_ended_and_the_same_command_goes_on(tmp_path, jobs
             raise KeyboardInterrupt
 
     with pytest.raises(Interrupted):
-        run_study(
+        run_comparison(
             QUESTION,
             tmp_path / "s",
             Trainings(wait=0.01),
@@ -136,11 +136,11 @@ def test_ctrl_c_keeps_what_had_ended_and_the_same_command_goes_on(tmp_path, jobs
             stop_running=lambda: stopped.append(1),
         )
     assert stopped == [1]
-    partial = read_study(tmp_path / "s")
+    partial = read_comparison(tmp_path / "s")
     assert len(partial.trials) == 11
     assert "11 of 28" in partial.notes[0]
     rest = Trainings()
-    done = run_study(QUESTION, tmp_path / "s", rest, jobs=jobs)
+    done = run_comparison(QUESTION, tmp_path / "s", rest, jobs=jobs)
     assert len(rest.launched) == 17
     assert not set(rest.launched) & {(trial.arm, trial.seed) for trial in partial.trials}
     assert done.arms == undisturbed.arms
@@ -153,19 +153,19 @@ import sys, time
 sys.path.insert(0, {tests!r})
 from pathlib import Path
 from tests.comparison.test_driver import QUESTION, Trainings, outcome
-from rectifier.comparison.script.driver import run_study
+from rectifier.comparison.script.driver import run_comparison
 folder = Path({folder!r})
 def launcher(spec, question, trial_folder):
     with (folder / "launched").open("a") as file:
         file.write(spec.key + "\\n")
     time.sleep(0.03)
     return outcome(spec)
-run_study(QUESTION, folder, launcher, jobs=2)
+run_comparison(QUESTION, folder, launcher, jobs=2)
 """
 
 
 def test_kill_9_of_the_driver_loses_and_repeats_no_finished_trial(tmp_path):
-    undisturbed = run_study(QUESTION, tmp_path / "calm", Trainings())
+    undisturbed = run_comparison(QUESTION, tmp_path / "calm", Trainings())
     folder = tmp_path / "s"
     folder.mkdir()
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -184,16 +184,16 @@ def test_kill_9_of_the_driver_loses_and_repeats_no_finished_trial(tmp_path):
         driver.wait()
         new = launched.read_text().split()[seen:]
         assert not finished_before & set(new), "a finished trial was run again"
-        connection = sqlite3.connect(folder / "study.sqlite")
+        connection = sqlite3.connect(folder / "comparison.sqlite")
         now = {key for (key,) in connection.execute("SELECT key FROM trials")}
         connection.close()
         assert finished_before <= now, "a finished trial was lost"
         finished_before = now
     rest = Trainings()
-    done = run_study(QUESTION, folder, rest)
+    done = run_comparison(QUESTION, folder, rest)
     assert 0 < len(rest.launched) == 28 - len(finished_before)
     assert done.arms == undisturbed.arms
-    assert sorted(os.listdir(folder)) == ["launched", "study.sqlite", "trials"]
+    assert sorted(os.listdir(folder)) == ["comparison.sqlite", "launched", "trials"]
 
 
 def test_crashes_and_timeouts_are_outcomes_of_their_arm(tmp_path):
@@ -206,30 +206,30 @@ def test_crashes_and_timeouts_are_outcomes_of_their_arm(tmp_path):
             return Trial(arm=spec.arm, seed=0, metric=None, failed=Failure(FailureKind.TIMED_OUT, "3"), seconds=3.0)
         return None
 
-    comparison = run_study(QUESTION, tmp_path, Trainings(special), jobs=2)
+    comparison = run_comparison(QUESTION, tmp_path, Trainings(special), jobs=2)
     assert [arm.failures for arm in comparison.arms] == [1, 0, 2, 0]
     assert comparison.arms[2].metric.n == 4
     assert len(comparison.trials) == 28
 
 
-def test_a_script_that_always_crashes_ends_the_study_after_two_trainings(tmp_path):
+def test_a_script_that_always_crashes_ends_the_comparison_after_two_trainings(tmp_path):
     def launcher(spec, question, folder):
         (folder / "output.txt").write_text("Traceback\nModuleNotFoundError: No module named 'x'\n")
         return Trial(arm=spec.arm, seed=spec.seed, metric=None, failed=Failure(FailureKind.EXIT_CODE, "1"))
 
     with pytest.raises(NothingToCompare, match=r"fails as it is \(exit code 1\)(?s:.*)No module named 'x'"):
-        run_study(QUESTION, tmp_path, launcher)
+        run_comparison(QUESTION, tmp_path, launcher)
     # Nothing was kept: once the module is installed the same command starts afresh.
-    assert run_study(QUESTION, tmp_path, Trainings()).arms[0].failures == 0
+    assert run_comparison(QUESTION, tmp_path, Trainings()).arms[0].failures == 0
 
 
 def test_a_script_without_the_metric_is_told_so_after_one_training(tmp_path):
     trainings = Trainings(lambda spec: Trial(arm=spec.arm, seed=spec.seed, metric=None))
     with pytest.raises(NothingToCompare, match=r"rectifier\.log\('accuracy', value\)"):
-        run_study(QUESTION, tmp_path, trainings)
+        run_comparison(QUESTION, tmp_path, trainings)
     assert len(trainings.launched) == 1
     with pytest.raises(NothingToCompare, match="no loss was seen"):
-        run_study(replace(QUESTION, metric="loss"), tmp_path, trainings)
+        run_comparison(replace(QUESTION, metric="loss"), tmp_path, trainings)
 
 
 def test_divergence_of_the_first_trainings_is_a_result_not_the_end(tmp_path):
@@ -240,30 +240,30 @@ def test_divergence_of_the_first_trainings_is_a_result_not_the_end(tmp_path):
             else None
         )
     )
-    comparison = run_study(QUESTION, tmp_path, diverged)
+    comparison = run_comparison(QUESTION, tmp_path, diverged)
     assert comparison.arms[0].failures == 7
     assert comparison.arms[1].metric is None
 
 
-def test_identical_seeds_end_the_study_early_and_say_how_to_fix_it(tmp_path):
+def test_identical_seeds_end_the_comparison_early_and_say_how_to_fix_it(tmp_path):
     def copies(spec):
         return Trial(arm=spec.arm, seed=spec.seed, metric=0.5, fingerprint=f"{spec.arm} again", seconds=1.0)
 
     trainings = Trainings(copies)
     with pytest.raises(NothingToCompare, match=r"identical results(?s:.*)compare train.py --seed \{seed\}"):
-        run_study(QUESTION, tmp_path, trainings)
+        run_comparison(QUESTION, tmp_path, trainings)
     assert trainings.launched == [(BASELINE, 0), (BASELINE, 1)]
     # Asked again, it does not need another training to say so.
     again = Trainings(copies)
     with pytest.raises(NothingToCompare, match="identical results"):
-        run_study(QUESTION, tmp_path, again)
+        run_comparison(QUESTION, tmp_path, again)
     assert again.launched == []
     with_seed = replace(QUESTION, command=("train.py", "{seed}"))
     with pytest.raises(NothingToCompare, match="does not reach what the training draws"):
-        run_study(with_seed, tmp_path / "other", Trainings(copies))
+        run_comparison(with_seed, tmp_path / "other", Trainings(copies))
 
 
-def test_arms_that_change_nothing_end_the_study_early(tmp_path):
+def test_arms_that_change_nothing_end_the_comparison_early(tmp_path):
     """The script has no ReLU, so every arm is the script as it is."""
 
     def same(spec):
@@ -271,13 +271,13 @@ def test_arms_that_change_nothing_end_the_study_early(tmp_path):
 
     trainings = Trainings(same)
     with pytest.raises(NothingToCompare, match="seems to apply no relu"):
-        run_study(QUESTION, tmp_path, trainings)
+        run_comparison(QUESTION, tmp_path, trainings)
     assert sorted(trainings.launched) == [(BASELINE, 0), (BASELINE, 1), ("elu:1.0", 0), ("leaky_relu:0.1", 0)]
 
     def one_does(spec):
         return None if spec.arm == "elu:1.0" else same(spec)
 
-    done = run_study(QUESTION, tmp_path / "other", Trainings(one_does))
+    done = run_comparison(QUESTION, tmp_path / "other", Trainings(one_does))
     assert [arm.verdict for arm in done.arms[1:3]] == ["identical", "undecided"]
 
 
@@ -287,7 +287,7 @@ def test_two_dead_networks_are_no_sign_of_a_fixed_seed(tmp_path):
             return Trial(arm=spec.arm, seed=spec.seed, metric=0.1, fingerprint="21", motionless=True)
         return None
 
-    assert len(run_study(QUESTION, tmp_path, Trainings(dead)).trials) == 28
+    assert len(run_comparison(QUESTION, tmp_path, Trainings(dead)).trials) == 28
 
 
 def test_an_error_of_the_driver_itself_stops_the_running_trials(tmp_path):
@@ -298,34 +298,34 @@ def test_an_error_of_the_driver_itself_stops_the_running_trials(tmp_path):
             raise OSError(28, "No space left on device")
 
     with pytest.raises(NothingToCompare, match="No space left"):
-        run_study(QUESTION, tmp_path, Trainings(special), jobs=2, stop_running=lambda: stopped.append(1))
+        run_comparison(QUESTION, tmp_path, Trainings(special), jobs=2, stop_running=lambda: stopped.append(1))
     assert stopped == [1]
 
 
 def test_one_driver_at_a_time(tmp_path):
     with open_archive(tmp_path), pytest.raises(NothingToCompare, match="another rectifier compare is at work"):
-        run_study(QUESTION, tmp_path, Trainings())
-    run_study(QUESTION, tmp_path, Trainings())
+        run_comparison(QUESTION, tmp_path, Trainings())
+    run_comparison(QUESTION, tmp_path, Trainings())
 
 
 def test_the_single_file_is_whole_without_its_folder(tmp_path):
-    first = run_study(QUESTION, tmp_path / "s", Trainings())
-    assert sorted(os.listdir(tmp_path / "s")) == ["study.sqlite", "trials"]
+    first = run_comparison(QUESTION, tmp_path / "s", Trainings())
+    assert sorted(os.listdir(tmp_path / "s")) == ["comparison.sqlite", "trials"]
     copy = tmp_path / "kept elsewhere #1?.db"
-    shutil.copy(tmp_path / "s" / "study.sqlite", copy)
+    shutil.copy(tmp_path / "s" / "comparison.sqlite", copy)
     copy.chmod(0o444)
-    assert table(read_study(copy)) == table(first)
+    assert table(read_comparison(copy)) == table(first)
 
 
-def test_what_is_no_study_is_told(tmp_path):
-    with pytest.raises(UnreadableRun, match=r"no file study\.sqlite"):
-        read_study(tmp_path)
+def test_what_is_no_comparison_is_told(tmp_path):
+    with pytest.raises(UnreadableRun, match=r"no file comparison\.sqlite"):
+        read_comparison(tmp_path)
     with pytest.raises(UnreadableRun, match="holds no comparison"):
-        read_study(tmp_path / "absent")
-    foreign = tmp_path / "foreign" / "study.sqlite"
+        read_comparison(tmp_path / "absent")
+    foreign = tmp_path / "foreign" / "comparison.sqlite"
     foreign.parent.mkdir()
     foreign.write_bytes(b"not a database at all, but long enough to be taken for one" * 20)
-    for attempt in (lambda: read_study(foreign), lambda: run_study(QUESTION, foreign.parent, Trainings())):
+    for attempt in (lambda: read_comparison(foreign), lambda: run_comparison(QUESTION, foreign.parent, Trainings())):
         with pytest.raises(UnreadableRun, match="foreign"):
             attempt()
     other = tmp_path / "other.sqlite"
@@ -334,22 +334,22 @@ def test_what_is_no_study_is_told(tmp_path):
     connection.commit()
     connection.close()
     with pytest.raises(UnreadableRun, match="not a comparison"):
-        read_study(other)
+        read_comparison(other)
     assert kept_question(foreign.parent) is None
 
 
-def test_a_newer_study_is_neither_read_nor_continued(tmp_path):
-    run_study(QUESTION, tmp_path, Trainings())
-    connection = sqlite3.connect(tmp_path / "study.sqlite")
+def test_a_newer_comparison_is_neither_read_nor_continued(tmp_path):
+    run_comparison(QUESTION, tmp_path, Trainings())
+    connection = sqlite3.connect(tmp_path / "comparison.sqlite")
     connection.execute("UPDATE study SET value = ? WHERE name = 'format_version'", (json.dumps(99).encode(),))
     connection.commit()
     connection.close()
-    for attempt in (lambda: read_study(tmp_path), lambda: run_study(QUESTION, tmp_path, Trainings())):
+    for attempt in (lambda: read_comparison(tmp_path), lambda: run_comparison(QUESTION, tmp_path, Trainings())):
         with pytest.raises(UnreadableRun, match="newer version"):
             attempt()
 
 
-def test_reading_a_study_loads_no_torch():
+def test_reading_a_comparison_loads_no_torch():
     code = "import sys, rectifier.comparison.archive; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
@@ -358,7 +358,7 @@ def test_another_metric_is_read_from_what_was_trained_and_trained_anew_where_not
     def asked(spec):
         return replace(outcome(spec), asked=QUESTION.asked)
 
-    run_study(QUESTION, tmp_path, Trainings(asked))
+    run_comparison(QUESTION, tmp_path, Trainings(asked))
     other = replace(QUESTION, metric="loss", higher_is_better=False)
     with open_archive(tmp_path) as archive:
         recorded = archive.trials()
@@ -370,11 +370,11 @@ def test_another_metric_is_read_from_what_was_trained_and_trained_anew_where_not
         return None if trial.seed == 3 else replace(trial, metric=-trial.metric, asked=question.asked)
 
     anew = Trainings(lambda spec: replace(outcome(spec), metric=-7.0, asked=other.asked))
-    comparison = run_study(other, tmp_path, anew, read_again=read_again)
+    comparison = run_comparison(other, tmp_path, anew, read_again=read_again)
     assert sorted(anew.launched) == sorted((arm, 3) for arm in (BASELINE, *QUESTION.arms, PLACEBO))
     assert {trial.metric for trial in comparison.trials if trial.seed == 3} == {-7.0}
     assert all(trial.metric < 0 for trial in comparison.trials)
     # And back again: what was read for the other metric is not taken for this one.
     back = Trainings(asked)
-    run_study(QUESTION, tmp_path, back)
+    run_comparison(QUESTION, tmp_path, back)
     assert len(back.launched) == 4 * QUESTION.seeds

@@ -8,7 +8,7 @@ from torch import nn
 from rectifier.comparison.engine import Engine
 from rectifier.comparison.function import compare_function
 from rectifier.comparison.question import BASELINE, PLACEBO, Question
-from rectifier.comparison.script.driver import run_study
+from rectifier.comparison.script.driver import run_comparison
 from rectifier.errors import UnreadableRun
 from rectifier.records import Trial
 
@@ -22,7 +22,7 @@ QUESTION = Question(
     higher_is_better=True,
     margin=None,
     threads=1,
-    looks=(9, 11),
+    interim=(9, 11),
 )
 
 
@@ -51,14 +51,14 @@ class Trainer:
             self.most = self.most and self.most - 1
 
 
-def test_each_look_asks_for_what_it_waits_for_and_a_settled_arm_is_asked_for_no_more():
-    trainer, told, looks = Trainer(), [], []
+def test_each_analysis_asks_for_what_it_waits_for_and_a_decided_arm_is_asked_for_no_more():
+    trainer, told, interim = Trainer(), [], []
     engine = Engine(QUESTION)
-    engine.run(trainer, lambda spec, trial: told.append(spec), lambda before: looks.append(before.look))
+    engine.run(trainer, lambda spec, trial: told.append(spec), lambda before: interim.append(before.analysis))
     first, second = trainer.batches
     assert set(first) == {(arm, seed) for arm in (BASELINE, *QUESTION.arms, PLACEBO) for seed in range(9)}
     assert set(second) == {(arm, seed) for arm in (BASELINE, "elu:1.0", PLACEBO) for seed in (9, 10)}
-    assert looks == [9, 11]
+    assert interim == [9, 11]
     assert len(told) == len(engine.done) == len(first) + len(second)
     assert [arm.verdict for arm in engine.comparison(1.0).arms[1:3]] == ["helped", "undecided"]
 
@@ -87,7 +87,7 @@ def test_a_script_and_a_function_with_the_same_outcomes_have_the_same_verdicts(t
         arm = names[type(nn.Sequential(nn.ReLU())[0]).__name__]
         return value(PLACEBO if seed >= 1_000_000 else arm, seed)
 
-    script = run_study(QUESTION, tmp_path, lambda spec, question, folder: outcome(spec), jobs=3)
+    script = run_comparison(QUESTION, tmp_path, lambda spec, question, folder: outcome(spec), jobs=3)
     function = compare_function(train, replace(QUESTION, compared="function"), lambda trial: None)
     judged = [[(arm.arm, arm.n, arm.verdict, arm.metric, arm.stopped_at) for arm in c.arms] for c in (script, function)]
     assert judged[0] == judged[1]

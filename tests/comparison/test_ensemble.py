@@ -66,7 +66,7 @@ def kept_stream():
 
 @pytest.mark.parametrize(
     ("build", "arm"),
-    [(mlp, "as is"), (mlp, "prelu:0.25"), (Residual, "as is"), (Residual, "leaky_relu:0.1"), (cnn, "gelu")],
+    [(mlp, "baseline"), (mlp, "prelu:0.25"), (Residual, "baseline"), (Residual, "leaky_relu:0.1"), (cnn, "gelu")],
 )
 def test_each_member_equals_its_own_single_training(build, arm):
     draws = draws_for(3, 3)
@@ -84,7 +84,7 @@ def test_each_member_equals_its_own_single_training(build, arm):
 def test_sgd_with_momentum_is_the_same_too():
     plain = task(Residual, partial(SGD, lr=0.05, momentum=0.9))
     draws = draws_for(1, 3)
-    assert_same_runs(train_together(plain, "as is", draws), train_alone(plain, "as is", draws))
+    assert_same_runs(train_together(plain, "baseline", draws), train_alone(plain, "baseline", draws))
 
 
 def with_dropout():
@@ -115,7 +115,7 @@ def tied():
     ],
 )
 def test_what_would_not_be_the_same_training_is_done_one_by_one(unfit, why):
-    assert why in refusal(unfit, "as is", draws_for(0, 4))
+    assert why in refusal(unfit, "baseline", draws_for(0, 4))
 
 
 @pytest.mark.parametrize("members", [4, 9])
@@ -149,7 +149,7 @@ def test_what_goes_wrong_on_the_last_thread_ends_the_others_and_is_told():
     torch.set_num_threads(2)
     try:
         with pytest.raises(ZeroDivisionError, match="on the way"):
-            train_together(long, "as is", draws_for(0, 8))
+            train_together(long, "baseline", draws_for(0, 8))
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(threads)
@@ -178,7 +178,7 @@ def inplace_first():
         hooked, inplace_first,
     ],
 )  # fmt: skip
-@pytest.mark.parametrize("arm", ["as is", "leaky_relu:0.2"])
+@pytest.mark.parametrize("arm", ["baseline", "leaky_relu:0.2"])
 def test_unusual_chains_are_trained_as_they_would_be_alone(build, arm):
     draws, given = draws_for(3, 3), task(build)
     one, other = train_together(given, arm, draws), train_alone(given, arm, draws)
@@ -191,10 +191,10 @@ def test_targets_that_are_left_out_are_left_out_of_the_mean():
     targets = given.targets.clone()
     targets[::9] = -100
     left_out, draws = replace(given, targets=targets), draws_for(3, 3)
-    assert_same_runs(train_together(left_out, "as is", draws), train_alone(left_out, "as is", draws))
+    assert_same_runs(train_together(left_out, "baseline", draws), train_alone(left_out, "baseline", draws))
 
 
-def test_an_optimizer_that_looks_at_shapes_is_refused():
+def test_an_optimizer_that_analyses_at_shapes_is_refused():
     def by_shape(parameters):
         parameters = list(parameters)
         groups = [[p for p in parameters if p.dim() > 1], [p for p in parameters if p.dim() < 2]]
@@ -202,8 +202,8 @@ def test_an_optimizer_that_looks_at_shapes_is_refused():
 
     unfit, draws = task(optimizer=by_shape), draws_for(0, 4)
     with pytest.raises(RuntimeError, match="looks at their shapes"):
-        train_together(unfit, "as is", draws)
-    assert "looks at their shapes" in refusal(unfit, "as is", draws)
+        train_together(unfit, "baseline", draws)
+    assert "looks at their shapes" in refusal(unfit, "baseline", draws)
 
 
 def test_a_model_that_refuses_without_a_word_is_trained_one_by_one():
@@ -217,4 +217,4 @@ def test_a_model_that_refuses_without_a_word_is_trained_one_by_one():
                 raise ValueError
             return torch.relu(self.layer(inputs))
 
-    assert "cannot be stacked: ValueError" in refusal(task(Mute), "as is", draws_for(0, 2))
+    assert "cannot be stacked: ValueError" in refusal(task(Mute), "baseline", draws_for(0, 2))

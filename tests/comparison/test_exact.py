@@ -36,7 +36,7 @@ def assert_same_p(found, differences):
 
 
 def test_fishers_own_example():
-    # Fisher 1935: 863 of the 16,384 arrangements with a positive total reach it, 5.267 %.
+    # Fisher 1935: 863 of the 16,384 arrangements with a positive total reach it, 5.267%.
     test = sign_flip(DARWIN)
     assert round(test.p * 2**15) == 2 * 863
     assert test.low < 0 < test.high

@@ -45,11 +45,11 @@ def test_trainings_are_paired_and_the_placebo_is_not():
         assert as_is == arm == half != placebo
     assert len({entry[2] for entry in seen}) == 6
     assert [(trial.arm, trial.seed) for trial in told[:5]] == [
-        ("as is", 0), ("leaky_relu:0.3", 0), ("half-lr", 0), ("placebo", 0), ("as is", 1),
+        ("baseline", 0), ("leaky_relu:0.3", 0), ("half-lr", 0), ("placebo", 0), ("baseline", 1),
     ]  # fmt: skip
     metrics = {(trial.arm, trial.seed): trial.metric for trial in found.trials}
     torch.manual_seed(1)
-    assert metrics["as is", 1] == train(1), "as is is the training itself, to the bit"
+    assert metrics["baseline", 1] == train(1), "the baseline is the training itself, to the bit"
     assert all(trial.dead_fraction is not None for trial in found.trials)
     assert found.metric == "final_loss"
     assert not found.higher_is_better
@@ -81,7 +81,7 @@ def test_an_arm_that_breaks_the_training_fails_and_the_loss_stands_for_nothing_r
     found = rectifier.compare(breaks, arms=["elu"], seeds=2)
     outcomes = {(trial.arm, trial.failed) for trial in found.trials}
     assert outcomes == {
-        ("as is", None),
+        ("baseline", None),
         ("elu:1.0", Failure(FailureKind.RAISED, "RuntimeError: no such kernel")),
         ("placebo", None),
     }
@@ -139,7 +139,7 @@ def test_seeds_that_change_nothing_are_told_in_words_for_a_function():
     assert not any("train.py" in note for note in found.notes)
 
 
-def test_an_arm_that_a_look_settles_is_called_no_more():
+def test_an_arm_that_an_analysis_decides_is_called_no_more():
     calls = []
 
     def scored(seed):
@@ -148,7 +148,7 @@ def test_an_arm_that_a_look_settles_is_called_no_more():
         return 0.5 + 0.4 * (arm == "LeakyReLU") + (seed * 7919 % 13) / 100 + 0.01 * (seed % 3 - 1) * (arm == "ELU")
 
     found = rectifier.compare(
-        scored, arms=["leaky_relu:0.3", "elu"], seeds=11, looks=[9, 11], metric="accuracy", higher_is_better=True
+        scored, arms=["leaky_relu:0.3", "elu"], seeds=11, interim=[9, 11], metric="accuracy", higher_is_better=True
     )
     assert [(arm.arm, arm.n, arm.stopped_at) for arm in found.arms[1:3]] == [
         ("leaky_relu:0.3", 9, 9),
@@ -156,5 +156,5 @@ def test_an_arm_that_a_look_settles_is_called_no_more():
     ]
     assert [arm.verdict for arm in found.arms[1:3]] == ["helped", "undecided"]
     assert sum(arm == "LeakyReLU" for arm, _ in calls) == 9
-    with pytest.raises(NothingToCompare, match="a look at 5 of 11 seeds could find nothing"):
-        rectifier.compare(scored, arms=["elu"], seeds=11, looks=[5], metric="accuracy", higher_is_better=True)
+    with pytest.raises(NothingToCompare, match="an analysis at 5 of 11 seeds could find nothing"):
+        rectifier.compare(scored, arms=["elu"], seeds=11, interim=[5], metric="accuracy", higher_is_better=True)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rectifier.comparison.archive import open_archive
-from rectifier.comparison.script.driver import run_study
+from rectifier.comparison.script.driver import run_comparison
 from rectifier.comparison.script.isolation import passed_files
 from rectifier.errors import NothingToCompare
 from rectifier.records import Trial
@@ -134,8 +134,9 @@ class Passing:
 
 
 def test_a_comparison_that_passes_files_on_ends_and_names_them(tmp_path):
-    with pytest.raises(NothingToCompare, match=r"as is, seed 1 read /best\.pt after as is, seed 0 had written it"):
-        run_study(QUESTION, tmp_path, Passing("/best.pt"))
+    passed_on = r"baseline, seed 1 read /best\.pt after baseline, seed 0 had written it"
+    with pytest.raises(NothingToCompare, match=passed_on):
+        run_comparison(QUESTION, tmp_path, Passing("/best.pt"))
     with open_archive(tmp_path) as archive:
         assert archive.trials() == {}, "neither of the two is kept"
 
@@ -143,7 +144,7 @@ def test_a_comparison_that_passes_files_on_ends_and_names_them(tmp_path):
 def test_a_cache_that_the_first_training_filled_is_there_for_the_next_command(tmp_path):
     launcher = Passing("/cache.pt", only_first_time=True)
     with pytest.raises(NothingToCompare, match="type the same command again"):
-        run_study(QUESTION, tmp_path, launcher)
-    comparison = run_study(QUESTION, tmp_path, launcher)
+        run_comparison(QUESTION, tmp_path, launcher)
+    comparison = run_comparison(QUESTION, tmp_path, launcher)
     assert len(comparison.trials) == 4 * QUESTION.seeds
     assert all(isinstance(trial, Trial) and trial.failed is None for trial in comparison.trials)

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from rectifier.comparison.archive import read_study
-from rectifier.comparison.script.driver import run_study
+from rectifier.comparison.archive import read_comparison
+from rectifier.comparison.script.driver import run_comparison
 from rectifier.records import Failure, FailureKind, Trial, decode
 from tests.comparison.test_driver import QUESTION, Trainings
 
@@ -60,9 +60,9 @@ def what(folder_name):
 
 def recorded(folder):
     """What is kept, by name of the training: the row, and the folders of its attempts."""
-    if not (folder / "study.sqlite").exists():
+    if not (folder / "comparison.sqlite").exists():
         return {}
-    connection = sqlite3.connect(folder / "study.sqlite", timeout=30)
+    connection = sqlite3.connect(folder / "comparison.sqlite", timeout=30)
     try:
         rows = [decode(row, Trial) for (row,) in connection.execute("SELECT trial FROM trials")]
     except sqlite3.OperationalError:
@@ -142,7 +142,7 @@ def test_a_hundred_kills_lose_and_repeat_nothing(seed, tmp_path):
     line = [sys.executable, "-m", "rectifier", "compare", "--arms", "leaky_relu:0.1,elu", "--seeds", "4"]
     line += ["--jobs", "2", "--threads", "1", "--out"]
     assert subprocess.run([*line, "calm", "train.py"], cwd=tmp_path, check=False).returncode == 0
-    undisturbed = read_study(tmp_path / "calm")
+    undisturbed = read_comparison(tmp_path / "calm")
     # Long enough that something ends between two kills, also on a busy machine.
     longest = 2 + sum(trial.seconds for trial in undisturbed.trials) / len(undisturbed.trials)
     draw = random.Random(seed)
@@ -151,15 +151,15 @@ def test_a_hundred_kills_lose_and_repeat_nothing(seed, tmp_path):
     while kills.total < 50:
         name = f"study-{studies}"
         disturbed(tmp_path / name, [*line, name, "train.py"], draw, kills, most=50, longest=longest)
-        assert rows(read_study(tmp_path / name)) == rows(undisturbed)
+        assert rows(read_comparison(tmp_path / name)) == rows(undisturbed)
         studies += 1
     assert kills.driver >= 15
     assert kills.training >= 15
 
 
 def test_a_training_that_is_killed_is_run_once_more_and_then_that_is_its_outcome(tmp_path):
-    calm = run_study(QUESTION, tmp_path / "calm", Trainings())
-    kills = {("as is", 0): 1, ("elu:1.0", 3): 1, ("placebo", 2): 2}
+    calm = run_comparison(QUESTION, tmp_path / "calm", Trainings())
+    kills = {("baseline", 0): 1, ("elu:1.0", 3): 1, ("placebo", 2): 2}
 
     def special(spec):
         place = spec.arm, spec.seed
@@ -169,7 +169,7 @@ def test_a_training_that_is_killed_is_run_once_more_and_then_that_is_its_outcome
         return Trial(arm=spec.arm, seed=spec.seed, metric=None, failed=Failure(FailureKind.KILLED, "137"))
 
     trainings = Trainings(special)
-    found = run_study(QUESTION, tmp_path / "s", trainings, jobs=2)
+    found = run_comparison(QUESTION, tmp_path / "s", trainings, jobs=2)
     assert set(kills.values()) == {0}
     assert len(trainings.launched) == 28 + 3
     out_of_memory = ("placebo", 2)

@@ -1,4 +1,4 @@
-"""`rectifier.compare_models`: the same record both ways, its failures, its looks, and what is told of misuse."""
+"""`rectifier.compare_models`: the same record both ways, its failures, its analyses, and what is told of misuse."""
 
 import itertools
 from functools import partial
@@ -28,8 +28,8 @@ def test_only_the_arm_that_cannot_be_stacked_is_trained_one_by_one(monkeypatch):
     given = task()
     data = given.inputs, given.targets, given.test_inputs, given.test_targets
     found = rectifier.compare_models(mlp, data, arms=["leaky_relu:0.3", "elu"], seeds=3, epochs=1, batch_size=25)
-    assert tried == [("as is", 2), ("leaky_relu:0.3", 2), ("elu:1.0", 2), ("placebo", 2)]
-    how = {arm: found.settings[f"trained, {arm}"] for arm in ("as is", "leaky_relu:0.3", "elu:1.0", "placebo")}
+    assert tried == [("baseline", 2), ("leaky_relu:0.3", 2), ("elu:1.0", 2), ("placebo", 2)]
+    how = {arm: found.settings[f"trained, {arm}"] for arm in ("baseline", "leaky_relu:0.3", "elu:1.0", "placebo")}
     assert how.pop("elu:1.0") == "one by one (stacked, the first steps differ from those of a single training)"
     assert set(how.values()) == {"together"}
 
@@ -44,14 +44,14 @@ def test_both_ways_give_the_same_record_and_the_random_stream_is_kept():
         for way in (True, False)
     ]
     assert torch.equal(before, torch.get_rng_state())
-    assert arms == ["as is", "leaky_relu:0.3", "elu:1.0", "placebo"] * 2
+    assert arms == ["baseline", "leaky_relu:0.3", "elu:1.0", "placebo"] * 2
     for other in found[1:]:
         assert [row.arm for row in other.arms] == [row.arm for row in found[0].arms]
         for one, same in zip(found[0].trials, other.trials, strict=True):
             assert (one.arm, one.seed) == (same.arm, same.seed)
             assert one.metric == pytest.approx(same.metric, abs=2 / 13)
-    assert found[0].settings["trained, as is"] == "together"
-    assert found[1].settings["trained, as is"] == "one by one (as asked)"
+    assert found[0].settings["trained, baseline"] == "together"
+    assert found[1].settings["trained, baseline"] == "one by one (as asked)"
     assert found[0].smallest_n == 8
     # Paired: the baseline and an arm begin alike, the placebo does not.
     assert len({trial.fingerprint for trial in found[0].trials}) == 16
@@ -65,11 +65,11 @@ def test_a_collapsed_member_and_a_diverged_one_are_failures():
 
     data = [getattr(task(), name) for name in ("inputs", "targets", "test_inputs", "test_targets")]
     found = rectifier.compare_models(dying, data, arms=["leaky_relu:0.3"], seeds=3, epochs=1, batch_size=25)
-    assert {trial.failed for trial in found.trials if trial.arm == "as is"} == {Failure(FailureKind.CONSTANT_OUTPUT)}
+    assert {trial.failed for trial in found.trials if trial.arm == "baseline"} == {Failure(FailureKind.CONSTANT_OUTPUT)}
     wild = rectifier.compare_models(
         mlp, data, arms=["elu"], seeds=2, epochs=3, batch_size=25, optimizer=partial(SGD, lr=1e18)
     )
-    assert {trial.failed for trial in wild.trials if trial.arm == "as is"} == {Failure(FailureKind.DIVERGED)}
+    assert {trial.failed for trial in wild.trials if trial.arm == "baseline"} == {Failure(FailureKind.DIVERGED)}
 
 
 def test_misuse_is_told_in_one_sentence():
@@ -84,26 +84,26 @@ def test_misuse_is_told_in_one_sentence():
         rectifier.compare_models(mlp, data, metric="quality")
 
 
-def test_with_looks_seeds_come_in_batches_and_settled_arms_are_trained_no_more():
+def test_with_analyses_seeds_come_in_batches_and_decided_arms_are_trained_no_more():
     given, told = task(optimizer=partial(SGD, lr=0.1)), []
     score = itertools.count()
 
     def better_where_it_is_leaky(predicted, labels):
-        return 0.5 + 0.4 * (told == ["as is"]) + (next(score) * 7919 % 13) / 100
+        return 0.5 + 0.4 * (told == ["baseline"]) + (next(score) * 7919 % 13) / 100
 
     data = given.inputs, given.targets, given.test_inputs, given.test_targets
     found = rectifier.compare_models(
-        mlp, data, arms=["leaky_relu:0.3", "elu"], seeds=11, looks=[9, 11], epochs=1, batch_size=25, together=False,
+        mlp, data, arms=["leaky_relu:0.3", "elu"], seeds=11, interim=[9, 11], epochs=1, batch_size=25, together=False,
         score=better_where_it_is_leaky, on_arm=told.append,
     )  # fmt: skip
-    assert told == ["as is", "leaky_relu:0.3", "elu:1.0", "placebo", "as is", "elu:1.0", "placebo"]
+    assert told == ["baseline", "leaky_relu:0.3", "elu:1.0", "placebo", "baseline", "elu:1.0", "placebo"]
     assert [(arm.arm, arm.n, arm.stopped_at) for arm in found.arms[1:3]] == [
         ("leaky_relu:0.3", 9, 9),
         ("elu:1.0", 11, None),
     ]
     assert sorted({trial.seed for trial in found.trials if trial.arm == "elu:1.0"}) == list(range(11))
     # The second batch is that of other seeds, not of the first ones again.
-    prints = [trial.fingerprint for trial in found.trials if trial.arm == "as is"]
+    prints = [trial.fingerprint for trial in found.trials if trial.arm == "baseline"]
     assert len(set(prints)) == 11
     with pytest.raises(NothingToCompare, match="could find nothing"):
-        rectifier.compare_models(mlp, data, arms=["elu"], seeds=11, looks=[5, 11])
+        rectifier.compare_models(mlp, data, arms=["elu"], seeds=11, interim=[5, 11])

@@ -63,23 +63,23 @@ def test_nothing_is_promised_where_no_exact_test_could_reject():
                 metric=metric_of(arm, seed),
                 failed=None if metric_of(arm, seed) else Failure(FailureKind.OTHER, "crashed"),
             )
-            for arm in ("as is", "elu:1.0")
+            for arm in ("baseline", "elu:1.0")
             for seed in range(12)
         ]
         found = compare_trials(
-            trials, baseline="as is", placebo=None, arms=["elu:1.0"], metric="accuracy", higher_is_better=True,
+            trials, baseline="baseline", placebo=None, arms=["elu:1.0"], metric="accuracy", higher_is_better=True,
             title="t",
         )  # fmt: skip
         return found.arms[1], found.smallest_n
 
     few, smallest = compared(lambda arm, seed: None if seed >= 3 else 0.5 + 0.01 * seed * (arm == "elu:1.0"))
     assert (few.detectable, few.seeds_needed, smallest) == (None, None, 7)
-    assert "4 times in 5" not in few.sentence
+    assert "80% power" not in few.sentence
     alike, _ = compared(lambda arm, seed: 0.5 + 0.01 * (seed < 3) * (seed + 1) * (arm == "elu:1.0"))
     assert (alike.detectable, alike.seeds_needed) == (None, None)
     # Ten pairs with a value of twelve seeds: what is told is seeds.
     some, _ = compared(lambda arm, seed: None if seed >= 10 else 0.5 + 0.01 * (-1.4) ** seed * (arm == "elu:1.0"))
-    assert f"a difference in accuracy of about {some.detectable:.3g} would have shown 4 times in 5" in some.sentence
+    assert f"80% power to detect a difference in accuracy of about {some.detectable:.3g}" in some.sentence
     assert some.seeds_needed % 1 == 0
     assert some.seeds_needed >= 12 * 7 / 10
 
@@ -93,7 +93,7 @@ def test_needed_seeds_are_rounded_up_to_two_digits(seeds, told):
     from rectifier.records import ArmVerdict
 
     wording = Wording(
-        baseline="as is", metric="accuracy", higher_is_better=True, margin=None, alpha=0.05, level=0.05,
+        baseline="baseline", metric="accuracy", higher_is_better=True, margin=None, alpha=0.05, level=0.05,
         final_level=0.05, smallest_n=3, tests=2,
     )  # fmt: skip
     row = ArmVerdict(
@@ -101,27 +101,27 @@ def test_needed_seeds_are_rounded_up_to_two_digits(seeds, told):
         survivors=None, verdict="undecided", sentence="", detectable=0.1, seeds_needed=seeds,
     )  # fmt: skip
     sentence = wording.sentence(
-        row, (), deciding=(None, None), is_placebo=False, opposed=False, silenced=False, copies=False
+        row, (), deciding=(None, None), is_placebo=False, opposed=False, withheld=False, copies=False
     )
     assert f"needs about {told} seeds." in sentence
 
 
-def test_what_could_be_seen_and_what_is_needed_are_told_for_the_level_of_the_look():
+def test_what_could_be_seen_and_what_is_needed_are_told_for_the_level_of_the_analysis():
     from rectifier.comparison.statistics.interim import shares
     from rectifier.comparison.statistics.trials import compare_trials
     from rectifier.records import Trial
 
-    draws, looks = np.random.default_rng(5), (12, 18)
+    draws, interim = np.random.default_rng(5), (12, 18)
     differences = draws.normal(0.02, 0.1, 18).tolist()
-    trials = [Trial(arm="as is", seed=seed, metric=0.0) for seed in range(18)]
+    trials = [Trial(arm="baseline", seed=seed, metric=0.0) for seed in range(18)]
     trials += [Trial(arm="elu", seed=seed, metric=value) for seed, value in enumerate(differences)]
     question = {"placebo": None, "arms": ["elu"], "metric": "accuracy", "higher_is_better": True, "title": "t"}
-    once = compare_trials(trials, baseline="as is", **question).arms[1]
-    looked = compare_trials(trials, baseline="as is", looks=looks, **question).arms[1]
-    early = compare_trials([t for t in trials if t.seed < 15], baseline="as is", looks=looks, **question).arms[1]
-    first, last = (0.05 * share / 2 for share in shares(looks))
+    once = compare_trials(trials, baseline="baseline", **question).arms[1]
+    analysed = compare_trials(trials, baseline="baseline", interim=interim, **question).arms[1]
+    early = compare_trials([t for t in trials if t.seed < 15], baseline="baseline", interim=interim, **question).arms[1]
+    first, last = (0.05 * share / 2 for share in shares(interim))
     assert once.detectable == detectable(differences, 0.05 / 2)
-    assert looked.detectable == detectable(differences, last) > once.detectable
-    assert looked.seeds_needed == seeds_needed(differences, last) > once.seeds_needed
+    assert analysed.detectable == detectable(differences, last) > once.detectable
+    assert analysed.seeds_needed == seeds_needed(differences, last) > once.seeds_needed
     assert early.detectable == detectable(differences[:15], last)
     assert first < last

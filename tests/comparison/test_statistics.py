@@ -18,7 +18,7 @@ ARMS = ("leaky_relu:0.1", "elu:1.0")
 
 def study(trials, **changes):
     question = {
-        "baseline": "as is",
+        "baseline": "baseline",
         "placebo": None,
         "arms": ARMS,
         "metric": "accuracy",
@@ -54,10 +54,10 @@ def shifted(by):
 
 
 def test_a_planted_gain_helps_and_a_planted_loss_hurts():
-    trials = arm("as is", BASE) + arm(ARMS[0], shifted(0.2)) + arm(ARMS[1], shifted(-0.2))
+    trials = arm("baseline", BASE) + arm(ARMS[0], shifted(0.2)) + arm(ARMS[1], shifted(-0.2))
     comparison = study(trials)
     assert [found.verdict for found in comparison.arms] == ["identical", "helped", "hurt"]
-    assert comparison.headline == "Against as is: leaky_relu:0.1 helped; elu:1.0 hurt."
+    assert comparison.headline == "Against baseline: leaky_relu:0.1 helped; elu:1.0 hurt."
     assert "accuracy +0.200 [0.187, 0.213]" in row(comparison, ARMS[0]).sentence
     assert "failures 0 of 11 (exact 95% interval 0% to 28%) instead of 0 of 11" in row(comparison, ARMS[0]).sentence
     # Where less is better, the same numbers read the other way.
@@ -67,7 +67,7 @@ def test_a_planted_gain_helps_and_a_planted_loss_hurts():
 
 
 def test_the_numbers_by_hand():
-    trials = arm("as is", [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0], failed={0, 1, 2})
+    trials = arm("baseline", [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0], failed={0, 1, 2})
     trials += arm("elu:1.0", [2.0, 4.0, 6.0, 8.0, 10.0, 12.0, 21.0], failed={2, 6})
     found = row(study(trials, arms=["elu:1.0"]), "elu:1.0")
     assert (found.n, found.failures, found.median) == (7, 2, 8.0)
@@ -81,7 +81,7 @@ def test_the_numbers_by_hand():
 
 
 def test_failures_alone_can_decide():
-    trials = arm("as is", [0.5] * 16, failed=set(range(10))) + arm("elu:1.0", [0.5] * 16)
+    trials = arm("baseline", [0.5] * 16, failed=set(range(10))) + arm("elu:1.0", [0.5] * 16)
     found = row(study(trials, arms=["elu:1.0"]), "elu:1.0")
     assert found.verdict == "helped"
     assert "judged by its failures (p = 0.0039)" in found.sentence
@@ -89,7 +89,7 @@ def test_failures_alone_can_decide():
 
 
 def test_endpoints_that_disagree_leave_the_arm_undecided_and_say_so():
-    trials = arm("as is", shifted(0.3)[:10], failed=set(range(10)))
+    trials = arm("baseline", shifted(0.3)[:10], failed=set(range(10)))
     trials += arm("elu:1.0", BASE[:10])
     found = row(study(trials, arms=["elu:1.0"]), "elu:1.0")
     assert found.metric.p_adjusted <= 0.05
@@ -101,7 +101,7 @@ def test_endpoints_that_disagree_leave_the_arm_undecided_and_say_so():
 def test_survivors_never_decide():
     # The arm is better wherever it survives, but it fails on most seeds.
     values = [0.05 if seed < 6 else 0.9 for seed in range(16)]
-    trials = arm("as is", [0.5 + seed / 1000 for seed in range(16)])
+    trials = arm("baseline", [0.5 + seed / 1000 for seed in range(16)])
     found = row(study(trials + arm("elu:1.0", values, failed=set(range(6))), arms=["elu:1.0"]), "elu:1.0")
     assert found.survivors.p < 0.01
     assert found.survivors.difference > 0.3
@@ -111,14 +111,14 @@ def test_survivors_never_decide():
 def test_a_mean_over_the_runs_that_ended_cannot_praise_an_arm_that_lost_more_of_them():
     better = [value + 0.2 + seed / 1000 for seed, value in enumerate(BASE)]
     crashed = [None if seed in (0, 3) else value for seed, value in enumerate(better)]
-    trials = arm("as is", BASE) + arm("elu:1.0", crashed, failed={0, 3})
+    trials = arm("baseline", BASE) + arm("elu:1.0", crashed, failed={0, 3})
     found = row(study(trials, arms=["elu:1.0"]), "elu:1.0")
     assert found.metric.p_adjusted <= 0.05
     assert found.verdict == "undecided"
     assert "on the 9 of 11 pairs with a value" in found.sentence
     # The same crashes in the baseline instead do not stand in the way.
     lost = [None if seed in (0, 3) else value for seed, value in enumerate(BASE)]
-    other = study(arm("as is", lost, failed={0, 3}) + arm("elu:1.0", better), arms=["elu:1.0"])
+    other = study(arm("baseline", lost, failed={0, 3}) + arm("elu:1.0", better), arms=["elu:1.0"])
     assert row(other, "elu:1.0").verdict == "helped"
 
 
@@ -131,11 +131,11 @@ def test_only_the_endpoints_that_decided_are_named():
 
     # The arm fails less. Where both gave a value it is worse, but the arm saved the runs that would tell.
     crashed = set(range(12))
-    some = arm("as is", [None if seed in crashed else 0.5 for seed in range(24)], crashed)
+    some = arm("baseline", [None if seed in crashed else 0.5 for seed in range(24)], crashed)
     assert "its failures (" in sentence(some, worse := arm("elu:1.0", [0.4 - seed / 1000 for seed in range(24)]))
     assert "its accuracy (" not in sentence(some, worse)
     # Likewise worse by less than matters, and better by less than matters.
-    some = arm("as is", [0.5] * 24, crashed)
+    some = arm("baseline", [0.5] * 24, crashed)
     for sign in (-1, 1):
         small = arm("elu:1.0", [0.5 + sign * (0.01 + seed / 10_000) for seed in range(24)])
         assert "its accuracy (" not in sentence(some, small, margin=0.05)
@@ -146,37 +146,39 @@ def test_only_the_endpoints_that_decided_are_named():
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_metric_that_is_not_finite_is_a_failure_and_no_value(value):
-    trials = arm("as is", BASE) + arm("elu:1.0", [value, *shifted(0)[1:]])
+    trials = arm("baseline", BASE) + arm("elu:1.0", [value, *shifted(0)[1:]])
     found = row(study(trials, arms=["elu:1.0"]), "elu:1.0")
     assert (found.failures, found.metric.n) == (1, 10)
 
 
 def test_no_difference_needs_a_margin_and_an_interval_inside_it():
-    trials = arm("as is", BASE) + arm("elu:1.0", shifted(0.001))
+    trials = arm("baseline", BASE) + arm("elu:1.0", shifted(0.001))
     verdicts = [row(study(trials, arms=["elu:1.0"], margin=margin), "elu:1.0").verdict for margin in (None, 0.005, 0.1)]
     assert verdicts == ["undecided", "undecided", "no difference"]
     # Real, but too small to matter.
-    small = arm("as is", BASE) + arm("elu:1.0", shifted(0.05))
+    small = arm("baseline", BASE) + arm("elu:1.0", shifted(0.05))
     assert row(study(small, arms=["elu:1.0"], margin=0.1), "elu:1.0").verdict == "no difference"
     assert row(study(small, arms=["elu:1.0"]), "elu:1.0").verdict == "helped"
 
 
 def test_no_difference_is_not_claimed_while_failures_differ():
-    trials = arm("as is", BASE, failed={0, 1, 2}) + arm("elu:1.0", shifted(0.001))
+    trials = arm("baseline", BASE, failed={0, 1, 2}) + arm("elu:1.0", shifted(0.001))
     assert row(study(trials, arms=["elu:1.0"], margin=0.1), "elu:1.0").verdict == "undecided"
 
 
 def test_equal_to_the_bit_is_identical_and_never_significant():
-    twin = [Trial(arm="elu:1.0", seed=t.seed, metric=t.metric, fingerprint=t.fingerprint) for t in arm("as is", BASE)]
-    comparison = study(arm("as is", BASE) + twin, arms=["elu:1.0"], margin=1.0)
+    twin = [
+        Trial(arm="elu:1.0", seed=t.seed, metric=t.metric, fingerprint=t.fingerprint) for t in arm("baseline", BASE)
+    ]
+    comparison = study(arm("baseline", BASE) + twin, arms=["elu:1.0"], margin=1.0)
     assert row(comparison, "elu:1.0").verdict == "identical"
     assert comparison.notes == ()
     one_bit = [*twin[:-1], Trial(arm="elu:1.0", seed=10, metric=BASE[10] + 1e-9, fingerprint="other")]
-    assert row(study(arm("as is", BASE) + one_bit, arms=["elu:1.0"]), "elu:1.0").verdict == "undecided"
+    assert row(study(arm("baseline", BASE) + one_bit, arms=["elu:1.0"]), "elu:1.0").verdict == "undecided"
 
 
 def test_seeds_that_change_nothing_are_one_observation():
-    copies = [Trial(arm="as is", seed=seed, metric=0.5, fingerprint="a") for seed in range(12)]
+    copies = [Trial(arm="baseline", seed=seed, metric=0.5, fingerprint="a") for seed in range(12)]
     copies += [Trial(arm="elu:1.0", seed=seed, metric=0.9, fingerprint="b") for seed in range(12)]
     comparison = study(copies, arms=["elu:1.0"])
     assert row(comparison, "elu:1.0").verdict == "undecided"
@@ -191,7 +193,7 @@ def test_seeds_that_change_nothing_are_one_observation():
 @pytest.mark.parametrize(("n", "verdict"), [(7, "undecided"), (8, "undecided"), (9, "helped")])
 def test_no_verdict_before_the_corrected_test_could_reject(n, verdict):
     names = [f"leaky_relu:{slope}" for slope in (0.1, 0.2, 0.3, 0.4, 0.5)]
-    trials = arm("as is", BASE[:n])
+    trials = arm("baseline", BASE[:n])
     for name in names:
         trials += arm(name, BASE[:n])
     trials = [t for t in trials if t.arm != names[0]] + arm(names[0], shifted(5.0)[:n])
@@ -203,7 +205,7 @@ def test_no_verdict_before_the_corrected_test_could_reject(n, verdict):
 
 
 def test_the_placebo_is_outside_of_the_family_and_no_test_speaks_for_it():
-    trials = arm("as is", BASE) + arm("elu:1.0", shifted(0.2)) + arm("placebo", shifted(0.2))
+    trials = arm("baseline", BASE) + arm("elu:1.0", shifted(0.2)) + arm("placebo", shifted(0.2))
     comparison = study(trials, arms=["elu:1.0"], placebo="placebo")
     assert row(comparison, "elu:1.0").metric.p_adjusted == 2 * row(comparison, "elu:1.0").metric.p
     placebo = comparison.arms[-1]
@@ -213,10 +215,10 @@ def test_the_placebo_is_outside_of_the_family_and_no_test_speaks_for_it():
 
 
 def test_unfinished_seeds_are_left_out_of_the_pairs():
-    trials = arm("as is", BASE)[:8] + arm("elu:1.0", shifted(0.2))[3:]
+    trials = arm("baseline", BASE)[:8] + arm("elu:1.0", shifted(0.2))[3:]
     found = row(study(trials, arms=["elu:1.0"]), "elu:1.0")
     assert found.n == found.metric.n == 5
-    nothing = study(arm("as is", BASE)[:3] + arm("elu:1.0", BASE)[3:], arms=["elu:1.0", "gelu"])
+    nothing = study(arm("baseline", BASE)[:3] + arm("elu:1.0", BASE)[3:], arms=["elu:1.0", "gelu"])
     assert [found.verdict for found in nothing.arms[1:]] == ["undecided", "undecided"]
     assert "no seed has finished" in nothing.arms[2].sentence
 
@@ -225,7 +227,7 @@ def test_misuse_is_refused():
     with pytest.raises(ValueError, match="no trial of the baseline"):
         study(arm("elu:1.0", BASE))
     with pytest.raises(ValueError, match="two trials"):
-        study(arm("as is", BASE) * 2)
+        study(arm("baseline", BASE) * 2)
 
 
 values = st.one_of(st.none(), st.floats(-10, 10), st.sampled_from([0.078, 0.5]))
@@ -241,7 +243,7 @@ def test_the_order_of_trials_does_not_matter(rows, random):
     for seed, (base, first, second, base_fails, first_fails) in enumerate(rows):
         trials += [
             Trial(
-                arm="as is",
+                arm="baseline",
                 seed=seed,
                 metric=base,
                 failed=Failure(FailureKind.OTHER, "x") if base_fails or base is None else None,
@@ -276,7 +278,7 @@ def test_equal_arms_are_not_called_helped_or_hurt(n, collapsing):
     studies, alarms = 200, 0
     for _ in range(studies):
         trials = []
-        for name in ("as is", *ARMS, "gelu"):
+        for name in ("baseline", *ARMS, "gelu"):
             outcomes = [run_with(rng, collapsing) for _ in range(n)]
             failed = {seed for seed, outcome in enumerate(outcomes) if outcome[1]}
             trials += arm(name, [outcome[0] for outcome in outcomes], failed)
@@ -290,7 +292,7 @@ def test_the_simulation_can_fail():
     rng = random.Random(3)
     alarms = 0
     for _ in range(20):
-        trials = arm("as is", [rng.gauss(0.8, 0.05) for _ in range(12)])
+        trials = arm("baseline", [rng.gauss(0.8, 0.05) for _ in range(12)])
         trials += arm(ARMS[0], [rng.gauss(0.9, 0.05) for _ in range(12)])
         alarms += row(study(trials, arms=ARMS[:1]), ARMS[0]).verdict == "helped"
     assert alarms >= 16

@@ -15,7 +15,7 @@ TRAINS = {
     "learning_rate": 0.01, "weight_decay": 0.0, "epsilon": NAN,
 }  # fmt: skip
 """A parameter that trains."""
-STILL = {**TRAINS, "last_changed": -1, "weight_last": 1.0}
+STILL = {**TRAINS, "last_changed": -1, "weight_last": 1.0, "learning_rate": 1e-9}
 """Gradients come, and no bit changes."""
 ZERO = {**STILL, "zero_gradient": 50, "last_nonzero": -1, "gradient": 0.0}
 UNREACHED = {**STILL, "without_gradient": 50, "last_nonzero": -1, "gradient": NAN, "connected": 0}

@@ -131,7 +131,7 @@ def test_decay_is_named_where_weights_shrank_and_it_pulls_more_than_the_loss(las
     (got,) = [one for one in found if one.rule == "dead-units"]
     assert (why(got) == "weight_decay") == named
     if named:
-        assert got.cause.text.startswith(f"weight decay of {decay:g}: the weights shrank to 50 % of their norm")
+        assert got.cause.text.startswith(f"weight decay of {decay:g}: the weights shrank to 50% of their norm")
 
 
 @pytest.mark.parametrize(("first", "kind"), [(0, "born dead"), (1, "unknown"), (720, "unknown")])
@@ -183,7 +183,7 @@ def test_or_a_tenth_of_the_weights_at_once(update, kind):
 def test_an_update_is_blamed_with_its_step_size_and_median():
     finding = cause_of(*dying([0.001] * 6 + [0.04], at=5), losses=FLAT)
     assert finding.cause.text == (
-        "killed by an update: around step 5, when the layer fell silent at once, one step moved the weights by 4 % "
+        "killed by an update: around step 5, when the layer fell silent at once, one step moved the weights by 4% "
         "of their "
         "norm, 40 times the median of the steps before"
     )
@@ -193,13 +193,13 @@ def test_an_update_is_blamed_with_its_step_size_and_median():
 
 def test_large_updates_throughout_are_said_to_be_the_rule():
     finding = cause_of(*dying([0.5] * 7, at=5), losses=FLAT)
-    assert finding.cause.text.endswith("one step moved the weights by 50 % of their norm, as the steps before it did")
+    assert finding.cause.text.endswith("one step moved the weights by 50% of their norm, as the steps before it did")
 
 
 def test_at_the_first_steps_there_is_no_median_to_compare_with():
     finding = cause_of(*dying([0.5] * 4, at=0), losses=FLAT)
     assert finding.cause.text.endswith(
-        "around step 0, when the layer fell silent at once, one step moved the weights by 50 % of their norm"
+        "around step 0, when the layer fell silent at once, one step moved the weights by 50% of their norm"
     )
 
 
@@ -207,7 +207,7 @@ def test_updates_after_the_death_are_not_to_blame():
     finding = cause_of(*dying([0.001] * 6 + [0.001, 0.9, 0.9], at=5), losses=FLAT)
     assert why(finding) == "unknown"
     assert finding.cause.text == (
-        "cause unknown: around step 5, when the layer fell silent at once, one step moved the weights by 0.1 % of "
+        "cause unknown: around step 5, when the layer fell silent at once, one step moved the weights by 0.1% of "
         "their norm, "
         "as the steps before it did"
     )

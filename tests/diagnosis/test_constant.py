@@ -80,7 +80,7 @@ def test_a_tenth_of_the_units_above_may_change_its_sign_within_a_window(units, c
     assert bool(found) == cut
     if cut:
         assert (
-            "at the activation above it at most 10 % of the units fire on some samples and not on others"
+            "at the activation above it at most 10% of the units fire on some samples and not on others"
             in found[0].detail
         )
 

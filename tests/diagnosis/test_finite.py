@@ -52,7 +52,7 @@ def test_a_loss_that_was_first_is_told_with_what_was_seen_of_its_step():
 
 
 def test_nan_is_not_read_as_health():
-    """`(z <= 0).all()` is False for NaN and would say 0 % dead."""
+    """`(z <= 0).all()` is False for NaN and would say 0% dead."""
     assert first_finding([window(fired=(9,) * 5, nonfinite_step=3, steps=[3])], None).severity == "serious"
 
 
@@ -61,13 +61,13 @@ def test_nan_is_not_read_as_health():
     [
         (
             [0.001, 0.001, 0.001, 0.02, 0.001],
-            "the weights moved too far: at step 3 an update moved those that feed a by 2 % of their norm, 20 times the "
+            "the weights moved too far: at step 3 an update moved those that feed a by 2% of their norm, 20 times the "
             "median of the steps before",
         ),
         ([0.001, 0.001, 0.001, 0.0099, 0.001], "cause unknown: the first place names the layer, not the reason"),
         (
             [0.2] * 5,
-            "the weights moved too far: at step 2 an update moved those that feed a by 20 % of their norm, as the "
+            "the weights moved too far: at step 2 an update moved those that feed a by 20% of their norm, as the "
             "steps "
             "before it did",
         ),

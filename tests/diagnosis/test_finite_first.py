@@ -27,7 +27,8 @@ def output(steps=STEPS, **bad):
         for name in ("nonfinite_output", "nonfinite_features", "nonfinite_target")
     }
     return OutputWindow(
-        output=0, steps=steps, rows=none + 7, square=one, spread=one, constant_units=none, features_square=one,
+        output=0, steps=steps, rows=none + 7, square=one, spread=one, constant_units=none,
+        wrongly_constant_units=none - 1, features_square=one,
         features_spread=one, features_cosine=one, target_spread=one, target_square=one, classes=none - 1,
         class_entropy=one * NAN, **facts,
     )  # fmt: skip
@@ -192,30 +193,45 @@ def test_where_the_step_was_not_observed_an_operation_did_it_if_nothing_else_gre
     assert why(first(windows=late, losses=[NAN] * 9, inputs=inputs())) == "unknown", "nothing came before"
 
 
+def weights(*norms, **known):
+    return [(parameter(f"l{n}.weight"), {**TRAINS, "weight_first": norm, **known}) for n, norm in enumerate(norms)]
+
+
+HALF = (6.5078125, 0.78955078125)
+"""Norms that float16 holds, and bfloat16 does not."""
+
+
 @pytest.mark.parametrize(
-    ("known", "cause", "remedy"),
+    ("norms", "known", "cause", "remedy"),
     [
-        ({"epsilon": 1e-8}, "optimizer_state", "larger_eps"),
-        ({"epsilon": 0.0}, "optimizer_state", "larger_eps"),
-        ({"epsilon": 4e-8}, "unknown", "lower_learning_rate"),
-        ({"epsilon": NAN}, "unknown", "lower_learning_rate"),
-        ({"epsilon": 1e-8, "nonfinite_step": 4}, "numerical_operation", "guard_operation"),
+        (HALF, {"epsilon": 1e-8}, "optimizer_state", "larger_eps"),
+        (HALF, {"epsilon": 0.0}, "optimizer_state", "larger_eps"),
+        (HALF, {"epsilon": 4e-8}, "unknown", "lower_learning_rate"),
+        (HALF, {"epsilon": NAN}, "unknown", "lower_learning_rate"),
+        (HALF[:1], {"epsilon": 1e-8}, "unknown", "lower_learning_rate"),
+        ((6.5078125, 0.789551), {"epsilon": 1e-8}, "unknown", "lower_learning_rate"),
+        ((6.5, 0.75), {"epsilon": 1e-8}, "unknown", "lower_learning_rate"),
+        (HALF, {"epsilon": 1e-8, "nonfinite_step": 4}, "numerical_operation", "guard_operation"),
     ],
+    ids=["half", "none", "large enough", "no eps", "one weight", "float32", "bfloat16", "gradient"],
 )
-def test_a_weight_after_finite_gradients_is_the_optimizers(known, cause, remedy):
-    one = first(rows=bad(nonfinite_weight_step=5, **known), windows=act(5))
+def test_a_weight_after_finite_gradients_is_the_optimizers(norms, known, cause, remedy):
+    one = first(rows=weights(*norms, nonfinite_weight_step=5, **known), windows=act(5))
     assert (why(one), one.remedies[0]) == (cause, remedy)
     if cause == "optimizer_state":
-        assert one.title == "the weight fc.weight held NaN or an infinity at step 5"
-        assert one.detail.startswith("Losses and activations before it were finite. 1 parameter holds one.")
+        assert one.title == "the weight l1.weight held NaN or an infinity at step 5"
+        assert one.detail.startswith("Losses and activations before it were finite. 2 parameters hold one.")
         assert one.cause.text.startswith(
             "the optimizer made it from finite gradients: half precision rounds its eps of"
         )
         assert one.command == "optimizer = torch.optim.Adam(model.parameters(), eps=1e-4)"
 
 
-def test_a_weight_after_gradients_that_nobody_looked_at_is_not_said_to_be_the_optimizers():
-    assert why(first(rows=bad(nonfinite_weight_step=5, epsilon=1e-8), windows=[healthy(steps=[0, 5])])) == "unknown"
+def test_an_activation_of_a_weight_that_is_compared_later_is_the_optimizers_too():
+    rows = weights(*HALF, nonfinite_weight_step=200, epsilon=1e-8)
+    assert why(first(rows=rows, windows=act(5))) == "optimizer_state"
+    assert why(first(rows=rows, windows=[healthy(steps=[0, 5], nonfinite_step=5)])) == "unknown", "nobody looked"
+    assert why(first(rows=weights(*HALF, epsilon=1e-8), windows=act(5))) == "unknown", "the weights are finite"
 
 
 def test_weights_that_were_never_drawn():
@@ -299,7 +315,7 @@ def test_single_losses_of_a_training_that_goes_on_are_information():
     one = first(losses=SOME)
     assert (one.severity, one.remedies, one.fixes) == ("info", (), ())
     assert one.detail.startswith(
-        "3 of 200 losses were so, 1.5 %. Every weight and activation stayed finite, and training progresses."
+        "3 of 200 losses were so, 1.5%. Every weight and activation stayed finite, and training progresses."
     )
     assert one.advice == "Nothing to do where that is meant."
 

@@ -1,11 +1,13 @@
 """Saturated, always on, dormant: each threshold at, just below and just above it, and every wording."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from tests.edge import diagnose
 
-from .builders import FALLING, FLAT, process, site, snapshot, window
+from .builders import FALLING, FLAT, output, process, site, snapshot, window
 
 
 def diagnosed(windows, *, activation="relu", losses=FALLING, units=5):
@@ -35,8 +37,8 @@ def test_a_layer_is_saturated_when_more_than_half_of_it_is(saturated, visits, sa
     if said and visits == 1000:
         assert (got[0].severity, got[0].title, got[0].units) == ("info", "a: 3 of 5 units saturated", (0, 1, 2))
         assert got[0].detail == (
-            "Their slope was below 1 % of its maximum on at least 99 % of the last 1,000 samples counted. Over the "
-            "last 5,000 (sample, unit) pairs it was so in 59 %."
+            "Their slope was below 1% of its maximum on at least 99% of the last 1,000 samples counted. Over the "
+            "last 5,000 (sample, unit) pairs it was so in 59%."
         )
 
 
@@ -72,7 +74,7 @@ def test_why_a_layer_is_saturated():
     )
     assert why(first=700, update=0.11) == (
         "learning_rate",
-        "the weights moved too far: at step 1 an update moved them by 11 % of their norm",
+        "the weights moved too far: at step 1 an update moved them by 11% of their norm",
     )
     assert why(first=700, update=0.1)[0] == "unknown"
 
@@ -164,3 +166,16 @@ def test_an_offset_of_the_inputs_is_named_for_the_first_site_only(offset, kind):
 def test_who_joins_a_training_later_cannot_say_that_it_began_saturated():
     (got,) = pairs(0.9, steps=(50,))
     assert (str(got.cause.kind), got.remedies) == ("unknown", ())
+
+
+@pytest.mark.parametrize(("first", "severity"), [(0, "info"), (800, "info"), (801, "warning")])
+def test_an_output_that_training_has_made_sure_of_itself_is_no_alarm(first, severity):
+    """One that began so is: nothing was learned by then."""
+    windows = [
+        window(n, steps=(step,), fired=(500,) * 5, visits=1000, saturated=np.full(5, share))
+        for n, step, share in ((0, 0, first), (0, 1, 950))
+    ]
+    fed = replace(site("a", activation="sigmoid"), fed_by="head.weight")
+    shots = [snapshot([one], losses=FALLING if not n else None) for n, one in enumerate(windows)]
+    (got,) = named(diagnose(process([fed], *shots, outputs=(output(units=5),))), "saturated")
+    assert got.severity == severity

@@ -192,3 +192,15 @@ def test_a_gradient_that_grows_is_an_alarm_unless_the_training_progresses(losses
 def test_most_of_the_way_at_the_start_is_the_initialisation(early, kind):
     (finding,) = [one for one in network([early] * 3 + [1e-6] * 9, 1.0, steps=12) if one.rule == "vanishing-gradient"]
     assert why(finding) == kind
+
+
+@pytest.mark.parametrize(
+    ("activation", "told", "not_told"),
+    [("relu", "'relu'", "tanh"), ("tanh", "'tanh'", "Leaky ReLU"), ("sigmoid", "sigmoid", "ReLU")],
+)
+def test_the_advice_names_the_layers_own_activation(activation, told, not_told):
+    sites = [site(name, activation=activation) for name in "ab"]
+    windows = [window(i, steps=range(9), fired=(9,) * 5, delta=d, update=1e-3) for i, d in enumerate((1e-9, 1.0))]
+    (got,) = of_gradients(process(sites, snapshot(windows, losses=FLAT)))
+    assert told in got.advice
+    assert not_told not in got.advice

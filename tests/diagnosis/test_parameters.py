@@ -51,7 +51,7 @@ def test_a_loss_that_nothing_is_connected_to_is_a_cut_graph():
     assert one.remedies == ("reconnect_graph",)
     assert one.title == "Net: 2 parameters without any gradient"
     assert one.detail == (
-        "No gradient came at each of the 50 counted steps from step 0 to 199. That is 40 numbers, 100 % of all that "
+        "No gradient came at each of the 50 counted steps from step 0 to 199. That is 40 numbers, 100% of all that "
         "could be trained. Nothing trains in this run."
     )
     assert one.cause.text == (
@@ -96,7 +96,7 @@ def test_what_no_optimizer_holds_and_no_loss_asks_for_is_a_part_that_rests(losse
 @pytest.mark.parametrize(
     "known",
     [
-        {"looked": 4, "without_gradient": 4},
+        {"looked": 2, "without_gradient": 2},
         {"last_looked": 28},
         {"without_gradient": 49, "last_nonzero": 3, "last_changed": 198},
         {"last_changed": 12},
@@ -109,10 +109,10 @@ def test_no_gradient_is_not_said_of(known):
     assert untrained(two({**UNREACHED, **known})) == []
 
 
-def test_thirty_steps_and_five_looks_are_enough():
-    known = {"looked": 5, "without_gradient": 5, "first_looked": 10, "last_looked": 39}
+def test_thirty_steps_and_three_looks_are_enough():
+    known = {"looked": 3, "without_gradient": 3, "first_looked": 10, "last_looked": 39}
     (one,) = untrained(two({**UNREACHED, **known}))
-    assert one.detail.startswith("No gradient came at each of the 5 counted steps from step 10 to 39.")
+    assert one.detail.startswith("No gradient came at each of the 3 counted steps from step 10 to 39.")
 
 
 def test_nan_is_no_missing_gradient():
@@ -140,7 +140,7 @@ def test_a_gradient_of_exactly_zero_has_its_cause_behind():
     assert one.title == "odd.weight: 1 parameter with a gradient of exactly 0"
     assert one.detail.startswith(
         "The gradient was exactly 0 at each of the 50 counted steps from step 0 to 199, while the loss was not 0. That "
-        "is 35 numbers, 0.99 %"
+        "is 35 numbers, 0.99%"
     )
     assert one.cause.text.startswith("the loss depends on them only through something constant")
     assert one.advice.startswith("Look at what the loss makes of their output")
@@ -214,7 +214,12 @@ def dead(index):
 
 @pytest.mark.parametrize(
     ("path", "cause"),
-    [("odd.weight", "upstream"), ("dead.bias", "upstream"), ("zz.weight", "downstream_constant")],
+    [
+        ("odd.weight", "upstream"),
+        ("dead.bias", "upstream"),
+        ("zz.weight", "upstream"),
+        ("zz.bias", "downstream_constant"),
+    ],
 )
 def test_below_a_dead_layer_its_own_finding_says_why(path, cause):
     rows = [
@@ -222,13 +227,13 @@ def test_below_a_dead_layer_its_own_finding_says_why(path, cause):
         (parameter("dead.weight"), TRAINS),
         (parameter("dead.bias", (5,)), ZERO if path == "dead.bias" else TRAINS),
         (parameter("zz.weight"), ZERO if path == "zz.weight" else TRAINS),
+        (parameter("zz.bias", (5,)), ZERO if path == "zz.bias" else TRAINS),
         (parameter("fc.weight", BIG), TRAINS),
     ]
     sites = [replace(site("first"), fed_by="dead.weight"), replace(site("last"), fed_by="zz.weight")]
     diagnosis = diagnose(training(rows, sites=sites, windows=[dead(0), healthy(1)]))
     (one,) = [finding for finding in diagnosis.findings if finding.rule == "untrained"]
-    assert why(one) == cause
-    assert (one.severity == "info") == (cause == "upstream")
+    assert (why(one), one.severity) == (cause, "info")
     dead_units = next(finding for finding in diagnosis.findings if finding.rule == "dead-units")
     assert why(dead_units) == "born dead", "its own words stand"
 
@@ -274,6 +279,17 @@ def test_why_nothing_changes_although_gradients_come(holder, known, optimizers, 
     assert not one.evidence.everything
 
 
+@pytest.mark.parametrize(("rate", "cause"), [(0.01, "upstream"), (0.0099, "learning_rate_low")])
+def test_where_others_change_at_that_rate_it_is_the_gradient_that_is_too_small(rate, cause):
+    (one,) = untrained(two({**STILL, "learning_rate": rate}, shape=BIG, losses=FLAT))
+    assert (why(one), one.severity) == (cause, "info" if cause == "upstream" else "warning")
+    if cause == "upstream":
+        assert one.cause.text == (
+            "others change at a learning rate of 0.01: these gradients are too small to change a bit, as where they "
+            "vanish on the way"
+        )
+
+
 def test_the_words_of_each_reason():
     def words(known, optimizers=(ADAM,), holder=Holder.MODULE):
         row = {**STILL, **known}
@@ -301,6 +317,13 @@ def test_no_step_at_all_is_serious_and_counted_in_backward_passes(optimizers, op
     assert one.detail.startswith("Gradients came, and not one bit changed in 100 backward passes. That is 70 numbers")
     assert "100 backward passes" in one.cause.text
     assert untrained(training(rows, optimizers=optimizers, steps=0, passes=99)) == [], "it may accumulate"
+
+
+@pytest.mark.parametrize(("last", "said"), [(99, False), (100, True)])
+def test_where_backward_passes_are_counted_as_steps_a_hundred_are_needed(last, said):
+    row = {**STILL, "last_compared": last}
+    found = untrained(training([(parameter(), row)], optimizers=(IDLE,), steps=0, passes=9))
+    assert [one.cause.text for one in found] == ["Adam.step() was never called in 100 backward passes"] * said
 
 
 @pytest.mark.parametrize(
@@ -375,6 +398,9 @@ def test_a_schedule_that_ended_at_zero_is_told_with_its_step(losses, severity):
     ids=["briefly", "a rate is left", "rate unknown", "no gradient came since"],
 )
 def test_a_training_is_not_said_to_have_stopped(known):
+    """Looks at gradients end long before the last comparison where steps are sampled ever more rarely."""
+    sampled = {"last_looked": 8, "last_nonzero": 8}
+    assert untrained(training([(parameter(), {**TRAINS, "last_changed": 64, "learning_rate": 0.0, **sampled})]))
     assert untrained(training([(parameter(), {**TRAINS, "last_changed": 64, "learning_rate": 0.0, **known})])) == []
 
 

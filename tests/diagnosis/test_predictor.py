@@ -95,7 +95,7 @@ def test_the_messages():
     assert finding.advice.startswith("First subtract the inputs' mean")
     (finding,) = predicted([0.3, 0.0, 0.0, 0.0], update=[0.25, 1e-3, 1e-3, 1e-3])
     assert finding.cause.text == (
-        "the weights moved too far: at step 0 an update moved those that feed b by 25 % of their norm; from step 1 on "
+        "the weights moved too far: at step 0 an update moved those that feed b by 25% of their norm; from step 1 on "
         "samples look alike"
     )
     (finding,) = predicted([0.3, 0.0, 0.0, 0.0], losses=SETTLED, first_delta=1e-9)

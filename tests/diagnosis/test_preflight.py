@@ -127,10 +127,10 @@ def test_a_silent_layer_beside_another_path_is_a_warning_and_partly_silent_ones_
     assert names(found) == [("dead-units", "warning"), ("dead-units", "info")]
     assert found.findings[0].title == "b: 4 of 4 units silent before training"
     assert found.findings[0].detail == (
-        "On 500 samples: each fires on less than 0.6 % of such data (95 %). "
+        "On 500 samples: each fires on less than 0.6% of such data (95%). "
         "The output still varies: another path leads around it."
     )
-    assert found.findings[1].detail == "On 500 samples: each fires on less than 0.6 % of such data (95 %)."
+    assert found.findings[1].detail == "On 500 samples: each fires on less than 0.6% of such data (95%)."
     assert found.findings[1].units == (1,)
 
 
@@ -159,7 +159,7 @@ def test_an_output_relu_is_a_warning(activation, said):
     assert names(found) == ([("output-activation", "warning")] if said else [])
     if said:
         assert found.findings[0].title == f"the network ends in {activation}"
-        assert found.findings[0].detail.startswith("25 % of its outputs are exactly 0 on 500 samples; ")
+        assert found.findings[0].detail.startswith("25% of its outputs are exactly 0 on 500 samples; ")
 
 
 def test_an_activation_inside_is_no_output():
@@ -196,7 +196,7 @@ def test_indices_have_no_size_and_nothing_is_said_by_it():
     assert (row.gain, row.sensitivity) == (None, None)
 
 
-def test_a_finding_can_be_silenced():
+def test_a_finding_can_be_suppressed():
     last = layer("b")
     found = judge_probe(replace(probe(layer("a"), last), ends_in=1), {"output-activation": "targets are counts"})
     assert (found.worst, found.suppressed[0].suppressed) == (None, "targets are counts")

@@ -80,7 +80,7 @@ def test_the_message():
     (finding,) = exploded([2.0] * 6 + [500.0] + [2.0] * 3, rate=0.25)
     assert finding.title == "the gradient exploded at step 6: 250 times its running median"
     assert finding.detail == (
-        "There the gradient's norm before clipping was 500, and one update moved the weights that feed b by 20 % of "
+        "There the gradient's norm before clipping was 500, and one update moved the weights that feed b by 20% of "
         "their norm. Training does not progress: the loss went from 0.5 to 2.3 in 67 steps."
     )
     assert finding.cause.text == (
@@ -116,7 +116,7 @@ def test_a_weight_that_was_exactly_0_has_no_relative_update():
     ]
     recorded = process([site("a"), site("b")], snapshot(windows, losses=[0.5] * 67, norms=at_six(200.0)))
     (finding,) = [one for one in diagnose(recorded).findings if one.rule == "exploding-gradient"]
-    assert "moved the weights that feed b by 20 % of" in finding.detail
+    assert "moved the weights that feed b by 20% of" in finding.detail
 
 
 def two_models(first, second, norms, losses, deltas=1.0):

@@ -141,10 +141,10 @@ def test_the_words():
     assert finding.title == "training stands still: the loss stays at the best constant's cost"
     assert finding.detail == (
         "The loss went from 2.3 to 2.3 in 200 steps. Units fire and gradients arrive. To answer every row with the "
-        "classes' shares costs 2.303. A step moves the weights of a layer by 0.0001 % of their norm at most (median)."
+        "classes' shares costs 2.303. A step moves the weights of a layer by 0.0001% of their norm at most (median)."
     )
     assert finding.cause.text == (
-        "a step moves the weights by 0.0001 % of their norm, where 0.1 % is usual; the learning rate is 1e-07"
+        "a step moves the weights by 0.0001% of their norm, where 0.1% is usual; the learning rate is 1e-07"
     )
 
 

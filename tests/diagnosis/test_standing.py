@@ -25,7 +25,7 @@ def test_permanent_needs_that_nothing_moves(below, own, standing):
     windows = [window(0, steps=STEPS, update=below), window(1, steps=STEPS, update=own, **SILENT)]
     got = dead_in([site("a"), site("b")], windows)
     assert got.numbers.get("standing") == standing
-    assert ("Tentative: 1 layer below still moves, by up to 0.1 % of its weights a step." in got.detail) == (
+    assert ("Tentative: 1 layer below still moves, by up to 0.1% of its weights a step." in got.detail) == (
         standing == "tentative"
     )
     assert (
@@ -54,7 +54,7 @@ def test_the_update_that_killed_is_told_with_its_learning_rate_and_gradient():
     )  # fmt: skip
     got = dead_in([site("a")], [dying])
     assert got.cause.text == (
-        "killed by an update: around step 4, when half of them had gone, one step moved the weights by 30 % of their "
+        "killed by an update: around step 4, when half of them had gone, one step moved the weights by 30% of their "
         "norm, 300 times the median of the steps before; the learning rate was 0.03, ‖∂L/∂z‖ 40 times its median until "
         "then"
     )

@@ -27,8 +27,8 @@ def test_weights_that_decay_takes_away_are_told_with_both_pulls():
         "progress: the loss went from 2.3 to 2.3 in 200 steps."
     )
     assert one.cause.text == (
-        "weight decay of 0.5 at a learning rate of 0.01 moved them, not the loss; at the end it pulls with 0.0005, the "
-        "gradient with 1e-05"
+        "weight decay of 0.5 at a learning rate of 0.01 moved them, not the loss; at step 199 it pulled with about "
+        "0.0005, the gradient with 1e-05"
     )
     assert one.advice == "Divide weight_decay by ten, until the weights stay."
 
@@ -37,6 +37,9 @@ def test_weights_that_decay_takes_away_are_told_with_both_pulls():
     ("known", "cause"),
     [
         ({"gradient": 1e-2}, "unknown"),
+        # After a third of the steps a tenth of the norm is left: 0.5 · 0.1.
+        ({"gradient": 0.049, "last_looked": 66}, "weight_decay"),
+        ({"gradient": 0.051, "last_looked": 66}, "unknown"),
         # 0.01 · 1.8 · 198 = 3.6 of the 6.9 that ln 1000 is: half of the way.
         ({"gradient": 1e-2, "weight_decay": 1.8}, "weight_decay"),
         ({"gradient": 1e-2, "weight_decay": 1.7}, "unknown"),
@@ -65,7 +68,7 @@ def test_growth_is_the_learning_rates_where_updates_were_large(update, cause):
     assert one.title == "fc.weight: 1 of 1 weights grew without bound"
     if cause == "learning_rate":
         assert one.remedies[0] == "lower_learning_rate"
-        assert one.cause.text.endswith("an update moved those that feed act by 20 % of their norm")
+        assert one.cause.text.endswith("an update moved those that feed act by 20% of their norm")
 
 
 @pytest.mark.parametrize("losses", [FALLING, [2.3] * 9, None], ids=["progress", "too few", "no loss"])

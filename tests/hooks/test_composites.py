@@ -148,7 +148,7 @@ def test_what_is_replaced_inside_of_a_composite_is_replaced_whether_it_is_observ
     assert not torch.equal(model(x), plain)
 
 
-OURS = [ours.QuickGELU.forward, ours.LeakyGradReLU.forward, functional.leaky_relu, functional.quick_gelu]
+OURS = [ours.QuickGELU.forward, ours.SurrogateGradientReLU.forward, functional.leaky_relu, functional.quick_gelu]
 
 
 def test_ours_are_met_again_after_they_left_the_table_of_modules(monkeypatch):

@@ -414,7 +414,7 @@ class InPlace(torch.nn.Module):
     def forward(self, x):
         return (x * 2).relu_()
 swapped = InPlace()
-rectifier.swap(swapped, "relu", "leaky_grad:0.1")
+rectifier.swap(swapped, "relu", "surrogate_gradient:0.1")
 torch.compile(swapped, backend="eager", fullgraph=True)(x)
 """
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])

@@ -144,7 +144,7 @@ def test_no_activation_takes_more_than_64_bytes_a_unit_on_the_device(name):
     counters = UnitCounters(
         1_000, torch.device("cpu"), row.value_at_zero, signed=row.signed, saturation=_SATURATION.get(name)
     )
-    # Beside it, when the last gradient of its bias came: 4 bytes.
+    # Besides, when the last gradient of its bias came: 4 bytes.
     assert tensor_bytes(counters) + 4 * 1_000 <= 64 * 1_000
     for step in range(70):
         counters.observe(torch.randn(3, 1_000), -1, step)

@@ -241,7 +241,7 @@ def test_assert_alive_says_what_why_and_what_to_do():
     assert second.startswith("the network ends in relu. ")
     assert "Why: Sequential.3 is the last operation. What to do: Leave the output linear" in second
     assert_alive(model, batch, fail_on="serious")
-    assert_alive(model, batch, silence={"output-activation": "targets are counts"})
+    assert_alive(model, batch, suppress={"output-activation": "targets are counts"})
 
 
 def test_a_batch_of_equal_samples_is_one_sample():

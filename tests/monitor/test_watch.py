@@ -86,7 +86,7 @@ def test_what_runs_compiled_after_all_is_listed_although_nothing_else_was_seen()
     with rectifier.watch(every=1) as watch:
         train(compiled_wrapper(model), 3)
     assert seen(watch) == {}
-    assert "rectifier run --beside" in unseen(watch)["a compiled region"]
+    assert "rectifier run --observe-compiled" in unseen(watch)["a compiled region"]
 
 
 # What else cannot be seen -----------------------------------------------------------------------------------------

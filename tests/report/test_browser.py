@@ -178,7 +178,7 @@ def test_every_chart_is_a_table_too(opened, dying, comparison):
     diagnosis = dying[1][0]
     silent = rows(tab, "Silent units, layer by layer")
     assert [line[0] for line in silent[-5:]] == [layer.site.label for layer in diagnosis.layers]
-    assert silent[-4][-3:] == ["100 %"] * 3
+    assert silent[-4][-3:] == ["100%"] * 3
     assert float(silent[-4][3].removesuffix(" %")) == pytest.approx(
         100 * diagnosis.layers[1].dead_history[2][1], rel=0.01
     )
@@ -194,7 +194,7 @@ def test_every_chart_is_a_table_too(opened, dying, comparison):
     tab = opened("demo", 400)
     (arm,) = [arm for arm in comparison.arms if arm.arm == "leaky_relu:0.1"]
     told = [line[0] for line in rows(tab, "Difference against the baseline")]
-    assert f"leaky_relu:0.1: {arm.metric.difference:+.3g}, 95 % interval {arm.metric.low:+.3g} to" in "\n".join(told)
+    assert f"leaky_relu:0.1: {arm.metric.difference:+.3g}, 95% interval {arm.metric.low:+.3g} to" in "\n".join(told)
     assert len(rows(tab, "Every training")) > 60
     assert len(rows(tab, "Dead units")) > 60
     tab.js("document.querySelectorAll('.numbers').forEach(part => { part.open = true; })")

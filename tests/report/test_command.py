@@ -32,8 +32,8 @@ def study(monkeypatch, tmp_path):
             raise UnreadableRun(name)
         return runs[name]
 
-    monkeypatch.setattr(report, "is_study", lambda path: True)
-    monkeypatch.setattr(report, "read_study", lambda path: comparison)
+    monkeypatch.setattr(report, "is_comparison", lambda path: True)
+    monkeypatch.setattr(report, "read_comparison", lambda path: comparison)
     monkeypatch.setattr(report, "read_run", read)
     return SimpleNamespace(comparison=comparison, folder=tmp_path)
 
@@ -61,7 +61,7 @@ def test_curves_and_the_worst_training_of_the_baseline(study):
     assert "relu-seed-5" in text
 
 
-def test_a_study_without_its_trainings_still_has_its_page(study, monkeypatch):
+def test_a_comparison_without_its_trainings_still_has_its_page(study, monkeypatch):
     def gone(path):
         raise UnreadableRun(str(path))
 

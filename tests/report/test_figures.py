@@ -51,7 +51,7 @@ def test_map_of_silent_units(process, diagnosis):
     # And the end of it, counted in the counters.
     at_end = [100 * sum(count == 0 for count in window.fired) / len(window.fired) for window in last(process)]
     assert [row[-1] for row in heat.z] == at_end == [0, 100, 0, 100, 0]
-    assert "100 % of the units of hidden.1 and of 1 other layer are silent at the end" in figure.layout.meta
+    assert "100% of the units of hidden.1 and of 1 other layer are silent at the end" in figure.layout.meta
 
 
 def last(process):
@@ -342,10 +342,10 @@ def test_raw_values_can_be_taken_along(comparison):
 
 def test_the_page_says_at_which_look_an_arm_stopped(comparison):
     stopped = replace(comparison.arms[1], stopped_at=8)
-    looked = replace(comparison, looks=(8, 12), arms=(comparison.arms[0], stopped, *comparison.arms[2:]))
+    looked = replace(comparison, interim=(8, 12), arms=(comparison.arms[0], stopped, *comparison.arms[2:]))
     page = comparison_page(looked)
     assert page.count("<small>at 8 seeds</small>") == 1
-    assert "Looks at 8 and 12 seeds: an arm that one settles is trained no more." in page
+    assert "Interim analyses at 8 and 12 seeds; arms with a verdict stop early." in page
     assert "up to 12 seeds × 5 arms" in page
     once = comparison_page(comparison)
     assert "Looks at" not in once

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
+from rectifier._formatting import percent
 from rectifier.records import Cause, Diagnosis, Finding, InfiniteGradient, Rule, Unseen
 from rectifier.report.sentences import describe
 from rectifier.report.text.run import print_comparison, print_run, run_text
@@ -74,7 +75,7 @@ def test_the_table_of_layers_holds_the_numbers_of_the_diagnosis(dying):
         assert int(units) == layer.units
         assert dead == (f"{layer.dead}+{layer.suspected}?" if layer.suspected else f"{layer.dead}")
         assert (int(rare), int(stuck)) == (layer.rare, layer.stuck)
-        assert fires == f"{100 * layer.firing_fraction:.0f}%"
+        assert fires == percent(layer.firing_fraction)
         assert float(delta) == pytest.approx(layer.delta, rel=0.05)
     assert "A count with ? is suspected" in text
     wide = printed(print_run, *dying, width=200)
@@ -197,7 +198,7 @@ def test_a_comparison_begins_with_its_headline(comparison):
     lines = lines_of(text)
     assert lines[0] == "Against relu: leaky_relu:0.1 helped, tanh hurt."
     header, *rows = lines[1:7]
-    assert header.split() == ["arm", "failed", "95", "%", "median", "difference", "95", "%", "p", "verdict"]
+    assert header.split() == ["arm", "failed", "95%", "median", "difference", "95%", "p", "verdict"]
     ends = [line.rstrip()[header.index("verdict") :] for line in rows]
     assert ends == ["baseline", "helped", "no difference", "hurt", "placebo"]
     for row, arm in zip(rows, comparison.arms, strict=True):
@@ -207,7 +208,7 @@ def test_a_comparison_begins_with_its_headline(comparison):
             assert f"{arm.metric.difference:+.3g}" in row
             assert f"{arm.metric.low:+.3g} to {arm.metric.high:+.3g}" in row
     assert [f"– {arm.sentence}" for arm in comparison.arms[1:]] == lines[7:11]
-    assert lines[11].startswith("12 seeds, test accuracy (higher is better); intervals are 95 %")
+    assert lines[11].startswith("12 seeds, test accuracy (higher is better); intervals are 95%")
     assert lines[12] == f"Note: {comparison.notes[0]}"
 
 
@@ -260,10 +261,10 @@ def test_the_text_of_a_run_is_what_is_printed(dying):
     assert run_text(*dying, width=80) == printed(print_run, *dying).rstrip()
 
 
-def test_looks_are_told_where_there_are_several(comparison):
-    looked = replace(comparison, looks=(4, 8, 12))
-    assert "Looks at 4, 8 and 12 seeds: an arm that one settles is trained no more." in printed(
+def test_interim_analyses_are_told_where_there_are_several(comparison):
+    looked = replace(comparison, interim=(4, 8, 12))
+    assert "Interim analyses at 4, 8 and 12 seeds; arms with a verdict stop early." in printed(
         print_comparison, looked, width=200
     )
-    for looks in ((), (12,)):
-        assert "Looks at" not in printed(print_comparison, replace(comparison, looks=looks), width=200)
+    for interim in ((), (12,)):
+        assert "Interim analyses" not in printed(print_comparison, replace(comparison, interim=interim), width=200)

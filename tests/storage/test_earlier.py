@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rectifier.cli.report import command
-from rectifier.comparison.archive import read_study
+from rectifier.comparison.archive import read_comparison
 from rectifier.diagnosis import diagnose
 from rectifier.records import AxisSource, RunNote, Site, UnitAxis, decode, encode
 from rectifier.report.sentences import sites
@@ -93,8 +93,8 @@ def test_a_refusal_in_format_1_is_known(warning, refused):
 
 
 def test_a_comparison_of_format_1_is_read():
-    comparison = read_study(OLD / "comparison.sqlite")
-    assert [(arm.arm, arm.n) for arm in comparison.arms] == [("as is", 7), ("leaky_relu:0.1", 7), ("placebo", 7)]
+    comparison = read_comparison(OLD / "comparison.sqlite")
+    assert [(arm.arm, arm.n) for arm in comparison.arms] == [("baseline", 7), ("leaky_relu:0.1", 7), ("placebo", 7)]
     assert len(comparison.trials) == 21
 
 

@@ -11,7 +11,7 @@ from rectifier.treatment import rescale, swap
 from tests.treatment.architectures import OPTIMIZERS, networks
 from tests.treatment.recycle_models import picture, same, train
 
-NEW = ("leaky_relu:0.1", "elu:1.0", "gelu", "leaky_grad:0.2", "prelu:0.1", "relu6")
+NEW = ("leaky_relu:0.1", "elu:1.0", "gelu", "surrogate_gradient:0.2", "prelu:0.1", "relu6")
 LIGHT = settings(
     max_examples=30, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None
 )

@@ -66,9 +66,11 @@ def constant_over_depth(spec, prepare):
     assert (mean - 1).abs().max() < 4 * error, (mean, error)
 
 
-@pytest.mark.parametrize("spec", ["relu", "leaky_relu:0.01", "leaky_relu:0.2", "leaky_relu:0.7", "leaky_grad:0.5"])
+@pytest.mark.parametrize(
+    "spec", ["relu", "leaky_relu:0.01", "leaky_relu:0.2", "leaky_relu:0.7", "surrogate_gradient:0.5"]
+)
 def test_the_signal_keeps_its_size_over_depth(spec):
-    if spec.startswith("leaky_grad"):
+    if spec.startswith("surrogate_gradient"):
         with pytest.raises(AssertionError):  # its backward passes more than its gain is for
             constant_over_depth(spec, rescale)
         return
@@ -142,7 +144,18 @@ def test_what_a_layer_reads_decides_not_what_follows():
 
 # Laws -------------------------------------------------------------------------------------------------------------
 
-SPECS = ["relu", "tanh", "leaky_relu:0.3", "prelu:0.25", "gelu", "gelu_tanh", "silu", "elu:0.5", "relu6", "leaky_grad"]
+SPECS = [
+    "relu",
+    "tanh",
+    "leaky_relu:0.3",
+    "prelu:0.25",
+    "gelu",
+    "gelu_tanh",
+    "silu",
+    "elu:0.5",
+    "relu6",
+    "surrogate_gradient",
+]
 
 
 class Functional(nn.Module):

@@ -1,4 +1,4 @@
-"""Compute: the one room that defines an activation, as a function and as a module.
+"""The one folder that defines an activation, as a function and as a module.
 
 `functional` and `nn` are drop-ins for torch's; `function_for` and `module_for` build what a `Choice` names.
 """
@@ -18,7 +18,7 @@ from rectifier.errors import CannotSwap
 # The classes that torch does not have.
 _OWN = {
     "relu_squared": nn.ReLUSquared,
-    "leaky_grad": nn.LeakyGradReLU,
+    "surrogate_gradient": nn.SurrogateGradientReLU,
     "quick_gelu": nn.QuickGELU,
     "gelu_10": nn.GELU10,
     "laplace": nn.Laplace,

@@ -37,19 +37,20 @@ from torch.nn.functional import threshold as threshold
 
 from rectifier.activations import output, paths
 from rectifier.activations.kernel import compile_prelu as compile_prelu
-from rectifier.activations.leaky_grad import leaky_grad as leaky_grad
 from rectifier.activations.prelu import prelu as _own_prelu
 from rectifier.activations.relatives import gelu_10 as gelu_10
 from rectifier.activations.relatives import laplace as laplace
 from rectifier.activations.relatives import quick_gelu as quick_gelu
 from rectifier.activations.relatives import relu_squared as relu_squared
 from rectifier.activations.relatives import sqrt_softplus as sqrt_softplus
+from rectifier.activations.surrogate_gradient import surrogate_gradient as surrogate_gradient
 
 __all__ = [
     "celu", "celu_", "compile_prelu", "elu", "elu_", "gelu", "gelu_10", "hardshrink", "hardsigmoid", "hardswish",
-    "hardtanh", "hardtanh_", "laplace", "leaky_grad", "leaky_relu", "leaky_relu_", "logsigmoid", "mish", "prelu",
+    "hardtanh", "hardtanh_", "laplace", "leaky_relu", "leaky_relu_", "logsigmoid", "mish", "prelu",
     "quick_gelu", "relu", "relu6", "relu_", "relu_squared", "rrelu", "rrelu_", "selu", "selu_", "sigmoid", "silu",
-    "softplus", "softshrink", "softsign", "sqrt_softplus", "tanh", "tanhshrink", "threshold", "threshold_",
+    "softplus", "softshrink", "softsign", "sqrt_softplus", "surrogate_gradient", "tanh", "tanhshrink",
+    "threshold", "threshold_",
 ]  # fmt: skip
 
 celu_, selu_, threshold_ = F.celu_, F.selu_, torch.threshold_

@@ -26,12 +26,12 @@ from torch.nn import Tanhshrink as Tanhshrink
 from torch.nn import Threshold as Threshold
 
 from rectifier.activations import functional
-from rectifier.activations.leaky_grad import LeakyGradReLU as LeakyGradReLU
 from rectifier.activations.relatives import GELU10 as GELU10
 from rectifier.activations.relatives import Laplace as Laplace
 from rectifier.activations.relatives import QuickGELU as QuickGELU
 from rectifier.activations.relatives import ReLUSquared as ReLUSquared
 from rectifier.activations.relatives import SqrtSoftplus as SqrtSoftplus
+from rectifier.activations.surrogate_gradient import SurrogateGradientReLU as SurrogateGradientReLU
 
 __all__ = [
     "CELU",
@@ -45,7 +45,6 @@ __all__ = [
     "Hardtanh",
     "Identity",
     "Laplace",
-    "LeakyGradReLU",
     "LeakyReLU",
     "LogSigmoid",
     "Mish",
@@ -61,6 +60,7 @@ __all__ = [
     "Softshrink",
     "Softsign",
     "SqrtSoftplus",
+    "SurrogateGradientReLU",
     "Tanh",
     "Tanhshrink",
     "Threshold",

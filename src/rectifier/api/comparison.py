@@ -24,7 +24,7 @@ def compare(
     *,
     arms: str | Iterable[str] = DEFAULT_ARMS,
     seeds: int = DEFAULT_SEEDS,
-    looks: Sequence[int] | None = None,
+    interim: Sequence[int] | None = None,
     metric: str | None = None,
     higher_is_better: bool | None = None,
     margin: float | None = None,
@@ -42,7 +42,7 @@ def compare(
         train: Trains from the seed that it is given, and returns the metric, or None for the loss.
         arms: What to put in the place of ReLU; `half-lr` and `restart` leave it (`rescale` is for scripts).
         seeds: Trainings per arm.
-        looks: Numbers of seeds at which to judge, and after which settled arms are trained no more: `[12, 24, 48]`.
+        interim: Numbers of seeds for interim analyses, after which arms with a verdict stop early: `[12, 24, 48]`.
             None for a quarter, a half, and all of them, where a verdict is possible; `[seeds]` for the end alone.
         metric: Name of what is returned: `test_accuracy`. None compares the loss that is back-propagated, and then
             nothing is to be returned.
@@ -67,13 +67,13 @@ def compare(
         ...         optimizer.step()
         >>> found = rectifier.compare(train, arms=["elu"], seeds=3)
         >>> [(arm.arm, arm.n) for arm in found.arms], found.smallest_n
-        ([('as is', 3), ('elu:1.0', 3), ('placebo', 3)], 7)
+        ([('baseline', 3), ('elu:1.0', 3), ('placebo', 3)], 7)
     """
     # A script that only logs must not pay for the statistics.
     from rectifier.comparison.function import compare_function, question_of  # noqa: PLC0415
 
     question = question_of(
-        train, arms, seeds=seeds, looks=looks, metric=metric, higher_is_better=higher_is_better, margin=margin
+        train, arms, seeds=seeds, interim=interim, metric=metric, higher_is_better=higher_is_better, margin=margin
     )
     return compare_function(train, question, on_trial)
 
@@ -84,7 +84,7 @@ def compare_models(
     *,
     arms: Iterable[str] = MODEL_ARMS,
     seeds: int = MODEL_SEEDS,
-    looks: Sequence[int] | None = None,
+    interim: Sequence[int] | None = None,
     epochs: int = MODEL_EPOCHS,
     batch_size: int = MODEL_BATCH_SIZE,
     optimizer: Callable[[Iterable[Tensor]], Optimizer] | None = None,
@@ -110,7 +110,7 @@ def compare_models(
         data: Inputs (n, ...) and targets (n, ...) to train on, the same to test on.
         arms: What to put in the place of ReLU.
         seeds: Trainings per arm.
-        looks: Numbers of seeds at which to judge, and after which settled arms are trained no more: `[12, 24, 48]`.
+        interim: Numbers of seeds for interim analyses, after which arms with a verdict stop early: `[12, 24, 48]`.
             None for the end alone, because all seeds of an arm at once are quickest a training.
         epochs: Passes over the training inputs.
         batch_size: Samples a step; the last batch of an epoch may be smaller.
@@ -138,7 +138,7 @@ def compare_models(
         >>> data = inputs[:44], labels[:44], inputs[44:], labels[44:]
         >>> found = rectifier.compare_models(build, data, arms=["elu"], seeds=3, epochs=2, batch_size=11)
         >>> [(arm.arm, arm.n) for arm in found.arms], found.smallest_n
-        ([('as is', 3), ('elu:1.0', 3), ('placebo', 3)], 7)
+        ([('baseline', 3), ('elu:1.0', 3), ('placebo', 3)], 7)
     """
     # A script that only logs must not pay for the statistics.
     from rectifier.comparison.models import compare as models  # noqa: PLC0415
@@ -160,7 +160,7 @@ def compare_models(
         task,
         models.activations(arms),
         seeds,
-        looks=looks,
+        interim=interim,
         seed=seed,
         metric=metric,
         higher_is_better=higher_is_better,

@@ -17,8 +17,11 @@ def census(
     """Count, over a whole data set, which units of a trained network are dead, rare or always on.
 
     The model runs in eval mode without gradients. Its modes, buffers, gradients and every random stream are afterwards
-    as they were; what a forward writes into plain Python attributes is not put back. The trap: a unit that is silent
-    on these data may fire on others; `firing_bound` says how often at most, on data like these.
+    as they were; what a forward writes into plain Python attributes is not put back.
+
+    Warning:
+        A unit that is silent on these data may fire on others; `firing_bound` says how often at most, on data like
+        these.
 
     Args:
         model: Any module.
@@ -53,27 +56,29 @@ def check(
     model: nn.Module,
     batch: Any,
     *,
-    silence: Mapping[str, str] | None = None,
+    suppress: Mapping[str, str] | None = None,
     forward: Callable[[nn.Module, Any], Any] | None = None,
     loss: Callable[[Any, Any], Tensor] | None = None,
 ) -> Preflight:
     """Look at an untrained network with one forward and one backward pass, and say what keeps it from learning.
 
-    Nothing is trained, and modes, buffers, gradients and random streams are afterwards as they were. The trap: what is
-    fine here may still die in training; what is not fine here will not get better.
+    Nothing is trained, and modes, buffers, gradients and random streams are afterwards as they were.
+
+    Warning:
+        What is fine here may still die in training; what is not fine here will not get better.
 
     Args:
         model: Any module; each of its parts runs in the mode that it is in.
         batch: As a loader yields it, of the user's data. The model gets what its forward takes: of a tuple or list as
             many of the first entries as it requires, mostly one; of a mapping the entries that it names; anything else
             as the one argument.
-        silence: Known findings and why they are no alarm: `{"output-activation": "targets are counts"}`.
+        suppress: Known findings and why they are no alarm: `{"output-activation": "targets are counts"}`.
         forward: How to call the model otherwise: `lambda model, batch: model(batch["x"], batch["mask"])`.
         loss: `loss(output, batch)` to back-propagate; without one, the output times fixed random signs.
 
     Raises:
         CannotProbe: The model or the loss cannot be run on the batch, or nothing in the output has a gradient.
-        CannotSilence: No finding has that name, or there is no reason.
+        CannotSuppress: No finding has that name, or there is no reason.
 
     Example:
         >>> import torch, rectifier
@@ -87,17 +92,17 @@ def check(
 
     Source: exact results on signal propagation and born-dead networks (He et al. 2015; Lu et al. 2019).
     """
-    return check_batch(model, batch, silence=silence, forward=forward, loss=loss)
+    return check_batch(model, batch, suppress=suppress, forward=forward, loss=loss)
 
 
 def check_batch(
     model: nn.Module,
     batch: Any,
     *,
-    silence: Mapping[str, str] | None = None,
+    suppress: Mapping[str, str] | None = None,
     forward: Callable[[nn.Module, Any], Any] | None = None,
     loss: Callable[[Any, Any], Tensor] | None = None,
     measured: bool = True,
 ) -> Preflight:
     """As `check`; `measured` is False for random numbers, whose offset is not worth telling."""
-    return told(judge_probe(monitor.probe_model(model, batch, forward, loss), silence, measured=measured))
+    return told(judge_probe(monitor.probe_model(model, batch, forward, loss), suppress, measured=measured))

@@ -32,9 +32,9 @@ class Watch:
         budget: float,
         every: int | None,
         units: Mapping[str, int] | None,
-        beside: bool = False,
+        observe_compiled: bool = False,
     ) -> None:
-        self.model = None if model is None else module_to_watch(model, beside=beside)
+        self.model = None if model is None else module_to_watch(model, observe_compiled=observe_compiled)
         self._sink = MemorySink()
         self._monitor = Monitor(
             self._sink,
@@ -42,7 +42,7 @@ class Watch:
             every=every,
             model=self.model,
             units=check_units(units, self.model),
-            beside=beside,
+            observe_compiled=observe_compiled,
         )
         self._started = datetime.now().astimezone()
         self._monitor.start()
@@ -67,17 +67,17 @@ class Watch:
         manifest = Manifest.of_now(name, started=self._started)
         return Run(manifest=manifest, processes=(self._sink.process(),))
 
-    def diagnose(self, *, silence: Mapping[str, str] | None = None) -> Diagnosis:
+    def diagnose(self, *, suppress: Mapping[str, str] | None = None) -> Diagnosis:
         """What is wrong so far, most serious first; works between steps and after detaching.
 
         Args:
-            silence: Known findings and why they are no alarm: `{"dead-units:encoder.*": "gated by design"}`; they are
+            suppress: Known findings and why they are no alarm: `{"dead-units:encoder.*": "gated by design"}`; they are
                 then in `suppressed` instead of in `findings`.
 
         Raises:
-            CannotSilence: No finding has that name, or there is no reason; the text lists the names.
+            CannotSuppress: No finding has that name, or there is no reason; the text lists the names.
         """
-        return told(diagnose(self.run.processes[0], silence))
+        return told(diagnose(self.run.processes[0], suppress))
 
     def __repr__(self) -> str:
         run = self.run
@@ -101,7 +101,7 @@ def watch(
     budget: float = 0.01,
     every: int | None = None,
     units: Mapping[str, int] | None = None,
-    beside: bool = False,
+    observe_compiled: bool = False,
 ) -> Watch:
     """Observe the activations of a model from now on, without touching it.
 
@@ -114,16 +114,16 @@ def watch(
         every: Observe every so many steps instead, whatever it costs.
         units: Where a site's units are if that is `unknown` or wrong: path of the module that applies the activation
             (`*` allowed) -> axis, 1 or -1: `{"mixer.*.act": -1}`.
-        beside: At observed steps, run the forward of what is compiled a second time as it is written, and count
-            there; losses, buffers and random streams stay the same to the bit. The trap: what a forward prints, or
-            writes to files or global variables, comes twice, and no gradients are seen.
+        observe_compiled: At observed steps, run the forward of what is compiled a second time as it is written, and
+            count there; losses, buffers and random streams stay the same to the bit. Note that what a forward prints,
+            or writes to files or global variables, comes twice, and no gradients are seen.
 
     Returns:
         A context manager that can be asked at any time; as the last line of a notebook's cell it shows the diagnosis.
 
     Raises:
-        CannotWatch: `model` is compiled and `beside` is not set, or no module, or `units` names none of its modules;
-            the text has the line to write instead.
+        CannotWatch: `model` is compiled and `observe_compiled` is not set, or no module, or `units` names none of its
+            modules; the text has the line to write instead.
 
     Example:
         >>> import torch, rectifier
@@ -137,7 +137,7 @@ def watch(
         >>> [(site.path, site.units) for site in watch.run.processes[0].sites]
         [('1', 5)]
     """
-    return Watch(model, budget=budget, every=every, units=units, beside=beside)
+    return Watch(model, budget=budget, every=every, units=units, observe_compiled=observe_compiled)
 
 
 def read(path: str | Path) -> Run:
@@ -162,11 +162,11 @@ def read(path: str | Path) -> Run:
 def describe(finding: Finding) -> Texts:
     """Say in English what a finding says: its title, detail, cause and advice.
 
-    Findings of `watch.diagnose()`, `check` and `autopsy` have these texts as attributes. This function also writes them
-    for findings that do not, such as those of `rectifier.diagnosis.diagnose`.
+    Findings of `watch.diagnose()`, `check` and `inspect_checkpoint` have these texts as attributes. This function also
+    writes them for findings that do not, such as those of `rectifier.diagnosis.diagnose`.
 
     Args:
-        finding: Of a diagnosis, a check or an autopsy.
+        finding: Of a diagnosis, a check or an inspection.
 
     Example:
         >>> import torch, rectifier

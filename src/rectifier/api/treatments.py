@@ -12,9 +12,9 @@ from rectifier.treatment import Prescription
 def prescribe(findings: Finding | Iterable[Finding] | Diagnosis | Watch) -> Prescription:
     """Put together the ladder of treatments for what was found, mildest first.
 
-    The rungs are: advice only; a ReLU with a leaky backward (the function stays the same); Leaky ReLU in the affected
-    layers; rescaled initial weights, if initialisation was the cause; recycling of dead units. Treatments that the
-    findings do not call for are left out, with the reason.
+    The rungs are: advice only; a ReLU with a surrogate gradient (the function stays the same); Leaky ReLU in the
+    affected layers; rescaled initial weights, if initialisation was the cause; recycling of dead units. Treatments that
+    the findings do not call for are left out, with the reason.
 
     Warning:
         It is not proved that any of these treatments helps here. Apply one, go on training, and compare with a training
@@ -41,7 +41,7 @@ def prescribe(findings: Finding | Iterable[Finding] | Diagnosis | Watch) -> Pres
         ...     optimizer.step()
         >>> ladder = rectifier.prescribe(watch)
         >>> [rung.name for rung in ladder]
-        ['advice', 'leaky_grad', 'swap', 'rescale', 'recycle']
+        ['advice', 'surrogate_gradient', 'swap', 'recycle']
         >>> print(ladder["swap"].code)
         rectifier.swap(model, 'relu', 'leaky_relu:0.1')
         >>> ladder["swap"].apply(model)

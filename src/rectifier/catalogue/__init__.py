@@ -1,6 +1,6 @@
 """What an activation is: one row per activation of `torch.nn`, and squared ReLU, without torch.
 
-Sites, diagnosis, swaps, studies and the command line read this table; the equations themselves live in
+Sites, diagnosis, swaps, comparisons and the command line read this table; the equations themselves live in
 `rectifier.activations`. An activation is written `name` or `name:parameter` wherever a user meets one.
 
 Each name loads on first use: a process that calls no activation never needs the table.

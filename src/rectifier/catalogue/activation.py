@@ -52,10 +52,10 @@ class Activation:
     def gain(self, parameter: float | None = None) -> float:
         """Give the factor that keeps the mean square of the signal over one layer.
 
-        The trap: this is 1/√E[f(z)²] for z ~ N(0, 1), one definition for all. It equals
-        `torch.nn.init.calculate_gain` for relu and leaky_relu only; torch's 5/3 for tanh, 1 for sigmoid and 3/4
-        for selu are conventions of other kinds (this one: 1.593, 1.846, 1). RReLU is taken at its evaluation
-        slope.
+        Warning:
+            This is 1/√E[f(z)²] for z ~ N(0, 1), one definition for all. It equals `torch.nn.init.calculate_gain` for
+            relu and leaky_relu only; torch's 5/3 for tanh, 1 for sigmoid and 3/4 for selu are conventions of other
+            kinds (this one: 1.593, 1.846, 1). RReLU is taken at its evaluation slope.
 
         Args:
             parameter: Slope, alpha, …; the default of the row when None.

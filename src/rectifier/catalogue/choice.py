@@ -12,10 +12,10 @@ from rectifier.catalogue.activation import Activation
 from rectifier.catalogue.table import CATALOGUE
 from rectifier.errors import UnknownActivation
 
-_FLAT_AT_ZERO = ("leaky_relu", "leaky_grad", "elu")
+_FLAT_AT_ZERO = ("leaky_relu", "surrogate_gradient", "elu")
 _RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
     "celu": (lambda alpha: alpha != 0, "other than 0"),
-    "leaky_grad": (lambda slope: slope >= 0, "0 or more"),
+    "surrogate_gradient": (lambda slope: slope >= 0, "0 or more"),
     "softplus": (lambda beta: beta > 0, "above 0"),
     "softshrink": (lambda width: width >= 0, "0 or more"),
 }
@@ -93,8 +93,9 @@ class Choice:
 def parse(text: str) -> Choice:
     """Read `name` or `name:parameter` as a user writes it.
 
-    The trap: the choice always carries its parameter, `leaky_relu` is `leaky_relu:0.01`, so that one activation
-    has one spelling wherever it is stored.
+    Warning:
+        The choice always carries its parameter, `leaky_relu` is `leaky_relu:0.01`, so that one activation has one
+        spelling wherever it is stored.
 
     Args:
         text: A name of the catalogue, an alias, or torch's class name; upper case, `_` and `-` do not matter.

@@ -79,7 +79,7 @@ CURVES: Mapping[str, tuple[Curve, Curve]] = {
     "leaky_relu": (_leaky, _leaky_slope),
     "prelu": (_leaky, _leaky_slope),
     "rrelu": (lambda z, _: _leaky(z, RRELU_SLOPE), lambda z, _: _leaky_slope(z, RRELU_SLOPE)),
-    "leaky_grad": (lambda z, _: np.maximum(z, 0), _leaky_slope),
+    "surrogate_gradient": (lambda z, _: np.maximum(z, 0), _leaky_slope),
     "elu": (_exponential, _exponential_slope),
     "celu": (
         lambda z, alpha: _exponential(z, alpha, 1 / alpha),

@@ -51,12 +51,12 @@ _ROWS = (
         _second_moment=constant(leaky_moment(RRELU_SLOPE)),
     ),
     Activation(
-        "leaky_grad", "max(0, z)", "1 if z > 0 else negative_slope; passed back, f itself has 0 there",
+        "surrogate_gradient", "max(0, z)", "1 if z > 0 else negative_slope; passed back, f itself has 0 there",
         "nowhere (passed back; f itself is flat for z ≤ 0)", None, 0.0,
         signed=False, smooth=False, monotone=True, parameter="negative_slope", default=0.01,
         module=None, function=None,
         paper="Horuz et al. 2025, arXiv:2505.22074 (there with a smooth surrogate)",
-        aliases=("leaky_grad_relu", "relu_leaky_backward"),
+        aliases=("leaky_grad", "leaky_grad_relu", "relu_leaky_backward", "surrogate_gradient_relu"),
         _second_moment=constant(0.5),
     ),
     Activation(

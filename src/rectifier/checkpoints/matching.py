@@ -20,8 +20,9 @@ def assign(
 ) -> list[Step | None] | None:
     """How parameter groups, each in the model's order, make up the weights of a state dict, where only one way fits.
 
-    The trap: the order of the model is assumed within each group. That is how `model.parameters()` and every filter
-    of it come out; a group that was shuffled by hand fits nothing, or is ambiguous where shapes repeat.
+    Warning:
+        The order of the model is assumed within each group. That is how `model.parameters()` and every filter of it
+        come out; a group that was shuffled by hand fits nothing, or is ambiguous where shapes repeat.
 
     Args:
         names: Shapes of the weights in the state dict's order.

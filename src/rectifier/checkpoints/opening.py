@@ -15,11 +15,12 @@ from typing import Any, cast
 
 import torch
 
+from rectifier._formatting import listed
 from rectifier.checkpoints import numbers
 from rectifier.errors import UnreadableCheckpoint
 
 RESAVE = (
-    'Where you trust the file, load it beside its code and save what the autopsy needs: torch.save({"model": '
+    'Where you trust the file, load it beside its code and save what the inspection needs: torch.save({"model": '
     'model.state_dict(), "optimizer": optimizer.state_dict()}, "weights.pt").'
 )
 _WEIGHT_FILES = (
@@ -121,10 +122,9 @@ def _needs_code(path: Path, error: Exception) -> str:
         reason = str(error).split("WeightsUnpickler error:")[-1].strip().split("\n")[0]
         return f"{path} is not opened: it is damaged, or holds more than weights ({reason}). {RESAVE}"
     # As Python writes it: what a stranger's file holds may be made to move a terminal's cursor.
-    named = ", ".join(repr(name) for name in unsafe[:_MOST_NAMED])
-    more = f" and {len(unsafe) - _MOST_NAMED} more" if len(unsafe) > _MOST_NAMED else ""
+    named = listed([repr(name) for name in unsafe], _MOST_NAMED)
     whole = "a whole pickled module" if any(name.startswith("torch.nn.modules.") for name in unsafe) else "objects"
-    return f"{path} is not opened: it holds {whole} that only running code can rebuild ({named}{more}). {RESAVE}"
+    return f"{path} is not opened: it holds {whole} that only running code can rebuild ({named}). {RESAVE}"
 
 
 def _open_safetensors(path: Path) -> dict[str, Any]:

@@ -42,7 +42,7 @@ def read_checkpoint(path: Path, earlier: Path | None = None) -> Checkpoint:
     step, since = _step(contents), _step(before) if before is not None else None
     if step is not None and since is not None and step < since:
         raise UnreadableCheckpoint(
-            f"{earlier} is the later of the two (step {since:,} against {step:,}): rectifier autopsy {earlier} {path}"
+            f"{earlier} is the later of the two (step {since:,} against {step:,}): rectifier inspect {earlier} {path}"
         )
     return Checkpoint(
         path=str(path),

@@ -8,7 +8,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from rectifier.cli.gate import fail_on_option, gate, silence_option
+from rectifier.cli.gate import fail_on_option, gate, suppress_option
 from rectifier.cli.named import made_by, told
 from rectifier.errors import CannotProbe
 from rectifier.records import Severity
@@ -27,9 +27,9 @@ from rectifier.report.text.probes import print_check
 )
 @click.option("--json", "machine", is_flag=True, help="Print JSON on standard output.")
 @fail_on_option("warning")
-@silence_option
+@suppress_option
 def command(
-    model: str, shape: str | None, loader: str | None, machine: bool, fail_on: Severity, silence: dict[str, str]
+    model: str, shape: str | None, loader: str | None, machine: bool, fail_on: Severity, suppress: dict[str, str]
 ) -> None:
     """Check an untrained network with one forward and one backward pass; nothing is trained.
 
@@ -42,7 +42,7 @@ def command(
     batch = _random(shape) if shape is not None else _first_batch(made_by(loader or "", "data"))
     from rectifier.api.probe import check_batch  # noqa: PLC0415 - `--help` never pays for torch
 
-    found = check_batch(network, batch, silence=silence, measured=loader is not None)
+    found = check_batch(network, batch, suppress=suppress, measured=loader is not None)
     if machine:
         click.echo(json.dumps(check_json(found), indent=2, allow_nan=False))
     else:

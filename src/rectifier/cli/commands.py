@@ -11,7 +11,8 @@ import click
 from rectifier._version import __version__
 from rectifier.errors import RectifierError
 
-# demo and reproduce ask and print like the commands here, and stand beside this room: they are named, not imported.
+# demo and reproduce ask and print like the commands here, and live outside of this folder: they are named, not
+# imported.
 _COMMANDS = {
     "demo": ("rectifier.demo:command", "See a deep ReLU network die, be explained, treated and compared."),
     "run": ("rectifier.cli.run:command", "Run a training script unchanged and diagnose its units."),
@@ -19,7 +20,7 @@ _COMMANDS = {
     "compare": ("rectifier.cli.compare:command", "Compare activations on your own script, paired by seed."),
     "check": ("rectifier.cli.check:command", "Check an untrained network with one forward and one backward pass."),
     "census": ("rectifier.cli.census:command", "Count a trained network's dead and rare units over a data set."),
-    "autopsy": ("rectifier.cli.autopsy:command", "Tell from a checkpoint alone which units have not learned."),
+    "inspect": ("rectifier.cli.inspect:command", "Tell from a checkpoint alone which units have not learned."),
     "reproduce": ("rectifier.reproduce.command:command", "Measure published and exact results again."),
     "activations": ("rectifier.cli.activations:command", "List the activations that Rectifier knows."),
 }

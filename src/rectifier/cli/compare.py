@@ -16,12 +16,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as ProgressBar
 
+from rectifier._formatting import counted, duration, listed
 from rectifier.comparison.metric import Summary, higher_is_better, metric_of
 from rectifier.comparison.question import DEFAULT_ARMS, DEFAULT_SEEDS, Question, arms_from, script_digest
 from rectifier.exit_codes import INTERRUPTED
 from rectifier.records import Comparison, Trial
 from rectifier.report.sentences.failures import failure_text
-from rectifier.report.words import counted, duration
 
 if TYPE_CHECKING:
     from rectifier.comparison.script.cluster import ClusterLauncher
@@ -41,9 +41,9 @@ _JOBS = min(2, os.cpu_count() or 1)
 )
 @click.option("--seeds", type=click.IntRange(1, 10_000), help=f"Trainings per arm [{DEFAULT_SEEDS}].")
 @click.option(
-    "--looks",
-    help="Judge at these numbers of seeds, and train settled arms no more: 12,24,48 [a quarter, a half, all, where a "
-    "verdict is possible].",
+    "--interim",
+    help="Interim analyses at these numbers of seeds; arms with a verdict stop early: 12,24,48 [a quarter, a half, "
+    "all, where a verdict is possible].",
 )
 @click.option(
     "--metric",
@@ -67,12 +67,12 @@ _JOBS = min(2, os.cpu_count() or 1)
 @click.option("--scheduler", metavar="ADDRESS", help="Train on the workers of a Dask cluster: tcp://host:port.")
 @click.option("--timeout", type=click.FloatRange(0, min_open=True), help="Seconds after which a training is stopped.")
 @click.option("--max-steps", type=click.IntRange(1), help="End each training after so many optimizer steps.")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder of the study.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder of the comparison.")
 @click.argument("command_line", metavar="[-m MODULE | SCRIPT] [ITS OPTIONS]", nargs=-1, type=click.UNPROCESSED)
 def command(
     arms: str,
     seeds: int | None,
-    looks: str | None,
+    interim: str | None,
     metric: str | None,
     pattern: str | None,
     maximize: bool | None,
@@ -95,7 +95,7 @@ def command(
     script = script_digest(command_line)
     folder = out or _default_folder(command_line, script)
     chosen = arms_from(arms)
-    planned = _looks(looks, seeds, len(chosen))
+    planned = _interim(interim, seeds, len(chosen))
     question = Question(
         command=command_line,
         script=script,
@@ -110,17 +110,17 @@ def command(
         or (1 if scheduler else max(1, (os.cpu_count() or 1) // (jobs or _JOBS))),
         pattern=pattern,
         max_steps=max_steps,
-        looks=planned,
+        interim=planned,
     )
     with _trainer(scheduler, question, jobs, timeout) as (launcher, at_once):
         comparison = _run(question, folder, launcher, at_once)
     _print(comparison, folder)
 
 
-def _looks(text: str | None, seeds: int | None, arms: int) -> tuple[int, ...]:
-    from rectifier.comparison.statistics.interim import default_looks, looks_from  # noqa: PLC0415 (scipy, which --help does not need)
+def _interim(text: str | None, seeds: int | None, arms: int) -> tuple[int, ...]:
+    from rectifier.comparison.statistics.interim import default_interim, interim_from  # noqa: PLC0415 (scipy, which --help does not need)
 
-    return default_looks(seeds or DEFAULT_SEEDS, arms) if text is None else looks_from(text, seeds, arms)
+    return default_interim(seeds or DEFAULT_SEEDS, arms) if text is None else interim_from(text, seeds, arms)
 
 
 def _default_folder(command_line: tuple[str, ...], script: str | None) -> Path:
@@ -131,7 +131,7 @@ def _default_folder(command_line: tuple[str, ...], script: str | None) -> Path:
 
 
 def _kept_threads(folder: Path) -> int | None:
-    """Those of the study that is being continued: other --jobs must not make its trainings count as other ones."""
+    """Those of the comparison that is being continued: other --jobs must not make its trainings count as other ones."""
     from rectifier.comparison.archive import kept_question  # noqa: PLC0415 (scipy, which --help does not need)
 
     kept = kept_question(folder)
@@ -156,13 +156,13 @@ def _trainer(
 
 
 def _run(question: Question, folder: Path, launcher: "ScriptLauncher | ClusterLauncher", jobs: int) -> Comparison:
-    from rectifier.comparison.script.driver import Interrupted, run_study  # noqa: PLC0415 (scipy, which --help does not need)
+    from rectifier.comparison.script.driver import Interrupted, run_comparison  # noqa: PLC0415 (scipy, which --help does not need)
     from rectifier.comparison.script.trial import read_again  # noqa: PLC0415
 
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         with _Display(question, jobs) as display:
-            return run_study(
+            return run_comparison(
                 question,
                 folder,
                 launcher,
@@ -213,8 +213,8 @@ class _Display:
 
     def update(self, progress: "Progress") -> None:
         missing = progress.total - progress.done
-        if progress.look is not None:
-            self._looked(progress, progress.look)
+        if progress.analysis is not None:
+            self._analysed(progress, progress.analysis)
         elif progress.trial is None:
             self._opening(progress)
         elif not self._console.is_terminal:
@@ -234,32 +234,32 @@ class _Display:
     def _opening(self, progress: "Progress") -> None:
         arms = len(self._question.trained_arms)
         self._say(
-            f"{progress.total} trainings: {self._question.seeds} seeds × (as is, {counted(arms, 'arm')}, placebo), "
+            f"{progress.total} trainings: {self._question.seeds} seeds × (baseline, {counted(arms, 'arm')}, placebo), "
             f"{counted(self._question.threads, 'thread')} each."
         )
         if progress.done:
             self._say(f"{progress.done} of them have ended earlier and are not repeated.")
         else:
             self._say("The first one runs alone, to predict what the rest will cost.")
-        if looks := self._question.looks[:-1]:
-            told = f"{'looks' if looks[1:] else 'look'} at {', '.join(map(str, looks))} seeds"
-            self._say(f"After the {told}, arms that are settled are trained no more; before {looks[0]} none can be.")
+        if interim := self._question.interim[:-1]:
+            told = f"Interim {'analyses' if interim[1:] else 'analysis'} at {listed([str(n) for n in interim])} seeds"
+            self._say(f"{told}; arms with a verdict stop early.")
 
     def _cost(self, progress: "Progress", missing: int) -> str:
-        """What is left: a range where arms may be settled early."""
+        """What is left: a range where arms may stop early."""
         least, most = progress.least_seconds_left or 0.0, progress.seconds_left or 0.0
         count, left = f"{missing} more", f"about {duration(most)}"
         if progress.least < progress.total:
             count = f"{progress.least - progress.done} to {count}"
-            left = f"{duration(least)} to {duration(most)}, as arms are settled early or not"
+            left = f"{duration(least)} to {duration(most)}, as arms stop early or not"
         one = duration(progress.mean_seconds or 0.0)
         return f"One training takes about {one}; {count}, {min(self._jobs, missing)} at a time: {left}."
 
-    def _looked(self, progress: "Progress", seeds: int) -> None:
-        for row in progress.settled:
-            self._say(f"Look at {seeds} of {self._question.seeds} seeds: {row.arm}, {row.verdict}.")
-        if not progress.settled and seeds < self._question.seeds:
-            self._say(f"Look at {seeds} of {self._question.seeds} seeds: no arm is settled yet.")
+    def _analysed(self, progress: "Progress", seeds: int) -> None:
+        for row in progress.decided:
+            self._say(f"Analysis at {seeds} of {self._question.seeds} seeds: {row.arm}, {row.verdict}.")
+        if not progress.decided and seeds < self._question.seeds:
+            self._say(f"Analysis at {seeds} of {self._question.seeds} seeds: no arm has a verdict yet.")
 
     def _line(self, trial: Trial, progress: "Progress") -> None:
         value = "" if trial.metric is None else f"{self._question.metric} {trial.metric:.5g}"
@@ -284,7 +284,7 @@ def _print(comparison: Comparison, folder: Path) -> None:
         log = (folder / trial.run).parent / OUTPUT if trial.run else folder
         _plain(console, f"Failed: {trial.arm}, seed {trial.seed} ({failure_text(failure)}); what it printed: {log}")
     if len(failed) > _SHOWN_FAILURES:
-        _plain(console, f"... and {len(failed) - _SHOWN_FAILURES} more.")
+        _plain(console, f"And {counted(len(failed) - _SHOWN_FAILURES, 'more failure')}.")
     _plain(
         console, f"\nKept in {folder}. Next:\n    {shlex.join(['rectifier', 'report', str(folder)])} --html page.html"
     )

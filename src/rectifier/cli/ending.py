@@ -11,13 +11,13 @@ from pathlib import Path
 
 from rich.console import Console
 
+from rectifier._formatting import counted
 from rectifier.diagnosis import diagnose
 from rectifier.errors import UnreadableRun
 from rectifier.exit_codes import SIGNALLED
 from rectifier.records import Diagnosis, Manifest, Outcome, Run, RunNote
 from rectifier.report.sentences.recorded import recorded, why_unseen
 from rectifier.report.text.run import print_run
-from rectifier.report.words import counted
 from rectifier.storage import read_run, write_manifest, write_outcome
 
 _SEED = re.compile(r"-{0,2}(\w+[-_.])*seed", re.IGNORECASE)
@@ -40,7 +40,7 @@ def note_beginning(
         write_manifest(folder, manifest)
 
 
-def tell_ending(folder: Path, base: Path, code: int, seconds: float, silence: Mapping[str, str]) -> list[Diagnosis]:
+def tell_ending(folder: Path, base: Path, code: int, seconds: float, suppress: Mapping[str, str]) -> list[Diagnosis]:
     """Write how a run ended, and print what is to be said of it; never raises for what is wrong with the folder.
 
     Args:
@@ -48,7 +48,7 @@ def tell_ending(folder: Path, base: Path, code: int, seconds: float, silence: Ma
         base: Where it was to lie.
         code: The script's exit code.
         seconds: How long it ran.
-        silence: Known findings, as for `diagnose`.
+        suppress: Known findings, as for `diagnose`.
 
     Returns:
         The diagnosis of each of its processes; none where the run cannot be read back.
@@ -64,22 +64,22 @@ def tell_ending(folder: Path, base: Path, code: int, seconds: float, silence: Ma
     except UnreadableRun as error:
         _plain(console, f"The run cannot be read back: {error}")
         return []
-    diagnoses = print_observed(run, silence, console)
+    diagnoses = print_observed(run, suppress, console)
     elsewhere = f" ({base} cannot be written)" if folder.parent != base.absolute() else ""
     _plain(console, f"Run: {_shorten(folder)}{elsewhere}")
-    for line in next_commands(run, diagnoses, _shorten(folder), silence):
+    for line in next_commands(run, diagnoses, _shorten(folder), suppress):
         _plain(console, f"Next: {line}")
     return diagnoses
 
 
-def judge(folder: Path, silence: Mapping[str, str]) -> list[Diagnosis]:
+def judge(folder: Path, suppress: Mapping[str, str]) -> list[Diagnosis]:
     """What `tell_ending` returns, where it could not be printed."""
-    return [diagnose(process, silence) for process in read_run(folder).processes]
+    return [diagnose(process, suppress) for process in read_run(folder).processes]
 
 
-def print_observed(run: Run, silence: Mapping[str, str], console: Console) -> list[Diagnosis]:
+def print_observed(run: Run, suppress: Mapping[str, str], console: Console) -> list[Diagnosis]:
     """Print the diagnosis of a run, or why there is none; returns that of each process."""
-    diagnoses = [diagnose(process, silence) for process in run.processes]
+    diagnoses = [diagnose(process, suppress) for process in run.processes]
     if any(process.sites for process in run.processes):
         print_run(run, diagnoses, console)
     else:
@@ -103,11 +103,11 @@ def print_observed(run: Run, silence: Mapping[str, str], console: Console) -> li
     return diagnoses
 
 
-def next_commands(run: Run, diagnoses: Sequence[Diagnosis], shown: str, silence: Mapping[str, str]) -> list[str]:
+def next_commands(run: Run, diagnoses: Sequence[Diagnosis], shown: str, suppress: Mapping[str, str]) -> list[str]:
     """What to type next: the page, and the remedy's comparison when there is something to remedy."""
     if not any(process.sites for process in run.processes):
         return []
-    known = "".join(f" --silence {shlex.quote(f'{key}={reason}')}" for key, reason in silence.items())
+    known = "".join(f" --suppress {shlex.quote(f'{key}={reason}')}" for key, reason in suppress.items())
     lines = [f"rectifier report {shlex.quote(shown)}{known} --html {shlex.quote(Path(shown).name)}.html"]
     if any(diagnosis.reaches("warning") for diagnosis in diagnoses) and not _treated(run.manifest):
         lines.append(f"rectifier compare {shlex.join(_with_seeds(run.manifest.command))}")

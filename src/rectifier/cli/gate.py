@@ -1,4 +1,4 @@
-"""`--fail-on` and `--silence`: a severity that ends a command with an exit code of its own, and what is known."""
+"""`--fail-on` and `--suppress`: a severity that ends a command with an exit code of its own, and what is known."""
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -9,7 +9,7 @@ import click
 from rectifier.exit_codes import FOUND, UNJUDGED
 
 if TYPE_CHECKING:
-    from rectifier.records import Autopsy, Diagnosis, Preflight, Severity
+    from rectifier.records import Diagnosis, Inspection, Preflight, Severity
 
 
 def fail_on_option(default: str | None = None) -> Callable[[Any], Any]:
@@ -23,11 +23,11 @@ def fail_on_option(default: str | None = None) -> Callable[[Any], Any]:
     )
 
 
-def gate(diagnoses: "Sequence[Diagnosis | Preflight | Autopsy]", fail_on: "Severity | None") -> int:
+def gate(diagnoses: "Sequence[Diagnosis | Preflight | Inspection]", fail_on: "Severity | None") -> int:
     """The exit code for what was found: 0, `FOUND`, or `UNJUDGED` where nothing was observed.
 
     Args:
-        diagnoses: One per process of a run, or one check or autopsy.
+        diagnoses: One per process of a run, or one check or inspection.
         fail_on: The severity asked for, None for no gate.
     """
     if fail_on is None:
@@ -41,26 +41,26 @@ def gate(diagnoses: "Sequence[Diagnosis | Preflight | Autopsy]", fail_on: "Sever
     return 0
 
 
-def silence_option(command: Any) -> Any:
-    """`--silence NAME[:SITES]=REASON` for a command, read into a dictionary and checked."""
+def suppress_option(command: Any) -> Any:
+    """`--suppress NAME[:SITES]=REASON` for a command, read into a dictionary and checked."""
     return click.option(
-        "--silence",
+        "--suppress",
         multiple=True,
         metavar="NAME[:SITES]=REASON",
-        callback=_read_silences,
+        callback=_read_suppressions,
         help="A known finding that is no alarm, and why: 'dead-units:encoder.*=gated by design'. Repeatable.",
     )(command)
 
 
-def _read_silences(context: click.Context, option: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
-    silences = {}
+def _read_suppressions(context: click.Context, option: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
+    known = {}
     for text in texts:
         key, equals, reason = text.partition("=")
         if not equals:
             raise click.BadParameter(f"{text!r} has no reason; write NAME=REASON or NAME:SITES=REASON")
-        silences[key] = reason
-    if silences:
-        from rectifier.diagnosis import check_silences  # noqa: PLC0415 - what the diagnosis needs loads late
+        known[key] = reason
+    if known:
+        from rectifier.diagnosis import check_suppressions  # noqa: PLC0415 - what the diagnosis needs loads late
 
-        check_silences(silences)
-    return silences
+        check_suppressions(known)
+    return known

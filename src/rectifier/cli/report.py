@@ -11,8 +11,8 @@ from rich.console import Console
 
 from rectifier.cli.ending import next_commands, print_observed
 from rectifier.cli.follow import follow
-from rectifier.cli.gate import fail_on_option, gate, silence_option
-from rectifier.comparison.archive import is_study, read_study
+from rectifier.cli.gate import fail_on_option, gate, suppress_option
+from rectifier.comparison.archive import is_comparison, read_comparison
 from rectifier.diagnosis import diagnose
 from rectifier.errors import UnreadableRun
 from rectifier.records import Comparison, Diagnosis, Run, Series, Severity, Trial
@@ -45,14 +45,14 @@ def _print_schema(context: click.Context, option: click.Parameter, asked: bool) 
     help="Print the JSON Schema of what --json prints.",
 )
 @fail_on_option()
-@silence_option
+@suppress_option
 def command(
     runs: tuple[Path, ...],
     page: Path | None,
     followed: bool,
     machine: bool,
     fail_on: Severity | None,
-    silence: dict[str, str],
+    suppress: dict[str, str],
 ) -> None:
     """Render a run folder, or a comparison's, again.
 
@@ -62,16 +62,18 @@ def command(
     run = _the_one(runs)
     if followed and page is None:
         raise click.UsageError("--follow writes a page again and again: name it, --html page.html")
-    if is_study(run):
+    if is_comparison(run):
         if followed:
             raise click.UsageError(f"--follow is for one run; {run} is a comparison.")
-        if fail_on is not None or silence:
-            raise click.UsageError(f"--fail-on and --silence are about the findings of one run; {run} is a comparison.")
+        if fail_on is not None or suppress:
+            raise click.UsageError(
+                f"--fail-on and --suppress are about the findings of one run; {run} is a comparison."
+            )
         _report_comparison(run, page, machine)
     elif is_run_folder(run) or not run.exists():
         if followed and page is not None:
-            _follow_run(run, page, silence)
-        sys.exit(gate(_report_run(run, page, machine, silence), fail_on))
+            _follow_run(run, page, suppress)
+        sys.exit(gate(_report_run(run, page, machine, suppress), fail_on))
     else:
         raise UnreadableRun(
             f"{run} is neither a run nor a comparison. Name a folder that `rectifier run` or `compare` printed."
@@ -86,11 +88,11 @@ def _the_one(runs: Sequence[Path]) -> Path:
     return runs[0]
 
 
-def _follow_run(path: Path, page: Path, silence: dict[str, str]) -> None:
+def _follow_run(path: Path, page: Path, suppress: dict[str, str]) -> None:
     told: list[Path] = []
 
     def write(run: Run, refresh_seconds: int | None) -> None:
-        diagnoses = [diagnose(process, silence) for process in run.processes]
+        diagnoses = [diagnose(process, suppress) for process in run.processes]
         _replace(page, run_page(run, diagnoses, refresh_seconds=refresh_seconds))
         if not told:
             told.append(page)
@@ -99,23 +101,23 @@ def _follow_run(path: Path, page: Path, silence: dict[str, str]) -> None:
     follow(path, write)
 
 
-def _report_run(path: Path, page: Path | None, machine: bool, silence: dict[str, str]) -> list[Diagnosis]:
+def _report_run(path: Path, page: Path | None, machine: bool, suppress: dict[str, str]) -> list[Diagnosis]:
     run = read_run(path)
-    diagnoses = [diagnose(process, silence) for process in run.processes]
+    diagnoses = [diagnose(process, suppress) for process in run.processes]
     if page is not None:
         _write(page, run_page(run, diagnoses))
     if machine:
         click.echo(json.dumps(run_json(run, diagnoses), indent=2, allow_nan=False))
     elif page is None:
         console = Console()
-        print_observed(run, silence, console)
-        for line in next_commands(run, diagnoses, str(path), silence):
+        print_observed(run, suppress, console)
+        for line in next_commands(run, diagnoses, str(path), suppress):
             console.print(f"Next: {line}", markup=False, highlight=False, soft_wrap=True)
     return diagnoses
 
 
 def _report_comparison(path: Path, page: Path | None, machine: bool) -> None:
-    comparison = read_study(path)
+    comparison = read_comparison(path)
     if page is not None:
         curves, example = _closer_look(path if path.is_dir() else path.parent, comparison)
         _write(page, comparison_page(comparison, example=example, curves=curves))
@@ -128,7 +130,7 @@ def _report_comparison(path: Path, page: Path | None, machine: bool) -> None:
 def _closer_look(folder: Path, comparison: Comparison) -> tuple[dict[str, list[Series]], tuple[Run, Diagnosis] | None]:
     """What the trainings' own records add: learning curves, and the training of the baseline that went worst.
 
-    Nothing is missing from the verdict without them: the study's file may have been copied alone.
+    Nothing is missing from the verdict without them: the comparison's file may have been copied alone.
     """
     curves: dict[str, list[Series]] = {}
     examples = []

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rectifier.cli.gate import fail_on_option, silence_option
+from rectifier.cli.gate import fail_on_option, suppress_option
 from rectifier.cli.running import RUNS, name_of, run
 from rectifier.launch import Launch
 from rectifier.storage import create_run_folder
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 )
 @click.option("--every", type=click.IntRange(min=1), help="Observe every so many steps, whatever it costs.")
 @click.option(
-    "--beside",
+    "--observe-compiled",
     is_flag=True,
     help="At observed steps, repeat the forward of what runs compiled as it is written, and count there. "
     "What the forward prints or writes to files then comes twice.",
@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     "--live", "shown_live", is_flag=True, help="A table at the bottom of the terminal while the script trains."
 )
 @fail_on_option()
-@silence_option
+@suppress_option
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="SCRIPT [ITS OPTIONS]")
 def command(
     as_module: bool,
@@ -69,12 +69,12 @@ def command(
     recycle: int | None,
     budget: float,
     every: int | None,
-    beside: bool,
+    observe_compiled: bool,
     out: Path,
     name: str | None,
     shown_live: bool,
     fail_on: "Severity | None",
-    silence: dict[str, str],
+    suppress: dict[str, str],
     command: tuple[str, ...],
 ) -> None:
     """Run a training script unchanged, watch its activations, and say what is wrong with them.
@@ -99,9 +99,9 @@ def command(
         recycle=recycle,
         budget=budget,
         every=every,
-        beside=beside,
+        observe_compiled=observe_compiled,
     )
-    run(launch, out, shown_live=shown_live, silence=silence, fail_on=fail_on)
+    run(launch, out, shown_live=shown_live, suppress=suppress, fail_on=fail_on)
 
 
 def check_recycle(text: str) -> int:

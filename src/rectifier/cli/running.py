@@ -3,11 +3,12 @@
 What the diagnosis needs (click, numpy, rich, ...) loads while the script runs.
 """
 
+import contextlib
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -60,7 +61,7 @@ def run(
     base: Path,
     *,
     shown_live: bool = False,
-    silence: Mapping[str, str] | None = None,
+    suppress: Mapping[str, str] | None = None,
     fail_on: "Severity | None" = None,
 ) -> NoReturn:
     """Run a script to its end, and say what it showed.
@@ -69,7 +70,7 @@ def run(
         launch: What is to be started.
         base: The folder in which its run folder was to lie.
         shown_live: Show a table at the bottom of the terminal.
-        silence: Known findings, as for `diagnose`.
+        suppress: Known findings, as for `diagnose`.
         fail_on: The severity that ends the command with an exit code of its own.
 
     Raises:
@@ -94,7 +95,7 @@ def run(
         code = start(launch, started=started)
     if failure is not None:
         raise Done(_not_told(launch.folder, code, failure, fail_on))
-    raise Done(_tell(launch.folder, base, code, time.monotonic() - began, silence or {}, fail_on))
+    raise Done(_tell(launch.folder, base, code, time.monotonic() - began, suppress or {}, fail_on))
 
 
 def _live(folder: Path) -> AbstractContextManager[None]:
@@ -104,20 +105,20 @@ def _live(folder: Path) -> AbstractContextManager[None]:
 
 
 def _tell(
-    folder: Path, base: Path, code: int, seconds: float, silence: Mapping[str, str], fail_on: "Severity | None"
+    folder: Path, base: Path, code: int, seconds: float, suppress: Mapping[str, str], fail_on: "Severity | None"
 ) -> int:
     """Say what the run showed; whatever happens here, an exit code of the script's that is not 0 stays."""
     try:
         from rectifier.cli import ending, gate  # noqa: PLC0415 - see above
 
-        diagnoses = ending.tell_ending(folder, base, code, seconds, silence)
+        diagnoses = ending.tell_ending(folder, base, code, seconds, suppress)
         return code or gate.gate(diagnoses, fail_on)
     except KeyboardInterrupt:
         _say(f"\nRun: {folder}")
     except (SystemExit, OSError):
         # Nobody reads any more (rich then exits), or there is no room: the run is judged all the same.
-        with suppress(Exception):
-            return code or gate.gate(ending.judge(folder, silence), fail_on)
+        with contextlib.suppress(Exception):
+            return code or gate.gate(ending.judge(folder, suppress), fail_on)
     except Exception as error:
         return _not_told(folder, code, error, fail_on)
     return code or (UNJUDGED if fail_on is not None else 0)
@@ -130,5 +131,5 @@ def _not_told(folder: Path, code: int, error: Exception, fail_on: "Severity | No
 
 def _say(text: str) -> None:
     # A full disk or a closed pipe behind standard error is no reason to end otherwise than the script did.
-    with suppress(OSError):
+    with contextlib.suppress(OSError):
         print(text, file=sys.stderr or StringIO(), flush=True)

@@ -8,17 +8,19 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
-from rectifier.comparison.older import read_trial
+from rectifier.comparison import older
 from rectifier.comparison.question import Question
 from rectifier.comparison.weighing import Plan, plan_of, weigh
 from rectifier.errors import NothingToCompare, UnreadableRun
 from rectifier.records import Comparison, Trial, decode, encode
 
-FILE_NAME = "study.sqlite"
+FILE_NAME = "comparison.sqlite"
 
-ARCHIVE_VERSION = 2
-"""Raised when a reader of the previous version cannot read a file; in 1 a failure was a sentence."""
+ARCHIVE_VERSION = 3
+"""Raised when a reader of the previous version cannot read a file: in 1 a failure was a sentence; in 2 the plan of
+interim analyses had another name, and so had the baseline."""
 
+# The table has the name that the first version gave it.
 _TABLES = """
     CREATE TABLE IF NOT EXISTS study (name TEXT PRIMARY KEY, value BLOB NOT NULL);
     CREATE TABLE IF NOT EXISTS trials (key TEXT PRIMARY KEY, trial BLOB NOT NULL);
@@ -26,7 +28,7 @@ _TABLES = """
 
 
 class Archive:
-    """The finished trials of one study, by the key of what was run. Use it from one thread, through `open_archive`."""
+    """The finished trials of one comparison, by the key of what was run. Comes from `open_archive`; one thread only."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
@@ -36,25 +38,25 @@ class Archive:
         self._set("question", encode(question))
 
     def question(self) -> Question | None:
-        """What was asked last, None in a new study."""
+        """What was asked last, None in a new comparison."""
         found = self._get("question")
-        return None if found is None else decode(found, Question)
+        return None if found is None else older.read_question(found)
 
     def keep_judged(self, question: Question) -> None:
-        """Remember that a question has been judged: another plan of looks or arms would be a second chance."""
+        """Remember that a question has been judged: another plan of analyses or arms would be a second chance."""
         self._set("judged", encode(tuple(dict.fromkeys((*self.judged(), plan_of(question))))))
 
     def judged(self) -> tuple[Plan, ...]:
         """By which plans these trainings have been judged."""
         found = self._get("judged")
-        return () if found is None else decode(found, tuple[Plan, ...])
+        return () if found is None else older.read_plans(found)
 
     def add_seconds(self, seconds: float) -> None:
-        """Add to the time that the study has taken, over all its continuations."""
+        """Add to the time that the comparison has taken, over all its continuations."""
         self._set("seconds", encode(self.seconds() + seconds))
 
     def seconds(self) -> float:
-        """Time that the study has taken."""
+        """Time that the comparison has taken."""
         found = self._get("seconds")
         return 0.0 if found is None else decode(found, float)
 
@@ -71,7 +73,7 @@ class Archive:
     def trials(self) -> dict[str, Trial]:
         """All finished trials by key."""
         rows = self._connection.execute("SELECT key, trial FROM trials").fetchall()
-        return {key: read_trial(trial) for key, trial in rows}
+        return {key: older.read_trial(trial) for key, trial in rows}
 
     def _set(self, name: str, value: bytes) -> None:
         with self._connection:
@@ -84,13 +86,13 @@ class Archive:
 
 @contextlib.contextmanager
 def open_archive(folder: Path) -> Iterator[Archive]:
-    """Open a study for writing, creating it when there is none; one driver at a time.
+    """Open a comparison for writing, creating it when there is none; one driver at a time.
 
     Raises:
-        NothingToCompare: Another driver is at work on this study, or the folder cannot be written.
-        UnreadableRun: The folder holds a file of that name which is not a study of this version.
+        NothingToCompare: Another driver is at work on this comparison, or the folder cannot be written.
+        UnreadableRun: The folder holds a file of that name which is not a comparison of this version.
     """
-    path = folder / FILE_NAME
+    path = _file_in(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         # The lock is the folder's own: nothing is left behind, and a killed driver has let go of it.
@@ -104,10 +106,13 @@ def open_archive(folder: Path) -> Iterator[Archive]:
             archive._set("format_version", encode(ARCHIVE_VERSION))
             yield archive
     except sqlite3.DatabaseError as error:
-        raise UnreadableRun(f"{path} is not a study that can be continued ({error}); name another folder.") from error
+        raise UnreadableRun(
+            f"{path} is not a comparison that can be continued ({error}); name another folder."
+        ) from error
     except OSError as error:
         raise NothingToCompare(
-            f"the study's folder {folder} cannot be written ({error.strerror or error}); name another with --out DIR."
+            f"the comparison's folder {folder} cannot be written ({error.strerror or error}); "
+            "name another with --out DIR."
         ) from error
 
 
@@ -132,10 +137,16 @@ def _check_version(archive: Archive, path: Path) -> None:
         raise UnreadableRun(f"{path} was written by a newer version of Rectifier; update this one to read it.")
 
 
-def is_study(path: Path) -> bool:
-    """Whether this looks like a study: its folder, or its single file wherever that was copied."""
+def _file_in(folder: Path) -> Path:
+    """The file of a comparison's folder; an earlier version's is continued under the name that it has."""
+    now, before = folder / FILE_NAME, folder / older.FILE_NAME
+    return before if before.is_file() and not now.exists() else now
+
+
+def is_comparison(path: Path) -> bool:
+    """Whether this looks like a comparison: its folder, or its single file wherever that was copied."""
     if path.is_dir():
-        return (path / FILE_NAME).is_file()
+        return _file_in(path).is_file()
     try:
         with path.open("rb") as file:
             return file.read(16) == b"SQLite format 3\0"
@@ -144,8 +155,8 @@ def is_study(path: Path) -> bool:
 
 
 def kept_question(folder: Path) -> Question | None:
-    """What was last asked in a study's folder, None when there is no study that can be read."""
-    file = folder / FILE_NAME
+    """What was last asked in a comparison's folder, None when there is no comparison that can be read."""
+    file = _file_in(folder)
     if not file.is_file():
         return None
     try:
@@ -159,16 +170,16 @@ def _read_only(file: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"file:{quote(str(file.resolve()))}?mode=ro", uri=True)
 
 
-def read_study(path: Path) -> Comparison:
-    """Read a study, finished or not, and weigh what it holds. Loads no torch and writes nothing.
+def read_comparison(path: Path) -> Comparison:
+    """Read a comparison, finished or not, and weigh what it holds. Loads no torch and writes nothing.
 
     Args:
-        path: The study's folder, or its SQLite file, wherever that was copied.
+        path: The comparison's folder, or its SQLite file, wherever that was copied.
 
     Raises:
-        UnreadableRun: There is no study, it is damaged or newer, or no trial of the baseline has finished.
+        UnreadableRun: There is no comparison, it is damaged or newer, or no trial of the baseline has finished.
     """
-    file = path / FILE_NAME if path.is_dir() else path
+    file = _file_in(path) if path.is_dir() else path
     if not file.is_file():
         raise UnreadableRun(f"{path} holds no comparison: there is no file {FILE_NAME}.")
     try:

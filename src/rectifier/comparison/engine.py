@@ -1,7 +1,7 @@
-"""The engine of every comparison: train, judge at each look, go on with the arms that have no verdict. No torch.
+"""The engine of every comparison: train, judge at each analysis, go on with the arms that have no verdict. No torch.
 
 A script in its own process (`script.driver`), a function that is called (`function`), many models at once (`models`):
-each gives the engine its own way to train. The plan, the looks and the verdicts are the same for all.
+each gives the engine its own way to train. The plan, the analyses and the verdicts are the same for all.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +23,7 @@ class Engine:
     Attributes:
         question: What is asked.
         done: Finished trials by key, those that were recorded before included.
-        ahead: What the next look waits for.
+        ahead: What the next analysis waits for.
     """
 
     def __init__(self, question: Question, recorded: Mapping[str, Trial] | None = None) -> None:
@@ -36,14 +36,14 @@ class Engine:
         self,
         train: Train,
         ended: Ended = lambda spec, trial: None,
-        looked: Callable[[Ahead], None] = lambda before: None,
+        analysed: Callable[[Ahead], None] = lambda before: None,
     ) -> None:
-        """Train until every arm has a verdict, or until the last look.
+        """Train until every arm has a verdict, or until the last analysis.
 
         Args:
             train: Runs trials.
             ended: Called with each trial that has ended, after it is in `done`.
-            looked: Called after each look, with the value that `ahead` had before it.
+            analysed: Called after each analysis, with the value that `ahead` had before it.
         """
 
         def keep(spec: TrialSpec, trial: Trial) -> None:
@@ -53,7 +53,7 @@ class Engine:
         while self.ahead.now:
             train([spec for spec in self.ahead.now if spec.key not in self.done], keep)
             before, self.ahead = self.ahead, ahead(self.question, self.done)
-            looked(before)
+            analysed(before)
 
     def comparison(self, seconds: float, judged: Sequence[Plan] = ()) -> Comparison:
         """Weigh what has been trained so far.

@@ -14,7 +14,7 @@ from rectifier.comparison.engine import Ended, Engine
 from rectifier.comparison.metric import LOSS, direction, summarise
 from rectifier.comparison.question import BASELINE, RESCALE, Question, TrialSpec, arms_from
 from rectifier.comparison.script.trial import dead_fraction, fingerprint, motionless, to_summarise
-from rectifier.comparison.statistics.interim import checked_looks, default_looks
+from rectifier.comparison.statistics.interim import checked_interim, default_interim
 from rectifier.diagnosis.training.progress import judge_progress
 from rectifier.errors import NothingToCompare
 from rectifier.monitor import MemorySink, Monitor
@@ -31,7 +31,7 @@ def question_of(
     arms: str | Iterable[str],
     *,
     seeds: int,
-    looks: Sequence[int] | None,
+    interim: Sequence[int] | None,
     metric: str | None,
     higher_is_better: bool | None,
     margin: float | None,
@@ -59,7 +59,9 @@ def question_of(
         margin=margin,
         threads=torch.get_num_threads(),
         compared="function",
-        looks=default_looks(seeds, len(chosen)) if looks is None else checked_looks(looks, seeds, len(chosen)),
+        interim=default_interim(seeds, len(chosen))
+        if interim is None
+        else checked_interim(interim, seeds, len(chosen)),
     )
 
 

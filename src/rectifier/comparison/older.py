@@ -4,7 +4,13 @@ import re
 from dataclasses import replace
 from typing import Any
 
+from rectifier.comparison.question import EARLIER_NAMES, Question, renamed
+from rectifier.comparison.weighing import Plan
 from rectifier.records import Failure, FailureKind, Trial, decode, encode
+
+FILE_NAME = "study.sqlite"
+
+_NAMES = {earlier: now for now, earlier in EARLIER_NAMES.items()}
 
 _WORDS = {
     "no progress": FailureKind.NO_PROGRESS,
@@ -37,7 +43,32 @@ def read_trial(line: bytes) -> Trial:
         trial = replace(trial, failed=failure_from(text))
     if trial.fingerprint is not None and trial.fingerprint.startswith(_MOTIONLESS):
         trial = replace(trial, fingerprint=trial.fingerprint.removeprefix(_MOTIONLESS), motionless=True)
-    return trial
+    return replace(trial, arm=renamed(trial.arm, _NAMES))
+
+
+def read_question(line: bytes) -> Question:
+    """A question as this version or an earlier one wrote it.
+
+    Raises:
+        ValueError: The line is no question; the text names the field.
+    """
+    facts = decode(line, dict[str, Any])
+    if "looks" in facts:
+        facts["interim"] = facts.pop("looks")
+    question = decode(encode(facts), Question)
+    return replace(question, arms=tuple(renamed(arm, _NAMES) for arm in question.arms))
+
+
+def read_plans(line: bytes) -> tuple[Plan, ...]:
+    """Plans by which trainings were judged, as this version or an earlier one wrote them.
+
+    Raises:
+        ValueError: The line holds no plans; the text names the field.
+    """
+    return tuple(
+        plan._replace(arms=tuple(sorted(renamed(arm, _NAMES) for arm in plan.arms)))
+        for plan in decode(line, tuple[Plan, ...])
+    )
 
 
 def failure_from(text: str) -> Failure:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -15,7 +15,10 @@ from rectifier.records import Trial
 Compared = Literal["script", "function", "models"]
 """What is trained: a user's script, a Python function, or small models in a loop of ours."""
 
-BASELINE = "as is"
+BASELINE = "baseline"
+EARLIER_NAMES = {BASELINE: "as is", "surrogate_gradient": "leaky_grad"}
+"""Arms under the names that earlier versions gave them, which the keys of trials keep."""
+
 PLACEBO = "placebo"
 DEFAULT_ARMS = ("leaky_relu:0.01", "leaky_relu:0.1", "leaky_relu:0.3", "prelu:0.25", "elu:1.0", "gelu")
 DEFAULT_SEEDS = 12
@@ -77,7 +80,11 @@ class TrialSpec:
     def key(self) -> str:
         """SHA-256 of the canonical form; the same on every machine."""
         facts = asdict(self)
-        # Newer than the first studies, whose keys shall stay.
+        # The keys of the first comparisons shall stay.
+        facts["arm"] = renamed(self.arm, EARLIER_NAMES)
+        facts["swap"] = [
+            f"{old}={renamed(new, EARLIER_NAMES)}" for old, _, new in (each.partition("=") for each in self.swap)
+        ]
         for name, usual in (("learning_rate", 1.0), ("rescale", False), ("max_steps", None)):
             if facts[name] == usual:
                 del facts[name]
@@ -113,7 +120,7 @@ class Question:
         pattern: A regular expression with one group, which is the metric wherever it matches the script's output.
         compared: What is trained.
         max_steps: Optimizer steps after which each training is ended, None for the script's own end.
-        looks: Numbers of seeds at which verdicts may be given, the last one all; () for one look at the end.
+        interim: Numbers of seeds at which verdicts may be given, the last one all; () for one analysis at the end.
     """
 
     command: tuple[str, ...]
@@ -128,7 +135,7 @@ class Question:
     pattern: str | None = None
     compared: Compared = "script"
     max_steps: int | None = None
-    looks: tuple[int, ...] = ()
+    interim: tuple[int, ...] = ()
 
     def plan(self) -> Iterator[TrialSpec]:
         """All trials, seed by seed, so that what is finished early is paired."""
@@ -148,9 +155,9 @@ class Question:
                 )
 
     @property
-    def planned_looks(self) -> tuple[int, ...]:
+    def planned_analyses(self) -> tuple[int, ...]:
         """Numbers of seeds at which verdicts may be given."""
-        return self.looks or (self.seeds,)
+        return self.interim or (self.seeds,)
 
     @property
     def trained_arms(self) -> tuple[str, ...]:
@@ -181,6 +188,17 @@ class Question:
     def title(self) -> str:
         """What was compared, for the head of a report."""
         return f"{' '.join(self.command)}: does another activation help?"
+
+
+def renamed(arm: str, names: Mapping[str, str]) -> str:
+    """An arm under another name; its parameter stays.
+
+    Example:
+        >>> renamed("surrogate_gradient:0.1", EARLIER_NAMES), renamed("elu:1.0", EARLIER_NAMES)
+        ('leaky_grad:0.1', 'elu:1.0')
+    """
+    name, colon, parameter = arm.partition(":")
+    return f"{names.get(name, name)}{colon}{parameter}"
 
 
 def script_digest(command: Sequence[str]) -> str | None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from rectifier._formatting import listed
 from rectifier.comparison.metric import LOSS
 from rectifier.comparison.question import BASELINE, COMPETITORS, PLACEBO, Question, TrialSpec
 from rectifier.comparison.statistics.interim import ALPHA
@@ -17,12 +18,12 @@ class Plan(NamedTuple):
 
     Attributes:
         asked: Which number of a training (`Question.asked`).
-        looks: At how many seeds.
+        interim: At how many seeds.
         arms: Which family of arms, sorted; empty in files of before it was kept.
     """
 
     asked: str
-    looks: tuple[int, ...]
+    interim: tuple[int, ...]
     arms: tuple[str, ...] = ()
 
 
@@ -31,25 +32,25 @@ class Ahead:
     """What is still to be trained.
 
     Attributes:
-        look: Seeds at which the next verdicts may be given.
-        now: Trainings that this look waits for; none when the comparison has come to its end.
-        later: Those after it, if no other arm is settled by then.
-        settled: Arms that need no more trainings.
+        analysis: Seeds at which the next verdicts may be given.
+        now: Trainings that this analysis waits for; none when the comparison has come to its end.
+        later: Those after it, if no other arm has a verdict by then.
+        decided: Arms that need no more trainings.
     """
 
-    look: int
+    analysis: int
     now: tuple[TrialSpec, ...]
     later: tuple[TrialSpec, ...]
-    settled: tuple[ArmVerdict, ...] = ()
+    decided: tuple[ArmVerdict, ...] = ()
 
 
 def plan_of(question: Question) -> Plan:
     """The plan that a question is judged by."""
-    return Plan(question.asked, question.planned_looks, tuple(sorted(question.arms)))
+    return Plan(question.asked, question.planned_analyses, tuple(sorted(question.arms)))
 
 
 def ahead(question: Question, recorded: Mapping[str, Trial]) -> Ahead:
-    """Tell which trainings the next look waits for: a function of what is recorded, so that a killed study goes on."""
+    """Tell which trainings the next analysis waits for, from what is recorded alone: a killed comparison goes on."""
     own = _own(question, recorded)
     rows = _compared(question, own, 0.0).arms if _begun(own) else ()
     return _ahead(question, own, rows)
@@ -74,7 +75,7 @@ def weigh(question: Question, recorded: Mapping[str, Trial], seconds: float, jud
     notes = [*_notes(question), *_second_chances(question, judged)]
     still = _ahead(question, own, comparison.arms)
     if still.now:
-        until = f" before the look at {still.look} seeds" if question.planned_looks[1:] else ""
+        until = f" before the analysis at {still.analysis} seeds" if question.planned_analyses[1:] else ""
         notes.append(f"Unfinished: {len(own)} of {len(own) + len(still.now)} trainings are done{until}.")
     return replace(comparison, notes=(*notes, *comparison.notes))
 
@@ -90,14 +91,14 @@ def _begun(own: Mapping[str, Trial]) -> bool:
 
 
 def _ahead(question: Question, own: Mapping[str, Trial], rows: Sequence[ArmVerdict]) -> Ahead:
-    settled = {row.arm: row for row in rows if row.arm in question.arms and row.verdict != "undecided"}
-    if len(settled) == len(question.arms):
-        return Ahead(question.seeds, (), (), tuple(settled.values()))
-    lacking = [spec for spec in question.plan() if spec.key not in own and spec.arm not in settled]
-    look = next((n for n in question.planned_looks if any(spec.seed < n for spec in lacking)), question.seeds)
-    now = tuple(spec for spec in lacking if spec.seed < look)
-    later = tuple(spec for spec in lacking if spec.seed >= look)
-    return Ahead(look, now, later, tuple(settled.values()))
+    decided = {row.arm: row for row in rows if row.arm in question.arms and row.verdict != "undecided"}
+    if len(decided) == len(question.arms):
+        return Ahead(question.seeds, (), (), tuple(decided.values()))
+    lacking = [spec for spec in question.plan() if spec.key not in own and spec.arm not in decided]
+    analysis = next((n for n in question.planned_analyses if any(spec.seed < n for spec in lacking)), question.seeds)
+    now = tuple(spec for spec in lacking if spec.seed < analysis)
+    later = tuple(spec for spec in lacking if spec.seed >= analysis)
+    return Ahead(analysis, now, later, tuple(decided.values()))
 
 
 def _compared(question: Question, own: Mapping[str, Trial], seconds: float) -> Comparison:
@@ -116,7 +117,7 @@ def _compared(question: Question, own: Mapping[str, Trial], seconds: float) -> C
         margin=question.margin,
         seconds=seconds,
         seeds_hint=_USE_THE_SEED if is_function else None,
-        looks=question.planned_looks,
+        interim=question.planned_analyses,
         settings={
             "command": " ".join(question.command),
             "metric": f"{question.metric}, {'as returned' if returned else _SUMMARIES[question.summary]}"
@@ -152,20 +153,20 @@ def _second_chances(question: Question, judged: Sequence[Plan]) -> list[str]:
     others = [
         plan
         for plan in judged
-        if plan.asked == own.asked and (plan.looks != own.looks or plan.arms not in ((), own.arms))
+        if plan.asked == own.asked and (plan.interim != own.interim or plan.arms not in ((), own.arms))
     ]
     if not others:
         return []
     told = ", then ".join(
-        f"at {' and '.join(map(str, plan.looks))} seeds"
+        f"at {listed([str(n) for n in plan.interim])} seeds"
         + (f" for {', '.join(plan.arms)}" if plan.arms not in ((), own.arms) else "")
         for plan in others
     )
     one, all_together = 100 * ALPHA, 100 * ALPHA * (len(others) + 1)
     return [
-        f"These trainings were judged before, {told}. Each plan of looks and arms may raise a false alarm in "
+        f"These trainings were judged before, {told}. Each plan of analyses and arms may raise a false alarm in "
         f"{one:g} of 100 comparisons, all {len(others) + 1} together in up to {all_together:g}. "
-        "Looks (--looks) and arms that are planned beforehand keep it at one chance."
+        "Interim analyses (--interim) and arms that are planned beforehand keep it at one chance."
     ]
 
 

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
+from rectifier._formatting import counted, percent
 from rectifier.comparison.models.deaths import Deaths, first_silent_layer
 from rectifier.records import Cause, Diagnosis, FailureKind, Process, Trial
-from rectifier.report.words import counted
 
 BASELINE = "relu"
 HIDDEN_LAYERS, WIDTH = 20, 8
@@ -56,8 +56,8 @@ def print_deaths(
     dead = sorted(trial.dead_fraction for trial in trials if trial.dead_fraction is not None)
     if dead:
         say(
-            f"At the end {dead[len(dead) // 2]:.0%} of all units are dead in the median training (from "
-            f"{dead[0]:.0%} to {dead[-1]:.0%}): they fire on none of the 1,400 training images."
+            f"At the end {percent(dead[len(dead) // 2])} of all units are dead in the median training (from "
+            f"{percent(dead[0])} to {percent(dead[-1])}): they fire on none of the 1,400 training images."
         )
     say(_silent_layers(deaths, processes))
     if (others := len(constant) - len(deaths.layers)) > 0:

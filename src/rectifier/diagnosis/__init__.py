@@ -1,11 +1,11 @@
-"""Judging: pure rules over records. The only room that holds a threshold, and it never sees a tensor."""
+"""Rules over records. The only folder that holds thresholds; it never sees a tensor."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from rectifier.diagnosis.checkpoint.autopsy import judge_checkpoint
+from rectifier.diagnosis.checkpoint.inspection import judge_checkpoint
 from rectifier.diagnosis.probe.census import judge_census
 from rectifier.diagnosis.probe.check import judge_probe
-from rectifier.diagnosis.suppression import apply_silences, check_silences
+from rectifier.diagnosis.suppression import apply_suppressions, check_suppressions
 from rectifier.diagnosis.training.chains import below
 from rectifier.diagnosis.training.constant import judge_constancy, judge_constant_layer
 from rectifier.diagnosis.training.dead import judge_silence
@@ -37,15 +37,16 @@ from rectifier.records import (
 )
 
 
-def diagnose(process: Process, silence: Mapping[str, str] | None = None) -> Diagnosis:
+def diagnose(process: Process, suppress: Mapping[str, str] | None = None) -> Diagnosis:
     """Say what is wrong with one observed training, most serious first, and with which evidence.
 
-    The trap: no finding is no proof of health. Only activations, their gradients and the loss are looked at, and with
-    few samples or without a loss much cannot be told; the findings then say so.
+    Warning:
+        No finding is no proof of health. Only activations, their gradients and the loss are looked at, and with few
+        samples or without a loss much cannot be told; the findings then say so.
 
     Args:
         process: What one process wrote; `rectifier.read(folder).processes` holds them.
-        silence: Known findings, by name and site, with the reason: `{"dead-units:encoder.*": "gated by design"}`. They
+        suppress: Known findings, by name and site, with the reason: `{"dead-units:encoder.*": "gated by design"}`. They
             are listed apart and are no alarm.
 
     Returns:
@@ -53,7 +54,7 @@ def diagnose(process: Process, silence: Mapping[str, str] | None = None) -> Diag
         about a whole network explains why it does not progress, its partly dead layers are information.
 
     Raises:
-        CannotSilence: `silence` holds a name that no finding has, or no reason.
+        CannotSuppress: `suppress` holds a name that no finding has, or no reason.
 
     Example:
         >>> from rectifier.records import Process, Writer
@@ -120,7 +121,7 @@ def diagnose(process: Process, silence: Mapping[str, str] | None = None) -> Diag
         layers=tuple(summarise(history) for history in histories),
         not_judged=tuple(_not_judged(process, histories)),
     )
-    return apply_silences(diagnosis, silence or {})
+    return apply_suppressions(diagnosis, suppress or {})
 
 
 def _not_judged(process: Process, histories: Sequence[SiteHistory]) -> Iterator[NotJudged]:
@@ -137,4 +138,4 @@ def _alarm(findings: list[Finding]) -> Rule | None:
     return next((finding.rule for finding in findings if finding.severity != "info"), None)
 
 
-__all__ = ["check_silences", "diagnose", "judge_census", "judge_checkpoint", "judge_probe"]
+__all__ = ["check_suppressions", "diagnose", "judge_census", "judge_checkpoint", "judge_probe"]

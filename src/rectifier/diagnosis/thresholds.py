@@ -4,7 +4,7 @@
 
 DEAD_SAMPLES = 3_000
 """Distinct samples on which a unit must be silent to be called dead, unless all data have been shown. The rule of
-three (Hanley & Lippman-Hand 1983) then bounds its firing rate at 0.1 % with 95 % confidence."""
+three (Hanley & Lippman-Hand 1983) then bounds its firing rate at 0.1% with 95% confidence."""
 
 DEAD_TOKENS = 1_000_000
 DEAD_SEQUENCES = 1_000
@@ -20,14 +20,14 @@ DORMANT_TAUS = (0.0, 0.025, 0.1)
 """E|h| over the layer's mean at or below which a unit is dormant (Sokar et al. 2023, who act on 0.025 and 0.1)."""
 
 RARE_FRACTION = 0.01
-"""A unit that fires on less than 1 % of the samples is rare, never dead (SageMaker's DeadRelu calls it dead)."""
+"""A unit that fires on less than 1% of the samples is rare, never dead (SageMaker's DeadRelu calls it dead)."""
 
 LEAST_VISITS = 300
-"""Visits before silence says anything: from 299 on the bound on the firing rate is below 1 %."""
+"""Visits before silence says anything: from 299 on the bound on the firing rate is below 1%."""
 
 LARGE_SHARE = 0.10
-"""Share of a layer's units below which death is information only: a default 3 × 128 MLP that reaches 97 % on digits
-has up to 20 % of them, and no slope changes its result."""
+"""Share of a layer's units below which death is information only: a default 3 × 128 MLP that reaches 97% on digits
+has up to 20% of them, and no slope changes its result."""
 
 SEVERE_SHARE = 0.50
 """Share of a layer's units that is serious when the training makes no progress (DeadRelu's threshold, too)."""
@@ -84,7 +84,7 @@ choice: an order of magnitude)."""
 
 NARROW_LAYER = 6
 """Units up to which a layer that never fired as a whole is said to be so by its width: with symmetric weights a single
-input switches off all of 6 units in 1.6 % of draws, of 7 in 0.8 % (2^-N; Lu et al. 2019)."""
+input switches off all of 6 units in 1.6% of draws, of 7 in 0.8% (2^-N; Lu et al. 2019)."""
 
 # Not taught, or on one side -------------------------------------------------------------------------------------------
 
@@ -96,7 +96,7 @@ STARVED_OBSERVATIONS = 20
 """Counted steps among them; the others were not looked at (our choice)."""
 
 SATURATED_SAMPLES = 0.99
-"""Share of the samples on which |f′(z)| is below 1 % of its maximum (tanh |z| ≥ 3.0, sigmoid |z| ≥ 6.0)."""
+"""Share of the samples on which |f′(z)| is below 1% of its maximum (tanh |z| ≥ 3.0, sigmoid |z| ≥ 6.0)."""
 
 SATURATED_SHARE = 0.50
 """Share of a layer's units above which it is called saturated."""
@@ -111,7 +111,7 @@ LINEAR_SHARE = 0.99
 (definitions)."""
 
 LEAST_UNITS = 8
-"""Units below which a layer is called linear only where all of them are (our choice: of 7 units one is 14 %)."""
+"""Units below which a layer is called linear only where all of them are (our choice: of 7 units one is 14%)."""
 
 # Gradients ----------------------------------------------------------------------------------------------------------
 
@@ -171,9 +171,9 @@ STALLED_STEPS = 100
 samples that look alike. Many a network begins with a flat stretch (our choice)."""
 
 NOISE_ERRORS = 2.0
-"""Standard errors by which two medians must differ to be told apart: about 95 % confidence."""
+"""Standard errors by which two medians must differ to be told apart: about 95% confidence."""
 
-# Autopsy ------------------------------------------------------------------------------------------------------------
+# Inspection ---------------------------------------------------------------------------------------------------------
 
 SILENT_STEPS = 100
 """Steps that a row must surely have gone without gradient: as many as definitions ask for `starved`."""
@@ -184,7 +184,7 @@ every row, √((1 − β₁)/(1 + β₁)), whatever the size of its gradients.""
 
 UNLIKE_GRADIENT = 1e3
 """How many times smaller or larger than the median learning row's a row's last gradients may have been (our choice):
-a unit that fires on 0.1 % of the samples in batches of 64 has about a twentieth of its neighbours' root mean square,
+a unit that fires on 0.1% of the samples in batches of 64 has about a twentieth of its neighbours' root mean square,
 and a loss that falls takes all gradients with it."""
 
 UNLIKE_MOMENTUM = 100.0
@@ -199,7 +199,7 @@ LIVE_SHARE = 0.01
 there is (our choice)."""
 
 BESIDE_DECAY = 100.0
-"""How far above what weight decay explains a second moment must be for decay not to matter: it is then 1 % of it."""
+"""How far above what weight decay explains a second moment must be for decay not to matter: it is then 1% of it."""
 
 LEAST_ROWS = 8
 """Rows of a weight from which on its share of rows that cannot fire may be a warning: one output with negative weights
@@ -215,15 +215,15 @@ UNTRAINED_STEPS = 30
 """Training steps over which a parameter must get no gradient, or keep every bit, to be called untrained
 (definitions)."""
 
-UNTRAINED_LOOKS = 5
-"""Looks at its gradient among them; fewer may all have met steps that leave it out (our choice)."""
+UNTRAINED_LOOKS = 3
+"""Looks at its gradient among them; its bits are compared, too (as many as any other ratio must hold)."""
 
 UNTRAINED_SHARE = 0.10
 """Share of all numbers that could be trained from which on untrained ones are a warning though the training progresses
 (definitions)."""
 
 UNSTEPPED_PASSES = 60
-"""Backward passes without any step of an optimizer, from which on the step is said to be missing: accumulation over
+"""Backward passes before any step of an optimizer, from which on the step is said to be missing: accumulation over
 several dozen batches is usual (our choice)."""
 
 ZERO_RATE = 1e-12
@@ -250,6 +250,10 @@ choice)."""
 HALF_EPSILON = 3e-8
 """Adam's eps below which half precision rounds it to 0: half of the smallest number that float16 holds, 2⁻²⁴."""
 
+LEAST_HALF_NORMS = 2
+"""Weights whose norms must all be numbers of float16 before they are said to be held in it: by chance two are once in
+7e7 (2⁻²⁶)."""
+
 NEAR_HALF_OVERFLOW = 6550.4
 """Largest output from which on half precision is named as what overflowed, where nothing else grew: a tenth of the
 65,504 that float16 holds; float32 holds 10³⁸ (our choice)."""
@@ -272,7 +276,7 @@ once in 2,000 steps and leaves out one for it."""
 
 LEAST_OUTPUT_ROWS = 8
 """Rows of a batch from which on its spread between them is asked: of fewer it is mostly chance (our choice; the
-variance of 8 rows is known to within 53 %, √(2/7))."""
+variance of 8 rows is known to within 53%, √(2/7))."""
 
 COLLAPSED_SHARE = 0.01
 """Spread of an output between rows, over what it was or over the targets', below which it has collapsed
@@ -284,7 +288,7 @@ Logits that began too large may shrink to a hundredth and tell classes apart bet
 
 LEAST_ENTROPY = 0.2
 """Entropy of the classes of a batch, in nats, below which a constant is nearly the right answer: two classes of 95 and
-5 % have .199 (our choice)."""
+5% have .199 (our choice)."""
 
 GROWING_SPREAD = 2.0
 """Factor by which an output that was small from the start must have grown to be said to be on its way (our choice)."""
@@ -299,3 +303,11 @@ hundred thousand such steps move them once by their own size, if all go one way.
 
 SHRUNK_WEIGHTS = 0.5
 """Norm of the weights over that at the start below which decay is asked whether it moved them (our choice)."""
+
+WORSE_THAN_CONSTANT = 2.0
+"""A loss this many times what the best constant answer costs, after 100 steps, from which on a model is worse than a
+constant (our choice: noise of single batches stays well below)."""
+
+LARGE_FIRST_LOSS = 10.0
+"""The first losses over what the best constant answer costs, from which on the initial weights are named: outputs of
+usual initial weights are near 0, and cost little more than the best constant (our choice: an order of magnitude)."""

@@ -19,7 +19,7 @@ FOREIGN = {
         "ReLUSquared": "relu_squared", "QuickGELU": "quick_gelu", "GELU10": "gelu_10", "Laplace": "laplace",
         "SqrtSoftplus": "sqrt_softplus",
     },
-    "rectifier.activations.leaky_grad": {"LeakyGradReLU": "leaky_grad"},
+    "rectifier.activations.surrogate_gradient": {"SurrogateGradientReLU": "surrogate_gradient"},
     "transformers.activations": {
         "GELUActivation": "gelu", "NewGELUActivation": "gelu_tanh", "FastGELUActivation": "gelu_tanh",
         "AccurateGELUActivation": "gelu_tanh", "GELUTanh": "gelu_tanh", "PytorchGELUTanh": "gelu_tanh",
@@ -77,7 +77,8 @@ def _torch_classes() -> dict[type, str]:
 def activation_of(module: nn.Module) -> "catalogue.Choice | None":
     """Tell which activation a module computes; None for anything that is not one.
 
-    The trap: a subclass of `nn.ReLU` that has a forward of its own is not taken for a ReLU.
+    Warning:
+        A subclass of `nn.ReLU` that has a forward of its own is not taken for a ReLU.
 
     Example:
         >>> activation_of(nn.LeakyReLU(0.1)).spec

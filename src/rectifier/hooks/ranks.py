@@ -16,7 +16,8 @@ def rank_and_world_size() -> tuple[int, int]:
 def is_replica(root: nn.Module, wrapper: nn.Module | None) -> bool:
     """Whether every rank trains this model on a share of the data: DDP or FSDP over all ranks, and nothing else.
 
-    The trap: tensor parallelism gives each rank other units under the same names, and is told by its mesh.
+    Warning:
+        Tensor parallelism gives each rank other units under the same names, and is told by its mesh.
 
     Args:
         root: The user's model.

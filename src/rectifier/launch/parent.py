@@ -38,7 +38,7 @@ class Launch(NamedTuple):
         recycle: Recycle dead units after every so many steps.
         budget: Largest share of the training time that watching may take.
         every: Observe every so many steps instead.
-        beside: Repeat the forward of what runs compiled as it is written, at observed steps, and count there.
+        observe_compiled: Repeat the forward of what runs compiled as it is written, at observed steps, and count there.
         seed: Seed torch, random and numpy as soon as torch is imported; for comparisons only.
         learning_rate: Factor of every optimizer's learning rate; for comparisons only.
         max_steps: End the script after so many optimizer steps; for comparisons only.
@@ -60,7 +60,7 @@ class Launch(NamedTuple):
     recycle: int | None = None
     budget: float = 0.01
     every: int | None = None
-    beside: bool = False
+    observe_compiled: bool = False
     seed: int | None = None
     learning_rate: float = 1.0
     max_steps: int | None = None
@@ -139,7 +139,7 @@ def _environment(launch: Launch) -> dict[str, str]:
         "recycle": launch.recycle,
         "budget": launch.budget,
         "every": launch.every,
-        "beside": launch.beside,
+        "observe_compiled": launch.observe_compiled,
         "seed": launch.seed,
         "learning_rate": launch.learning_rate,
         "max_steps": launch.max_steps,

@@ -1,6 +1,6 @@
-"""The plain facts that pass between rooms: frozen dataclasses, JSON both ways, no torch.
+"""The plain facts that pass between folders: frozen dataclasses, JSON both ways, no torch.
 
-A fact is made in one room and read in another. Nothing here decides, measures or prints.
+A fact is made in one folder and read in another. Nothing here decides, measures or prints.
 
 Each name loads on first use: who trains pays for the few facts that a training makes.
 """
@@ -12,8 +12,8 @@ from rectifier._lazy import on_first_use
 if TYPE_CHECKING:
     # Each of them has these names and no other public ones; see the list below.
     from rectifier.records.arrays import *
-    from rectifier.records.autopsy import *
     from rectifier.records.census import *
+    from rectifier.records.checkpoint import *
     from rectifier.records.codec import *
     from rectifier.records.comparison import *
     from rectifier.records.findings.causes import *
@@ -44,13 +44,14 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "arrays": "BoolArray FloatArray IntArray",
-    "autopsy": "Autopsy Checkpoint LayerAutopsy Memory NotTold Remark Untold WeightRows Why",
     "findings.causes": (
         "AlikeFromTheStart AlikeSince BornDead BornDeadOrEarlier Drift InputOffset InputScale LargeUpdate "
-        "LearningRateThere SaturatedFromTheStart SilentBelow UpdateAtDeath WayAtStart GrowsOverCalls LossBefore "
+        "LearningRateThere SaturatedFromTheStart SilentBelow UpdateAtDeath WayAtStart "
+        "TargetOffset LargeFirstLoss GrowsOverCalls LossBefore "
         "NearOverflow SingleSamples SmallEpsilon"
     ),
     "census": "Census LayerCensus SiteCount",
+    "checkpoint": "Checkpoint Inspection LayerInspection Memory NotTold Remark Untold WeightRows Why",
     "codec": "decode encode to_builtins",
     "comparison": "ArmVerdict Comparison Effect Failure FailureKind Trial",
     "findings.evidence": (

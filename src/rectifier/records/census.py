@@ -36,10 +36,10 @@ class LayerCensus:
         silent: Units that fired on no sample.
         silent_means: What that is called: `dead` (no gradient on any sample of the data), `suspected` (the same, on too
             few samples for the word), or `stuck` (silent, of an activation that still passes a gradient there).
-        rare: Units that fired on less than 1 % of the samples, but did fire.
+        rare: Units that fired on less than 1% of the samples, but did fire.
         always_on: Units whose output was above f(0) at every position of every sample: ReLU is linear there.
         not_finite: Units whose output held NaN or an infinity; they are in none of the other counts.
-        firing_bound: 95 % upper bound on the firing rate of a silent unit on data like these; None where the number of
+        firing_bound: 95% upper bound on the firing rate of a silent unit on data like these; None where the number of
             distinct samples is not known.
         firing_fraction: Mean over units of the share of samples on which they fired.
         dormant: (τ, units whose mean absolute output is at most τ times the layer's mean) for τ = 0, 0.025 and 0.1;

@@ -32,7 +32,7 @@ class Failure:
         kind: `exit-code`: of a script, not 0. `killed`: by SIGKILL, which the system sends when memory runs out, and
             anybody else may send. `timed-out`: after `--timeout`. `unreadable`: it left no readable record. `raised`:
             a function, or code of the user's. `not-finite`: the metric. `diverged`: losses or outputs that are not
-            finite. `constant-output`: the same for every test input. `no-progress`: its loss ends within 5 % of where
+            finite. `constant-output`: the same for every test input. `no-progress`: its loss ends within 5% of where
             it began, or above; its metric counts all the same. `other`: as an earlier version wrote it.
         detail: The exit code, the seconds of the timeout, the metric's name, or the text of an error; "" where the kind
             says it all.
@@ -47,7 +47,7 @@ class Trial:
     """One training: an arm and a seed.
 
     Attributes:
-        arm: As typed (`as is`, `leaky_relu:0.1`, `placebo`).
+        arm: As typed (`baseline`, `leaky_relu:0.1`, `placebo`).
         metric: The user's number; None when the trial failed before giving one.
         failed: Why this trial counts as a failure, None when it does not.
         dead_fraction: Share of the observed units that are dead or suspected at the end, None when unknown.
@@ -75,10 +75,10 @@ class Effect:
 
     Attributes:
         difference: Of failure rates, or the mean of the paired metric differences.
-        low: Lower end of the 95 % interval, None where there are too few pairs for one. Where there are several looks,
-            the intervals of all of them hold together with that confidence.
+        low: Lower end of the 95% interval, None where there are too few pairs for one. Where there are several
+            analyses, the intervals of all of them hold together with that confidence.
         high: Upper end.
-        p: Exact two-sided p-value of this one comparison, over all its looks so far.
+        p: Exact two-sided p-value of this one comparison, over all its analyses so far.
         p_adjusted: Holm-corrected over all arms and both endpoints.
         n: Pairs that it rests on.
     """
@@ -96,15 +96,16 @@ class ArmVerdict:
     """What one arm did against the baseline.
 
     Attributes:
-        failure_low: Lower end of the exact (Clopper-Pearson) 95 % interval of this arm's own failure rate.
+        failure_low: Lower end of the exact (Clopper-Pearson) 95% interval of this arm's own failure rate.
         survivors: Metric difference over the seeds on which neither arm failed; never decides the verdict.
         verdict: `undecided` also when no test could have rejected with so few seeds. `identical` when every
             pair was equal to the bit.
-        detectable: The true metric difference that this comparison would have shown with a chance of 80 %, about.
-        seeds_needed: Seeds that would show a difference as large as the measured one with a chance of 80 %, about;
+        detectable: The true metric difference that this comparison had 80% power to detect, about.
+        seeds_needed: Seeds for 80% power to detect a difference as large as the measured one, about;
             None where more than 10,000 would be needed, or where nothing can be said.
         sentence: The verdict in plain English, with its numbers.
-        stopped_at: Seeds of the look before the last one that settled this arm; None for one that went on to the end.
+        stopped_at: Seeds of the analysis before the last one that gave this arm its verdict; None for one that went on
+            to the end.
     """
 
     arm: str
@@ -126,16 +127,16 @@ class ArmVerdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison(InNotebook):
-    """A whole study: what was asked, every trial, and the verdicts.
+    """A whole comparison: what was asked, every trial, and the verdicts.
 
     Attributes:
         baseline: Name of the arm that the others are compared with.
         placebo: Name of the arm that differs from the baseline in its random draws only; it is outside of the
             family of tests and shows the noise. None when there was none.
         higher_is_better: Direction of the metric.
-        smallest_n: Pairs needed before the corrected exact test could reject at all; with several looks, the seeds of
-            the first one.
-        looks: Numbers of seeds at which verdicts may be given; empty where whatever had ended was judged.
+        smallest_n: Pairs needed before the corrected exact test could reject at all; with several analyses, the seeds
+            of the first one.
+        interim: Numbers of seeds at which verdicts may be given; empty where whatever had ended was judged.
         notes: What the reader must know before believing it, e.g. that different seeds gave identical results.
     """
 
@@ -154,4 +155,4 @@ class Comparison(InNotebook):
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
     settings: dict[str, str] = field(default_factory=dict)
-    looks: tuple[int, ...] = ()
+    interim: tuple[int, ...] = ()

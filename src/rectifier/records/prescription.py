@@ -11,7 +11,7 @@ class RungKind(StrEnum):
     """A treatment, mildest first."""
 
     ADVICE = "advice"
-    LEAKY_GRAD = "leaky_grad"
+    SURROGATE_GRADIENT = "surrogate_gradient"
     SWAP = "swap"
     RESCALE = "rescale"
     RECYCLE = "recycle"

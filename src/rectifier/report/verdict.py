@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rectifier._formatting import counted
 from rectifier.records import Diagnosis, LayerSummary, Run, most_serious_first
 from rectifier.report.sentences import describe
-from rectifier.report.words import counted, findings_counted
+from rectifier.report.words import findings_counted
 
 
 @dataclass(frozen=True)
@@ -37,10 +38,10 @@ def verdict_of(run: Run, diagnoses: Sequence[Diagnosis]) -> Verdict:
         lede.append("No activation was counted, so nothing can be said about this training, good or bad.")
         return Verdict("unknown", "Nothing was observed", " ".join(lede))
     layers = [layer for diagnosis in diagnoses for layer in diagnosis.layers]
-    silenced = sum(len(diagnosis.suppressed) for diagnosis in diagnoses)
-    title = f"Nothing{' else' if silenced else ''} is wrong that can be seen from the activations"
-    if silenced:
-        lede.append(f"{counted(silenced, 'finding')} {'is' if silenced == 1 else 'are'} known and silenced.")
+    suppressed = sum(len(diagnosis.suppressed) for diagnosis in diagnoses)
+    title = f"Nothing{' else' if suppressed else ''} is wrong that can be seen from the activations"
+    if suppressed:
+        lede.append(f"{counted(suppressed, 'finding')} {'is' if suppressed == 1 else 'are'} known and suppressed.")
     return Verdict("healthy", title, " ".join([*lede, _healthy_words(layers)]))
 
 

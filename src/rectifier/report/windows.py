@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from rectifier._formatting import counted
 from rectifier.records import FloatArray, IntArray, Process, SiteWindow
 from rectifier.records.training.thinning import FULL_STEPS
-from rectifier.report.words import counted
 
 
 def edges(ends: IntArray) -> list[float]:

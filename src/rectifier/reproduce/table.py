@@ -6,6 +6,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from rectifier._formatting import duration, percent
 from rectifier.reproduce.result import Result
 from rectifier.reproduce.row import FALSE_ALARM, Known, Row
 
@@ -50,7 +51,7 @@ def print_result(result: Result, rows: Sequence[Row], seconds: float, console: C
     console.print(f"\n{result.name}: {result.title}", style="bold", highlight=False, markup=False)
     console.print(f"Source: {result.source}.\n{result.setting}.\n", highlight=False, markup=False)
     console.print(table, highlight=False, markup=False)
-    console.print(f"\n{verdict(rows)} ({seconds:.0f} s of one processor)", highlight=False, markup=False)
+    console.print(f"\n{verdict(rows)} ({duration(seconds)} of one processor)", highlight=False, markup=False)
 
 
 def verdict(rows: Sequence[Row]) -> str:
@@ -67,7 +68,7 @@ def explanation() -> str:
     return (
         "The interval is where the known number has to lie if it and ours are about the same thing: exact for rates "
         "(Clopper-Pearson; Fisher's test where the known rate is itself a sample), Student's for means. It is "
-        f"corrected for the rows of its table, so that an honest run fails in at most {FALSE_ALARM:.0%} of "
+        f"corrected for the rows of its table, so that an honest run fails in at most {percent(FALSE_ALARM)} of "
         "cases."
     )
 

@@ -1,4 +1,4 @@
-"""Run: the one room that runs somebody's model outside of its training, and leaves everything as it was.
+"""The one folder that runs a user's model outside of its training, and leaves everything as it was.
 
 Each name loads on first use.
 """

@@ -36,7 +36,8 @@ def why_not_repeated(model: nn.Module) -> str | None:
 def repeat(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], *, first: bool = True) -> Any:
     """Run a module's forward on the side, uncompiled; returns its output, whose graph cannot be run backward.
 
-    The trap: what a forward prints, or writes to a file, a global variable or a closure, it writes twice.
+    Warning:
+        What a forward prints, or writes to a file, a global variable or a closure, it writes twice.
 
     Args:
         model: The module itself, out of the wrappers of compilation and parallel training.

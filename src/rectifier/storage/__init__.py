@@ -1,4 +1,4 @@
-"""Keeping results on disk: the one room that writes run folders, and reads them back.
+"""Results on disk: the one folder that writes run folders and reads them back.
 
 The names below load on first use (PEP 562): `rectifier run` makes its folder and starts the script before anything
 that reads or writes facts is imported.

@@ -1,4 +1,4 @@
-"""Change: the one room that alters the user's model or optimizer, and can take it back."""
+"""The one folder that alters the user's model or optimizer, and can take it back."""
 
 from rectifier.treatment.change import Change as Change
 from rectifier.treatment.ladder import prescribe as prescribe

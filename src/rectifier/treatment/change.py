@@ -65,8 +65,9 @@ class Change:
     def undo(self) -> None:
         """Put everything back as it was: the same module objects in the same places, classes, attributes, groups.
 
-        The trap: what was learned since stays learned, in the weights and in the optimizer's state for them. A copy
-        that was made of the model keeps the change. A second call does nothing.
+        Warning:
+            What was learned since stays learned, in the weights and in the optimizer's state for them. A copy that was
+            made of the model keeps the change. A second call does nothing.
 
         Raises:
             CannotSwap: Something was changed again since, at the place that is named; nothing was put back.

@@ -99,7 +99,7 @@ class _Ladder:
         """A leak in the backward pass only, then in both."""
         if not self._ill:
             why = WhyLeftOut.SCALE_OF_GRADIENTS if self._by_scale else self._harmless
-            for kind in (RungKind.LEAKY_GRAD, RungKind.SWAP):
+            for kind in (RungKind.SURROGATE_GRADIENT, RungKind.SWAP):
                 self._leave_out(kind, why)
             return
         by_activation: dict[str, list[SiteRef]] = {}
@@ -111,9 +111,11 @@ class _Ladder:
             name = RungKind.SWAP if len(others) == len(by_activation) else f"{RungKind.SWAP} of {old}"
             self._leave_out(name, WhyLeftOut.NO_LEAKY_RELU, old)
         if "relu" in by_activation:
-            yield self._swapped(RungKind.LEAKY_GRAD, "relu", f"leaky_grad:{SLOPE}", by_activation["relu"])
+            yield self._swapped(
+                RungKind.SURROGATE_GRADIENT, "relu", f"surrogate_gradient:{SLOPE}", by_activation["relu"]
+            )
         else:
-            self._leave_out(RungKind.LEAKY_GRAD, WhyLeftOut.NO_RELU)
+            self._leave_out(RungKind.SURROGATE_GRADIENT, WhyLeftOut.NO_RELU)
         for old in _SLOPED:
             if old in by_activation:
                 yield self._swapped(RungKind.SWAP, old, f"leaky_relu:{SLOPE}", by_activation[old])

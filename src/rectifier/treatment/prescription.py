@@ -8,6 +8,7 @@ from typing import Any, overload
 from torch import nn
 from torch.optim import Optimizer
 
+from rectifier._formatting import listed
 from rectifier.errors import CannotPrescribe
 from rectifier.records import LeftOut, RungFacts, RungKind, RungTexts
 from rectifier.sandbox import Forward
@@ -30,7 +31,7 @@ class Rung(RungTexts):
 
     @property
     def name(self) -> str:
-        """`advice`, `leaky_grad`, `swap`, `rescale` or `recycle`."""
+        """`advice`, `surrogate_gradient`, `swap`, `rescale` or `recycle`."""
         return str(self.facts.kind)
 
     def apply(
@@ -60,7 +61,7 @@ class Rung(RungTexts):
         missing = [name for name in self._needs if given[name] is None]
         if missing:
             raise CannotPrescribe(
-                f"{self.name} needs {' and '.join(missing)}: write rung.apply(model, optimizer, batch), with a batch "
+                f"{self.name} needs {listed(missing)}: write rung.apply(model, optimizer, batch), with a batch "
                 "as your loader yields it."
             )
         if self._do is not None:

@@ -15,7 +15,7 @@ from rectifier.comparison.metric import direction
 from rectifier.comparison.models.draws import draws_for
 from rectifier.comparison.models.ensemble import Task, Trained, failures, refusal, train_alone, train_together
 from rectifier.comparison.question import PLACEBO, TREATED, Question, TrialSpec
-from rectifier.comparison.statistics.interim import checked_looks
+from rectifier.comparison.statistics.interim import checked_interim
 from rectifier.errors import NothingToCompare
 from rectifier.records import Comparison, Failure, FailureKind, Trial
 from rectifier.sandbox import streams_kept
@@ -50,7 +50,7 @@ def compare_trained(
     arms: Sequence[str],
     seeds: int,
     *,
-    looks: Sequence[int] | None,
+    interim: Sequence[int] | None,
     seed: int,
     metric: str,
     higher_is_better: bool | None,
@@ -58,10 +58,10 @@ def compare_trained(
     together: bool,
     on_arm: Callable[[str], None],
 ) -> Comparison:
-    """Train every arm and weigh them, look after look; the random stream of torch is afterwards as it was.
+    """Train every arm and weigh them, one analysis after another; the random stream of torch is afterwards as it was.
 
     Raises:
-        NothingToCompare: There is nothing to learn from, or a look at which nothing could be found.
+        NothingToCompare: There is nothing to learn from, or an analysis at which nothing could be found.
     """
     if not len(task.inputs) or len(task.inputs) != len(task.targets):
         raise NothingToCompare(
@@ -80,7 +80,7 @@ def compare_trained(
         margin=margin,
         threads=get_num_threads(),
         compared="models",
-        looks=() if looks is None else checked_looks(looks, seeds, len(arms)),
+        interim=() if interim is None else checked_interim(interim, seeds, len(arms)),
     )
     engine = Engine(question)
     alone: dict[str, str | None] = {}

@@ -91,7 +91,7 @@ class ClusterLauncher:
         self._directory = Path.cwd()
         self._code = code_here(question.command, self._directory)
         self._timeout = timeout
-        self._study = uuid.uuid4().hex
+        self._comparison = uuid.uuid4().hex
         self._running: set[Any] = set()
         self._lock = threading.Lock()
         self._stopped = False
@@ -142,7 +142,7 @@ class ClusterLauncher:
             self._directory,
             self._timeout,
             began(folder.parent),
-            self._study,
+            self._comparison,
             key=f"{folder.name}-{uuid.uuid4().hex}",
             pure=False,
         )
@@ -169,7 +169,7 @@ class ClusterLauncher:
         # A scheduler that has gone away cannot be told; its workers end with it.
         with contextlib.suppress(Exception):
             self._client.cancel(running)
-            self._client.run(stop_here, self._study, on_error="return")
+            self._client.run(stop_here, self._comparison, on_error="return")
 
     def _enter(self, future: Any) -> None:
         with self._lock:

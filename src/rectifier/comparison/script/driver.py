@@ -31,18 +31,18 @@ class Interrupted(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a study is.
+    """How far a comparison is.
 
     Attributes:
-        trial: What ended last, None before the first and at a look.
+        trial: What ended last, None before the first and at an analysis.
         done: Finished trials of this question, those of earlier drivers included.
-        total: All of them, if no other arm is settled early.
-        least: All of them, if the next look settles every arm.
+        total: All of them, if no other arm stops early.
+        least: All of them, if every arm has a verdict at the next analysis.
         mean_seconds: Of the finished ones, None before the first has ended.
         seconds_left: Their mean × those missing ÷ those running at once.
-        least_seconds_left: Likewise, if the next look settles every arm.
-        look: Seeds of a look that has just been taken, None otherwise.
-        settled: Arms that this look has settled.
+        least_seconds_left: Likewise, if every arm has a verdict at the next analysis.
+        analysis: Seeds of an analysis that has just been taken, None otherwise.
+        decided: Arms to which this analysis gave a verdict.
     """
 
     trial: Trial | None
@@ -52,11 +52,11 @@ class Progress:
     mean_seconds: float | None
     seconds_left: float | None
     least_seconds_left: float | None
-    look: int | None = None
-    settled: tuple[ArmVerdict, ...] = ()
+    analysis: int | None = None
+    decided: tuple[ArmVerdict, ...] = ()
 
 
-def run_study(
+def run_comparison(
     question: Question,
     folder: Path,
     launcher: Launcher,
@@ -64,16 +64,16 @@ def run_study(
     jobs: int = 1,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     stop_running: Callable[[], None] = lambda: None,
-    read_again: Callable[[Trial, Question, Path], Trial | None] = lambda trial, question, study: None,
+    read_again: Callable[[Trial, Question, Path], Trial | None] = lambda trial, question, folder: None,
 ) -> Comparison:
     """Run what is missing and weigh the whole.
 
-    The first baseline trial runs alone: it tells what the study will cost, and whether there is a metric at all. Seeds
-    come in batches, a look after each; arms that a look has settled are trained no more.
+    The first baseline trial runs alone: it tells what the comparison will cost, and whether there is a metric at all.
+    Seeds come in batches, an analysis after each; arms with a verdict stop early.
 
     Args:
         question: What to compare.
-        folder: The study's folder; created when missing, continued when not.
+        folder: The comparison's folder; created when missing, continued when not.
         launcher: Runs one trial.
         jobs: Trials at a time.
         on_progress: Called before the first trial and after each.
@@ -87,14 +87,14 @@ def run_study(
     """
     with open_archive(folder) as archive:
         _read_for(question, folder, archive, read_again)
-        study = _Study(question, folder, launcher, jobs, archive, on_progress, stop_running)
+        driver = _Driver(question, folder, launcher, jobs, archive, on_progress, stop_running)
         try:
-            study.run()
+            driver.run()
         except KeyboardInterrupt:
             raise Interrupted from None
         finally:
-            study.close()
-        comparison = study.comparison()
+            driver.close()
+        comparison = driver.comparison()
         archive.keep_judged(question)
         return comparison
 
@@ -115,7 +115,7 @@ def _read_for(
             archive.record(spec.key, again)
 
 
-class _Study:
+class _Driver:
     def __init__(
         self,
         question: Question,
@@ -140,7 +140,7 @@ class _Study:
         archive.keep_question(question)
         self._refusals = Refusals(question, folder)
         self._engine = Engine(question, archive.trials())
-        self._note_look()
+        self._note_analysis()
 
     def run(self) -> None:
         self._refusals.unmeasured(self._engine.done)
@@ -148,7 +148,7 @@ class _Study:
         self._tell(None)
         if not self._engine.done:
             self._run_first()
-        self._engine.run(self._train, self._ended, self._looked)
+        self._engine.run(self._train, self._ended, self._analysed)
 
     def comparison(self) -> Comparison:
         """Weigh the whole."""
@@ -162,23 +162,23 @@ class _Study:
         self._record(spec, trial)
         self._refusals.identical(self._engine.done)
 
-    def _note_look(self) -> None:
+    def _note_analysis(self) -> None:
         self._earlier = len(self._engine.done)
-        # Where a look has been taken its verdicts can be read: it counts, also if the study never ends.
-        if self._engine.ahead.look > self._question.planned_looks[0]:
+        # Where an analysis has been taken its verdicts can be read: it counts, also if the comparison never ends.
+        if self._engine.ahead.analysis > self._question.planned_analyses[0]:
             self._archive.keep_judged(self._question)
 
-    def _looked(self, before: Ahead) -> None:
-        self._note_look()
-        if self._question.looks[1:]:
-            known = {row.arm for row in before.settled}
-            self._tell(None, before.look, tuple(row for row in self._engine.ahead.settled if row.arm not in known))
+    def _analysed(self, before: Ahead) -> None:
+        self._note_analysis()
+        if self._question.interim[1:]:
+            known = {row.arm for row in before.decided}
+            self._tell(None, before.analysis, tuple(row for row in self._engine.ahead.decided if row.arm not in known))
 
     def close(self) -> None:
         self._archive.add_seconds(time.perf_counter() - self._began)
 
     def _run_first(self) -> None:
-        """Run the script as it is until one training has come through; a second crash ends the study."""
+        """Run the script as it is until one training has come through; a second crash ends the comparison."""
         crashed: list[tuple[TrialSpec, Trial, Failure]] = []
         for spec in [spec for spec in self._question.plan() if spec.arm == BASELINE][:2]:
             (trial,) = self._run_alone(spec)
@@ -255,7 +255,7 @@ class _Study:
         self._refusals.passed_files(spec.key, running | ended, self._archive.forget)
         self._folders.pop(spec.key, None)
 
-    def _tell(self, trial: Trial | None, look: int | None = None, settled: tuple[ArmVerdict, ...] = ()) -> None:
+    def _tell(self, trial: Trial | None, analysis: int | None = None, decided: tuple[ArmVerdict, ...] = ()) -> None:
         done = len(self._engine.done)
         least = self._earlier + len(self._engine.ahead.now)
         total = least + len(self._engine.ahead.later)
@@ -263,4 +263,4 @@ class _Study:
         most_left, least_left = (
             None if mean is None else mean * math.ceil((trainings - done) / self._jobs) for trainings in (total, least)
         )
-        self._on_progress(Progress(trial, done, total, least, mean, most_left, least_left, look, settled))
+        self._on_progress(Progress(trial, done, total, least, mean, most_left, least_left, analysis, decided))

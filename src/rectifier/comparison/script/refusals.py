@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
+from rectifier._formatting import counted
 from rectifier.comparison.question import BASELINE, COMPETITORS, TREATED, Question
 from rectifier.comparison.script.isolation import passed_files
 from rectifier.comparison.script.trial import OUTPUT, activations_seen, last_lines, logged_names
@@ -16,7 +17,7 @@ class Refusals:
 
     Args:
         question: What is asked.
-        folder: The study's.
+        folder: The comparison's.
     """
 
     def __init__(self, question: Question, folder: Path) -> None:
@@ -25,18 +26,18 @@ class Refusals:
         self._plan = list(question.plan())
 
     def unmeasured(self, done: Mapping[str, Trial]) -> None:
-        """End a continued study that asks for what its finished trainings do not have."""
+        """End a continued comparison that asks for what its finished trainings do not have."""
         for trial in (done[spec.key] for spec in self._plan if spec.key in done):
             if trial.arm == BASELINE and trial.metric is None and trial.failed is None:
                 raise self.no_metric(trial)
 
     def identical(self, done: Mapping[str, Trial]) -> None:
-        """End a study in which seeds, or arms, change nothing."""
+        """End a comparison in which seeds, or arms, change nothing."""
         self._seeds_that_do_nothing(done)
         self._arms_that_do_nothing(done)
 
     def _arms_that_do_nothing(self, done: Mapping[str, Trial]) -> None:
-        """End a study in which every arm's first training equals that of the script as it is, to the bit."""
+        """End a comparison in which every arm's first training equals that of the script as it is, to the bit."""
         arms = [arm for arm in self._question.arms if arm not in COMPETITORS]
         if not arms:
             return
@@ -55,7 +56,7 @@ class Refusals:
         )
 
     def _seeds_that_do_nothing(self, done: Mapping[str, Trial]) -> None:
-        """End a study whose first two baseline trainings are equal to the bit: all others would be copies, too."""
+        """End a comparison whose first two baseline trainings are equal to the bit: all others would be copies, too."""
         first = [done.get(spec.key) for spec in self._plan if spec.arm == BASELINE][:2]
         one, other = first if len(first) == 2 else (None, None)
         if one is None or other is None or one.fingerprint is None or one.fingerprint != other.fingerprint:
@@ -76,7 +77,7 @@ class Refusals:
         )
 
     def passed_files(self, ended: str, runs: Mapping[str, Path], forget: Callable[[Iterable[str]], None]) -> None:
-        """End a study in which a training read what another one had written; both are run again if it goes on.
+        """End a comparison in which a training read what another one had written; both are run again if it goes on.
 
         Args:
             ended: Key of the training that has just ended.
@@ -90,7 +91,7 @@ class Refusals:
         forget({key for file in passed for key in (file.reader, file.writer)})
         one = passed[0]
         writer, reader = (f"{specs[key].arm}, seed {specs[key].seed}" for key in (one.writer, one.reader))
-        more = f" (and {len(passed) - 1} more files)" if len(passed) > 1 else ""
+        more = f" (and {counted(len(passed) - 1, 'more file')})" if passed[1:] else ""
         command = " ".join(self._question.command)
         raise NothingToCompare(
             f"one training read what another one had written, so the comparison would be invalid: {reader} read "

@@ -38,7 +38,8 @@ class ScriptLauncher:
     Args:
         timeout: Seconds after which a training is killed, with every process it has started.
         directory: Where the script is started; None for where this process is.
-        since: When the study began, in seconds since 1970; None for when its first training in the same folder did.
+        since: When the comparison began, in seconds since 1970; None for when its first training in the same folder
+            did.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class ScriptLauncher:
         files.mkdir()
         command = spec.arguments(files.resolve())
         begin_record(spec, command, folder)
-        # Not inside of the study: the paths of sockets, which lie there as well, may not be long.
+        # Not inside of the comparison: the paths of sockets, which lie there as well, may not be long.
         with tempfile.TemporaryDirectory(prefix="rectifier-", ignore_cleanup_errors=True) as temporary:
             return self._run(spec, question, folder, command, Path(temporary))
 
@@ -138,7 +139,7 @@ class ScriptLauncher:
 
 
 def began(trials: Path) -> float:
-    """When the study's first training began, in seconds since 1970: an older file can be no training's result.
+    """When the comparison's first training began, in seconds since 1970: an older file can be no training's result.
 
     Args:
         trials: The folder that has a folder per training.
@@ -216,15 +217,15 @@ def _printed(folder: Path) -> str:
         return ""
 
 
-def read_again(trial: Trial, question: Question, study: Path) -> Trial | None:
+def read_again(trial: Trial, question: Question, comparison: Path) -> Trial | None:
     """Read a finished training for another metric than it was read for; None where its record is gone.
 
     Args:
         trial: As it was read before.
         question: What is asked now.
-        study: The study's folder.
+        comparison: The comparison's folder.
     """
-    folder = study / (trial.run or "")
+    folder = comparison / (trial.run or "")
     try:
         outcome = read_run(folder).outcome if trial.run else None
     except UnreadableRun:

@@ -73,7 +73,7 @@ def refused_code(worker: str, has: str, ours: str) -> str:
 
 
 _launchers: dict[str, set[ScriptLauncher]] = {}
-"""Those at work in this process, by study."""
+"""Those at work in this process, by comparison."""
 
 
 def code_here(command: Sequence[str], directory: Path) -> Code:
@@ -101,7 +101,7 @@ def train_here(
     directory: Path,
     timeout: float | None,
     since: float,
-    study: str,
+    comparison: str,
 ) -> Returned:
     """Train once in a folder that does not outlive the training; a worker's task.
 
@@ -112,15 +112,15 @@ def train_here(
         code: What the driver has.
         directory: Where the script is started.
         timeout: Seconds after which it is killed.
-        since: When the study began, in seconds since 1970.
-        study: By which `stop_here` finds it.
+        since: When the comparison began, in seconds since 1970.
+        comparison: By which `stop_here` finds it.
     """
     refuse(code, code_here(spec.command, directory), socket.gethostname(), spec.command)
     launcher = ScriptLauncher(timeout, directory=directory, since=since)
     with tempfile.TemporaryDirectory(prefix="rectifier-", ignore_cleanup_errors=True) as scratch:
         folder = Path(scratch) / name
         folder.mkdir()
-        running = _launchers.setdefault(study, set())
+        running = _launchers.setdefault(comparison, set())
         running.add(launcher)
         try:
             trial = launcher(spec, question, folder)
@@ -136,7 +136,7 @@ def _record(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in [*files, folder / OUTPUT]}
 
 
-def stop_here(study: str) -> None:
-    """End the trainings of a study that run on this worker."""
-    for launcher in list(_launchers.get(study, ())):
+def stop_here(comparison: str) -> None:
+    """End the trainings of a comparison that run on this worker."""
+    for launcher in list(_launchers.get(comparison, ())):
         launcher.stop()

@@ -94,9 +94,9 @@ def paired_rate_interval(only_first: int, only_second: int, n: int, confidence: 
     It never leaves [−1, 1], has a width also when no pair is discordant, and leaves out 0 whenever `mcnemar`
     rejects at the same level. It is not exact: see the coverage below.
 
-    Coverage of the nominal 95 % interval, summed over all tables (not simulated) on a grid of 861 pairs of
+    Coverage of the nominal 95% interval, summed over all tables (not simulated) on a grid of 861 pairs of
     discordant rates in steps of .025 — n: mean, lowest — 8: .968, .927; 12: .963, .914; 16: .959, .923; 24:
-    .956, .936; 48: .952, .935. It is below .94 on at most 3 % of the grid.
+    .956, .936; 48: .952, .935. It is below .94 on at most 3% of the grid.
 
     Raises:
         ValueError: The counts do not fit into n pairs.

@@ -41,7 +41,7 @@ def power(standardised: float, pairs: int, alpha: float) -> float:
 
 
 def detectable(differences: Sequence[float], alpha: float) -> float | None:
-    """The smallest true difference that such a comparison shows with a chance of 80 %; None without any spread.
+    """The smallest true difference that such a comparison shows with a chance of 80%; None without any spread.
 
     Args:
         differences: The paired differences that were measured; their spread is taken for the true one.
@@ -59,7 +59,7 @@ def detectable(differences: Sequence[float], alpha: float) -> float | None:
 
 
 def seeds_needed(differences: Sequence[float], alpha: float) -> int | None:
-    """Pairs that show a difference as large as the measured one with a chance of 80 %; None beyond 10,000."""
+    """Pairs that show a difference as large as the measured one with a chance of 80%; None beyond 10,000."""
     spread = _spread(differences)
     if not spread:
         return None

@@ -5,10 +5,10 @@ tested with McNemar's exact test. The *metric* is the mean paired difference ove
 trials gave a value, tested by exact sign flips. Holm's correction runs over all arms × both endpoints; the
 placebo is outside of it.
 
-With several looks, each tests at its share of the error rate (`looks`), so a p-value counts divided by that share, and
-the least of those so far is a p-value at whatever look one stops. Holm's correction takes these: what it has rejected
-at one look it would reject at every later one, so an arm may stop (Maurer & Bretz 2013, Statistics in Biopharmaceutical
-Research 5, 311–320).
+With several analyses, each tests at its share of the error rate (`interim`), so a p-value counts divided by that share,
+and the least of those so far is a p-value at whatever analysis one stops. Holm's correction takes these: what it has
+rejected at one analysis it would reject at every later one, so an arm may stop (Maurer & Bretz 2013, Statistics in
+Biopharmaceutical Research 5, 311–320).
 """
 
 import math
@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from rectifier.comparison.statistics.exact import holm, smallest_pairs
-from rectifier.comparison.statistics.interim import ENDPOINTS, shares, smallest_look
+from rectifier.comparison.statistics.interim import ENDPOINTS, shares, smallest_analysis
 from rectifier.comparison.statistics.pairs import Pairs, by_arm_and_seed, failure_effect, metric_effect, paired
 from rectifier.comparison.statistics.verdict import baseline_row, judge
 from rectifier.comparison.statistics.wording import Wording
@@ -41,7 +41,7 @@ def compare_trials(
     seconds: float = 0.0,
     settings: dict[str, str] | None = None,
     seeds_hint: str | None = None,
-    looks: Sequence[int] | None = None,
+    interim: Sequence[int] | None = None,
 ) -> Comparison:
     """Weigh every arm against the baseline, seed by seed.
 
@@ -54,14 +54,14 @@ def compare_trials(
       weigh a run that fails against a better metric. The metric may speak for an arm only if that arm lost no
       more values to failed runs than the baseline did (and against it only the other way round), because a
       mean over the runs that ended says nothing about those that did not.
-    - *no difference*: only with a `margin` and at the last look, when the metric's interval lies inside ±margin and
+    - *no difference*: only with a `margin` and at the last analysis, when the metric's interval lies inside ±margin and
       the failures differ by one pair at most. A metric difference that is real but inside the margin also ends here.
     - *undecided*: everything else; always so when no corrected exact test could reject with so few pairs.
 
     The placebo gets the last two only: it differs from the baseline in nothing, so no test may speak for it.
 
-    With `looks` an arm is judged when all trainings of a look have ended, and at the first look that settles it for
-    good: what it has beyond is left out. Between looks every arm that is not settled is undecided.
+    With `interim` an arm is judged when all trainings of an analysis have ended, and at the first analysis that gives
+    it a verdict for good: what it has beyond is left out. Between analyses every other arm is undecided.
 
     Args:
         trials: In any order; a metric that is not finite counts as missing and its trial as failed.
@@ -74,23 +74,23 @@ def compare_trials(
         margin: Smallest metric difference that matters, in the metric's own unit.
         alpha: Chance of any false "helped" or "hurt" in the whole comparison.
         notes: What the reader must know; a warning about seeds that change nothing is added here.
-        seconds: What the whole study took.
+        seconds: What the whole comparison took.
         settings: What was run, by name, for the report.
         seeds_hint: What to do when different seeds give identical results; None for the advice to a script.
-        looks: Numbers of seeds, rising, at which verdicts may be given; seeds then count from 0. None for one look at
-            whatever has ended.
+        interim: Numbers of seeds, rising, at which verdicts may be given; seeds then count from 0. None for one
+            analysis at whatever has ended.
 
     Raises:
         ValueError: Two trials share an arm and a seed, or the baseline has no trial.
 
     Example:
-        >>> trials = [Trial(arm="as is", seed=s, metric=0.5) for s in range(12)]
+        >>> trials = [Trial(arm="baseline", seed=s, metric=0.5) for s in range(12)]
         >>> trials += [Trial(arm="elu:1.0", seed=s, metric=0.6 + s / 100) for s in range(12)]
-        >>> study = compare_trials(
-        ...     trials, baseline="as is", placebo=None, arms=["elu:1.0"], metric="accuracy",
+        >>> comparison = compare_trials(
+        ...     trials, baseline="baseline", placebo=None, arms=["elu:1.0"], metric="accuracy",
         ...     higher_is_better=True, title="example",
         ... )
-        >>> study.arms[1].verdict, study.smallest_n
+        >>> comparison.arms[1].verdict, comparison.smallest_n
         ('helped', 7)
     """
     finished = by_arm_and_seed(trials)
@@ -106,16 +106,16 @@ def compare_trials(
         margin=margin,
         alpha=alpha,
         level=alpha,
-        final_level=alpha * (1.0 if looks is None else shares(looks)[-1]),
+        final_level=alpha * (1.0 if interim is None else shares(interim)[-1]),
         tests=tests,
-        looks=tuple(looks or ()),
+        interim=tuple(interim or ()),
         smallest_n=smallest_pairs(tests, alpha),
     )
     course = _follow(finished, reference, names, placebo, wording)
     below = course.below
-    if wording.looks[1:]:
-        first = smallest_look(wording.looks[-1], tests, alpha=alpha)
-        wording = replace(wording, smallest_n=max(wording.looks[0], first))
+    if wording.interim[1:]:
+        first = smallest_analysis(wording.interim[-1], tests, alpha=alpha)
+        wording = replace(wording, smallest_n=max(wording.interim[0], first))
     ordered = [course.rows[name] for name in (*names, *([] if placebo is None else [placebo]))]
     copies = [name for name, pairs in course.pairs.items() if pairs.seeds_do_nothing()]
     judged = tuple(trial for trial in trials if trial.seed < below.get(trial.arm, math.inf))
@@ -135,7 +135,7 @@ def compare_trials(
         notes=(*notes, *([wording.seeds_note(copies, seeds_hint)] if copies else [])),
         seconds=seconds,
         settings=settings or {},
-        looks=wording.looks,
+        interim=wording.interim,
     )
 
 
@@ -156,32 +156,32 @@ def _follow(
     placebo: str | None,
     wording: Wording,
 ) -> _Course:
-    """Go from look to look, until every arm is settled or trainings are missing."""
+    """Go from analysis to analysis, until every arm has a verdict or trainings are missing."""
     course, undecided = _Course(), list(names)
-    looks: Sequence[float] = wording.looks or (math.inf,)
-    for seeds, part in zip(looks, shares(looks) if wording.looks else (1.0,), strict=True):
+    interim: Sequence[float] = wording.interim or (math.inf,)
+    for seeds, part in zip(interim, shares(interim) if wording.interim else (1.0,), strict=True):
         watched = [*undecided, *([] if placebo is None else [placebo])]
         found = {name: paired(finished.get(name, {}), reference, seeds) for name in watched}
         level = wording.alpha * part
-        look = replace(
+        analysis = replace(
             wording,
-            look=int(seeds) if wording.looks else None,
-            reached=not wording.looks or all(pairs.n == seeds for pairs in found.values()),
+            analysis=int(seeds) if wording.interim else None,
+            reached=not wording.interim or all(pairs.n == seeds for pairs in found.values()),
             level=level,
             smallest_n=smallest_pairs(wording.tests, level),
         )
         course.pairs |= found
         for name, pairs in found.items():
             now, before = _effects(pairs, level), course.effects.get(name, (None, None))
-            course.effects[name] = _over_looks(now[0], before[0], part), _over_looks(now[1], before[1], part)
+            course.effects[name] = _over_analyses(now[0], before[0], part), _over_analyses(now[1], before[1], part)
         adjusted = course.effects | _corrected({name: course.effects[name] for name in names})
         for name, pairs in found.items():
-            course.rows[name] = judge(name, pairs, *adjusted[name], is_placebo=name == placebo, wording=look)
+            course.rows[name] = judge(name, pairs, *adjusted[name], is_placebo=name == placebo, wording=analysis)
         own = paired(reference, reference, seeds).arm
-        course.rows[wording.baseline] = baseline_row(wording.baseline, own, look)
+        course.rows[wording.baseline] = baseline_row(wording.baseline, own, analysis)
         course.below |= dict.fromkeys((wording.baseline, *watched), seeds)
         undecided = [name for name in undecided if course.rows[name].verdict == "undecided"]
-        if not look.reached or (names and not undecided):
+        if not analysis.reached or (names and not undecided):
             break
     return course
 
@@ -190,8 +190,8 @@ def _effects(pairs: Pairs, level: float) -> _Effects:
     return failure_effect(pairs, level), metric_effect(pairs, level)
 
 
-def _over_looks(effect: Effect | None, earlier: Effect | None, part: float) -> Effect | None:
-    """An effect with its p-value over all looks so far; one that pointed the other way does not speak for it."""
+def _over_analyses(effect: Effect | None, earlier: Effect | None, part: float) -> Effect | None:
+    """An effect with its p-value over all analyses so far; one that pointed the other way does not speak for it."""
     if effect is None:
         return None
     p = min(1.0, effect.p / part)

@@ -68,16 +68,16 @@ def judge(
         differences = []
     needed = seeds_needed(differences, wording.final_level / wording.tests)
     within = _within(metric, wording.margin)
-    silenced = (on_metric > 0 and arm_lost > baseline_lost) or (on_metric < 0 and baseline_lost > arm_lost)
+    withheld = (on_metric > 0 and arm_lost > baseline_lost) or (on_metric < 0 and baseline_lost > arm_lost)
     # Inside the margin a metric difference does not matter, so only the failures may speak.
-    speaks = 0 if silenced or within else on_metric
+    speaks = 0 if withheld or within else on_metric
     verdict: Verdict = "undecided"
     if not wording.reached:
         verdict = "undecided"
     elif pairs.identical():
         verdict = "identical"
     elif pairs.n and not pairs.seeds_do_nothing():
-        # Failures that differ by one pair at most say little of few pairs, and no look gives back what it settled.
+        # Failures that differ by one pair at most say little of few pairs, and no analysis takes a verdict back.
         equal = wording.last and within and _balanced(failure)
         verdict = "no difference" if equal else _verdict(on_failures + speaks)
     row = ArmVerdict(
@@ -98,7 +98,7 @@ def judge(
         seeds_needed=None
         if needed is None
         else math.ceil(max(needed, wording.smallest_n) * pairs.n / len(differences)),
-        stopped_at=None if verdict == "undecided" or wording.last else wording.look,
+        stopped_at=None if verdict == "undecided" or wording.last else wording.analysis,
     )
     sentence = wording.sentence(
         row,
@@ -106,7 +106,7 @@ def judge(
         deciding=(failure if on_failures else None, metric if speaks else None),
         is_placebo=is_placebo,
         opposed=on_failures * on_metric < 0,
-        silenced=silenced,
+        withheld=withheld,
         copies=pairs.seeds_do_nothing(),
     )
     return replace(row, sentence=sentence)

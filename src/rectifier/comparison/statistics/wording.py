@@ -4,23 +4,23 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rectifier._formatting import listed, percent
 from rectifier.comparison.statistics.exact import clopper_pearson
 from rectifier.records import ArmVerdict, Effect, Trial
-from rectifier.report.words import listed
 
 
 @dataclass(frozen=True, slots=True)
 class Wording:
-    """What the sentences of one comparison have in common, at one of its looks.
+    """What the sentences of one comparison have in common, at one of its analyses.
 
     Attributes:
         alpha: Error rate of the whole comparison.
-        level: The part of it that this look may spend.
-        final_level: The part of the last look.
+        level: The part of it that this analysis may spend.
+        final_level: The part of the last analysis.
         tests: In the family.
-        smallest_n: Pairs with which one of them could reject at this look.
-        looks: All of them, in seeds; empty where whatever has ended is judged.
-        look: This one, None where there are none.
+        smallest_n: Pairs with which one of them could reject at this analysis.
+        interim: All of them, in seeds; empty where whatever has ended is judged.
+        analysis: This one, None where there are none.
         reached: Whether all its trainings have ended.
     """
 
@@ -33,14 +33,14 @@ class Wording:
     final_level: float
     smallest_n: int
     tests: int
-    looks: tuple[int, ...] = ()
-    look: int | None = None
+    interim: tuple[int, ...] = ()
+    analysis: int | None = None
     reached: bool = True
 
     @property
     def last(self) -> bool:
-        """Whether no look comes after this one."""
-        return self.look in (None, *self.looks[-1:])
+        """Whether no analysis comes after this one."""
+        return self.analysis in (None, *self.interim[-1:])
 
     def baseline_sentence(self, row: ArmVerdict) -> str:
         """The baseline's own numbers; there is nothing to judge."""
@@ -58,7 +58,7 @@ class Wording:
         deciding: tuple[Effect | None, Effect | None],
         is_placebo: bool,
         opposed: bool,
-        silenced: bool,
+        withheld: bool,
         copies: bool,
     ) -> str:
         """The verdict on an arm with the numbers that carry it, and why it is not a stronger one.
@@ -69,12 +69,12 @@ class Wording:
             deciding: The failures and the metric, each where it may speak and differs.
             is_placebo: Whether the arm is.
             opposed: Whether the two endpoints point in opposite directions.
-            silenced: Whether the metric differs and may not speak, because unequally many runs gave one.
+            withheld: Whether the metric differs and may not decide, because unequally many runs gave one.
             copies: Whether all seeds gave the same numbers.
         """
         if not row.n:
             return f"{row.arm}: undecided, because no seed has finished in both this arm and {self.baseline}."
-        return self._verdict(row, baseline, deciding, is_placebo, opposed, silenced, copies) + self._stopped(row)
+        return self._verdict(row, baseline, deciding, is_placebo, opposed, withheld, copies) + self._stopped(row)
 
     def _verdict(
         self,
@@ -83,7 +83,7 @@ class Wording:
         deciding: tuple[Effect | None, Effect | None],
         is_placebo: bool,
         opposed: bool,
-        silenced: bool,
+        withheld: bool,
         copies: bool,
     ) -> str:
         numbers = f"{self._failures(row, baseline)}; {self._metric(row)}"
@@ -99,7 +99,7 @@ class Wording:
                 return f"{name} makes no difference: the whole interval lies within {limit} ({numbers})."
         if is_placebo:
             return f"{name} shows what luck alone does here: {numbers}."
-        return f"{name} is undecided: {numbers}; {self._why_undecided(row, opposed, silenced, copies)}."
+        return f"{name} is undecided: {numbers}; {self._why_undecided(row, opposed, withheld, copies)}."
 
     def headline(self, rows: Sequence[ArmVerdict], placebo: str | None) -> str:
         """One line over all arms, best news and bad news alike."""
@@ -134,13 +134,11 @@ class Wording:
     def _stopped(self, row: ArmVerdict) -> str:
         if row.stopped_at is None:
             return ""
-        return (
-            f" That was settled at the look at {row.stopped_at} of {self.looks[-1]} seeds, so it was trained no more."
-        )
+        return f" This arm stopped early: it had its verdict at {row.stopped_at} of {self.interim[-1]} seeds."
 
     @property
     def _exact(self) -> str:
-        return f"exact {_number(100 * (1 - self.alpha))}% interval"
+        return f"exact {percent(1 - self.alpha)} interval"
 
     def _failures(self, row: ArmVerdict, baseline: Sequence[Trial]) -> str:
         # The baseline is counted over the same seeds, so that both numbers speak about the same pairs.
@@ -162,19 +160,19 @@ class Wording:
 
     def _decided_by(self, failure: Effect | None, metric: Effect | None) -> str:
         named = (("failures", failure), (self.metric, metric))
-        return " and ".join(f"its {name} (p = {_p(effect.p_adjusted)})" for name, effect in named if effect is not None)
+        return listed([f"its {name} (p = {_p(effect.p_adjusted)})" for name, effect in named if effect is not None])
 
-    def _why_undecided(self, row: ArmVerdict, opposed: bool, silenced: bool, copies: bool) -> str:
+    def _why_undecided(self, row: ArmVerdict, opposed: bool, withheld: bool, copies: bool) -> str:
         if copies:
             return "all seeds gave the same numbers, which is one observation"
         if not self.reached:
-            return f"it is judged at {self.look} seeds, and not all of these trainings have ended"
+            return f"it is judged at {self.analysis} seeds, and not all of these trainings have ended"
         if opposed:
             return (
                 f"its failures and its {self.metric} differ in opposite directions, and which of them "
                 "matters more is yours to say"
             )
-        if silenced:
+        if withheld:
             return (
                 f"the {self.metric} differs, but only among the runs that ended with one, and the arms lost "
                 "unequally many runs"
@@ -189,10 +187,10 @@ class Wording:
     def _could_have_seen(self, row: ArmVerdict) -> str:
         if row.detectable is None:
             return ""
-        text = f"; a difference in {self.metric} of about {_number(row.detectable)} would have shown 4 times in 5"
+        text = f"; 80% power to detect a difference in {self.metric} of about {_number(row.detectable)}"
         if row.seeds_needed is None or row.seeds_needed <= row.n:
             return text
-        return f"{text}, and one as large as measured needs about {_about(row.seeds_needed)} seeds"
+        return f"{text}; one as large as measured needs about {_about(row.seeds_needed)} seeds"
 
 
 _SEED_OPTION = (
@@ -213,7 +211,7 @@ def _about(seeds: int) -> str:
 
 
 def _percent(low: float, high: float) -> str:
-    return f"{low:.0%} to {high:.0%}"
+    return f"{percent(low)} to {percent(high)}"
 
 
 def _p(value: float) -> str:

@@ -57,9 +57,10 @@ class _Falling:
 def silence_of(memory: Memory) -> Silence:
     """Read both clocks of every row.
 
-    The trap: "no gradient" means none that shows. For Adam that is less than about 1e-5 of the row's usual one; with
-    one moment only (SGD, RMSprop) it is measured against the other rows, and a gradient a thousand times smaller than
-    theirs may pass for none.
+    Warning:
+        "No gradient" means none that shows. For Adam that is less than about 1e-5 of the row's usual one; with one
+        moment only (SGD, RMSprop) it is measured against the other rows, and a gradient a thousand times smaller than
+        theirs may pass for none.
 
     Args:
         memory: What an optimizer remembers of a weight's rows.

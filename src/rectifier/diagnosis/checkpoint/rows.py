@@ -7,7 +7,7 @@ import numpy as np
 
 from rectifier.diagnosis import thresholds as limit
 from rectifier.diagnosis.checkpoint.clocks import Silence, silence_of, since_earlier
-from rectifier.records import LayerAutopsy, NotTold, Remark, WeightRows
+from rectifier.records import LayerInspection, NotTold, Remark, WeightRows
 from rectifier.records.arrays import BoolArray
 
 
@@ -110,7 +110,7 @@ class Rows:
         return bias is not None and not bias.untold and bool((bias.high <= limit.SILENT_STEPS).all())
 
 
-def summary(layer: Rows) -> LayerAutopsy:
+def summary(layer: Rows) -> LayerInspection:
     """A weight's row of the table."""
     weight, silence, silent = layer.weight, layer.silence, layer.silent
     steps = low = high = None
@@ -123,7 +123,7 @@ def summary(layer: Rows) -> LayerAutopsy:
         low = None if np.isnan(least).all() else float(np.nanmin(least))
         high = most if np.isfinite(most) else None
     remark, taken = _remark(layer), weight.memory.step if weight.memory is not None else None
-    return LayerAutopsy(
+    return LayerInspection(
         name=weight.name,
         shape=weight.shape,
         rows=weight.rows,

@@ -1,7 +1,7 @@
 """What one forward and one backward pass over an untrained network say, before any step is taken.
 
 Layer gains and the input's offset are always shown and are never an alarm: a default 3 × 128 network on digits has
-gains well below 1 and γ = 1.5, and reaches 97 %.
+gains well below 1 and γ = 1.5, and reaches 97%.
 """
 
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from rectifier.catalogue import parse
 from rectifier.diagnosis import remedies
 from rectifier.diagnosis import thresholds as limit
-from rectifier.diagnosis.suppression import apply_silences
+from rectifier.diagnosis.suppression import apply_suppressions
 from rectifier.diagnosis.training.start import poor_way
 from rectifier.records import (
     BornDeadNetwork,
@@ -35,19 +35,20 @@ from rectifier.records import (
 )
 
 
-def judge_probe(probe: Probe, silence: Mapping[str, str] | None = None, *, measured: bool = True) -> Preflight:
+def judge_probe(probe: Probe, suppress: Mapping[str, str] | None = None, *, measured: bool = True) -> Preflight:
     """Say what is wrong with a network before it is trained, most serious first.
 
-    The trap: one batch of an untrained network. That a unit is silent on a few samples says little; that a whole layer
-    is, or that nothing comes through, says much.
+    Warning:
+        This is one batch of an untrained network. That a unit is silent on a few samples says little; that a whole
+        layer is, or that nothing comes through, says much.
 
     Args:
         probe: What one forward and one backward pass showed.
-        silence: Known findings, as for `diagnose`.
+        suppress: Known findings, as for `diagnose`.
         measured: Whether the batch is of the user's data: random numbers have no offset worth telling.
 
     Raises:
-        CannotSilence: `silence` holds a name that no finding has, or no reason.
+        CannotSuppress: `suppress` holds a name that no finding has, or no reason.
     """
     rows = _rows(probe)
     findings = _not_finite(probe) or [
@@ -64,7 +65,7 @@ def judge_probe(probe: Probe, silence: Mapping[str, str] | None = None, *, measu
         input_offset=probe.input_offset if measured else None,
         loss=probe.loss,
     )
-    return apply_silences(checked, silence or {})
+    return apply_suppressions(checked, suppress or {})
 
 
 def _rows(probe: Probe) -> tuple[LayerCheck, ...]:

@@ -139,7 +139,9 @@ def _severity_of(
         return "info"
     if (whole and progress.state != "some") or (share >= limit.SEVERE_SHARE and stalled):
         return "serious"
-    if whole or stalled or (_is_rising(history) and _was_thrown(cause)):
+    # A share below half that was there from the start explains no stall: that is a finding of its own.
+    named = stalled and cause.kind is not CauseKind.UNKNOWN
+    if whole or (_is_rising(history) and (named or _was_thrown(cause))):
         return "warning"
     return "info"
 

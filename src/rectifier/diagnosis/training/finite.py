@@ -15,6 +15,7 @@ from rectifier.records import (
     Cause,
     CauseKind,
     Finding,
+    FloatArray,
     GrowsOverCalls,
     InputScale,
     LargeUpdate,
@@ -117,7 +118,7 @@ def _cause(first: First, places: Places, process: Process, histories: Sequence[S
         return Cause(kind=CauseKind.LOSS_NOT_FINITE)
     if (grows := _grows_over_calls(histories, first.step)) is not None:
         return Cause(kind=CauseKind.RECURRENCE, facts=grows)
-    if first.origin is Origin.PARAMETER and (small := _small_epsilon(first, process)) is not None:
+    if first.origin is not Origin.GRADIENT and (small := _small_epsilon(first, process)) is not None:
         return Cause(kind=CauseKind.OPTIMIZER_STATE, facts=small)
     scale = histories[0].snapshots[-1].input_rms if histories else None
     if scale is not None and np.isfinite(scale) and scale > limit.LARGE_INPUT:
@@ -128,7 +129,7 @@ def _cause(first: First, places: Places, process: Process, histories: Sequence[S
         return Cause(kind=CauseKind.LEARNING_RATE, facts=update)
     if (single := _single_samples(process, first.step)) is not None:
         return Cause(kind=CauseKind.BATCH_OF_ONE, facts=single)
-    if diverged or places.loss_over_start is None or first.gradient_was_finite:
+    if diverged or places.loss_over_start is None or (first.origin is Origin.PARAMETER and first.gradient_was_finite):
         return Cause()
     if (overflow := _near_overflow(histories, first.step)) is not None:
         return Cause(kind=CauseKind.PRECISION, facts=overflow)
@@ -175,12 +176,24 @@ def _near_overflow(histories: Sequence[SiteHistory], step: int) -> NearOverflow 
 
 
 def _small_epsilon(first: First, process: Process) -> SmallEpsilon | None:
-    """`eps` of the optimizer that made the parameter not finite, where half precision rounds it to 0."""
+    """`eps` of the optimizer of a weight that is not finite, where half precision rounds it to 0."""
     counts = next((one.parameters for one in reversed(process.snapshots) if one.parameters is not None), None)
-    if counts is None or first.parameter_index is None or not first.gradient_was_finite:
+    if counts is None or not first.gradient_was_finite or not _is_half(counts.weight_first):
         return None
-    epsilon = float(counts.epsilon[first.parameter_index])
-    return SmallEpsilon(epsilon=epsilon) if 0 <= epsilon < limit.HALF_EPSILON else None
+    bad = (counts.nonfinite_weight_step >= first.step) & (counts.epsilon < limit.HALF_EPSILON)
+    return SmallEpsilon(epsilon=float(counts.epsilon[bad].max())) if bad.any() else None
+
+
+def _is_half(norms: FloatArray) -> bool:
+    """Whether norms were measured in float16: each is one of its few numbers, and not each one of bfloat16's.
+
+    One of 8,192 float32 numbers is.
+    """
+    known = norms[np.isfinite(norms) & (norms > 0)]
+    if len(known) < limit.LEAST_HALF_NORMS:
+        return False
+    bits = known.astype(np.float32).view(np.uint32)
+    return bool((bits & 0x1FFF == 0).all() and (bits & 0xFFFF != 0).any())
 
 
 def _single_samples(process: Process, step: int) -> SingleSamples | None:

@@ -5,7 +5,7 @@ at every step, the others at counted ones: what was not looked at is not said to
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -156,6 +156,7 @@ class _Found:
         if not candidates:
             return None
         found = min(candidates, key=lambda one: (one.step, _ORDER.index(one.origin)))
+        found = replace(found, gradient_was_finite=self._gradients_finite(found.step - 1))
         data = [one for one in candidates if one.origin in (Origin.INPUT, Origin.TARGET)]
         # Between two counted steps data are not looked at: what was not finite at the next may have been so before.
         return next((one for one in data if found.step <= one.step <= self._next_counted(found.step)), found)
@@ -207,7 +208,6 @@ class _Found:
                 parameter=self._process.parameters[index].path,
                 parameter_index=index,
                 at_start=at_start,
-                gradient_was_finite=self._gradients_finite(step - 1),
             )
         ]
 
@@ -241,7 +241,8 @@ class _Found:
         return all(one.step > step for one in others)
 
     def _gradients_finite(self, step: int) -> bool:
-        assert self._counts is not None
+        if self._counts is None:
+            return False
         known = self._counts.nonfinite_step
         return step in self._counted and not ((known >= 0) & (known <= step)).any()
 

@@ -22,7 +22,7 @@ from rectifier.records import (
     SaturatedUnits,
 )
 
-_LINEAR_ABOVE = frozenset({"relu", "leaky_relu", "prelu", "rrelu", "leaky_grad"})
+_LINEAR_ABOVE = frozenset({"relu", "leaky_relu", "prelu", "rrelu", "surrogate_gradient"})
 
 
 def judge_sides(history: SiteHistory, below: Sequence[SiteHistory], progress: Progress) -> list[Finding]:
@@ -37,7 +37,7 @@ def judge_sides(history: SiteHistory, below: Sequence[SiteHistory], progress: Pr
 
 
 def _saturated(history: SiteHistory, below: Sequence[SiteHistory], progress: Progress) -> list[Finding]:
-    """A layer of which most units, or most (sample, unit) pairs, have |f′(z)| below 1 % of its maximum."""
+    """A layer of which most units, or most (sample, unit) pairs, have |f′(z)| below 1% of its maximum."""
     pairs, found, visits = history.saturated_pairs, np.zeros(0, np.bool_), 0
     if history.saturated is not None:
         found, visits = history.saturated
@@ -46,8 +46,9 @@ def _saturated(history: SiteHistory, below: Sequence[SiteHistory], progress: Pro
     if share <= limit.SATURATED_SHARE and not mostly:
         return []
     stalled = progress.state == "none"
-    # Where a loss falls, outputs and gates that are sure of themselves are saturated rightly.
-    alarm = stalled or (mostly and not history.at_output)
+    # Where a loss falls, an output is sure of itself rightly, if training made it so.
+    learned = history.at_output and history.saturated_since != 0
+    alarm = stalled or (mostly and not learned)
     cause = _why_saturated(history, found, below)
     return [
         Finding(

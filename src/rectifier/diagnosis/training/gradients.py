@@ -90,6 +90,7 @@ class _Way:
             first=self.sites[0].ref,
             last=self.sites[-1].ref,
             first_layer_update=first_layer_update,
+            activation=self.sites[0].site.activation,
             place_below=None if place is None else place[0].ref,
             place_above=None if place is None else place[1].ref,
             factor_there=None if place is None else place[2],

@@ -31,10 +31,10 @@ class UnitStates:
     Attributes:
         dead: Silent on enough samples for the definition.
         suspected: Silent, on too few.
-        rare: Fired, on less than 1 % of the samples.
+        rare: Fired, on less than 1% of the samples.
         stuck: Silent, whatever the activation; equal to dead or suspected where silence means no gradient.
         n: (U,) distinct samples of the silence; visits where samples could not be told apart.
-        bound: (U,) 95 % upper bound on the firing rate, NaN where only visits are known.
+        bound: (U,) 95% upper bound on the firing rate, NaN where only visits are known.
         whole_data: (U,) whether the silence covers every sample that the training showed.
         born: (U,) never fired since the first observation.
         last_fired: (U,) last observed step at which it fired, -1 for never.
@@ -135,7 +135,7 @@ class SiteHistory:
 
     @cached_property
     def saturated(self) -> tuple[BoolArray, int] | None:
-        """(U,) units whose slope was below 1 % of its maximum on ≥ 99 % of the last samples, and how many those were.
+        """(U,) units whose slope was below 1% of its maximum on ≥ 99% of the last samples, and how many those were.
 
         None for too few samples, and for activations that do not saturate on both sides.
         """
@@ -152,7 +152,7 @@ class SiteHistory:
 
     @cached_property
     def saturated_pairs(self) -> tuple[float, int] | None:
-        """Share of the last (sample, unit) pairs whose slope was below 1 % of its maximum, and how many those were.
+        """Share of the last (sample, unit) pairs whose slope was below 1% of its maximum, and how many those were.
 
         None for too few pairs, and for activations that do not saturate on both sides.
         """
@@ -167,7 +167,7 @@ class SiteHistory:
 
     @property
     def saturated_since(self) -> int | None:
-        """Index of the first window since which more than 80 % of the pairs were saturated; None where they are not."""
+        """Index of the first window since which more than 80% of the pairs were saturated; None where they are not."""
         since = None
         for index in range(len(self.finite_windows) - 1, -1, -1):
             window = self.finite_windows[index]

@@ -25,7 +25,7 @@ from rectifier.records import (
 
 _EXPECTS_LOGITS = frozenset({"LogSoftmax", "BinaryCrossEntropyWithLogits"})
 _SQUASHES = frozenset({"Softmax", "Sigmoid", "Relu", "Tanh"})
-_STRETCHED = frozenset({"MseLoss", "SmoothL1Loss", "HuberLoss", "L1Loss"})
+_STRETCHED = frozenset({"MseLoss", "Pow", "SmoothL1Loss", "HuberLoss", "L1Loss"})
 
 
 def of_loss(output: Output) -> Cause | None:

@@ -56,7 +56,7 @@ def judge_collapse(
     *,
     alone: bool,
 ) -> list[Finding]:
-    """Outputs whose spread between rows is below 1 % of what it was, or of the targets', for 100 steps and more.
+    """Outputs whose spread between rows is below 1% of what it was, or of the targets', for 100 steps and more.
 
     Args:
         outputs: Of one model.
@@ -164,7 +164,7 @@ def _share(spread: FloatArray, square: FloatArray, usable: BoolArray) -> FloatAr
 
 
 def _dropped(values: FloatArray, known: BoolArray) -> tuple[BoolArray, FloatArray]:
-    """(K,) whether a value is below 1 % of the largest before it, the first one among them, and that largest."""
+    """(K,) whether a value is below 1% of the largest before it, the first one among them, and that largest."""
     largest = np.maximum.accumulate(np.where(known & np.isfinite(values), values, 0.0))
     low: BoolArray = known & (values < limit.COLLAPSED_SHARE * largest)
     return low, largest

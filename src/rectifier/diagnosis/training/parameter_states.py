@@ -198,11 +198,14 @@ def _without_change(index: int, counts: ParameterCounts) -> Lack | None:
         came = counts.looked[index] - counts.without_gradient[index] - counts.zero_gradient[index]
         if came < limit.LEAST_OBSERVATIONS or _waits_for_scaler(index, counts):
             return None
-        long = last - first >= limit.UNTRAINED_STEPS
-        return Lack.NO_CHANGE if long or never_stepped(counts) else None
+        # Before the first step of an optimizer, backward passes are counted: gradients may be meant to add up.
+        least = limit.UNTRAINED_STEPS if counts.optimizer_steps else limit.UNSTEPPED_PASSES
+        return Lack.NO_CHANGE if last - first >= least or never_stepped(counts) else None
     rate = counts.learning_rate[index]
     over = last - changed >= limit.UNTRAINED_STEPS and rate <= limit.ZERO_RATE
-    return Lack.STOPPED if over and counts.last_nonzero[index] >= changed else None
+    # Where no gradient has come since, that is why.
+    none_since = counts.last_looked[index] > changed > counts.last_nonzero[index]
+    return Lack.STOPPED if over and not none_since else None
 
 
 def _waits_for_scaler(index: int, counts: ParameterCounts) -> bool:

@@ -16,7 +16,6 @@ from rectifier.diagnosis.training.parameter_states import (
     ParameterState,
     ParameterStates,
     elements,
-    never_stepped,
     read_states,
 )
 from rectifier.diagnosis.training.places import compact
@@ -174,26 +173,31 @@ class _Reasons:
             if model != state.parameter.model:
                 continue
             at = None if path is None else self._order.get((model, path))
-            if at is None or state.index <= at:
-                return True
-            assert path is not None
-            if state.parameter.module == path.rpartition(".")[0]:
+            # The next weight sees nothing but zeros, so its gradient is 0, too.
+            if at is None or state.index <= min((w for w in self._weights(model) if w > at), default=state.index):
                 return True
         return False
+
+    def _weights(self, model: str) -> list[int]:
+        every = [state for state in self._states.every if state.parameter.model == model]
+        return [state.index for state in every if len(state.parameter.shape) > 1]
 
     def _of_no_change(self, state: ParameterState) -> CauseKind:
         at, counts = int(self._counts.optimizer[state.index]), self._counts
         if not 0 <= at < len(counts.optimizers):
             if state.parameter.holder is not Holder.MODULE:
                 return CauseKind.NOT_REGISTERED
-            unstepped = never_stepped(counts) and not counts.optimizer_steps
-            return CauseKind.OPTIMIZER_NOT_STEPPED if unstepped else CauseKind.NOT_IN_OPTIMIZER
+            return CauseKind.NOT_IN_OPTIMIZER if counts.optimizer_steps else CauseKind.OPTIMIZER_NOT_STEPPED
         if not counts.optimizers[at].steps:
             return CauseKind.OPTIMIZER_NOT_STEPPED
         rate = counts.learning_rate[state.index]
         if np.isnan(rate):
             return CauseKind.UNKNOWN
-        return CauseKind.LEARNING_RATE_ZERO if rate <= limit.ZERO_RATE else CauseKind.LEARNING_RATE_LOW
+        if rate <= limit.ZERO_RATE:
+            return CauseKind.LEARNING_RATE_ZERO
+        # Where others change at no higher a rate, it is the gradient that is too small.
+        others = any(one.changed and counts.learning_rate[one.index] <= rate for one in self._states.trainable)
+        return CauseKind.UPSTREAM if others else CauseKind.LEARNING_RATE_LOW
 
 
 def _block(state: ParameterState) -> str:
@@ -286,7 +290,7 @@ def _severity(
             # A network that judges another: its gradients pass through, and it is meant to stay.
             return "info"
         return "warning" if large or stalled else "info"
-    if lack is Lack.ZERO_GRADIENT and progress.state == "some" and all(reasons.starves(state) for state in group):
+    if lack is Lack.ZERO_GRADIENT and not stalled and all(reasons.starves(state) for state in group):
         # A branch that is scaled to zero; `starved` says so of its activation.
         return "info"
     return "warning" if large or stalled or _has_whole_module(group, states) else "info"

@@ -21,8 +21,8 @@ class Progress:
     """How the loss moved.
 
     Attributes:
-        state: `none` when it ends within 5 % of where it began or above; `unknown` with too few losses, when their
-            noise hides a change of 5 %, or when a loss at or below zero makes a relative comparison meaningless.
+        state: `none` when it ends within 5% of where it began or above; `unknown` with too few losses, when their
+            noise hides a change of 5%, or when a loss at or below zero makes a relative comparison meaningless.
         start: Median over the starting plateau, NaN without enough losses.
         end: Median over the plateau at the end, NaN without enough losses.
         steps: Number of losses; of a long run, of which late ones are thinned, as many as those kept stand for.

@@ -18,11 +18,13 @@ from rectifier.records import (
     CauseKind,
     Consequence,
     Finding,
+    LargeFirstLoss,
     LinearNetwork,
     Process,
     Rule,
     Series,
     StandingStill,
+    TargetOffset,
     Yardstick,
 )
 
@@ -57,6 +59,7 @@ def judge_standing(
         return []
     best = _best_constant(outputs)
     near = best is not None and _near(progress.end, best[0])
+    worse = best is not None and progress.end > limit.WORSE_THAN_CONSTANT * best[0]
     if progress.state == "none":
         if best is not None and progress.end < (1 - limit.PLATEAU_FRACTION) * best[0]:
             # It knows more than the best constant does.
@@ -64,8 +67,11 @@ def judge_standing(
         cause = _cause(outputs, histories, process)
     else:
         cause = _cause(outputs, histories, process)
-        if not progress.settled or not (near or cause.kind is CauseKind.LOSS_SHAPE):
+        if not worse and (not progress.settled or not (near or cause.kind is CauseKind.LOSS_SHAPE)):
             return []
+    if worse and cause.kind is CauseKind.UNKNOWN:
+        assert best is not None
+        cause = _why_worse(outputs[0], best[0], progress) or cause
     linear = _weights(model, process) if not histories and outputs else 0
     if cause.kind is CauseKind.UNKNOWN and linear > 1:
         cause = Cause(kind=CauseKind.NO_ACTIVATION)
@@ -82,11 +88,28 @@ def judge_standing(
                 best_constant=None if best is None else best[0],
                 against=None if best is None else best[1],
                 at_best_constant=near,
+                worse_than_constant=worse,
                 update=update,
                 learning_rate=rate,
             ),
         )
     ]
+
+
+def _why_worse(output: OutputHistory, cost: float, progress: Progress) -> Cause | None:
+    """Why a model is worse than the best constant answer: its targets lie far away, or it began with large answers."""
+    spread, square = output.floats("target_spread"), output.floats("target_square")
+    known = np.isfinite(spread) & np.isfinite(square) & (spread > 0)
+    if known.any() and float(np.median(square[known] / spread[known])) > limit.LARGE_OFFSET**2:
+        return Cause(
+            kind=CauseKind.TARGET_SCALE,
+            facts=TargetOffset(target_offset=float(np.median(square[known] / spread[known] - 1)) ** 0.5),
+        )
+    if progress.start > limit.LARGE_FIRST_LOSS * cost:
+        return Cause(
+            kind=CauseKind.INITIAL_WEIGHTS, facts=LargeFirstLoss(first_loss=progress.start, best_constant=cost)
+        )
+    return None
 
 
 def judge_linear(

@@ -153,10 +153,11 @@ def judge_frozen(histories: Sequence[SiteHistory], parameters: Sequence[Paramete
 
     Args:
         histories: Of one model.
-        parameters: Its parameters; None where they were not looked at, and only updates tell.
+        parameters: Its parameters; None where they were not looked at.
     """
-    # That weights do not move has several causes. Where the parameters were looked at, `untrained` tells them apart.
-    still = tuple(history.ref for history in histories if _is_still(history)) if parameters is None else ()
+    # That weights do not move has several causes. `untrained` tells them apart, after more steps.
+    told = {state.parameter.path for state in parameters or () if state.lack is not None}
+    still = tuple(h.ref for h in histories if _is_still(h) and (h.site.fed_by is None or h.site.fed_by not in told))
     unasked = tuple(h.ref for h in histories if h.site.unit_axis.source is AxisSource.NO_HISTORY)
     frozen = [state.parameter for state in parameters or () if state.frozen]
     if not still and not unasked and not frozen:

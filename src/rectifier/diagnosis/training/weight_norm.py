@@ -77,10 +77,13 @@ def _cause(
     decay, rate = float(counts.weight_decay[at]), float(counts.learning_rate[at])
     if not decay > 0 or not rate > 0:
         return Cause()
-    norm, gradient = float(counts.weight_last[at]), float(counts.gradient[at])
+    gradient, looked = float(counts.gradient[at]), int(counts.last_looked[at])
     steps = int(counts.last_compared[at] - counts.first_compared[at])
     with np.errstate(divide="ignore"):
-        lost = -float(np.log(norm / counts.weight_first[at]))
+        lost = -float(np.log(counts.weight_last[at] / counts.weight_first[at]))
+    # The gradient may have been looked at long before the end. Decay shrinks a weight by the same factor at each step.
+    share = np.clip((looked - counts.first_compared[at]) / max(steps, 1), 0, 1)
+    norm = float(counts.weight_first[at] * np.exp(-lost * share))
     outweighs = np.isfinite(gradient) and decay * norm > gradient
     if not outweighs and rate * decay * steps < limit.DECAY_SHARE * lost:
         return Cause()
@@ -89,6 +92,7 @@ def _cause(
         learning_rate=rate,
         decay_norm=decay * norm,
         gradient_norm=gradient if np.isfinite(gradient) else None,
+        looked_step=looked,
     )
     return Cause(kind=CauseKind.WEIGHT_DECAY, facts=facts)
 

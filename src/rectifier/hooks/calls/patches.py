@@ -23,7 +23,7 @@ _FUNCTIONS = (
 )  # fmt: skip
 # ... those that Rectifier computes itself ...
 _OURS = (
-    "leaky_relu", "elu", "celu", "selu", "prelu", "relu_squared", "leaky_grad",
+    "leaky_relu", "elu", "celu", "selu", "prelu", "relu_squared", "surrogate_gradient",
     "quick_gelu", "gelu_10", "laplace", "sqrt_softplus",
 )  # fmt: skip
 # ... and builtins, by every name that users reach them (wrapped): holder, attribute, catalogue name.

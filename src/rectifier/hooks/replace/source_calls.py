@@ -69,7 +69,8 @@ class Reach:
 def find_calls(module: nn.Module, activation: str) -> Reach:
     """Read the source of a module's forward for functional calls of one activation.
 
-    The trap: torch's own modules are not read; see `find_handed_calls`.
+    Warning:
+        Torch's own modules are not read; see `find_handed_calls`.
 
     Args:
         module: Any module of a model; its children are not followed.

@@ -35,7 +35,7 @@ from rectifier.monitor.training.windows import Windows
 from rectifier.records import Recorder, Treated, Warned
 
 if TYPE_CHECKING:
-    from rectifier.monitor.training.observe_compiled import Beside
+    from rectifier.monitor.training.observe_compiled import ExtraForwards
 
 # Of the steps that are not observed, one of so many at most is timed and stands for the rest: asking for the time,
 # twice a call, costs more there than all that is done.
@@ -55,7 +55,7 @@ class Monitor(training.TrainingListener):
         every: Observe every so many steps instead, whatever it costs.
         model: Watch this module only; its forwards are the ones counted, and paths are relative to it.
         units: Where the user says that units are: path of the module that applies the activation -> axis, 1 or -1.
-        beside: At observed steps, repeat the forward of what runs compiled as it is written, and count there.
+        observe_compiled: At observed steps, repeat the forward of what runs compiled as it is written, and count there.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Monitor(training.TrainingListener):
         every: int | None = None,
         model: nn.Module | None = None,
         units: Mapping[str, int] | None = None,
-        beside: bool = False,
+        observe_compiled: bool = False,
     ) -> None:
         self.armed = False
         self._look = Look.AWAY
@@ -76,15 +76,19 @@ class Monitor(training.TrainingListener):
         self._models = ModelRecords(sink, model, units, self._guarded)
         self._numbers = Numbers()
         self._parameters = ParameterRecords(
-            sink.record, self._models.roots, self._models.name_of, everything=model is None
+            sink.record,
+            self._models.roots,
+            self._models.name_of,
+            lambda: self._models.updates.threads,
+            everything=model is None,
         )
         self._outputs = OutputRecords(sink.record, self._parameters.where)
         self._windows = Windows(sink, self._models, self._schedule, self._numbers, self._parameters, self._outputs)
-        self._beside: Beside | None = None
-        if beside:
+        self._extra: ExtraForwards | None = None
+        if observe_compiled:
             from rectifier.monitor.training import observe_compiled as repeating  # noqa: PLC0415 - few ask for it
 
-            self._beside = repeating.Beside(self._models, sink, self._windows.note_unseen)
+            self._extra = repeating.ExtraForwards(self._models, sink, self._windows.note_unseen)
         self._step = 0
         self._clock = Clock()
         self._steps_taken = False
@@ -119,7 +123,7 @@ class Monitor(training.TrainingListener):
         """Begin to observe; the step that comes next is step 0."""
         live.append(self)
         self._undo = [functions.observe(self), training.listen(self), announce.listen(self.on_treated)]
-        if self._beside is not None:
+        if self._extra is not None:
             self._undo.append(compiled.listen(self))
         self._arm(self._schedule.look(self._step))
 
@@ -191,18 +195,18 @@ class Monitor(training.TrainingListener):
 
     def on_compiled_call(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         """A compiled module is about to run."""
-        if self._beside is None or not self.armed:
+        if self._extra is None or not self.armed:
             return False
         began, earlier = time.perf_counter(), self._schedule.watching_seconds
-        repeated = self._guarded(self._beside.repeat, module, args, kwargs)
+        repeated = self._guarded(self._extra.repeat, module, args, kwargs)
         # What was noted call by call is a part of it.
         self._schedule.watching_seconds = earlier + time.perf_counter() - began
         return bool(repeated)
 
     def after_compiled_call(self, first: int, last: int) -> None:
         """It has run."""
-        if self._beside is not None:
-            self._beside.numbers.append(range(first, last))
+        if self._extra is not None:
+            self._extra.numbers.append(range(first, last))
 
     def on_backward(self, loss: Tensor, unscaled: Tensor) -> None:
         """A loss is about to be back-propagated."""
@@ -367,7 +371,7 @@ class Monitor(training.TrainingListener):
             self._models.take_hooks_away()
             self._leave_alone(Recorder.COMPILED_AUTOGRAD)
         if self._look is Look.COUNT and self._models.nodes is not None and recorder() is None:
-            repeated = self._beside.numbers if self._beside is not None else ()
+            repeated = self._extra.numbers if self._extra is not None else ()
             self._windows.note_unseen(unobserved_activations([loss], self._models.observed_nodes(), repeated))
             self._graphs_searched += 1
             if self._graphs_searched == _GRAPHS_SEARCHED:
@@ -417,8 +421,8 @@ class Monitor(training.TrainingListener):
         if self.armed:
             self._models.end_step()
             self._schedule.watching_seconds += self._models.take_hook_seconds()
-            if self._beside is not None:
-                self._schedule.watching_seconds += self._beside.end_step()
+            if self._extra is not None:
+                self._schedule.watching_seconds += self._extra.end_step()
             self._schedule.spent(self._look, self._step, now - self._began - self._schedule.treating_seconds)
         else:
             self._schedule.passed()

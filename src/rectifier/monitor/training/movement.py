@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 # As many backward passes without any step may be one step's (accumulated gradients), or an analysis before a training.
-PATIENCE = 30
+PATIENCE = 48
 _MOST_TENSORS = 16
 _MOST_VALUES = 64
 

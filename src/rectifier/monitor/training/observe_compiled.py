@@ -1,4 +1,4 @@
-"""Seeing what runs compiled: its forward is repeated as it is written, beside the compiled one, at observed steps."""
+"""Observes compiled models through an extra uncompiled forward at observed steps."""
 
 import time
 import weakref
@@ -17,7 +17,7 @@ from rectifier.records import Unseen, Warned
 from rectifier.sandbox import CannotKeep, repeat, tensors_in, why_not_repeated
 
 
-class Beside:
+class ExtraForwards:
     """Repeats forwards for one monitor, until one cannot be.
 
     Args:
@@ -48,7 +48,7 @@ class Beside:
             refused = refused.strip().partition("\n")[0]
         self._ended = True
         name = type(module).__name__
-        self._sink.record(Warned(f"the forward of {name} is not repeated beside the compiled one: {refused}"))
+        self._sink.record(Warned(f"no extra uncompiled forward of {name}: {refused}"))
         return False
 
     def _is_training(self, module: nn.Module) -> bool:

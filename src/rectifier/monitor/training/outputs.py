@@ -127,7 +127,7 @@ def _facts(output: OutputLayer) -> Tensor:
         target = _some(output.target)
         target_square, target_spread, same = _variation(target)
         bad_target = (~torch.isfinite(output.target).all()).double()
-        if target.shape == values.shape:
+        if output.aligned and target.shape == values.shape:
             wrong = (constant & ~same).sum().double()
     return torch.stack(
         [

@@ -54,6 +54,7 @@ class ParameterRecords:
         tell: Told of each that is met.
         roots: The models that are known to run.
         name_of: Name of a model; one that was not known gets its name by it.
+        threads: All that have run a forward of a model.
         everything: Follow what none of these models holds, too.
     """
 
@@ -62,9 +63,11 @@ class ParameterRecords:
         tell: Callable[[Parameter], None],
         roots: Callable[[], Iterable[nn.Module]],
         name_of: Callable[[nn.Module], str],
+        threads: Callable[[], set[int]] = set,
         *,
         everything: bool = True,
     ) -> None:
+        self._threads = threads
         self._tell, self._roots, self._name_of, self._everything = tell, roots, name_of, everything
         self.begin_again()
 
@@ -247,8 +250,9 @@ class ParameterRecords:
             scale: What a GradScaler has multiplied the loss with.
         """
         here = {threading.get_ident()}
+        alone = not self._threads() - here
         # Reading a gradient while another thread sets it can end the process.
-        tensors = [record.held() if record.threads <= here else None for record in self._records]
+        tensors = [record.held() if alone or record.threads == here else None for record in self._records]
         none: list[int] = []
         some: dict[tuple[torch.device, torch.dtype], list[tuple[int, Tensor]]] = {}
         for at, tensor in enumerate(tensors):

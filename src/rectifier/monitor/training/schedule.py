@@ -5,7 +5,7 @@ from enum import IntEnum
 
 from rectifier.records import Cost
 
-# Beside its budget, watching may take this much each time the number of steps doubles. Most happens at the beginning,
+# Beyond its budget, watching may take this much each time the number of steps doubles. Most happens at the beginning,
 # and without an allowance a training of a second would hardly be seen; after 2¹⁰ steps it has added up to 0.5 s, after
 # 2²⁰ to 1 s.
 ALLOWANCE_SECONDS = 0.05
@@ -13,6 +13,14 @@ _LONGEST_INTERVAL = 1 << 20
 # Of the budget this share is planned with. The rest is for what cannot be timed from within: calls passed through,
 # caches that hold our data instead of the training's. In steps below a millisecond it is more than all that is timed.
 PLANNED = 1 / 3
+EARLY_STEPS = 1024
+"""Up to here the number of a step alone decides how it is observed, however busy the machine is: what is told of a
+short training must not depend on that. Everything is counted at the first 16 steps and then at eight of each doubling:
+64 in all. Whether units fire is seen at every fourth step."""
+_ALL_COUNTED = 16
+_GLANCE_INTERVAL = 4
+# Where counting takes more than this share of the training all the same, the early steps are thinned, too.
+_LARGEST_EARLY_SHARE = 0.25
 
 
 class Look(IntEnum):
@@ -26,8 +34,9 @@ class Look(IntEnum):
 class Schedule:
     """Counts everything at every `count_interval`-th step, and glances at every `interval`-th whether units fire.
 
-    A glance costs a fraction of a count, and is all that the evidence of death needs. While watching costs more than
-    its budget, the interval of whichever of the two costs more per step doubles.
+    A glance costs a fraction of a count, and is all that the evidence of death needs. Both intervals grow with the
+    number of the step up to `EARLY_STEPS`. From there on, while watching costs more than its budget, the interval of
+    whichever of the two costs more per step doubles.
 
     It doubles when the whole has cost too much *and* what is observed now costs more per step than the budget allows;
     the second keeps it from overshooting while an early expense is being paid off.
@@ -48,6 +57,7 @@ class Schedule:
     def begin_again(self) -> None:
         """Forget what has been spent, and observe as at the beginning."""
         self.interval = self.count_interval = self._every or 1
+        self._thinned = 1
         self.watching_seconds = self.treating_seconds = 0.0
         self.observed_steps = self.counted_steps = 0
         self._accounted_seconds = self._idle_seconds = 0.0
@@ -56,9 +66,18 @@ class Schedule:
 
     def look(self, step: int) -> Look:
         """How closely this step is to be observed."""
+        if self._every is None and step >= _ALL_COUNTED and self.count_interval < EARLY_STEPS // _ALL_COUNTED:
+            self._lengthen(step)
         if step % self.interval:
             return Look.AWAY
         return Look.GLANCE if step % self.count_interval else Look.COUNT
+
+    def _lengthen(self, step: int) -> None:
+        """The intervals that the number of an early step asks for; none grows shorter."""
+        octave = min(step, EARLY_STEPS - 1).bit_length() - 1
+        wanted = self._thinned << (octave - _ALL_COUNTED.bit_length() + 2)
+        self.count_interval = max(self.count_interval, wanted)
+        self.interval = max(self.interval, min(wanted, max(_GLANCE_INTERVAL, self._thinned)))
 
     def steps_away(self, step: int) -> int:
         """How many steps from this one on are not observed."""
@@ -88,6 +107,11 @@ class Schedule:
         budget = PLANNED * self._budget
         allowed = budget * training_seconds + ALLOWANCE_SECONDS * math.log2(1 + steps)
         if self._every is not None or self.watching_seconds <= allowed:
+            return
+        if steps < EARLY_STEPS:
+            if self.watching_seconds > allowed + _LARGEST_EARLY_SHARE * training_seconds:
+                self._thinned *= 2
+                self.count_interval, self.interval = 2 * self.count_interval, 2 * self.interval
             return
         # What each step costs that is not observed, no interval can lower; the rest of the budget, and at least a
         # quarter of it, is for those that are.

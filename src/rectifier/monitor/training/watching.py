@@ -17,12 +17,12 @@ from rectifier.hooks.modules import unwrapped
 from rectifier.records import AxisSource, UnitAxis
 
 
-def module_to_watch(model: object, *, beside: bool = False) -> nn.Module:
+def module_to_watch(model: object, *, observe_compiled: bool = False) -> nn.Module:
     """The module whose forwards are to be counted.
 
     Args:
         model: What the user named.
-        beside: Whether the forward of a compiled module is repeated to be counted.
+        observe_compiled: Whether the forward of a compiled module is repeated to be counted.
 
     Raises:
         CannotWatch: It is no module, or it is compiled and would run so; the text has the line to write instead.
@@ -34,11 +34,11 @@ def module_to_watch(model: object, *, beside: bool = False) -> nn.Module:
         )
     inner = unwrapped(model)
     compiled = any("_orig_mod" in part._modules or part._compiled_call_impl is not None for part in (model, inner))
-    if compiled and not beside and not compiler_stands_aside():
+    if compiled and not observe_compiled and not compiler_stands_aside():
         raise CannotWatch(
             f"{type(inner).__name__} is compiled, and nothing can be observed in a compiled graph without changing it. "
             "Let its forward be repeated uncompiled at observed steps, and counted there: "
-            "rectifier.watch(model, beside=True)\n"
+            "rectifier.watch(model, observe_compiled=True)\n"
             "Or watch some steps of the same training uncompiled; what is compiled stays so for afterwards:\n"
             '    with torch.compiler.set_stance("force_eager"), rectifier.watch(model) as watch:'
         )

@@ -254,3 +254,23 @@ class NearOverflow(CauseFacts):
 
     layer: SiteRef
     largest_output: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetOffset(CauseFacts):
+    """The mean of the targets is much larger than what differs between them: ‖μ‖/‖σ‖."""
+
+    target_offset: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LargeFirstLoss(CauseFacts):
+    """The loss began far above what the best constant answer costs.
+
+    Attributes:
+        first_loss: Median over the first losses.
+        best_constant: What that costs.
+    """
+
+    first_loss: float
+    best_constant: float

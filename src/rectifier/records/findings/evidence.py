@@ -124,6 +124,7 @@ class GradientWay(Evidence):
         first: The first of them.
         last: The last.
         first_layer_update: ‖Δw‖/‖w‖ of the first layer a step (median), where that is what makes it matter.
+        activation: Of the first site.
         place_below: Where most of it is lost or comes about: the lower one of two neighbours; None where it is no
             single place.
         place_above: The upper one.
@@ -138,6 +139,7 @@ class GradientWay(Evidence):
     first: SiteRef
     last: SiteRef
     first_layer_update: float | None = None
+    activation: str = "relu"
     place_below: SiteRef | None = None
     place_above: SiteRef | None = None
     factor_there: float | None = None
@@ -227,8 +229,8 @@ class FrozenLayers(Evidence):
     Attributes:
         sites: How many.
         without_history: Those below which no gradient is asked for.
-        without_update: Those whose weights did not move at any counted step, although a gradient came. Where the
-            parameters themselves were looked at, `untrained` says so of them.
+        without_update: Those whose weights did not move at any counted step, although a gradient came, as far as
+            `untrained` does not say why.
         parameters: Parameters with `requires_grad=False`.
         elements: How many numbers these hold.
         places: Modules of which all are, and single ones.
@@ -244,7 +246,7 @@ class FrozenLayers(Evidence):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SaturatedUnits(Evidence):
-    """Units with |f′(z)| below 1 % of its maximum on at least 99 % of the last samples, `visits` of them.
+    """Units with |f′(z)| below 1% of its maximum on at least 99% of the last samples, `visits` of them.
 
     Attributes:
         pairs: Last (sample, unit) pairs; None where they are too few.

@@ -1,4 +1,4 @@
-"""What the findings of an autopsy rest on: one record for each kind of statement. A row is what leads into one unit."""
+"""Evidence of an inspection's findings: one record for each kind of statement. A row is what leads into one unit."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -9,7 +9,7 @@ from rectifier.records.training.site import ParameterRef
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowCounts:
-    """A weight's row of the table; fields as of `LayerAutopsy`."""
+    """A weight's row of the table; fields as of `LayerInspection`."""
 
     rows: int
     silent: int | None

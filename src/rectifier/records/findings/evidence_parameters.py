@@ -99,14 +99,16 @@ class DecayOfWeights(CauseFacts):
     Attributes:
         weight_decay: Of its group.
         learning_rate: Likewise.
-        decay_norm: weight_decay × ‖w‖ at the end.
+        decay_norm: weight_decay × ‖w‖ when the gradient was last looked at; ‖w‖ as if it had shrunk evenly.
         gradient_norm: ‖∂L/∂w‖ there; None where it is not known.
+        looked_step: When that was.
     """
 
     weight_decay: float
     learning_rate: float
     decay_norm: float
     gradient_norm: float | None = None
+    looked_step: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

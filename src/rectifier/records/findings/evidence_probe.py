@@ -132,7 +132,7 @@ class SilentAtStart(Evidence):
         silent: How many are silent.
         silent_fraction: silent / units.
         samples: On how many samples.
-        firing_bound: 95 % upper bound on the firing rate of each.
+        firing_bound: 95% upper bound on the firing rate of each.
     """
 
     units: int

@@ -62,7 +62,7 @@ class SampleSize:
 
     Attributes:
         least_samples: Distinct samples of the silence, the fewest of any unit; visits where they are not told apart.
-        firing_bound: 95 % upper bound on the firing rate of each unit; None where only visits are known.
+        firing_bound: 95% upper bound on the firing rate of each unit; None where only visits are known.
         whole_data: Whether the silence covers every sample that the training showed.
     """
 
@@ -161,7 +161,7 @@ class LayerSummary:
         units: None where the unit axis is unknown; the unit counts below are then None, too.
         dead: Units that meet the definition of dead, sample size included.
         suspected: Units that were silent throughout, on too few samples for the definition.
-        rare: Units that fired on less than 1 % of the samples, but did fire.
+        rare: Units that fired on less than 1% of the samples, but did fire.
         stuck: Units whose pre-activation was negative throughout, whatever the activation. Equal to
             dead + suspected under ReLU; under Leaky ReLU, PReLU or ELU such units still learn.
         firing_fraction: Mean over units of the share of samples on which they fired, last window.

@@ -20,7 +20,7 @@ def most_severe(severities: Iterable[Severity]) -> Severity | None:
 
 
 class Rule(StrEnum):
-    """Names under which rules speak, as users write them to silence a finding; each with what a finding of it says."""
+    """Names under which rules speak, as users write them to suppress a finding; each with what a finding of it says."""
 
     says: str
 

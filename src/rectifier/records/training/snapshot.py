@@ -44,7 +44,7 @@ class SiteWindow:
         update: (K,) ‖Δw‖/‖w‖ of the weight that feeds the site, NaN where unknown, or at a glance.
         pre_mean: (U,) mean of the pre-activation z over samples and positions; None where it was not counted.
         bias: (U,) the bias that is part of z, at the end of the window; None where the layer has none.
-        saturated: (U,) counted samples on which |f′(z)| was below 1 % of its maximum at every position; None for
+        saturated: (U,) counted samples on which |f′(z)| was below 1% of its maximum at every position; None for
             activations that do not saturate on both sides.
         last_gradient: (U,) last counted step, since the beginning, at which the gradient of the unit's bias was not
             exactly 0; -1 for never. An exact 0 nominates a unit as starved, and proves nothing on one step. None where

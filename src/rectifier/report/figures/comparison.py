@@ -6,6 +6,7 @@ from statistics import median
 import numpy as np
 import plotly.graph_objects as go
 
+from rectifier._formatting import counted, percent
 from rectifier.records import ArmVerdict, Comparison, FloatArray, IntArray, Series, Trial
 from rectifier.report.figures.drawing import (
     BLUE,
@@ -22,7 +23,7 @@ from rectifier.report.figures.drawing import (
     thinned,
 )
 from rectifier.report.sentences.failures import failure_text
-from rectifier.report.words import counted, share, signed
+from rectifier.report.words import signed
 
 _MOST_SEEDS = 200
 _MOST_POINTS = 150  # of one learning curve, in a small chart among many
@@ -40,7 +41,7 @@ def forest(comparison: Comparison) -> go.Figure | None:
         return None
     better = "Right" if comparison.higher_is_better else "Left"
     text = (
-        f"{better} of 0 is better than {comparison.baseline}, seed by seed. Lines are 95 % intervals. Filled: helped "
+        f"{better} of 0 is better than {comparison.baseline}, seed by seed. Lines are 95% intervals. Filled: helped "
         "(round) or hurt (diamond); hollow: neither."
     )
     if comparison.margin is not None:
@@ -62,7 +63,7 @@ def forest(comparison: Comparison) -> go.Figure | None:
         high = effect.difference if effect.high is None else effect.high
         ends += [low, high]
         said = signed(effect.difference)
-        said += "" if effect.low is None else f", 95 % interval {signed(low)} to {signed(high)}"
+        said += "" if effect.low is None else f", 95% interval {signed(low)} to {signed(high)}"
         _add_interval(figure, row, effect.difference, (low, high), arm, comparison, said)
     room = 0.06 * (max(ends) - min(ends)) or 1.0
     figure.update_xaxes(
@@ -76,16 +77,15 @@ def failure_rates(comparison: Comparison) -> go.Figure:
     failed = sum(arm.failures for arm in comparison.arms)
     every = sum(arm.n for arm in comparison.arms)
     figure = _arms_figure(
-        [arm.arm for arm in comparison.arms], f"{failed} of {every} trainings failed. Lines are exact 95 % intervals."
+        [arm.arm for arm in comparison.arms], f"{failed} of {every} trainings failed. Lines are exact 95% intervals."
     )
     for row, arm in enumerate(comparison.arms):
         if arm.n:
             interval = (100 * arm.failure_low, 100 * arm.failure_high)
-            said = (
-                f"{arm.failures} of {arm.n} failed, 95 % interval {share(arm.failure_low)} to {share(arm.failure_high)}"
-            )
+            bounds = f"{percent(arm.failure_low)} to {percent(arm.failure_high)}"
+            said = f"{arm.failures} of {arm.n} failed, 95% interval {bounds}"
             _add_interval(figure, row, 100 * arm.failures / arm.n, interval, arm, comparison, said)
-    figure.update_xaxes(title="trainings that failed", ticksuffix=" %", range=[-3, 103])
+    figure.update_xaxes(title="trainings that failed", ticksuffix="%", range=[-3, 103])
     return figure
 
 
@@ -139,7 +139,7 @@ def dead_shares(comparison: Comparison) -> go.Figure | None:
     if not any(values.values()):
         return None
     medians = {arm: median(value for value, _ in some) for arm, some in values.items() if some}
-    told = [f"{arm} {share(middle / 100)}" for arm, middle in medians.items()]
+    told = [f"{arm} {percent(middle / 100)}" for arm, middle in medians.items()]
     figure = _arms_figure(
         list(rows),
         f"At the end of training; a dot a training, a bar the median: {', '.join(told)}. "
@@ -152,15 +152,15 @@ def dead_shares(comparison: Comparison) -> go.Figure | None:
         figure.add_scatter(
             x=[round(value, 3) for value, _ in some], y=(row + _spread(len(some))).tolist(), mode="markers",
             marker={"size": 6, "color": BLUE, "opacity": 0.65}, hovertemplate="%{hovertext}<extra></extra>",
-            hovertext=[plain(f"{arm}, seed {seed}: {share(value / 100)}") for value, seed in some],
+            hovertext=[plain(f"{arm}, seed {seed}: {percent(value / 100)}") for value, seed in some],
         )  # fmt: skip
         figure.add_scatter(
             x=[middle, middle], y=[row - 0.32, row + 0.32], mode="lines", line={"color": ORANGE, "width": 3},
-            hovertemplate="median %{x:.3g} %<extra></extra>",
+            hovertemplate="median %{x:.3g}%<extra></extra>",
         )  # fmt: skip
     most = max(1.0, *(some[-1][0] for some in values.values() if some))
     title = "dead or suspected units"
-    figure.update_xaxes(title=title, ticksuffix=" %", range=[-0.03 * most, 1.08 * most])
+    figure.update_xaxes(title=title, ticksuffix="%", range=[-0.03 * most, 1.08 * most])
     return figure
 
 

@@ -8,6 +8,7 @@ from collections.abc import Container, Mapping, Sequence
 import numpy as np
 import plotly.graph_objects as go
 
+from rectifier._formatting import counted, percent
 from rectifier.catalogue import parse
 from rectifier.records import Diagnosis, IntArray, Process, Treated, told_apart
 from rectifier.report.figures.drawing import (
@@ -28,7 +29,6 @@ from rectifier.report.figures.drawing import (
 from rectifier.report.rows import sites_of_layers
 from rectifier.report.sentences import describe
 from rectifier.report.windows import edges, last_windows, rates
-from rectifier.report.words import counted, share
 
 _MOST_ROWS = 400
 _MOST_WINDOWS = 200
@@ -58,7 +58,7 @@ def silent_map(diagnosis: Diagnosis, treated: Sequence[Treated] = ()) -> go.Figu
         x=edges(steps), y=list(range(len(picked))),
         z=[_carried(diagnosis.layers[row].dead_history, steps) for row in picked],
         zmin=0, zmax=100, colorscale=ORANGE_SCALE, showscale=False, ygap=1 if len(picked) <= 100 else 0,
-        hovertemplate="around step %{x:.0f}<br>%{z:.3g} % silent<extra></extra>",
+        hovertemplate="around step %{x:.0f}<br>%{z:.3g}% silent<extra></extra>",
     )  # fmt: skip
     name_rows(figure, [names[row] for row in picked])
     figure.update_xaxes(title="optimizer step", showgrid=False)
@@ -71,7 +71,7 @@ def _most_silent(shares: Mapping[str, float]) -> str:
         return "no unit is silent at the end."
     worst = [name for name, value in shares.items() if value == most]
     others = f" and of {counted(len(worst) - 1, 'other layer')}" if len(worst) > 1 else ""
-    return f"{share(most)} of the units of {worst[0]}{others} are silent at the end" + (
+    return f"{percent(most)} of the units of {worst[0]}{others} are silent at the end" + (
         ", the most of all layers." if len(worst) < len(shares) else "."
     )
 

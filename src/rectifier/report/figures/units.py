@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 import plotly.graph_objects as go
 
+from rectifier._formatting import counted
 from rectifier.records import BoolArray, Diagnosis, Process, SiteWindow
 from rectifier.report.figures.drawing import BLUE, INK, ORANGE, WHITE, new_figure, row_height, thinned
 from rectifier.report.rows import sites_of_layers
 from rectifier.report.windows import edges, last_windows, rates, samples_told
-from rectifier.report.words import counted
 
 _MOST_UNITS = 128
 _MOST_COLUMNS = 120
@@ -44,12 +44,12 @@ def firing_histogram(process: Process) -> go.Figure | None:
     figure.add_bar(
         x=((borders[:-1] + borders[1:]) / 2).tolist(), y=counts.tolist(), width=4.6, marker_color=BLUE,
         hovertext=[
-            f"{low:.0f} to {high:.0f} % of samples: {counted(count, 'unit')}"
+            f"{low:.0f} to {high:.0f}% of samples: {counted(count, 'unit')}"
             for count, low, high in zip(counts.tolist(), borders[:-1], borders[1:], strict=True)
         ],
         hovertemplate="%{hovertext}<extra></extra>",
     )  # fmt: skip
-    ticks = {-5: "never", 25: "25 %", 50: "50 %", 75: "75 %", 100: "100 %"}
+    ticks = {-5: "never", 25: "25%", 50: "50%", 75: "75%", 100: "100%"}
     figure.update_xaxes(
         title="share of samples on which a unit fires", tickvals=list(ticks), ticktext=list(ticks.values()),
         range=[-8, 104], showgrid=False,

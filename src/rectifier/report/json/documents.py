@@ -1,4 +1,4 @@
-"""Runs, comparisons and autopsies for programs: JSON with a version that changes when a field goes or changes.
+"""Runs, comparisons and inspections for programs: JSON with a version that changes when a field goes or changes.
 
 `schema_version` 2. The documents repeat the records' own names (`rectifier.records`); findings are as
 `rectifier.report.json.forms` has them. Arrays are lists. Numbers that are absent, NaN or infinite are null: JSON has
@@ -12,10 +12,10 @@ from dataclasses import fields
 from typing import Any
 
 from rectifier.records import (
-    Autopsy,
     Census,
     Comparison,
     Diagnosis,
+    Inspection,
     Judged,
     Preflight,
     Run,
@@ -98,20 +98,20 @@ def check_json(found: Preflight) -> dict[str, Any]:
     return document
 
 
-def autopsy_json(autopsy: Autopsy) -> dict[str, Any]:
-    """An autopsy with every finding and a row for every weight.
+def inspection_json(inspection: Inspection) -> dict[str, Any]:
+    """An inspection with every finding and a row for every weight.
 
     Returns:
-        `schema_version`, `kind` ("autopsy"), `worst` (the highest severity or null), and the fields of
-        `rectifier.records.Autopsy`; null where a number cannot be told.
+        `schema_version`, `kind` ("inspection"), `worst` (the highest severity or null), and the fields of
+        `rectifier.records.Inspection`; null where a number cannot be told.
     """
     document: dict[str, Any] = _strict(
         {
             "schema_version": SCHEMA_VERSION,
-            "kind": "autopsy",
-            "worst": autopsy.worst,
-            **_judged(autopsy),
-            "untold": [checkpoint.untold(one) for one in autopsy.untold],
+            "kind": "inspection",
+            "worst": inspection.worst,
+            **_judged(inspection),
+            "untold": [checkpoint.untold(one) for one in inspection.untold],
         }
     )
     return document

@@ -13,16 +13,17 @@ import msgspec
 
 from rectifier.records import (
     SEVERITIES,
-    Autopsy,
     Census,
     Comparison,
     Cost,
     Diagnosis,
+    Inspection,
     Judged,
-    LayerAutopsy,
     LayerCheck,
+    LayerInspection,
     LayerSummary,
     Manifest,
+    NotJudged,
     Outcome,
     Preflight,
     Series,
@@ -45,7 +46,7 @@ def json_schema() -> dict[str, Any]:
         >>> schema = json_schema()
         >>> [branch["$ref"] for branch in schema["oneOf"]]
         ['#/$defs/RunDocument', '#/$defs/ComparisonDocument', '#/$defs/CensusDocument',
-         '#/$defs/CheckDocument', '#/$defs/AutopsyDocument']
+         '#/$defs/CheckDocument', '#/$defs/InspectionDocument']
         >>> schema["$defs"]["Site"]["properties"]["label"]
         {'type': 'string', 'description': 'How reports name it.'}
     """
@@ -58,15 +59,18 @@ def json_schema() -> dict[str, Any]:
         Comparison,
         Census,
         LayerSummary,
+        NotJudged,
         LayerCheck,
-        LayerAutopsy,
+        LayerInspection,
     )
     definitions = _definitions(records)
     definitions |= _definitions((forms.Finding, forms.Unseen, forms.Treated))
     definitions["LayerSummary"]["properties"]["site"] = {"type": "string", "description": "How reports name it."}
     judged = {"findings": _list(_ref("Finding")), "suppressed": _list(_ref("Finding"))}
-    for record in (Diagnosis, Preflight, Autopsy):
-        rest = _definitions((_without_findings(record),))[record.__name__]
+    for record in (Diagnosis, Preflight, Inspection):
+        parts = _definitions((_without_findings(record),))
+        rest = parts.pop(record.__name__)
+        definitions = parts | definitions
         rest["properties"] = judged | rest["properties"]
         definitions[record.__name__] = rest
     version = {"schema_version": {"const": SCHEMA_VERSION}}
@@ -96,7 +100,7 @@ def json_schema() -> dict[str, Any]:
         worst=worst,
         processes=_list(_ref("Process")),
     )
-    for name, command in (("Comparison", "report STUDY"), ("Census", "census MODEL")):
+    for name, command in (("Comparison", "report COMPARISON"), ("Census", "census MODEL")):
         record = definitions.pop(name)
         definitions[f"{name}Document"] = _object(
             f"{record['description']} `rectifier {command} --json`.",
@@ -104,7 +108,10 @@ def json_schema() -> dict[str, Any]:
             kind={"const": name.lower()},
             **record["properties"],
         )
-    for name, kind, command in (("Preflight", "check", "check MODEL"), ("Autopsy", "autopsy", "autopsy CHECKPOINT")):
+    for name, kind, command in (
+        ("Preflight", "check", "check MODEL"),
+        ("Inspection", "inspection", "inspect CHECKPOINT"),
+    ):
         record = definitions.pop(name)
         definitions[f"{kind.capitalize()}Document"] = _object(
             f"{record['description']} `rectifier {command} --json`.",

@@ -19,13 +19,14 @@ import jinja2
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from rectifier._formatting import duration, percent
 from rectifier.records import Comparison, Diagnosis, Effect, Run, Series
 from rectifier.report.figures import comparison as comparison_figures
 from rectifier.report.page.shown import MOST_FINDINGS, MOST_LAYERS, Shown, parts_of
 from rectifier.report.sentences import describe
 from rectifier.report.sentences.failures import failure_text
 from rectifier.report.verdict import verdict_of
-from rectifier.report.words import duration, looks_told, share, signed
+from rectifier.report.words import interim_told, signed
 
 _OURS = ("draw.js", "reader.js")
 
@@ -111,16 +112,16 @@ def _trials_as_csv(comparison: Comparison) -> Markup:
     return Markup("data:text/csv;charset=utf-8;base64," + base64.b64encode(text.getvalue().encode()).decode())
 
 
-def _difference(effect: Effect, *, percent: bool = False) -> str:
+def _difference(effect: Effect, *, points: bool = False) -> str:
     """`+0.22`; of a rate, in percentage points."""
-    return f"{_points(effect.difference)} pp" if percent else signed(effect.difference)
+    return f"{_points(effect.difference)} pp" if points else signed(effect.difference)
 
 
-def _interval(effect: Effect, *, percent: bool = False) -> str:
+def _interval(effect: Effect, *, points: bool = False) -> str:
     """`+0.09 to +0.34`, or why there is none."""
     if effect.low is None or effect.high is None:
         return "too few pairs"
-    written = _points if percent else signed
+    written = _points if points else signed
     return f"{written(effect.low)} to {written(effect.high)}"
 
 
@@ -154,9 +155,9 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     filters: dict[str, Callable[..., Any]] = {
-        "number": _number, "share": lambda value: "?" if value is None else share(value), "p": _p,
+        "number": _number, "percent": lambda value: "?" if value is None else percent(value), "p": _p,
         "difference": _difference, "interval": _interval, "duration": duration, "every": _every,
-        "looks": looks_told,
+        "interim": interim_told,
         "texts": describe,
     }  # fmt: skip
     environment.filters.update(filters)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from rectifier import records
-from rectifier.records import Autopsy, Cause, Evidence, ExplainedBy, Finding, Judged
+from rectifier.records import Cause, Evidence, ExplainedBy, Finding, Inspection, Judged
 from rectifier.report.sentences import (
     advice,
     checkpoint,
@@ -72,7 +72,7 @@ def describe(finding: Finding) -> Texts:
     """What is said of a finding: its title, detail, cause and advice.
 
     Args:
-        finding: Of a diagnosis, a check or an autopsy.
+        finding: Of a diagnosis, a check or an inspection.
     """
     write = WRITERS.get(type(finding.evidence), _own_texts)
     if isinstance(facts := finding.cause.facts, ExplainedBy):
@@ -92,14 +92,14 @@ def told(judged: J) -> J:
     """The same findings with their texts filled in.
 
     Args:
-        judged: A diagnosis, a check or an autopsy.
+        judged: A diagnosis, a check or an inspection.
     """
     filled = replace(
         judged,
         findings=tuple(told_finding(finding) for finding in judged.findings),
         suppressed=tuple(told_finding(finding) for finding in judged.suppressed),
     )
-    if not isinstance(filled, Autopsy):
+    if not isinstance(filled, Inspection):
         return filled
     return replace(filled, untold=tuple(replace(one, text=checkpoint.untold(one)) for one in filled.untold))
 

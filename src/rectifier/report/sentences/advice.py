@@ -106,7 +106,7 @@ NO_GRADIENT: Advice = (
 
 OUTPUT_ACTIVATION: Advice = (
     "Leave the output linear, or use torch.nn.Softplus where it must be positive.",
-    "Where targets are often 0 and this is meant, silence it with the reason.",
+    "Where targets are often 0 and this is meant, suppress it with the reason.",
 )
 
 FOR_SILENT_ROWS: Advice = (
@@ -122,7 +122,7 @@ STARVED: Advice = (
 )
 
 STARVED_BY_DESIGN: Advice = (
-    "Nothing to do where that is meant (a branch scaled to zero, a mask, pruning); silence it with the reason.",
+    "Nothing to do where that is meant (a branch scaled to zero, a mask, pruning); suppress it with the reason.",
 )
 
 _SATURATED: dict[CauseKind, Advice] = {
@@ -170,6 +170,10 @@ _FOR_MODEL: dict[CauseKind, Advice] = {
     CauseKind.INPUT_SCALE: (
         "Standardise the inputs: subtract their mean, divide by their standard deviation; pixels by 255.",
     ),
+    CauseKind.TARGET_SCALE: (
+        "Standardise the targets: subtract their mean, divide by their standard deviation; undo it for predictions.",
+    ),
+    CauseKind.INITIAL_WEIGHTS: ("Draw smaller initial weights, with the activation's gain.",),
     CauseKind.WEIGHT_DECAY: ("Lower the weight decay by ten times.",),
     CauseKind.OBJECTIVE: ("Stop the gradient in one branch (detach()), or add a term that keeps samples apart.",),
     CauseKind.LEARNING_RATE: ("Halve the learning rate, or warm it up.",),
@@ -268,3 +272,22 @@ def for_untrained(finding: Finding) -> Advice:
     if finding.severity == "info":
         return EXPLAINED if finding.cause.kind is CauseKind.UPSTREAM else UNTOUCHED
     return _UNTRAINED.get(finding.cause.kind, UNTOUCHED)
+
+
+def for_vanishing(activation: str) -> Advice:
+    """What to do about a gradient that vanishes, for the layers' own activation.
+
+    Args:
+        activation: As the site has it: `relu`, `tanh`.
+    """
+    if "relu" in activation:
+        return VANISHING
+    if activation == "tanh":
+        return (
+            "First initialise with the activation's gain: torch.nn.init.xavier_normal_(layer.weight, "
+            "gain=torch.nn.init.calculate_gain('tanh')); or put normalisation or skip connections in.",
+        )
+    return (
+        f"First put normalisation or skip connections in; `rectifier activations {activation}` has the gain for "
+        "initial weights.",
+    )

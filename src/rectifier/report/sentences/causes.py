@@ -1,5 +1,6 @@
 """Why units died, in one sentence with its numbers."""
 
+from rectifier._formatting import counted, percent
 from rectifier.records import (
     BornDead,
     BornDeadOrEarlier,
@@ -10,14 +11,16 @@ from rectifier.records import (
     InputOffset,
     InputScale,
     LargeBias,
+    LargeFirstLoss,
     LossOperations,
     SilentBelow,
     SmallUpdates,
+    TargetOffset,
     UpdateAtDeath,
     WeightsDecayed,
     ZeroWeights,
 )
-from rectifier.report.sentences.words import input_scale, none_has_fired, percent, times, units, update_words
+from rectifier.report.sentences.words import input_scale, none_has_fired, times, update_words
 
 UNKNOWN = "cause unknown"
 
@@ -126,8 +129,18 @@ def of_model(cause: Cause) -> str:
             return f"{facts.before} before {facts.loss}, which expects logits"
         case LargeBias() as facts:
             return (
-                f"biases of {facts.bias:.2g} since the first window, where weights times inputs add {facts.rest:.2g} "
-                f"(medians over {units(facts.units)})"
+                f"biases of {facts.bias:.3g} since the first window, where weights times inputs add {facts.rest:.3g} "
+                f"(medians over {counted(facts.units, 'unit')})"
+            )
+        case TargetOffset() as facts:
+            return (
+                f"target offset: the mean of the targets is {facts.target_offset:.3g} times what differs between them"
+            )
+        case LargeFirstLoss() as facts:
+            over = times(facts.first_loss / facts.best_constant)
+            return (
+                f"initial weights: the first losses were {facts.first_loss:.4g}, {over} what the best constant answer "
+                "costs"
             )
         case ZeroWeights() as facts:
             return f"{facts.weight} was exactly 0 at the start, so no gradient passes"
@@ -148,4 +161,4 @@ def _small_updates(kind: CauseKind, facts: SmallUpdates) -> str:
     if kind is CauseKind.LEARNING_RATE_ZERO:
         return "the learning rate is 0"
     rate = "" if facts.learning_rate is None else f"; the learning rate is {facts.learning_rate:.3g}"
-    return f"a step moves the weights by {percent(facts.update)} of their norm, where 0.1 % is usual{rate}"
+    return f"a step moves the weights by {percent(facts.update)} of their norm, where 0.1% is usual{rate}"

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 
+from rectifier._formatting import counted, listed
 from rectifier.records import (
     BrokenRows,
     Finding,
-    LayerAutopsy,
+    LayerInspection,
     NotTold,
     ParameterRef,
     Reach,
@@ -23,7 +24,6 @@ from rectifier.records import (
 from rectifier.report.sentences import advice
 from rectifier.report.sentences.causes import UNKNOWN
 from rectifier.report.sentences.words import Texts, capital
-from rectifier.report.words import counted, listed
 
 
 def broken_rows(finding: Finding, evidence: BrokenRows) -> Texts:
@@ -147,7 +147,7 @@ def _for_steps(span: SilentSpan) -> str:
     if span.once:
         count = f"{span.once:,}" if parts else counted(span.once, "row")
         parts.append(f"{count} had none for {_steps(span)}")
-    return " and ".join(parts)
+    return listed(parts)
 
 
 def _steps(span: SilentSpan) -> str:
@@ -159,7 +159,7 @@ def _steps(span: SilentSpan) -> str:
     return f"{about} ({span.least_steps:,} to {span.most_steps:,})"
 
 
-def remark(layer: LayerAutopsy) -> str:
+def remark(layer: LayerInspection) -> str:
     """The label of a weight's row; "" where there is nothing to remark."""
     if layer.remark is None:
         return ""
@@ -266,4 +266,4 @@ _REASONS = {
 
 def _names(weights: Sequence[ParameterRef]) -> str:
     names = [weight.label for weight in weights]
-    return listed(names) if len(names) <= 4 else f"{', '.join(names[:3])} and {len(names) - 3:,} more"
+    return listed(names, most=len(names) if len(names) <= 4 else 3)

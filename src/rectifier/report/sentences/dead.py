@@ -1,14 +1,15 @@
 """What is said of silent units: dead ones, suspected ones, and those that are stuck on one side."""
 
+from rectifier._formatting import counted, listed, percent
 from rectifier.records import DeadUnits, Deaths, Finding, SampleSize, SilentAtStart, Standing, StuckUnits
 from rectifier.report.sentences import advice, causes
-from rectifier.report.sentences.words import Texts, no_progress, percent, units
+from rectifier.report.sentences.words import Texts, no_progress
 
 
 def dead_units(finding: Finding, evidence: DeadUnits) -> Texts:
     """`dead-units`, of a training."""
     dead, suspected, label = evidence.dead, evidence.suspected, _label(finding)
-    title = f"{label}: {dead or suspected} of {units(evidence.units)} {'dead' if dead else 'suspected dead'}"
+    title = f"{label}: {dead or suspected} of {counted(evidence.units, 'unit')} {'dead' if dead else 'suspected dead'}"
     if dead and suspected:
         title += f", {suspected} more suspected"
     detail = [_since(evidence.deaths), _sample(finding.sample), *_standing(evidence)]
@@ -32,7 +33,7 @@ def stuck_units(finding: Finding, evidence: StuckUnits) -> Texts:
     stuck, ended, silences = evidence.stuck, evidence.silences_ended, evidence.silences
     back = f" So far {ended} of {silences} such silences ended." if silences > stuck else ""
     return Texts(
-        title=f"{_label(finding)}: {stuck} of {units(evidence.units)} stuck on the negative side",
+        title=f"{_label(finding)}: {stuck} of {counted(evidence.units, 'unit')} stuck on the negative side",
         detail=f"{_since(evidence.deaths)} {_sample(finding.sample)} "
         f"Under {evidence.activation} such a unit still learns, but is linear or flat.{back}",
         cause="not asked: these units have a gradient",
@@ -45,11 +46,10 @@ def silent_at_start(finding: Finding, evidence: SilentAtStart) -> Texts:
     """`dead-units` and `stuck-negative`, of a check."""
     whole = evidence.silent == evidence.units
     then = " The output still varies: another path leads around it." if whole else ""
-    noun = "unit" if evidence.units == 1 else "units"
     return Texts(
-        title=f"{_label(finding)}: {evidence.silent} of {evidence.units:,} {noun} silent before training",
+        title=f"{_label(finding)}: {evidence.silent} of {counted(evidence.units, 'unit')} silent before training",
         detail=f"On {evidence.samples:,} samples: each fires on less than {percent(evidence.firing_bound)} of such "
-        f"data (95 %).{then}",
+        f"data (95%).{then}",
         cause="initialisation: depth alone makes units silent (a third of them after 30 ReLU layers of 256, He gain)",
         advised=advice.LEAVE_ALONE if finding.severity == "info" else advice.BORN_DEAD,
         name_first=True,
@@ -70,7 +70,7 @@ def _since(deaths: Deaths) -> str:
         )
     if deaths.died:
         parts.append(f"{deaths.died} last fired {_died_at(deaths)}")
-    return f"{' and '.join(parts)}."
+    return f"{listed(parts)}."
 
 
 def _died_at(deaths: Deaths) -> str:
@@ -98,7 +98,7 @@ def _sample(sample: SampleSize | None) -> str:
             "there is no bound."
         )
     bound = percent(sample.firing_bound)
-    return f"Silent since then on at least {least:,} distinct samples: each fires on less than {bound} (95 %)."
+    return f"Silent since then on at least {least:,} distinct samples: each fires on less than {bound} (95%)."
 
 
 def _standing(evidence: DeadUnits) -> list[str]:
@@ -107,5 +107,5 @@ def _standing(evidence: DeadUnits) -> list[str]:
     if evidence.moving_layers is None or evidence.largest_movement is None:
         return []
     number = evidence.moving_layers
-    layers = "1 layer below still moves" if number == 1 else f"{number} layers below still move"
+    layers = counted(number, "layer below still moves", "layers below still move")
     return [f"Tentative: {layers}, by up to {percent(evidence.largest_movement)} of its weights a step."]

@@ -1,5 +1,6 @@
 """What is said of NaN and infinities."""
 
+from rectifier._formatting import counted, percent
 from rectifier.records import (
     Cause,
     CauseKind,
@@ -18,7 +19,7 @@ from rectifier.records import (
 )
 from rectifier.report.sentences import advice
 from rectifier.report.sentences.causes import UNKNOWN
-from rectifier.report.sentences.words import Texts, input_scale, percent, times, update_words
+from rectifier.report.sentences.words import Texts, input_scale, times, update_words
 
 _ONLY_THE_LAYER = f"{UNKNOWN}: the first place names the layer, not the reason"
 
@@ -60,11 +61,10 @@ def _how_first(evidence: NotFinite) -> str:
             return f"The model's output was finite before it. {rest}"
         case Origin.PARAMETER:
             number = evidence.parameters_affected
-            many = "1 parameter holds one." if number == 1 else f"{number:,} parameters hold one."
+            many = f"{counted(number, 'parameter')} {'holds' if number == 1 else 'hold'} one."
             return f"Losses and activations before it were finite. {many} {rest}"
         case Origin.GRADIENT:
-            number = evidence.gradients_affected
-            many = f"{number:,} {'parameter' if number == 1 else 'parameters'} had one."
+            many = f"{counted(evidence.gradients_affected, 'parameter')} had one."
             return f"The loss and all observed activations of that step were finite. {many} {rest}"
         case Origin.ACTIVATION | Origin.OUTPUT:
             return f"No observed activation was not finite before it. {rest}"

@@ -1,5 +1,6 @@
 """What is said of gradients: vanishing, exploding, shrinking, infinite, and exploding in time."""
 
+from rectifier._formatting import percent
 from rectifier.records import (
     CauseKind,
     Consequence,
@@ -13,7 +14,7 @@ from rectifier.records import (
 )
 from rectifier.report.sentences import advice
 from rectifier.report.sentences.causes import UNKNOWN
-from rectifier.report.sentences.words import Texts, loss_words, no_progress, percent, times
+from rectifier.report.sentences.words import Texts, loss_words, no_progress, times
 
 
 def gradient_way(finding: Finding, evidence: GradientWay) -> Texts:
@@ -33,7 +34,7 @@ def _vanishing(finding: Finding, evidence: GradientWay) -> Texts:
         title=f"the gradient vanishes: {evidence.delta_first_over_last:.1e} of it is left {_way(evidence)}",
         detail=f"‖∂L/∂z‖ per sample changes to {_per_layer(evidence)}; and {still}.",
         cause=f"{_began(finding, evidence)} (torch.nn.Linear's default initialisation gives 0.41 per ReLU layer)",
-        advised=advice.VANISHING,
+        advised=advice.for_vanishing(evidence.activation),
     )
 
 

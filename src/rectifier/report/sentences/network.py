@@ -1,5 +1,6 @@
 """What is said of a whole network that has become a constant, or that tells hardly one sample from another."""
 
+from rectifier._formatting import counted, listed, percent
 from rectifier.records import (
     AlikeFromTheStart,
     AlikeSince,
@@ -14,7 +15,7 @@ from rectifier.records import (
 )
 from rectifier.report.sentences import advice
 from rectifier.report.sentences.causes import UNKNOWN, of_death
-from rectifier.report.sentences.words import Texts, input_scale, loss_words, no_progress, none_has_fired, percent
+from rectifier.report.sentences.words import Texts, input_scale, loss_words, no_progress, none_has_fired
 
 
 def silent_layer(finding: Finding, evidence: SilentLayer) -> Texts:
@@ -30,7 +31,7 @@ def silent_layer(finding: Finding, evidence: SilentLayer) -> Texts:
     return Texts(
         title=f"everything above {label} computes from a constant",
         detail=f"None of its {evidence.silent_units:,} units {none_has_fired(evidence.silence)}; "
-        f"{' and '.join(proof)}. Below it nothing learns any more; above it only what gives every sample the same "
+        f"{listed(proof)}. Below it nothing learns any more; above it only what gives every sample the same "
         f"answer.{no_progress(finding)}",
         cause=f"{label} is silent as a whole{'' if evidence.sure else ', as far as so few samples can tell'}: "
         f"{of_death(finding.cause)}",
@@ -81,7 +82,7 @@ def _why_alike(cause: Cause) -> str:
 
 
 def _from_the_start(facts: AlikeFromTheStart) -> str:
-    depth = f"{facts.sites} {'activation' if facts.sites == 1 else 'activations'}"
+    depth = counted(facts.sites, "activation")
     through = depth if facts.narrowest_width is None else f"{depth}, narrowest width {facts.narrowest_width}"
     what = (
         f"{facts.variation_at_start:.1e} of the output differed between samples"

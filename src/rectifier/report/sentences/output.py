@@ -1,5 +1,6 @@
 """What is said of a model's output, of a loss that stands still, and of networks and layers that are linear."""
 
+from rectifier._formatting import counted, percent
 from rectifier.records import (
     Cause,
     CauseKind,
@@ -15,7 +16,7 @@ from rectifier.records import (
 )
 from rectifier.report.sentences import advice
 from rectifier.report.sentences.causes import UNKNOWN, of_model
-from rectifier.report.sentences.words import Texts, loss_words, no_progress, percent, units
+from rectifier.report.sentences.words import Texts, loss_words, no_progress
 
 
 def collapsed_output(finding: Finding, evidence: CollapsedOutput) -> Texts:
@@ -31,8 +32,8 @@ def collapsed_output(finding: Finding, evidence: CollapsedOutput) -> Texts:
         features = f" The rows that go into this layer {as_little}."
     return Texts(
         title=f"{_name(evidence.output)} collapsed: every row gets almost the same",
-        detail=f"Since step {evidence.first_step:,} the variance of its {units(evidence.units)} between rows is "
-        f"{evidence.spread:.2g}, where {against} {evidence.reference:.2g} ({evidence.readings:,} readings of "
+        detail=f"Since step {evidence.first_step:,} the variance of its {counted(evidence.units, 'unit')} between rows "
+        f"is {evidence.spread:.2g}, where {against} {evidence.reference:.2g} ({evidence.readings:,} readings of "
         f"{evidence.rows:,} rows, the last at step {evidence.last_step:,}).{features}{_loss(finding)}",
         cause=_why(finding.cause),
         advised=advice.for_model(finding.cause),
@@ -43,7 +44,7 @@ def dead_output(finding: Finding, evidence: DeadOutput) -> Texts:
     """`dead-output`."""
     behind = "" if evidence.activation is None else f" behind {evidence.activation}"
     label = finding.site.label if finding.site is not None else _name(evidence.output)
-    many = f"{evidence.dead:,} of {units(evidence.units)} of the output{behind}"
+    many = f"{evidence.dead:,} of {counted(evidence.units, 'unit')} of the output{behind}"
     return Texts(
         title=f"{label}: {many} never change, although their targets do",
         detail=f"Shown by {evidence.readings:,} readings from step {evidence.first_step:,} to step "
@@ -67,8 +68,11 @@ def standing_still(finding: Finding, evidence: StandingStill) -> Texts:
             f"A step moves the weights of a layer by {percent(evidence.update)} of their norm at most (median)."
         )
     where = "at the best constant's cost" if evidence.at_best_constant else "where it began"
+    title = f"training stands still: the loss stays {where}"
+    if evidence.worse_than_constant and finding.consequence is not Consequence.NO_PROGRESS:
+        title = "the model is worse than a constant answer"
     return Texts(
-        title=f"training stands still: the loss stays {where}",
+        title=title,
         detail=" ".join(told),
         cause=_why(finding.cause),
         advised=advice.for_model(finding.cause),

@@ -1,5 +1,6 @@
 """What is said of parameters that are not trained, and of weights that shrank or grew."""
 
+from rectifier._formatting import counted, listed, percent
 from rectifier.records import (
     Cause,
     CauseKind,
@@ -14,7 +15,7 @@ from rectifier.records import (
 )
 from rectifier.report.sentences import advice
 from rectifier.report.sentences.causes import UNKNOWN
-from rectifier.report.sentences.words import Texts, no_progress, percent
+from rectifier.report.sentences.words import Texts, no_progress
 
 _MOST_PLACES = 6
 """Places that one sentence lists."""
@@ -29,9 +30,11 @@ _TITLES = {
 
 def untrained(finding: Finding, evidence: UntrainedParameters) -> Texts:
     """`untrained`."""
-    many = _parameters(evidence.parameters)
+    many = counted(evidence.parameters, "parameter")
     where = places(evidence.places, evidence.model)
-    share = f"{_numbers(evidence.elements)}, {percent(evidence.elements_fraction)} of all that could be trained"
+    share = (
+        f"{counted(evidence.elements, 'number')}, {percent(evidence.elements_fraction)} of all that could be trained"
+    )
     everything = " Nothing trains in this run." if evidence.everything else ""
     return Texts(
         title=f"{where}: {_TITLES[evidence.lack].format(many)}",
@@ -81,12 +84,12 @@ def _why(cause: Cause, evidence: UntrainedParameters) -> str:
             return f"{whose}: detach, no_grad, item or argmax cuts the graph"
         case CauseKind.INITIAL_WEIGHTS:
             assert isinstance(cause.facts, ZeroAtStart)
-            return (
-                f"weights that were exactly 0 at the start let no gradient through: {listed(cause.facts.zero_weights)}"
-            )
+            zero = listed_places(cause.facts.zero_weights)
+            return f"weights that were exactly 0 at the start let no gradient through: {zero}"
         case CauseKind.OPTIMIZER_NOT_STEPPED:
             name = f"{evidence.optimizer}.step()" if evidence.optimizer else "optimizer.step()"
-            return f"{name} was never called in {evidence.backward_passes:,} backward passes"
+            passes = max(evidence.backward_passes, evidence.last_step - evidence.first_step)
+            return f"{name} was never called in {passes:,} backward passes"
         case CauseKind.LEARNING_RATE_ZERO:
             how = "a schedule took it there" if evidence.lack is Lack.STOPPED else "nothing moves at that"
             return f"the learning rate is {evidence.learning_rate:.3g}: {how}"
@@ -94,6 +97,11 @@ def _why(cause: Cause, evidence: UntrainedParameters) -> str:
             return (
                 f"a learning rate of {evidence.learning_rate:.3g} makes updates too small for the number format: they "
                 "are rounded away"
+            )
+        case CauseKind.UPSTREAM if evidence.lack is Lack.NO_CHANGE:
+            return (
+                f"others change at a learning rate of {evidence.learning_rate:.3g}: these gradients are too small to "
+                "change a bit, as where they vanish on the way"
             )
         case CauseKind.UNKNOWN if evidence.lack is Lack.NO_GRADIENT:
             meant = "no optimizer holds them and no loss was connected to them, which may be meant"
@@ -122,7 +130,8 @@ def _why_norm(cause: Cause) -> str:
             beside = ""
             if facts.gradient_norm is not None:
                 beside = (
-                    f"; at the end it pulls with {facts.decay_norm:.2g}, the gradient with {facts.gradient_norm:.2g}"
+                    f"; at step {facts.looked_step:,} it pulled with about {facts.decay_norm:.2g}, the gradient with "
+                    f"{facts.gradient_norm:.2g}"
                 )
             return (
                 f"weight decay of {facts.weight_decay:.3g} at a learning rate of {facts.learning_rate:.3g} moved them, "
@@ -146,18 +155,9 @@ def places(paths: tuple[str, ...], model: str) -> str:
     """Where parameters are: `encoder, head.bias`; the model's name for all of it."""
     if paths in (("",), ()):
         return model or "tensors that no module holds"
-    return listed(paths)
+    return listed_places(paths)
 
 
-def listed(paths: tuple[str, ...]) -> str:
+def listed_places(paths: tuple[str, ...]) -> str:
     """The first ones, and how many more there are."""
-    more = len(paths) - _MOST_PLACES
-    return ", ".join(paths[:_MOST_PLACES]) + (f" and {more} more" if more > 0 else "")
-
-
-def _parameters(number: int) -> str:
-    return "1 parameter" if number == 1 else f"{number:,} parameters"
-
-
-def _numbers(number: int) -> str:
-    return "1 number" if number == 1 else f"{number:,} numbers"
+    return listed(paths, _MOST_PLACES)

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 
+from rectifier._formatting import counted, listed, percent
 from rectifier.catalogue import parse
 from rectifier.records import Finding, LeftOut, RungFacts, RungKind, RungTexts, SiteRef, WhyLeftOut
 from rectifier.report.sentences import describe, fixes
 
 _WHERE_IT_HELPS = (
-    "Where units die it often helps: on |x| with 10 layers of width 2, 94 % of trainings collapse with ReLU and 28 % "
+    "Where units die it often helps: on |x| with 10 layers of width 2, 94% of trainings collapse with ReLU and 28% "
     "with slope 0.01 (500 seeds each); on the slowly changing problem of Dohare et al. 2024 the error ends at 1.37 "
     "with ReLU, 1.24 with slope 0.01 and .76 with 0.1. Elsewhere it usually changes nothing: ImageNet top-1 .471 with "
     "ReLU, .469 with slope 1/3, and with batch normalisation .499 with ReLU, .503 with PReLU (Mishkin et al. 2017). "
@@ -64,10 +65,11 @@ def _advice(rung: RungFacts) -> RungTexts:
     )
 
 
-def _leaky_grad(rung: RungFacts) -> RungTexts:
+def _surrogate_gradient(rung: RungFacts) -> RungTexts:
+    slope = parse(rung.new).parameter
+    assert slope is not None
     return RungTexts(
-        changes=f"the backward pass of relu in {_named(rung.sites)}: {parse(rung.new).parameter:.0%} of the gradient "
-        "passes where none did",
+        changes=f"the backward pass of relu in {_named(rung.sites)}: {percent(slope)} of the gradient passes, not none",
         loses="the gradient is no longer the derivative of what is computed; every output stays, bit for bit",
         cost="none at once; a step calls Python once more for each layer",
         expect="Every dead unit gets a gradient at the next step, and may come back or not: a step against it need "
@@ -105,7 +107,7 @@ def _rescale(rung: RungFacts) -> RungTexts:
 
 def _recycle(rung: RungFacts) -> RungTexts:
     return RungTexts(
-        changes=f"{rung.units} dead unit{'s' if rung.units > 1 else ''} in {_named(rung.sites)}: new weights, in pairs "
+        changes=f"{counted(rung.units, 'dead unit')} in {_named(rung.sites)}: new weights, in pairs "
         "that cancel, and the optimizer's state of exactly these entries",
         loses="the old weights of these units; outputs on the batch stay to 1e-5",
         cost="several forwards on the batch for each layer, and nothing at later steps",
@@ -116,7 +118,7 @@ def _recycle(rung: RungFacts) -> RungTexts:
 
 _WRITERS = {
     RungKind.ADVICE: _advice,
-    RungKind.LEAKY_GRAD: _leaky_grad,
+    RungKind.SURROGATE_GRADIENT: _surrogate_gradient,
     RungKind.SWAP: _swap,
     RungKind.RESCALE: _rescale,
     RungKind.RECYCLE: _recycle,
@@ -130,5 +132,4 @@ def _swap_line(rung: RungFacts) -> str:
 
 
 def _named(sites: Sequence[SiteRef]) -> str:
-    shown = ", ".join(str(site) for site in sites[:3])
-    return shown if len(sites) <= 3 else f"{shown} and {len(sites) - 3} more layers"
+    return listed([str(site) for site in sites], 3, "more layers")

@@ -1,7 +1,7 @@
 """What was not observed, and why, in words."""
 
+from rectifier._formatting import counted
 from rectifier.records import Process, Recorder, Unseen, WhyUnseen
-from rectifier.report.words import counted
 
 _NAMES = {
     Recorder.TRACE: "torch.jit.trace",
@@ -17,8 +17,8 @@ _UNSEEN = {
         "called by a name that was bound before watching began, from TorchScript, or inside of nn.RNN"
     ),
     WhyUnseen.COMPILED: (
-        "inside torch.compile, where nothing is observed; rectifier run --beside, or watch(..., beside=True), repeats "
-        "the forward of a compiled module as it is written, and counts there"
+        "inside torch.compile, where nothing is observed; rectifier run --observe-compiled, or "
+        "watch(..., observe_compiled=True), repeats the forward of a compiled module as it is written, and counts there"
     ),
     WhyUnseen.HAND_WRITTEN: "may be a hand-written activation; its input cannot be told from a mask's",
     WhyUnseen.CUSTOM: "a custom autograd.Function; whether it is an activation cannot be told",

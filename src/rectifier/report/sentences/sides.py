@@ -1,5 +1,6 @@
 """What is said of units that stay on one side of their activation."""
 
+from rectifier._formatting import counted, percent
 from rectifier.records import (
     AlwaysOnUnits,
     Cause,
@@ -13,7 +14,7 @@ from rectifier.records import (
 )
 from rectifier.report.sentences import advice
 from rectifier.report.sentences.causes import UNKNOWN, of_death, of_model
-from rectifier.report.sentences.words import Texts, no_progress, percent, units
+from rectifier.report.sentences.words import Texts, no_progress
 
 
 def saturated_units(finding: Finding, evidence: SaturatedUnits) -> Texts:
@@ -22,14 +23,13 @@ def saturated_units(finding: Finding, evidence: SaturatedUnits) -> Texts:
     label, told = finding.site.label, []
     if evidence.saturated:
         told.append(
-            "Their slope was below 1 % of its maximum on at least 99 % of the last "
-            f"{evidence.visits:,} samples counted."
+            f"Their slope was below 1% of its maximum on at least 99% of the last {evidence.visits:,} samples counted."
         )
     if evidence.pair_fraction is not None and evidence.pairs is not None:
         told.append(
             f"Over the last {evidence.pairs:,} (sample, unit) pairs it was so in {percent(evidence.pair_fraction)}."
             if evidence.saturated
-            else f"The slope was below 1 % of its maximum in {percent(evidence.pair_fraction)} of the last "
+            else f"The slope was below 1% of its maximum in {percent(evidence.pair_fraction)} of the last "
             f"{evidence.pairs:,} (sample, unit) pairs."
         )
     return Texts(
@@ -82,7 +82,7 @@ def linear_layer(finding: Finding, evidence: LinearLayer) -> Texts:
     rest, number = evidence.units - evidence.off - evidence.on, evidence.off + evidence.on
     what = "constant" if evidence.off == evidence.units else "linear"
     return Texts(
-        title=f"{finding.site.label} is {what}: {number:,} of {units(evidence.units)} never bend",
+        title=f"{finding.site.label} is {what}: {number:,} of {counted(evidence.units, 'unit')} never bend",
         detail=f"On the last {evidence.visits:,} samples counted {evidence.off:,} units were off throughout and "
         f"{evidence.on:,} on throughout; {rest:,} bend.{no_progress(finding)}",
         cause=of_model(finding.cause) if finding.cause.facts is None else of_death(finding.cause),

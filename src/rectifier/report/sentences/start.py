@@ -1,5 +1,6 @@
 """What is said of how a network begins: in a training, and in a check before it."""
 
+from rectifier._formatting import counted, percent
 from rectifier.records import (
     AlikeAtStart,
     BornDeadNetwork,
@@ -15,7 +16,7 @@ from rectifier.records import (
 )
 from rectifier.report.sentences import advice
 from rectifier.report.sentences.causes import UNKNOWN, of_model
-from rectifier.report.sentences.words import Texts, no_progress, percent, units
+from rectifier.report.sentences.words import Texts, no_progress
 
 
 def poor_start(finding: Finding, evidence: PoorStart) -> Texts:
@@ -80,7 +81,7 @@ def born_dead_network(finding: Finding, evidence: BornDeadNetwork) -> Texts:
         title=f"born dead: {evidence.silent_site.label} is silent as a whole, and the network's output is a constant",
         detail=f"None of its {evidence.units:,} units fires on any of {evidence.samples:,} samples; the output does "
         "not vary at all. No training through this layer is possible.",
-        cause=f"initialisation, depth {depth} and width: the narrowest layer has {units(narrowest)}",
+        cause=f"initialisation, depth {depth} and width: the narrowest layer has {counted(narrowest, 'unit')}",
         advised=advice.BORN_DEAD,
     )
 

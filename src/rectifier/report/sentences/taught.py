@@ -1,5 +1,6 @@
 """What is said of units that work and are not taught: starved ones, and frozen layers."""
 
+from rectifier._formatting import counted
 from rectifier.records import Finding, FrozenLayers, SiteRef, StarvedLayer, StarvedUnits
 from rectifier.report.sentences import advice, parameters
 from rectifier.report.sentences.words import Texts, no_progress
@@ -47,9 +48,10 @@ def frozen_layers(finding: Finding, evidence: FrozenLayers) -> Texts:
     more = " …" if evidence.sites > _MOST_LABELS else ""
     parts = []
     if evidence.parameters:
-        are = "1 parameter has" if evidence.parameters == 1 else f"{evidence.parameters:,} parameters have"
+        have = "has" if evidence.parameters == 1 else "have"
         parts.append(
-            f"{are} requires_grad=False ({evidence.elements:,} numbers): {parameters.listed(evidence.places)}."
+            f"{counted(evidence.parameters, 'parameter')} {have} requires_grad=False ({evidence.elements:,} numbers): "
+            f"{parameters.listed_places(evidence.places)}."
         )
     if unasked:
         parts.append(f"No gradient is asked for below {_labels(unasked)}.")
@@ -57,10 +59,9 @@ def frozen_layers(finding: Finding, evidence: FrozenLayers) -> Texts:
         parts.append(
             f"The weights that feed {_labels(still)} did not move at any counted step, although a gradient came."
         )
-    layers = "layer is" if evidence.sites == 1 else "layers are"
-    title = f"{evidence.sites} {layers} frozen: {_labels((*unasked, *still))}{more}"
+    title = f"{counted(evidence.sites, 'layer is', 'layers are')} frozen: {_labels((*unasked, *still))}{more}"
     if not evidence.sites:
-        title = f"{evidence.parameters:,} {'parameter is' if evidence.parameters == 1 else 'parameters are'} frozen"
+        title = f"{counted(evidence.parameters, 'parameter is', 'parameters are')} frozen"
     return Texts(
         title=title,
         detail=" ".join(parts),

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from rectifier._formatting import counted, listed
 from rectifier.records import Process, RecycledUnits, RescaledLayers, SwappedActivation, Treated, Treatment, told_apart
-from rectifier.report.words import counted
 
 _STEPS = 100
 """Over how many steps before and after a treatment the loss is averaged, where there are as many."""
@@ -25,9 +25,7 @@ def treatment_text(treated: Treated) -> str:
 
 
 def _swapped(swapped: SwappedActivation) -> str:
-    places = swapped.places[:_MOST_PLACES]
-    more = f" and {len(swapped.places) - len(places)} more" if len(swapped.places) > len(places) else ""
-    return f"{swapped.old} became {swapped.new} ({', '.join(places)}{more})"
+    return f"{swapped.old} became {swapped.new} ({listed(swapped.places, _MOST_PLACES)})"
 
 
 def _rescaled(rescaled: RescaledLayers) -> str:
@@ -38,7 +36,7 @@ def _rescaled(rescaled: RescaledLayers) -> str:
         else ""
     )
     return (
-        f"{rescaled.layers} layer{'s' if rescaled.layers > 1 else ''} of {rescaled.model} rescaled ({rescaled.mode}), "
+        f"{counted(rescaled.layers, 'layer')} of {rescaled.model} rescaled ({rescaled.mode}), "
         f"by factors from {rescaled.smallest_factor:.3g} to {rescaled.largest_factor:.3g}{left}{zeroed}"
     )
 
@@ -47,7 +45,7 @@ def _recycled(recycled: RecycledUnits) -> str:
     count, sites = sum(recycled.by_site.values()), list(recycled.by_site.items())
     places = ", ".join(f"{units} of {site}" for site, units in sites[:_MOST_PLACES])
     more = f" and of {len(sites) - _MOST_PLACES} more" if len(sites) > _MOST_PLACES else ""
-    return f"{count} dead unit{'s' if count > 1 else ''} recycled: {places}{more}"
+    return f"{counted(count, 'dead unit')} recycled: {places}{more}"
 
 
 def treated_lines(process: Process) -> list[str]:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from rectifier._formatting import percent
 from rectifier.records import Consequence, Finding, LossPath, WholeSilence
 
 
@@ -34,22 +35,9 @@ class Texts:
         return self.title if self.name_first else capital(self.title)
 
 
-def percent(share: float) -> str:
-    """`0.037 %`, `15 %`, `4,200 %`: two significant digits, never a 0 for what is more."""
-    value = 100 * share
-    if value >= 100_000:
-        return f"{value:.1e} %"
-    return f"{value:,.0f} %" if value >= 10 else f"{value:.2g} %"
-
-
 def times(factor: float) -> str:
     """`40 times`, `0.8 times`."""
     return f"{factor:.0f} times" if 10 <= factor < 100_000 else f"{factor:.2g} times"
-
-
-def units(number: int) -> str:
-    """`1 unit`, `2,000 units`."""
-    return "1 unit" if number == 1 else f"{number:,} units"
 
 
 def capital(text: str) -> str:
@@ -67,7 +55,7 @@ def none_has_fired(silence: WholeSilence) -> str:
 
 
 def update_words(size: float, factor: float, *, median_known: bool) -> str:
-    """How large an update was: `4 % of their norm, 40 times the median of the steps before`.
+    """How large an update was: `4% of their norm, 40 times the median of the steps before`.
 
     Args:
         size: ‖Δw‖/‖w‖.

@@ -21,16 +21,17 @@ def print_catalogue(console: Console) -> None:
     """
     width = console.width
     table = Table(title="Activations", show_edge=False, pad_edge=False, title_style="bold")
+    # A formula that is wider than its column goes on in the next line; nothing of it is cut off.
     table.add_column("name", no_wrap=True)
-    table.add_column("f(z)", ratio=3)
+    table.add_column("f(z)", ratio=3, overflow="fold")
     if width >= _DERIVATIVE_FROM:
-        table.add_column("f′(z)", ratio=3)
-    table.add_column("f′(z) = 0", ratio=2)
+        table.add_column("f′(z)", ratio=3, overflow="fold")
+    table.add_column("f′(z) = 0", ratio=2, overflow="fold")
     if width >= _SHAPE_FROM:
         table.add_column("gain", justify="right", no_wrap=True)
         table.add_column("shape", no_wrap=True)
     if width >= _PAPER_FROM:
-        table.add_column("paper", ratio=3)
+        table.add_column("paper", ratio=3, overflow="fold")
     for row in CATALOGUE.values():
         choice = Choice(row, row.default)
         cells = [choice.spec, row.formula]

@@ -1,4 +1,4 @@
-"""An autopsy in the terminal: what has not learned on top, then a row a weight, then what could not be told."""
+"""An inspection in the terminal: what has not learned on top, then a row a weight, then what could not be told."""
 
 import io
 import math
@@ -8,46 +8,47 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from rectifier.records import Autopsy, CauseKind, LayerAutopsy, NotTold, Remark
+from rectifier._formatting import counted
+from rectifier.records import CauseKind, Inspection, LayerInspection, NotTold, Remark
 from rectifier.report.sentences import checkpoint, describe, fixes
 from rectifier.report.text.lines import fit, print_table, say
 from rectifier.report.text.run import print_suppressed, print_title
-from rectifier.report.words import counted, findings_counted
+from rectifier.report.words import findings_counted
 
 _MOST_TOLD = 8
 _MOST_LAYERS = 20
 
 
-def autopsy_text(autopsy: Autopsy, width: int = 100) -> str:
-    """What `print_autopsy` prints, as a string without colour.
+def inspection_text(inspection: Inspection, width: int = 100) -> str:
+    """What `print_inspection` prints, as a string without colour.
 
     Example:
-        >>> print(autopsy_text(Autopsy(path="model.pt", layout="state dict", step=None, earlier=None,
+        >>> print(inspection_text(Inspection(path="model.pt", layout="state dict", step=None, earlier=None,
         ...     steps_between=None, findings=(), layers=(), untold=())))
         model.pt: state dict, 0 weights.
         Every row learns, as far as the file tells.
     """
     console = Console(file=io.StringIO(), width=width, no_color=True, highlight=False)
-    print_autopsy(autopsy, console)
+    print_inspection(inspection, console)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue().rstrip()
 
 
-def print_autopsy(autopsy: Autopsy, console: Console, *, everything: bool = False) -> None:
-    """Print an autopsy.
+def print_inspection(inspection: Inspection, console: Console, *, everything: bool = False) -> None:
+    """Print an inspection.
 
     Args:
-        autopsy: What is to be told.
+        inspection: What is to be told.
         console: Where to; its width, colour and encoding are respected.
         everything: Name every weight in the table; otherwise those without a remark are counted where there are many.
     """
-    say(console, _head(autopsy))
-    severities: list[str] = [finding.severity for finding in autopsy.findings]
+    say(console, _head(inspection))
+    severities: list[str] = [finding.severity for finding in inspection.findings]
     if severities:
         say(console, f"{findings_counted(severities)}.", style="bold")
     else:
-        say(console, _nothing_found(autopsy), style="bold")
-    for finding in autopsy.findings[:_MOST_TOLD]:
+        say(console, _nothing_found(inspection), style="bold")
+    for finding in inspection.findings[:_MOST_TOLD]:
         console.print()
         print_title(finding, console)
         texts = describe(finding)
@@ -60,38 +61,38 @@ def print_autopsy(autopsy: Autopsy, console: Console, *, everything: bool = Fals
             say(console, text, indent=4)
         for fix in finding.fixes:
             say(console, f"Next: {fixes.command(fix.kind)}", indent=4)
-    if len(autopsy.findings) > _MOST_TOLD:
+    if len(inspection.findings) > _MOST_TOLD:
         console.print()
-        say(console, f"and {counted(len(autopsy.findings) - _MOST_TOLD, 'more finding')}; --json lists all of them.")
-    print_suppressed(autopsy, console)
-    if autopsy.layers:
+        say(console, f"and {counted(len(inspection.findings) - _MOST_TOLD, 'more finding')}; --json lists all of them.")
+    print_suppressed(inspection, console)
+    if inspection.layers:
         console.print()
-        _print_layers(autopsy, console, everything)
-    if autopsy.untold:
+        _print_layers(inspection, console, everything)
+    if inspection.untold:
         console.print()
-    for reason in autopsy.untold:
+    for reason in inspection.untold:
         head = "Note: " if reason.why.kind is NotTold.FROZEN else "Not told: "
         say(console, checkpoint.untold(reason), head=Text(head), indent=10)
 
 
-def _head(autopsy: Autopsy) -> str:
-    text = f"{autopsy.path}: {autopsy.layout}, {counted(len(autopsy.layers), 'weight')}"
-    if autopsy.step is not None:
-        text += f", {counted(autopsy.step, 'step')}"
-    if autopsy.earlier is not None:
-        between = "" if autopsy.steps_between is None else f", {counted(autopsy.steps_between, 'step')} before"
-        text += f"; beside {autopsy.earlier}{between}"
+def _head(inspection: Inspection) -> str:
+    text = f"{inspection.path}: {inspection.layout}, {counted(len(inspection.layers), 'weight')}"
+    if inspection.step is not None:
+        text += f", {counted(inspection.step, 'step')}"
+    if inspection.earlier is not None:
+        between = "" if inspection.steps_between is None else f", {counted(inspection.steps_between, 'step')} before"
+        text += f"; beside {inspection.earlier}{between}"
     return f"{text}."
 
 
-def _nothing_found(autopsy: Autopsy) -> str:
-    if any(layer.silent is not None for layer in autopsy.layers) or not autopsy.layers:
+def _nothing_found(inspection: Inspection) -> str:
+    if any(layer.silent is not None for layer in inspection.layers) or not inspection.layers:
         return "Every row learns, as far as the file tells."
     return "Nothing can be said against any row; whether they learn, the file does not tell."
 
 
-def _print_layers(autopsy: Autopsy, console: Console, everything: bool) -> None:
-    layers = autopsy.layers
+def _print_layers(inspection: Inspection, console: Console, everything: bool) -> None:
+    layers = inspection.layers
     plain = [layer for layer in layers if not _is_remarkable(layer)]
     short = len(layers) > _MOST_LAYERS and not everything
     shown = [layer for layer in layers if _is_remarkable(layer)] if short else list(layers)
@@ -119,7 +120,7 @@ def _print_layers(autopsy: Autopsy, console: Console, everything: bool) -> None:
         say(console, "Unused rows of an embedding are normal.")
 
 
-def _is_remarkable(layer: LayerAutopsy) -> bool:
+def _is_remarkable(layer: LayerInspection) -> bool:
     return any((layer.silent, layer.unmoved, layer.blocked, layer.out_of_reach))
 
 
@@ -127,7 +128,7 @@ def _number(value: int | None) -> str:
     return "?" if value is None else f"{value:,}"
 
 
-def _firing(layer: LayerAutopsy) -> str:
+def _firing(layer: LayerInspection) -> str:
     """`3` for what is certain with inputs ≥ 0, `3+2?` with what is out of reach."""
     if layer.blocked is None or layer.out_of_reach is None:
         return ""
@@ -136,7 +137,7 @@ def _firing(layer: LayerAutopsy) -> str:
     return f"{layer.blocked:,}+{layer.out_of_reach:,}?" if layer.blocked else f"{layer.out_of_reach:,}?"
 
 
-def _steps(layer: LayerAutopsy) -> str:
+def _steps(layer: LayerInspection) -> str:
     """`≈ 500 (478–531)`, `≥ 732`, `2 ever, ≥ 736`: as long as the training itself."""
     if not layer.silent:
         return ""

@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from rectifier._formatting import percent
 from rectifier.records import Diagnosis, LayerSummary, Process
 from rectifier.report.rows import factors
 from rectifier.report.text.lines import fit, say, takes
@@ -44,7 +45,7 @@ def layer_table(process: Process, diagnosis: Diagnosis, console: Console, rows: 
         layer = diagnosis.layers[index]
         row = [layer.site.label, *([layer.activation] if wide else []), *([layer.source or "?"] if sources else [])]
         row += [_number(layer.units), _silent(layer), _number(layer.rare), _number(layer.stuck)]
-        row += ["?" if layer.firing_fraction is None else f"{layer.firing_fraction:.0%}", _size(layer.delta)]
+        row += ["?" if layer.firing_fraction is None else percent(layer.firing_fraction), _size(layer.delta)]
         row += ["" if changes[index] is None else f"{changes[index]:.2g}"] if roomy else []
         row += [_chart(layer, console)] if wide else []
         table.add_row(*(Text(fit(cell, console)) for cell in row))
@@ -54,7 +55,7 @@ def layer_table(process: Process, diagnosis: Diagnosis, console: Console, rows: 
 def print_legend(process: Process, diagnosis: Diagnosis, console: Console) -> None:
     """Print what the columns mean, as far as one could take them for something else."""
     layers = diagnosis.layers
-    told = ["rare: fires on less than 1 % of the samples.", "stuck: its input was negative on all of them."]
+    told = ["rare: fires on less than 1% of the samples.", "stuck: its input was negative on all of them."]
     if any(layer.suspected for layer in layers):
         told.insert(0, "A count with ? is suspected: silent, on too few samples for the definition of dead.")
     if any(layer.firing_fraction and _is_silent(layer) for layer in layers):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
+from rectifier._formatting import percent
 from rectifier.records import Diagnosis, Process, Run
 from rectifier.report.rows import silent_fraction
 from rectifier.report.sentences import describe
@@ -47,7 +48,7 @@ def _status(run: Run | None, diagnoses: Sequence[Diagnosis], console: Console) -
     loss = process.series("loss").values
     parts = [f"rectifier: step {last[0].cost.steps:,}"]
     parts += [f"loss {loss[-1]:.4g}"] if len(loss) else []
-    parts += [f"watching {last[0].cost.watching_fraction:.1%}"]
+    parts += [f"watching {percent(last[0].cost.watching_fraction)}"]
     parts += [f"{len(run.processes)} processes"] if len(run.processes) > 1 else []
     findings = [finding for diagnosis in diagnoses for finding in diagnosis.findings]
     alarms = [finding for finding in findings if finding.severity != "info"]

@@ -4,10 +4,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from rectifier._formatting import counted, listed, percent
 from rectifier.records import Census, LayerCensus, LayerCheck, Preflight
 from rectifier.report.text.lines import fit, print_table, say
 from rectifier.report.text.run import print_findings
-from rectifier.report.words import counted, listed
 
 _MOST_UNITS = 12
 _NOTHING_SEEN = (
@@ -24,7 +24,7 @@ def print_census(census: Census, console: Console) -> None:
         rests = f"{counted(census.samples, 'sample')}"
     else:
         rests = f"{counted(census.samples, 'sample')}, {census.distinct_samples:,} of them distinct"
-    batches = f"{census.batches:,} batch{'' if census.batches == 1 else 'es'}"
+    batches = counted(census.batches, "batch", "batches")
     say(console, f"{census.model} on {batches}: {rests}.", style="bold")
     if not census.layers:
         say(console, _NOTHING_SEEN)
@@ -38,8 +38,8 @@ def print_census(census: Census, console: Console) -> None:
     if bound is not None:
         say(
             console,
-            f"A unit that was silent fires on less than {100 * bound:.2g} % of data like these "
-            f"(95 %, {census.distinct_samples:,} distinct samples).",
+            f"A unit that was silent fires on less than {percent(bound)} of data like these "
+            f"(95%, {census.distinct_samples:,} distinct samples).",
         )
     say(console, "Silent, rare and always-on units alone are no fault: healthy networks have them.")
 
@@ -60,7 +60,7 @@ def _cells(layer: LayerCensus) -> list[str]:
         return [layer.site, layer.activation, *"??????"]
     stuck = f"{layer.silent}" if layer.silent_means == "stuck" else ""
     dead = "" if stuck else f"{layer.silent}" + ("?" if layer.silent and layer.silent_means == "suspected" else "")
-    fires = "?" if layer.firing_fraction is None else f"{layer.firing_fraction:.0%}"
+    fires = "?" if layer.firing_fraction is None else percent(layer.firing_fraction)
     return [layer.site, layer.activation, f"{layer.units}", dead, stuck, f"{layer.rare}", f"{layer.always_on}", fires]
 
 
@@ -81,9 +81,7 @@ def _say_units(layer: LayerCensus, console: Console) -> None:
 
 
 def _numbers(units: tuple[int, ...]) -> str:
-    shown = [f"{unit}" for unit in units[:_MOST_UNITS]]
-    more = len(units) - _MOST_UNITS
-    return ", ".join(shown) + f" and {more:,} more (--json has all)" if more > 0 else listed(shown)
+    return listed([str(unit) for unit in units], _MOST_UNITS, "more (--json has all)")
 
 
 def print_check(found: Preflight, console: Console) -> None:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from rectifier._formatting import counted, duration, listed, percent
 from rectifier.records import (
     ArmVerdict,
     Comparison,
@@ -29,7 +30,7 @@ from rectifier.report.sentences.treated import treated_lines
 from rectifier.report.text.layers import layer_table, print_legend
 from rectifier.report.text.lines import fit, print_table, say
 from rectifier.report.windows import thinning_told
-from rectifier.report.words import counted, findings_counted, looks_told
+from rectifier.report.words import findings_counted, interim_told
 
 _STYLES = {"serious": "bold red", "warning": "bold yellow", "info": "cyan"}
 _MOST_INFO = 6
@@ -107,7 +108,7 @@ def _print_remarks(process: Process, console: Console) -> None:
         )
     repeated = [site.label for site in process.sites if site.repeated]
     if repeated:
-        which = "All layers" if len(repeated) == len(process.sites) else _listed(repeated)
+        which = "All layers" if len(repeated) == len(process.sites) else listed(repeated, _MOST_LISTED)
         say(
             console,
             f"Runs compiled: {which}. Counted in a repetition of the forward as it is written; ‖δ‖ was not seen.",
@@ -124,13 +125,8 @@ def _print_remarks(process: Process, console: Console) -> None:
         say(console, f"Trouble inside of Rectifier: {warning}.", style="yellow")
 
 
-def _listed(labels: Sequence[str]) -> str:
-    more = len(labels) - _MOST_LISTED
-    return ", ".join(labels[:_MOST_LISTED]) + (f" and {more} more" if more > 0 else "")
-
-
 def print_findings(diagnosis: Judged, console: Console) -> None:
-    """Print what was found, most serious first, then what is silenced and why."""
+    """Print what was found, most serious first, then what is suppressed and why."""
     _print_verdict(diagnosis, console)
     alarms = [finding for finding in diagnosis.findings if finding.severity != "info"]
     remarks = [finding for finding in diagnosis.findings if finding.severity == "info"]
@@ -162,7 +158,7 @@ def print_suppressed(judged: Judged, console: Console) -> None:
     """Print what the user knows of, with the reasons."""
     for finding in judged.suppressed:
         title = describe(finding).title
-        say(console, f"Silenced ({finding.severity}): {title}. Reason: {finding.suppressed}", indent=2)
+        say(console, f"Suppressed ({finding.severity}): {title}. Reason: {finding.suppressed}", indent=2)
 
 
 def _print_verdict(diagnosis: Judged, console: Console) -> None:
@@ -210,7 +206,7 @@ def _print_coverage(process: Process, console: Console) -> None:
         console,
         f"Observed {cost.observed_steps:,} of {cost.steps:,} steps ({_every(cost.interval)} at the end), {samples}; "
         f"counted in full at {cost.counted_steps:,}. "
-        f"Watching took {cost.watching_seconds:.2f} s, {cost.watching_fraction:.1%} of the training "
+        f"Watching took {duration(cost.watching_seconds)}, {percent(cost.watching_fraction)} of the training "
         f"(host clock).{short}{_treating(cost)}{thinning_told(process)}",
     )
 
@@ -222,7 +218,7 @@ def _every(interval: int) -> str:
 def _treating(cost: Cost) -> str:
     if not cost.treating_seconds:
         return ""
-    return f" Treating took {cost.treating_seconds:.2f} s beside that, looking for what to treat included."
+    return f" Treatments took another {duration(cost.treating_seconds)}, including the search for units to treat."
 
 
 def _is_start(cost: Cost) -> bool:
@@ -243,12 +239,12 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     say(
         console,
         f"{counted(len(comparison.seeds), 'seed')}, {comparison.metric} "
-        f"({'higher' if comparison.higher_is_better else 'lower'} is better); intervals are 95 %, each for one arm "
+        f"({'higher' if comparison.higher_is_better else 'lower'} is better); intervals are 95%, each for one arm "
         f"alone; p is exact and corrected (Holm) over arms and both endpoints; no verdict is possible below "
         f"{comparison.smallest_n} seeds.",
     )
-    if looks := looks_told(comparison.looks):
-        say(console, looks)
+    if interim := interim_told(comparison.interim):
+        say(console, interim)
     for note in comparison.notes:
         say(console, f"Note: {note}")
 
@@ -259,16 +255,16 @@ def _arm_table(comparison: Comparison, console: Console) -> Table:
     table.add_column("arm", overflow="fold")
     table.add_column("failed", justify="right", overflow="fold")
     if wide:
-        table.add_column("95 %", overflow="fold")
+        table.add_column("95%", overflow="fold")
         table.add_column("median", justify="right", overflow="fold")
     table.add_column("difference", justify="right", overflow="fold")
-    table.add_column("95 %", overflow="fold")
+    table.add_column("95%", overflow="fold")
     if wide:
         table.add_column("p", justify="right", overflow="fold")
     table.add_column("verdict", overflow="fold")
     for arm in comparison.arms:
         failed = f"{arm.failures} of {arm.n}"
-        rates = f"{arm.failure_low:.0%} to {arm.failure_high:.0%}"
+        rates = f"{percent(arm.failure_low)} to {percent(arm.failure_high)}"
         median = "?" if arm.median is None else f"{arm.median:.3g}"
         difference, interval, p = _effect(arm.metric)
         row = [arm.arm, failed, rates, median, difference, interval, p, _standing(arm, comparison)]

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from rectifier._formatting import listed
 from rectifier.errors import CannotRecycle
 from rectifier.records import Diagnosis, Finding
 from rectifier.sandbox import Forward, Pass, own_module
@@ -37,10 +38,11 @@ def recycle(
     these entries becomes that of a live entry at rest. Which weights belong to a unit is read off one forward and
     proved on the batch: with the named outgoing weights at 0, no value of the units may reach the outputs.
 
-    The trap: call it between `optimizer.step()` and the next forward; gradients that are already there are of the
-    old units. The model runs a few times on the batch, without gradients: hooks of yours on its modules fire.
-    Dropout between units and readers hits the two of a pair separately, so that with it the sums stay in the mean.
-    With several ranks, all have to pass the same findings and the same batch.
+    Warning:
+        Call it between `optimizer.step()` and the next forward; gradients that are already there are of the old units.
+        The model runs a few times on the batch, without gradients: hooks of yours on its modules fire. Dropout between
+        units and readers hits the two of a pair separately, so that with it the sums stay in the mean. With several
+        ranks, all have to pass the same findings and the same batch.
 
     Formula, for a pair (p, q) with incoming row r and threshold b: `f(r·x + b)·u − f(r·x + b)·u = 0` for every x;
     `∂L/∂r_p = −∂L/∂r_q = (u·δ) f′ x ≠ 0`, `∂L/∂u = f·δ ≠ 0`, δ the gradient at the readers.
@@ -285,7 +287,7 @@ def _words(made: exact.Cast) -> str:
     parts += [f"{triples} as a triple" if triples == 3 else f"{triples} in triples"] if triples else []
     if made.splits:
         parts.append(f"{len(made.splits)} split off a live unit")
-    return " and ".join(parts)
+    return listed(parts)
 
 
 def _units(units: list[int]) -> str:

@@ -34,7 +34,8 @@ class Op:
 class Recorder(TorchFunctionMode):
     """Records every call in its scope; everything that passed stays alive until the recorder goes.
 
-    The trap: a custom `autograd.Function` and what a compiler or TorchScript runs are not seen.
+    Warning:
+        A custom `autograd.Function` and what a compiler or TorchScript runs are not seen.
 
     Args:
         copies: Numbers of calls whose tensor arguments are to be copied, because they get overwritten later.

@@ -69,8 +69,9 @@ class Recycled(Change):
     def undo(self) -> None:
         """Put parameters, buffers and optimizer state back, bit for bit.
 
-        The trap: only as long as nothing has trained. Afterwards the recycled weights and those beside them have
-        learned from each other, no older state of some of them fits, and nothing is put back.
+        Warning:
+            Only as long as nothing has trained. Afterwards the recycled weights and those beside them have learned from
+            each other, no older state of some of them fits, and nothing is put back.
 
         Raises:
             CannotRecycle: Something of what was written has changed since; nothing was put back.

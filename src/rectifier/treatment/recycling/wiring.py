@@ -9,6 +9,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from rectifier._formatting import listed
 from rectifier.catalogue import CATALOGUE
 from rectifier.errors import CannotRecycle
 from rectifier.treatment.recycling.labels import features_of, names_for, pooled, reshaped, spread
@@ -287,4 +288,4 @@ def _some(keys: Iterable[tuple[str, int]]) -> str:
     named = [f"{path or 'its own forward'}{f' (call {call + 1})' if call else ''}" for path, call in keys]
     if not named:
         return "no activation call at all"
-    return ", ".join(named[:8]) + (f" and {len(named) - 8} more" if len(named) > 8 else "")
+    return listed(named, 8)

@@ -69,7 +69,8 @@ class Rescaled(Change):
     def undo(self) -> None:
         """Put the weights back, bit for bit.
 
-        The trap: only as long as nothing has trained. An old scale does not fit what was learned since.
+        Warning:
+            Only as long as nothing has trained. An old scale does not fit what was learned since.
 
         Raises:
             CannotRescale: Something of what was written has changed since; nothing was put back.

@@ -39,9 +39,10 @@ def rescale(
     Layers whose scale does not matter to the outputs (a normalisation takes it out again) and branches that begin at 0
     are left alone, as are frozen, parametrised, and tied-to-something-else weights; `left` says which and why.
 
-    The trap: this is for a model that has not been trained. A trained one is destroyed by it; what an optimizer
-    remembers is looked at only where it is handed over, and plain SGD remembers nothing. Nor does a scale bring back a
-    unit without a bias that was born dead: the sign of its input stays.
+    Warning:
+        This is for a model that has not been trained. A trained one is destroyed by it; what an optimizer remembers is
+        looked at only where it is handed over, and plain SGD remembers nothing. Nor does a scale bring back a unit
+        without a bias that was born dead: the sign of its input stays.
 
     Args:
         model: Any module; inside of `torch.compile`'s and `DataParallel`'s wrapper, their module is meant.

@@ -30,8 +30,9 @@ def swap_everywhere(old: str, new: str) -> Change:
     Modules are replaced when they become part of another one, functional calls when they happen inside of a model's
     forward. No random number is drawn, and `F.relu` stays the same object.
 
-    The trap: with a learned slope (`prelu`) the slopes are in `model.parameters()`, and so in the weight decay of
-    the script's optimizer. A functional call cannot have one: the first such call raises.
+    Warning:
+        With a learned slope (`prelu`) the slopes are in `model.parameters()`, and so in the weight decay of the
+        script's optimizer. A functional call cannot have one: the first such call raises.
 
     Args:
         old: The activation to replace; with a parameter (`leaky_relu:0.01`) only those with this parameter.

@@ -6,6 +6,7 @@ from enum import StrEnum
 from torch import nn
 from torch.optim import Optimizer
 
+from rectifier._formatting import listed
 from rectifier.catalogue import CATALOGUE, Choice, parse
 from rectifier.errors import CannotSwap
 from rectifier.treatment.swapping.survey import Old, Seal, Survey, survey
@@ -135,5 +136,4 @@ def parallel_of(model: nn.Module) -> Parallel | None:
 
 
 def _some(paths: Iterable[str]) -> str:
-    named = [path or "the model's own forward" for path in paths]
-    return ", ".join(named[:_SHOWN]) + (f" and {len(named) - _SHOWN} more" if len(named) > _SHOWN else "")
+    return listed([path or "the model's own forward" for path in paths], _SHOWN)

@@ -24,7 +24,7 @@ NEEDS_A_MODULE = ("prelu", "rrelu")
 """A function has no place for a learned slope, nor for a training mode."""
 
 # What nn.TransformerEncoderLayer notes about its activation, to take a kernel that computes only these two.
-FAST_PATH = {"relu": 1, "gelu": 2, "leaky_grad": 1}
+FAST_PATH = {"relu": 1, "gelu": 2, "surrogate_gradient": 1}
 
 
 def swap(
@@ -42,8 +42,9 @@ def swap(
     while the forward of the module that makes them runs. The keys of the state dict stay, unless the new activation
     has parameters.
 
-    The trap: a learned slope (`prelu`) is a parameter that an existing optimizer does not know; hand the optimizer
-    over, or make it afterwards. A slope in a module that is used in several places is one slope for all of them.
+    Warning:
+        A learned slope (`prelu`) is a parameter that an existing optimizer does not know; hand the optimizer over, or
+        make it afterwards. A slope in a module that is used in several places is one slope for all of them.
 
     Args:
         model: Any module; inside of `torch.compile`'s and the parallel wrappers, their module is meant.

@@ -27,7 +27,7 @@ from rectifier.monitor.training.sites.updates import Updates
 from rectifier.monitor.training.watching import said_axis
 from rectifier.records import ModelState, Site, SiteWindow
 
-# Outputs (middle, half) between which |f′| is at least 1 % of its maximum: tanh |z| ≥ 3.0, sigmoid |z| ≥ 6.0.
+# Outputs (middle, half) between which |f′| is at least 1% of its maximum: tanh |z| ≥ 3.0, sigmoid |z| ≥ 6.0.
 _SATURATION = {"tanh": (0.0, math.tanh(3.0)), "sigmoid": (0.5, 0.5 * math.tanh(3.0))}
 
 

@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 from rectifier.monitor.training.movement import OwnSteps
 from rectifier.monitor.training.sites.met import SiteRecord
 
-# The relative update of a large layer is measured on its first weights; 65,536 settle a ratio of norms to 0.4 %.
+# The relative update of a large layer is measured on its first weights; 65,536 settle a ratio of norms to 0.4%.
 _MOST_WEIGHTS = 1 << 16
 
 _Weights = dict[int, tuple[Tensor, Tensor]]

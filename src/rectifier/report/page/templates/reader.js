@@ -16,7 +16,7 @@
       const ends = few(heat.x.slice(1).map((_, index) => index), 10);
       const percent = heat.zmax === 1 ? 100 : 1;
       const rows = heat.z.map((cells, row) => [named(layout.yaxis, heat.y[row]),
-        ...ends.map((index) => (cells[index] === null ? "" : `${Number((percent * cells[index]).toPrecision(3))} %`))]);
+        ...ends.map((index) => (cells[index] === null ? "" : `${Number((percent * cells[index]).toPrecision(3))}%`))]);
       return { head: ["", ...ends.map((index) => `to step ${Math.round(heat.x[index + 1] - 0.5)}`)], rows };
     }
     const lines = data.filter((trace) => trace.hoverinfo !== "skip");

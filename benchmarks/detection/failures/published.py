@@ -1,4 +1,4 @@
-"""Trainings that fail, rebuilt from papers and from public reports, each with what its source says prevents it."""
+"""Plain networks that fail, rebuilt from papers and from public reports, each with what its source says prevents it."""
 
 from dataclasses import dataclass, replace
 
@@ -122,4 +122,4 @@ def _reported() -> list[Failure]:
     return cases
 
 
-FAILURES = [*published(mnist(), fashion()), *_of_definitions(), *_reported()]
+PLAIN = [*published(mnist(), fashion()), *_of_definitions(), *_reported()]

@@ -8,14 +8,14 @@ from rectifier.diagnosis import remedies
 from rectifier.diagnosis import thresholds as limit
 from rectifier.diagnosis.checkpoint.clocks import silence_of
 from rectifier.diagnosis.checkpoint.rows import Rows, summary
-from rectifier.diagnosis.suppression import apply_silences
+from rectifier.diagnosis.suppression import apply_suppressions
 from rectifier.records import (
-    Autopsy,
     BrokenRows,
     Cause,
     CauseKind,
     Checkpoint,
     Finding,
+    Inspection,
     NotTold,
     ParameterRef,
     Reach,
@@ -39,18 +39,19 @@ from rectifier.records.arrays import BoolArray
 _MOST_UNITS = 1_000
 
 
-def judge_checkpoint(checkpoint: Checkpoint, silence: Mapping[str, str] | None = None) -> Autopsy:
+def judge_checkpoint(checkpoint: Checkpoint, suppress: Mapping[str, str] | None = None) -> Inspection:
     """Say which rows of a checkpoint's weights have not learned, most serious first, and what cannot be told.
 
-    The trap: a row is what leads into one unit, and neither the activation behind it nor its inputs stand in a file.
-    "Without gradient" is read from the optimizer, "cannot fire" is said of a ReLU with inputs ≥ 0 only.
+    Warning:
+        A row is what leads into one unit, and neither the activation behind it nor its inputs stand in a file. "Without
+        gradient" is read from the optimizer, "cannot fire" is said of a ReLU with inputs ≥ 0 only.
 
     Args:
         checkpoint: What the file holds.
-        silence: Known findings, by name and weight, with the reason, as for `diagnose`.
+        suppress: Known findings, by name and weight, with the reason, as for `diagnose`.
 
     Raises:
-        CannotSilence: `silence` holds a name that no finding has, or no reason.
+        CannotSuppress: `suppress` holds a name that no finding has, or no reason.
 
     Example:
         >>> judge_checkpoint(Checkpoint(path="empty.pt", layout="state dict", weights=())).findings
@@ -63,7 +64,7 @@ def judge_checkpoint(checkpoint: Checkpoint, silence: Mapping[str, str] | None =
         *(finding for layer in layers for finding in _partly_idle(layer)),
         *(finding for layer in layers for finding in _by_weights(layer)),
     ]
-    autopsy = Autopsy(
+    inspection = Inspection(
         path=checkpoint.path,
         layout=checkpoint.layout,
         step=checkpoint.step,
@@ -73,7 +74,7 @@ def judge_checkpoint(checkpoint: Checkpoint, silence: Mapping[str, str] | None =
         layers=tuple(summary(layer) for layer in layers),
         untold=_untold(checkpoint, layers),
     )
-    return apply_silences(autopsy, silence or {})
+    return apply_suppressions(inspection, suppress or {})
 
 
 def _not_finite(layers: Sequence[Rows]) -> list[Finding]:

@@ -1,14 +1,14 @@
 """Trainings a minute: a comparison's own ways beside plain PyTorch, one by one and in two processes.
 
-    python benchmarks/study.py [--task digits] [--seeds 16] [--epochs N] [--rounds 3]
-    python benchmarks/study.py --verdict
+    python benchmarks/comparison.py [--task digits] [--seeds 16] [--epochs N] [--rounds 3]
+    python benchmarks/comparison.py --verdict
 
 Every way trains the same networks, 6 arms × seeds, for the same steps with Adam in batches of 64; on the larger tasks
 it trains fewer seeds and epochs. Two plain loops stand for what people write: with a DataLoader, as in PyTorch's
 tutorials, and with batches cut out of a tensor and a fused Adam, which is as lean as such a loop gets. `--ray` adds Ray
 Tune where it is installed. The last columns are each round's ratio to the best of the others, and to the best of those
-with a DataLoader. `--verdict` asks how long a comparison takes that ends when its looks have settled every arm, beside
-the full grid of the same arms and seeds.
+with a DataLoader. `--verdict` asks how long a comparison takes that ends when every arm has a verdict at an interim
+analysis, beside the full grid of the same arms and seeds.
 """
 
 import argparse
@@ -201,7 +201,7 @@ def products_alone(name: str, members: list[Member], seeds: int, epochs: int) ->
     return len(members) // seeds * each * 2
 
 
-LOOKS = (13, 24, 48)
+INTERIM = (13, 24, 48)
 
 
 def dying() -> nn.Module:
@@ -215,17 +215,20 @@ def dying() -> nn.Module:
 
 
 def to_the_verdict(rounds: int) -> Table:
-    """Seconds of a comparison with looks and of the full grid, whose seeds are the same ones."""
+    """Seconds of a comparison with interim analyses and of the full grid, whose seeds are the same ones."""
     torch.set_num_threads(2)
     table = Table(title="scikit-learn's digits, MLP of 20 × 8: 4 activations, the baseline and a placebo, 25 epochs")
     for name in ("comparison", "seconds", "trainings", "verdicts"):
         table.add_column(name)
     seconds: dict[str, list[float]] = {}
     for _ in range(rounds):
-        for name, looks in (("full grid of 48 seeds", None), (f"looks at {', '.join(map(str, LOOKS))}", LOOKS)):
+        for name, interim in (
+            ("full grid of 48 seeds", None),
+            (f"interim analyses at {', '.join(map(str, INTERIM))}", INTERIM),
+        ):
             began = time.perf_counter()
             found = rectifier.compare_models(
-                dying, CASES["digits"].tensors(), arms=ARMS, seeds=LOOKS[-1], looks=looks, epochs=25,
+                dying, CASES["digits"].tensors(), arms=ARMS, seeds=INTERIM[-1], interim=interim, epochs=25,
                 optimizer=partial(Adam, lr=5e-3, fused=True),
             )  # fmt: skip
             seconds.setdefault(name, []).append(time.perf_counter() - began)
@@ -273,7 +276,7 @@ def main() -> None:
     ways = WAYS | ({"plain loop, Ray Tune": (with_ray, DATALOADER)} if options.ray else {})
     if options.task != "cnn" and seeds > 1:
         ways["matrix products and Adam alone"] = (products_alone, None)
-    members = [(arm, seed) for arm in ("as is", *ARMS, "placebo") for seed in range(seeds)]
+    members = [(arm, seed) for arm in ("baseline", *ARMS, "placebo") for seed in range(seeds)]
     # Everybody's first call loads code.
     lean(options.task, members[:1], seeds, 1)
     usual(options.task, members[:1], seeds, 1)

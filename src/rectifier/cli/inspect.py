@@ -1,4 +1,4 @@
-"""`rectifier autopsy`: what a checkpoint says about its units, without its code and without data."""
+"""`rectifier inspect`: what a checkpoint says about its units, without its code and without data."""
 
 import json
 import sys
@@ -7,18 +7,18 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from rectifier.cli.gate import fail_on_option, gate, silence_option
+from rectifier.cli.gate import fail_on_option, gate, suppress_option
 from rectifier.records import Severity
-from rectifier.report.json.documents import autopsy_json
-from rectifier.report.text.checkpoint import print_autopsy
+from rectifier.report.json.documents import inspection_json
+from rectifier.report.text.checkpoint import print_inspection
 
 _EPILOG = """\b
 Examples:
-  rectifier autopsy checkpoint.pt                 a state dict, or one beside the optimizer's
-  rectifier autopsy epoch=9.ckpt                  Lightning
-  rectifier autopsy output/checkpoint-500         Hugging Face: model.safetensors, optimizer.pt
-  rectifier autopsy step-2000.pt step-1000.pt     which rows did not move in between
-  rectifier autopsy checkpoint.pt --json | jq .worst
+  rectifier inspect checkpoint.pt                 a state dict, or one beside the optimizer's
+  rectifier inspect epoch=9.ckpt                  Lightning
+  rectifier inspect output/checkpoint-500         Hugging Face: model.safetensors, optimizer.pt
+  rectifier inspect step-2000.pt step-1000.pt     which rows did not move in between
+  rectifier inspect checkpoint.pt --json | jq .worst
 
 For how long a row has had no gradient is read from the optimizer's memory, so save it beside the weights:
 torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, "checkpoint.pt"). Adam tells most;
@@ -30,31 +30,31 @@ saves it again. Unused rows of an embedding are normal and are not reported.
 """
 
 
-@click.command("autopsy", epilog=_EPILOG)
+@click.command("inspect", epilog=_EPILOG)
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.argument("earlier", type=click.Path(path_type=Path), required=False)
 @click.option("--all", "everything", is_flag=True, help="Name every weight in the table, remarkable or not.")
 @click.option("--json", "machine", is_flag=True, help="Print JSON on standard output.")
 @fail_on_option()
-@silence_option
+@suppress_option
 def command(
     checkpoint: Path,
     earlier: Path | None,
     everything: bool,
     machine: bool,
     fail_on: Severity | None,
-    silence: dict[str, str],
+    suppress: dict[str, str],
 ) -> None:
     """Tell from a CHECKPOINT alone which units have not learned, and for how long.
 
     EARLIER is another checkpoint of the same training: rows that are the same in both, bit for bit, did not learn.
     The exit code is 10 for a finding of the severity of --fail-on, and 2 for a file that cannot be read.
     """
-    from rectifier.api.checkpoint import autopsy  # noqa: PLC0415 - torch takes its time, and `--help` does without
+    from rectifier.api.checkpoint import inspect_checkpoint  # noqa: PLC0415 - torch takes its time, and `--help` does without
 
-    found = autopsy(checkpoint, earlier, silence=silence)
+    found = inspect_checkpoint(checkpoint, earlier, suppress=suppress)
     if machine:
-        click.echo(json.dumps(autopsy_json(found), indent=2, allow_nan=False))
+        click.echo(json.dumps(inspection_json(found), indent=2, allow_nan=False))
     else:
-        print_autopsy(found, Console(), everything=everything)
+        print_inspection(found, Console(), everything=everything)
     sys.exit(gate([found], fail_on))

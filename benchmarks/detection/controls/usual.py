@@ -1,7 +1,6 @@
 """Trainings in which nothing is wrong, and which must stay silent."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -9,17 +8,9 @@ from data import diabetes, digits, fashion
 from torch import nn
 from training import Training, supervised
 
+from controls.control import Control
+
 IMAGES, LABELS = digits()
-
-
-@dataclass(frozen=True)
-class Control:
-    """A training in which nothing is wrong; `floor` is the score that it must reach to be a control at all."""
-
-    name: str
-    start: Callable[[int], Training]
-    steps: int
-    floor: float = 0.9
 
 
 def _of_digits(make: Callable[[], nn.Module], *, lr=1e-3, loss=F.cross_entropy, samples=None, batch=64, call=None,
@@ -188,7 +179,7 @@ def _gan(seed: int) -> Training:
     return Training([maker, judge], step, score)
 
 
-CONTROLS = [
+USUAL = [
     Control("default 3 x 128 on digits", _of_digits(_mlp), 300),
     Control("a converged run that goes on", _converged, 200),
     Control("ResNet with BatchNorm", _of_digits(_resnet), 150),
@@ -208,6 +199,4 @@ CONTROLS = [
     Control("gates that stay open", _of_digits(_Gated), 400),
 ]
 if (data := fashion()) is not None:
-    CONTROLS.append(
-        Control("3 x 128 on Fashion-MNIST", _of_digits(lambda: _mlp(inputs=784), data=data), 400, floor=0.8)
-    )
+    USUAL.append(Control("3 x 128 on Fashion-MNIST", _of_digits(lambda: _mlp(inputs=784), data=data), 400, floor=0.8))

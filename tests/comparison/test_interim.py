@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from rectifier.comparison.statistics.exact import mcnemar, sign_flip
 from rectifier.comparison.statistics.interim import (
     ENDPOINTS,
-    checked_looks,
-    default_looks,
-    looks_from,
+    checked_interim,
+    default_interim,
+    interim_from,
     shares,
-    smallest_look,
+    smallest_analysis,
 )
 from rectifier.comparison.statistics.trials import compare_trials
 from rectifier.errors import NothingToCompare
@@ -25,28 +25,28 @@ rising = st.lists(st.integers(1, 60), min_size=1, max_size=5, unique=True).map(s
 
 
 @given(rising)
-def test_shares_add_up_to_the_whole_and_are_those_of_the_spending_function(looks):
-    parts = shares(looks)
+def test_shares_add_up_to_the_whole_and_are_those_of_the_spending_function(interim):
+    parts = shares(interim)
     assert math.fsum(parts) == pytest.approx(1)
     assert all(part > 0 for part in parts)
-    for number, n in enumerate(looks):
-        assert math.fsum(parts[: number + 1]) == pytest.approx((n / looks[-1]) ** 2)
+    for number, n in enumerate(interim):
+        assert math.fsum(parts[: number + 1]) == pytest.approx((n / interim[-1]) ** 2)
 
 
 @given(st.integers(2, 400), st.integers(1, 12))
-def test_at_every_default_look_the_corrected_tests_can_reject(seeds, arms):
-    looks = default_looks(seeds, arms)
-    assert looks[-1] == seeds
-    for n, part in list(zip(looks, shares(looks), strict=True))[:-1]:
+def test_at_every_default_analysis_the_corrected_tests_can_reject(seeds, arms):
+    interim = default_interim(seeds, arms)
+    assert interim[-1] == seeds
+    for n, part in list(zip(interim, shares(interim), strict=True))[:-1]:
         assert mcnemar(0, n) <= 0.05 * part / (ENDPOINTS * arms)
         assert n <= seeds / 2
-    assert checked_looks(looks, seeds, arms) == looks
+    assert checked_interim(interim, seeds, arms) == interim
 
 
 @given(st.integers(2, 60), st.integers(1, 12), st.integers(0, 30))
-def test_the_smallest_look_is_the_first_that_could_reject(seeds, arms, before):
+def test_the_smallest_analysis_is_the_first_that_could_reject(seeds, arms, before):
     assume(before < seeds)
-    found = smallest_look(seeds, ENDPOINTS * arms, before=before)
+    found = smallest_analysis(seeds, ENDPOINTS * arms, before=before)
     spent = (before / seeds) ** 2
 
     def can(n):
@@ -57,13 +57,13 @@ def test_the_smallest_look_is_the_first_that_could_reject(seeds, arms, before):
 
 
 def test_the_default_design():
-    assert default_looks(48, 3) == (12, 24, 48)
+    assert default_interim(48, 3) == (12, 24, 48)
     # Six arms: 2/2¹² is more than a twelfth of what a quarter of the seeds may spend.
-    assert default_looks(48, 6) == (13, 24, 48)
-    assert default_looks(12, 6) == (12,)
-    # No two looks of nearly the same seeds.
-    assert default_looks(22, 1) == (11, 22)
-    assert default_looks(3, 6) == (3,)
+    assert default_interim(48, 6) == (13, 24, 48)
+    assert default_interim(12, 6) == (12,)
+    # No two analyses of nearly the same seeds.
+    assert default_interim(22, 1) == (11, 22)
+    assert default_interim(3, 6) == (3,)
 
 
 @pytest.mark.parametrize(
@@ -73,22 +73,22 @@ def test_the_default_design():
         ("24,12", None, "do not come one after another"),
         ("0,12", None, "do not come one after another"),
         ("12,24", 20, "after the end"),
-        ("12,24,48", 48, "a look at 12 of 48 seeds could find nothing.*12 tests.*is at 13"),
-        ("13,14,48", None, "a look at 14 of 48 seeds could find nothing.*after 13 seeds that could is at 15"),
+        ("12,24,48", 48, "an analysis at 12 of 48 seeds could find nothing.*12 tests.*is at 13"),
+        ("13,14,48", None, "an analysis at 14 of 48 seeds could find nothing.*after 13 seeds that could is at 15"),
     ],
 )
-def test_looks_that_make_no_sense_are_refused_with_the_first_that_does(text, seeds, message):
+def test_analyses_that_make_no_sense_are_refused_with_the_first_that_does(text, seeds, message):
     with pytest.raises(NothingToCompare, match=message):
-        looks_from(text, seeds, arms=6)
+        interim_from(text, seeds, arms=6)
 
 
-def test_looks_as_typed():
-    assert looks_from("13,24", 48, 6) == (13, 24, 48)
-    assert looks_from("13,24,48", None, 6) == (13, 24, 48)
-    assert looks_from("5", None, 6) == (5,)
+def test_interim_as_typed():
+    assert interim_from("13,24", 48, 6) == (13, 24, 48)
+    assert interim_from("13,24,48", None, 6) == (13, 24, 48)
+    assert interim_from("5", None, 6) == (5,)
 
 
-LOOKS = (12, 24, 48)
+INTERIM = (12, 24, 48)
 NOISE = [math.sin(17.0 * seed) * 0.02 for seed in range(48)]
 
 
@@ -107,7 +107,7 @@ def trials(name, gain, seeds=48, failed=()):
 def baseline(seeds=48, failed=()):
     return [
         Trial(
-            arm="as is",
+            arm="baseline",
             seed=seed,
             metric=0.5,
             failed=Failure(FailureKind.OTHER, "at chance") if seed in failed else None,
@@ -117,9 +117,9 @@ def baseline(seeds=48, failed=()):
 
 
 def judged(some, arms=("a", "b", "c"), **changes):
-    options = {"margin": None, "looks": LOOKS, "placebo": None} | changes
+    options = {"margin": None, "interim": INTERIM, "placebo": None} | changes
     return compare_trials(
-        some, baseline="as is", arms=arms, metric="accuracy", higher_is_better=True, title="t", **options
+        some, baseline="baseline", arms=arms, metric="accuracy", higher_is_better=True, title="t", **options
     )
 
 
@@ -127,7 +127,7 @@ def row(comparison, name):
     return next(found for found in comparison.arms if found.arm == name)
 
 
-def test_an_arm_stops_where_it_is_settled_and_what_comes_later_is_left_out():
+def test_an_arm_stops_where_it_is_decided_and_what_comes_later_is_left_out():
     some = (
         baseline()
         + trials("a", lambda seed: 0.9 if seed < 12 else -5.0)
@@ -137,13 +137,13 @@ def test_an_arm_stops_where_it_is_settled_and_what_comes_later_is_left_out():
     found = judged(some)
     a, b, c = (row(found, name) for name in "abc")
     assert (a.verdict, a.stopped_at, a.n) == ("helped", 12, 12)
-    assert "settled at the look at 12 of 48 seeds" in a.sentence
+    assert "This arm stopped early: it had its verdict at 12 of 48 seeds." in a.sentence
     assert a.metric.p == pytest.approx(2 / 2**12 / 0.0625)
     assert a.metric.p_adjusted == pytest.approx(6 * a.metric.p)
     assert (b.verdict, b.stopped_at, b.n) == ("helped", 24, 24)
     assert (c.verdict, c.stopped_at, c.n) == ("undecided", None, 48)
-    assert "settled" not in c.sentence
-    assert found.looks == LOOKS
+    assert "stopped early" not in c.sentence
+    assert found.interim == INTERIM
     assert found.smallest_n == 12
     assert {trial.seed for trial in found.trials if trial.arm == "a"} == set(range(12))
     # Nothing of it depends on what came later.
@@ -157,9 +157,9 @@ def test_failures_stop_an_arm_as_well():
     assert "judged by its failures" in a.sentence
 
 
-def test_no_difference_waits_for_the_last_look_and_its_interval():
+def test_no_difference_waits_for_the_last_analysis_and_its_interval():
     some = baseline() + trials("a", lambda seed: 0.5)
-    at_last = sign_flip(NOISE, 1 - 0.05 * shares(LOOKS)[-1])
+    at_last = sign_flip(NOISE, 1 - 0.05 * shares(INTERIM)[-1])
     width = max(abs(at_last.low), abs(at_last.high))
     for margin in (1.01 * width, 100 * width):
         found = row(judged(some, arms=["a"], margin=margin), "a")
@@ -169,7 +169,7 @@ def test_no_difference_waits_for_the_last_look_and_its_interval():
 
 
 @pytest.mark.parametrize("failed", [set(), {0}])
-def test_failures_that_are_balanced_early_settle_nothing(failed):
+def test_failures_that_are_balanced_early_decide_nothing(failed):
     """With 12 pairs, one failure more cannot be told from a rate that is many times larger."""
     early = baseline(12) + trials("a", lambda seed: 0.5, seeds=12, failed=failed)
     assert row(judged(early, arms=["a"], margin=0.4), "a").verdict == "undecided"
@@ -177,31 +177,31 @@ def test_failures_that_are_balanced_early_settle_nothing(failed):
     assert row(judged(later, arms=["a"], margin=0.4), "a").verdict == "undecided"
 
 
-def test_between_looks_nothing_is_settled_whatever_the_numbers():
+def test_between_analyses_nothing_is_decided_whatever_the_numbers():
     some = baseline() + trials("a", lambda seed: 0.9, seeds=11)
     found = judged(some, arms=["a"])
     assert (row(found, "a").verdict, row(found, "a").n) == ("undecided", 11)
     assert "judged at 12 seeds, and not all of these trainings have ended" in row(found, "a").sentence
-    # Another arm that has not come so far, or the placebo, holds a look up: the corrected tests belong together.
+    # Another arm that has not come so far, or the placebo, holds an analysis up: the corrected tests belong together.
     both = baseline() + trials("a", lambda seed: 0.9) + trials("b", lambda seed: 0.5, seeds=11)
     assert row(judged(both, arms=["a", "b"]), "a").verdict == "undecided"
     placebo = baseline() + trials("a", lambda seed: 0.9) + trials("placebo", lambda seed: 0.5, seeds=11)
     assert row(judged(placebo, arms=["a"], placebo="placebo"), "a").verdict == "undecided"
 
 
-def test_what_an_earlier_look_found_counts_only_where_it_pointed_the_same_way():
-    names, looks = "abcdef", (13, 48)
+def test_what_an_earlier_analysis_found_counts_only_where_it_pointed_the_same_way():
+    names, interim = "abcdef", (13, 48)
     first = [0.1 + seed / 1000 if seed else -0.01 for seed in range(13)]
 
     def p(later):
         differences = [*first, *[0.3, -0.3] * 17, later]
         some = baseline() + [replace(trial, arm=name) for name in names[1:] for trial in baseline()]
         some += [Trial(arm="a", seed=seed, metric=0.5 + value) for seed, value in enumerate(differences)]
-        found = row(judged(some, arms=names, looks=looks), "a")
+        found = row(judged(some, arms=names, interim=interim), "a")
         assert (found.n, found.verdict) == (48, "undecided")
-        return found.metric.p, sign_flip(differences).p / shares(looks)[1]
+        return found.metric.p, sign_flip(differences).p / shares(interim)[1]
 
-    at_first = sign_flip(first).p / shares(looks)[0]
+    at_first = sign_flip(first).p / shares(interim)[0]
     assert at_first < 0.01
     same, alone = p(0.0)
     assert same == pytest.approx(min(at_first, alone))
@@ -212,34 +212,34 @@ def test_what_an_earlier_look_found_counts_only_where_it_pointed_the_same_way():
 
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 10**6), st.sampled_from([0.0, 0.05, 0.2]))
-def test_one_look_at_the_end_says_what_no_looks_say(number, gain):
+def test_one_analysis_at_the_end_says_what_no_analyses_say(number, gain):
     random = Random(number)
     some = [
         Trial(arm=name, seed=seed, metric=random.gauss(gain * (name == "a"), 0.1))
-        for name in ("as is", "a", "b")
+        for name in ("baseline", "a", "b")
         for seed in range(10)
     ]
     some = [
         replace(trial, failed=Failure(FailureKind.OTHER, "x")) if random.random() < 0.2 else trial for trial in some
     ]
-    with_one, without = judged(some, arms=["a", "b"], looks=(10,)), judged(some, arms=["a", "b"], looks=None)
-    assert replace(with_one, looks=()) == without
+    with_one, without = judged(some, arms=["a", "b"], interim=(10,)), judged(some, arms=["a", "b"], interim=None)
+    assert replace(with_one, interim=()) == without
 
 
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 10**6))
-def test_a_settled_arm_stays_settled(number):
+def test_a_decided_arm_stays_decided(number):
     """Whatever comes after it, also where the other arms' verdicts make the correction milder."""
     random = Random(number)
     gains = {name: random.choice([0.0, 0.04, 0.08]) for name in "abc"}
     some = [
         Trial(arm=name, seed=seed, metric=random.gauss(gains.get(name, 0.0), 0.05))
         for seed in range(13)
-        for name in ("as is", *"abc")
+        for name in ("baseline", *"abc")
     ]
-    looks, known = (9, 11, 13), {}
+    interim, known = (9, 11, 13), {}
     for n in (9, 10, 11, 12, 13):
-        found = judged([trial for trial in some if trial.seed < n], looks=looks)
+        found = judged([trial for trial in some if trial.seed < n], interim=interim)
         for name in "abc":
             arm = row(found, name)
             if name in known:

@@ -1,4 +1,4 @@
-"""A known finding is silenced by name, with a reason that every report shows, and is dropped by none of them."""
+"""A known finding is suppressed by name, with a reason that every report shows, and is dropped by none of them."""
 
 import json
 import re
@@ -10,8 +10,8 @@ from click.testing import CliRunner
 
 import rectifier
 from rectifier.cli import report, run
-from rectifier.diagnosis import check_silences
-from rectifier.errors import CannotSilence
+from rectifier.diagnosis import check_suppressions
+from rectifier.errors import CannotSuppress
 from rectifier.records import Rule
 from rectifier.report.json.documents import run_json
 from rectifier.report.page.page import run_page
@@ -76,15 +76,15 @@ def test_the_first_reason_that_fits_is_given(died):
 
 
 def test_an_unknown_name_is_answered_with_all_names():
-    with pytest.raises(CannotSilence) as told:
-        check_silences({"dead-unit": "x"})
+    with pytest.raises(CannotSuppress) as told:
+        check_suppressions({"dead-unit": "x"})
     text = str(told.value)
     assert text.startswith("no finding is called 'dead-unit'. These are:\n")
     assert [line.split()[0] for line in text.splitlines()[1:]] == list(Rule)
 
 
 @pytest.mark.parametrize(
-    ("silence", "told"),
+    ("suppress", "told"),
     [
         ({"dead-units": ""}, "'dead-units' needs a reason, which reports show: dead-units=gated by design"),
         ({"dead-units": "  "}, "'dead-units' needs a reason, which reports show: dead-units=gated by design"),
@@ -94,69 +94,69 @@ def test_an_unknown_name_is_answered_with_all_names():
         ),
     ],
 )
-def test_what_else_is_wrong_is_told(silence, told):
-    with pytest.raises(CannotSilence) as error:
-        check_silences(silence)
+def test_what_else_is_wrong_is_told(suppress, told):
+    with pytest.raises(CannotSuppress) as error:
+        check_suppressions(suppress)
     assert str(error.value) == told
 
 
-def test_every_report_shows_what_is_silenced_and_why(died, all_found):
+def test_every_report_shows_what_is_suppressed_and_why(died, all_found):
     observed = make_run(died)
     everything = {finding.rule: REASON for finding in all_found}
     diagnoses = [diagnose(died, everything)]
     text = " ".join(run_text(observed, diagnoses, width=200).split())
     assert text.startswith("Nothing else is wrong that can be seen from the activations.")
     for finding in all_found:
-        assert f"Silenced ({finding.severity}): {finding.title}. Reason: {REASON}" in text
+        assert f"Suppressed ({finding.severity}): {finding.title}. Reason: {REASON}" in text
     page = run_page(observed, diagnoses)
     assert page.count(f"Reason: {REASON}") == len(all_found)
-    assert f"{len(all_found)} findings are known and silenced." in page
+    assert f"{len(all_found)} findings are known and suppressed." in page
     (process,) = run_json(observed, diagnoses)["processes"]
     assert [one["suppressed"] for one in process["suppressed"]] == [REASON] * len(all_found)
     assert process["findings"] == []
 
 
-def test_nothing_is_said_of_silence_where_there_is_none(died):
+def test_nothing_is_said_of_suppression_where_there_is_none(died):
     text = run_text(*diagnosed(make_run(died)))
     assert "ilenced" not in text
     assert "Nothing else" not in text
 
 
 @pytest.mark.parametrize(
-    ("silence", "code"),
+    ("suppress", "code"),
     [([], 10), (["dead-units=known"], 0), (["dead-units:hidden.1=known"], 0), (["non-finite=known"], 10)],
 )
-def test_a_gate_does_not_count_what_is_silenced(monkeypatch, tmp_path, silence, code):
+def test_a_gate_does_not_count_what_is_suppressed(monkeypatch, tmp_path, suppress, code):
     observed = make_run(make_process(widths=(13, 32, 32, 11, 7), dying=(1, 3)))
     monkeypatch.setattr(report, "is_run_folder", lambda path: True)
-    monkeypatch.setattr(report, "is_study", lambda path: False)
+    monkeypatch.setattr(report, "is_comparison", lambda path: False)
     monkeypatch.setattr(report, "read_run", lambda path: observed)
-    # A silenced alarm must not come back as another one.
-    options = [word for text in silence for word in ("--silence", text)]
+    # A suppressed alarm must not come back as another one.
+    options = [word for text in suppress for word in ("--suppress", text)]
     result = CliRunner().invoke(report.command, [str(tmp_path), "--fail-on", "warning", "--json", *options])
     assert result.exit_code == code
     told = json.loads(result.stdout)["processes"][0]["suppressed"]
     assert bool(told) == (code == 0)
     shown = CliRunner().invoke(report.command, [str(tmp_path), *options]).stdout
     # The command to type next knows of it, too.
-    assert all(f"--silence '{text}'" in shown or f"--silence {text}" in shown for text in silence)
+    assert all(f"--suppress '{text}'" in shown or f"--suppress {text}" in shown for text in suppress)
 
 
 @pytest.mark.parametrize("command", [report.command, run.command])
-def test_a_silence_without_a_reason_is_told_before_anything_is_read_or_run(command, tmp_path):
-    result = CliRunner().invoke(command, ["--silence", "dead-units", str(tmp_path / "nothing.py")])
+def test_a_suppression_without_a_reason_is_told_before_anything_is_read_or_run(command, tmp_path):
+    result = CliRunner().invoke(command, ["--suppress", "dead-units", str(tmp_path / "nothing.py")])
     assert result.exit_code == 2
     assert "'dead-units' has no reason; write NAME=REASON" in " ".join(result.stderr.split())
-    unknown = CliRunner().invoke(command, ["--silence", "dead=x", str(tmp_path / "nothing.py")])
-    assert isinstance(unknown.exception, CannotSilence)
+    unknown = CliRunner().invoke(command, ["--suppress", "dead=x", str(tmp_path / "nothing.py")])
+    assert isinstance(unknown.exception, CannotSuppress)
 
 
 def test_a_watch_can_be_told_too():
     with rectifier.watch() as watch:
         pass
-    with pytest.raises(CannotSilence):
-        watch.diagnose(silence={"x": "y"})
-    assert watch.diagnose(silence={"dead-units": "y"}).suppressed == ()
+    with pytest.raises(CannotSuppress):
+        watch.diagnose(suppress={"x": "y"})
+    assert watch.diagnose(suppress={"dead-units": "y"}).suppressed == ()
 
 
 def test_every_rule_is_given_to_a_finding_somewhere():

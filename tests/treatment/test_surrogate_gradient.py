@@ -19,7 +19,7 @@ from rectifier.catalogue import parse
 from rectifier.errors import UnknownActivation
 from rectifier.hooks import find_unit_axis
 from rectifier.hooks.modules import activation_of
-from rectifier.nn import LeakyGradReLU
+from rectifier.nn import SurrogateGradientReLU
 from rectifier.treatment import swap, swap_everywhere
 from tests.activations.laws import LAWS
 from tests.activations.members import Member
@@ -52,7 +52,7 @@ def test_the_value_is_relus_to_the_bit_and_the_gradient_is_leaky(dtype, slope):
     tiny = torch.finfo(dtype).smallest_normal
     special = torch.tensor([0.0, -0.0, INF, -INF, NAN, -NAN, tiny, -tiny, tiny / 4, -tiny / 4, 3.0, -3.0])
     z = torch.cat([special, torch.linspace(-7, 7, 77)]).to(dtype).requires_grad_()
-    h = rf.leaky_grad(z, slope)
+    h = rf.surrogate_gradient(z, slope)
     assert h.dtype == dtype
     assert torch.equal(bits(h), bits(F.relu(z)))
     delta = torch.linspace(-2, 3, len(z)).to(dtype)
@@ -68,7 +68,7 @@ def test_the_value_is_relus_to_the_bit_and_the_gradient_is_leaky(dtype, slope):
 )
 def test_any_value_and_slope(values, slope, delta):
     z = torch.tensor(values, requires_grad=True)
-    h = rf.leaky_grad(z, slope)
+    h = rf.surrogate_gradient(z, slope)
     assert torch.equal(bits(h), bits(F.relu(z)))
     given_back = passed(h, z, torch.full_like(h, delta))
     d = torch.tensor(delta)
@@ -78,34 +78,34 @@ def test_any_value_and_slope(values, slope, delta):
 def test_slope_0_is_relu_and_a_slope_below_is_refused():
     z = torch.randn(7, 5, requires_grad=True)
     delta = torch.randn(7, 5)
-    assert torch.equal(passed(rf.leaky_grad(z, 0.0), z, delta), passed(F.relu(z), z, delta))
+    assert torch.equal(passed(rf.surrogate_gradient(z, 0.0), z, delta), passed(F.relu(z), z, delta))
     with pytest.raises(ValueError, match=r"negative_slope=-0.1 would drive a silent unit the wrong way: give 0 or"):
-        rf.leaky_grad(z, -0.1)
+        rf.surrogate_gradient(z, -0.1)
     with pytest.raises(UnknownActivation, match="must be 0 or more"):
-        parse("leaky_grad:-0.1")
+        parse("surrogate_gradient:-0.1")
 
 
 def test_it_is_not_the_derivative():
     z = torch.tensor([-2.0, -0.7, 0.3, 1.9], dtype=torch.float64, requires_grad=True)
     assert gradcheck(F.relu, (z,))
-    assert not gradcheck(lambda x: rf.leaky_grad(x, 0.1), (z,), raise_exception=False)
-    assert gradcheck(lambda x: rf.leaky_grad(x, 0.1), (z[2:].detach().requires_grad_(),))
+    assert not gradcheck(lambda x: rf.surrogate_gradient(x, 0.1), (z,), raise_exception=False)
+    assert gradcheck(lambda x: rf.surrogate_gradient(x, 0.1), (z[2:].detach().requires_grad_(),))
     with torch.autograd.forward_ad.dual_level(), pytest.raises(NotImplementedError, match="jvp"):
-        rf.leaky_grad(torch.autograd.forward_ad.make_dual(z, torch.ones_like(z)))
+        rf.surrogate_gradient(torch.autograd.forward_ad.make_dual(z, torch.ones_like(z)))
 
 
 def test_the_backward_itself_is_differentiated_right():
     """What is passed back is linear in δ, so that its own gradient checks, and a penalty on gradients trains."""
     z = torch.tensor([[-2.0, 0.5], [0.7, -0.1]], dtype=torch.float64, requires_grad=True)
     delta = torch.randn(2, 2, dtype=torch.float64, requires_grad=True)
-    assert gradgradcheck(lambda x: rf.leaky_grad(x, 0.1), (z,), (delta,))
-    (first,) = torch.autograd.grad((rf.leaky_grad(z, 0.1) ** 2).sum(), z, create_graph=True)
+    assert gradgradcheck(lambda x: rf.surrogate_gradient(x, 0.1), (z,), (delta,))
+    (first,) = torch.autograd.grad((rf.surrogate_gradient(z, 0.1) ** 2).sum(), z, create_graph=True)
     (second,) = torch.autograd.grad(first.sum(), z)
     assert torch.allclose(second, torch.where(z > 0, 2.0, 2 * 0.1 * 0.1).double())
 
 
 MEMBER = Member(
-    "leaky_grad:0.1", lambda z: rf.leaky_grad(z, 0.1), lambda z: reference(z, 0.1), own_backward=True
+    "surrogate_gradient:0.1", lambda z: rf.surrogate_gradient(z, 0.1), lambda z: reference(z, 0.1), own_backward=True
 )  # fmt: skip
 
 
@@ -129,37 +129,38 @@ def test_the_law_of_numerical_gradients_objects():
 def test_function_transforms():
     z = torch.randn(7, 5, dtype=torch.float64)
     expected = torch.where(z > 0, torch.ones_like(z), torch.full_like(z, 0.1))
-    per_sample = torch.func.vmap(torch.func.grad(lambda x: rf.leaky_grad(x, 0.1).sum()))
+    per_sample = torch.func.vmap(torch.func.grad(lambda x: rf.surrogate_gradient(x, 0.1).sum()))
     assert torch.equal(per_sample(z), expected)
-    assert torch.equal(torch.func.vmap(lambda x: rf.leaky_grad(x, 0.1))(z), F.relu(z))
+    assert torch.equal(torch.func.vmap(lambda x: rf.surrogate_gradient(x, 0.1))(z), F.relu(z))
 
 
 def test_the_module_copies_pickles_prints_and_has_no_state():
-    module = LeakyGradReLU(0.2)
-    assert repr(module) == "LeakyGradReLU(negative_slope=0.2)"
+    module = SurrogateGradientReLU(0.2)
+    assert repr(module) == "SurrogateGradientReLU(negative_slope=0.2)"
     assert not module.state_dict()
     for again in (copy.deepcopy(module), pickle.loads(pickle.dumps(module))):
         z = torch.tensor([-2.0, 3.0], requires_grad=True)
         again(z).sum().backward()
         assert z.grad.tolist() == pytest.approx([0.2, 1.0])
     with pytest.raises(TypeError):
-        LeakyGradReLU(0.2, inplace=True)
+        SurrogateGradientReLU(0.2, inplace=True)
 
 
 def test_the_catalogue_and_its_readers_know_it():
-    choice = parse("LeakyGradReLU:0.2")
-    assert choice.spec == "leaky_grad:0.2"
-    assert parse("relu_leaky_backward").spec == "leaky_grad:0.01"
+    choice = parse("SurrogateGradientReLU:0.2")
+    assert choice.spec == "surrogate_gradient:0.2"
+    assert parse("relu_leaky_backward").spec == "surrogate_gradient:0.01"
+    assert parse("leaky_grad:0.2") == choice, "its former name"
     assert choice.gain == parse("relu").gain
     assert choice.flat_below is None
-    assert parse("leaky_grad:0.0").flat_below == 0.0
-    assert activation_of(module_for(choice, inplace=True)).spec == "leaky_grad:0.2"
+    assert parse("surrogate_gradient:0.0").flat_below == 0.0
+    assert activation_of(module_for(choice, inplace=True)).spec == "surrogate_gradient:0.2"
     assert pickle.loads(pickle.dumps(function_for(choice)))(torch.tensor([-1.0])).item() == 0.0
 
 
 def test_its_units_are_those_of_the_layer_below():
     linear = nn.Linear(5, 7)
-    for function in (F.relu, rf.leaky_grad):
+    for function in (F.relu, rf.surrogate_gradient):
         h = function(linear(torch.randn(11, 5)))
         assert find_unit_axis(h + h).axis == -1
         assert find_unit_axis(h).axis == -1
@@ -182,7 +183,7 @@ def test_a_swap_leaves_the_outputs_bit_for_bit_and_opens_the_gradient(name, trai
     with torch.no_grad():
         inference = model(x)
     keys = list(model.state_dict())
-    change = swap(model, "relu", "leaky_grad:0.1")
+    change = swap(model, "relu", "surrogate_gradient:0.1")
     after, opened = returned(model, x)
     assert torch.equal(bits(before), bits(after))
     with torch.no_grad():
@@ -190,7 +191,7 @@ def test_a_swap_leaves_the_outputs_bit_for_bit_and_opens_the_gradient(name, trai
     assert any(not torch.equal(a, b) for a, b in zip(closed, opened, strict=True))
     assert list(model.state_dict()) == keys
     change.undo()
-    with swap(model, "relu", "leaky_grad:0.0"):
+    with swap(model, "relu", "surrogate_gradient:0.0"):
         torch.testing.assert_close(returned(model, x)[1], closed)
     undone, closed_again = returned(model, x)
     assert torch.equal(undone, before)
@@ -227,7 +228,7 @@ LONG = [("sequential", compiled), ("encoder by name", compiled)]
 )
 def test_a_swapped_model_copies_saves_and_compiles(name, again):
     model, _, x = pair(name)
-    swap(model, "relu", "leaky_grad:0.1")
+    swap(model, "relu", "surrogate_gradient:0.1")
     out, gradients = returned(model, x)
     ours = returned(again(model), x)
     torch.testing.assert_close(ours[0], out)
@@ -245,7 +246,7 @@ def test_in_place_calls_stay_in_place():
 
     model, x = Overwrites(), torch.randn(11, 5, requires_grad=True)
     before = model(x)
-    swap(model, "relu", "leaky_grad:0.5")
+    swap(model, "relu", "surrogate_gradient:0.5")
     h = model(x)
     assert torch.equal(h, before)
     assert torch.equal(passed(h, x, torch.ones_like(h)), torch.where(x > 0, 1.0, 0.25))
@@ -253,7 +254,7 @@ def test_in_place_calls_stay_in_place():
 
 @pytest.mark.parametrize("model", [stack, Inception, Chooser, encoder])
 def test_rectifier_run_swaps_to_it(model):
-    with swap_everywhere("relu", "leaky_grad:0.1") as change:
+    with swap_everywhere("relu", "surrogate_gradient:0.1") as change:
         torch.manual_seed(0)
         built = model()
         x = torch.randn((7, 3, 5, 5) if model is Inception else (7, 11, 8) if model is encoder else (11, 5))
@@ -264,7 +265,7 @@ def test_rectifier_run_swaps_to_it(model):
     right, closed = returned(plain, x)
     assert torch.equal(out, right)
     if model is not Chooser:  # the builtin that it holds is out of reach
-        swap(plain, "relu", "leaky_grad:0.1")
+        swap(plain, "relu", "surrogate_gradient:0.1")
         assert all(torch.equal(a, b) for a, b in zip(gradients, returned(plain, x)[1], strict=True))
     assert any(not torch.equal(a, b) for a, b in zip(gradients, closed, strict=True))
 
@@ -294,11 +295,11 @@ def test_a_silent_unit_is_dead_under_relu_and_stuck_under_it():
     assert [finding.rule for finding in dead.findings if finding.site] == ["dead-units"]
     assert dead.layers[0].dead == 7
     assert not moved
-    stuck, moved = silent_training("leaky_grad:0.1")
+    stuck, moved = silent_training("surrogate_gradient:0.1")
     assert [finding.rule for finding in stuck.findings] == ["stuck-negative"]
-    assert stuck.layers[0].activation == "leaky_grad:0.1"
+    assert stuck.layers[0].activation == "surrogate_gradient:0.1"
     assert (stuck.layers[0].dead, stuck.layers[0].suspected, stuck.layers[0].stuck) == (0, 0, 7)
-    assert "Under leaky_grad:0.1 such a unit still learns" in stuck.findings[0].detail
+    assert "Under surrogate_gradient:0.1 such a unit still learns" in stuck.findings[0].detail
     assert moved
 
 
@@ -319,7 +320,7 @@ def test_dead_units_come_back_with_it_and_do_not_without():
             optimizer.step()
         return int((model[:2](x).amax(0) > 0).sum()), (model(x) - y).square().mean().item()
 
-    (alive, loss), (alive_leaky, loss_leaky) = alive_after("relu"), alive_after("leaky_grad:0.1")
+    (alive, loss), (alive_leaky, loss_leaky) = alive_after("relu"), alive_after("surrogate_gradient:0.1")
     assert alive < 7
     assert alive_leaky > alive
     assert loss_leaky < loss

@@ -18,7 +18,7 @@ from torch.testing._internal.distributed.fake_pg import FakeStore
 import rectifier
 from rectifier.cli.run import command
 from rectifier.errors import CannotWatch
-from rectifier.monitor.training.observe_compiled import Beside
+from rectifier.monitor.training.observe_compiled import ExtraForwards
 from rectifier.sandbox import CannotKeep, repeat
 
 from ..launch.running import Case, differences, lay, python
@@ -67,7 +67,7 @@ def train(build, compiled, watched, steps=9, half=False, **options):
     model = build()
     call = compiled(model, **options)
     optimizer = torch.optim.Adam(model.parameters(), 1e-2)
-    watch = rectifier.watch(call, beside=True, every=2) if watched else None
+    watch = rectifier.watch(call, observe_compiled=True, every=2) if watched else None
     losses = []
     for _ in range(steps):
         x, y = torch.randn(7, 5), torch.randint(2, (7,))
@@ -394,7 +394,7 @@ def test_where_it_cannot_be_repeated_there_is_one_warning_and_the_training_goes_
     plain = train(build, wrapped, watched=False, backend="eager")
     seen = train(build, wrapped, watched=True, backend="eager")
     assert differ(plain, seen) == []
-    beginning = f"the forward of {build.__name__} is not repeated beside the compiled one: "
+    beginning = f"no extra uncompiled forward of {build.__name__}: "
     assert seen[3].warnings == (beginning + told,)
     assert "a compiled region" in {one.what for one in train(build, wrapped, True, backend="aot_eager")[3].unseen}
 
@@ -427,7 +427,7 @@ def test_a_compiled_part_is_counted_within_its_model():
 
 def test_without_the_option_it_is_refused_with_the_line_to_write():
     model = wrapped(Net(), backend="eager")
-    with pytest.raises(CannotWatch, match=r"rectifier\.watch\(model, beside=True\)"):
+    with pytest.raises(CannotWatch, match=r"rectifier\.watch\(model, observe_compiled=True\)"):
         rectifier.watch(model)
 
 
@@ -442,7 +442,7 @@ def test_it_counts_against_the_budget():
     model = Slow()
     call = wrapped(model, backend="eager")
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
-    with Watching(model, budget=0.001, beside=True) as watch:
+    with Watching(model, budget=0.001, observe_compiled=True) as watch:
         for _ in range(64):
             F.cross_entropy(call(torch.randn(7, 5)), torch.zeros(7, dtype=torch.int64)).backward()
             optimizer.step()
@@ -461,13 +461,13 @@ def test_the_time_of_a_device_is_taken_once_it_is_known():
         def elapsed_time(self, end):
             return 30.0
 
-    beside = Beside(None, None, None)
+    extra = ExtraForwards(None, None, None)
     start, end = Event(), Event()
-    beside._on_device = [(start, end, 0.01)]
-    assert beside.end_step() == 0
+    extra._on_device = [(start, end, 0.01)]
+    assert extra.end_step() == 0
     end.done = True
-    assert beside.end_step() == pytest.approx(0.02)
-    assert beside.end_step() == 0
+    assert extra.end_step() == pytest.approx(0.02)
+    assert extra.end_step() == 0
 
 
 def test_nothing_is_left_behind():
@@ -477,7 +477,7 @@ def test_nothing_is_left_behind():
 
     wrapped(Net(), backend="eager")
     before = interceptions()
-    with Watching(beside=True), Watching(beside=True):
+    with Watching(observe_compiled=True), Watching(observe_compiled=True):
         assert interceptions()[:2] != before[:2]
     assert interceptions() == before
 
@@ -520,7 +520,7 @@ def test_a_compiled_script_is_seen_by_rectifier_run(tmp_path):
     case = Case({"train.py": SCRIPT})
     lay(case, tmp_path / "here")
     plainly = python(case, tmp_path / "here")
-    ours, (run,) = under_rectifier(case, tmp_path / "here", "--beside", "--every", "1")
+    ours, (run,) = under_rectifier(case, tmp_path / "here", "--observe-compiled", "--every", "1")
     assert differences(plainly, ours) == []
     (process,) = run.processes
     assert visits(process) == {"Sequential.2": 63}

@@ -1,4 +1,4 @@
-"""A ReLU whose backward pass is leaky: the network computes what it did, and every unit gets a gradient."""
+"""ReLU with a surrogate gradient: the network computes what it did, and every unit gets a gradient."""
 
 from typing import Any
 
@@ -32,7 +32,7 @@ class _ReLULeaky(Function):
         return _leaky_relu_backward(delta, h, ctx.slope, True), None
 
 
-def leaky_grad(input: Tensor, negative_slope: float = 0.01) -> Tensor:  # noqa: A002
+def surrogate_gradient(input: Tensor, negative_slope: float = 0.01) -> Tensor:  # noqa: A002
     """Apply ReLU, bit for bit, and pass `δ·negative_slope` back where ReLU passes nothing.
 
     `h = max(0, z)`, `dz = δ·(1 if z > 0 else negative_slope)`.
@@ -54,7 +54,7 @@ def leaky_grad(input: Tensor, negative_slope: float = 0.01) -> Tensor:  # noqa: 
 
     Example:
         >>> z = torch.tensor([-2.0, 0.0, 3.0], requires_grad=True)
-        >>> h = leaky_grad(z, 0.1)
+        >>> h = surrogate_gradient(z, 0.1)
         >>> h.sum().backward()
         >>> h.tolist(), z.grad
         ([0.0, 0.0, 3.0], tensor([0.1000, 0.1000, 1.0000]))
@@ -67,14 +67,14 @@ def leaky_grad(input: Tensor, negative_slope: float = 0.01) -> Tensor:  # noqa: 
     return h
 
 
-class LeakyGradReLU(torch.nn.Module):
-    """ReLU with a leaky backward; see `functional.leaky_grad` for the warning. There is no in-place form.
+class SurrogateGradientReLU(torch.nn.Module):
+    """ReLU with a surrogate gradient; see `functional.surrogate_gradient` for the warning. There is no in-place form.
 
     Args:
         negative_slope: Share of the gradient that passes where z ≤ 0.
 
     Example:
-        >>> LeakyGradReLU(0.1)(torch.tensor([-2.0, 3.0]))
+        >>> SurrogateGradientReLU(0.1)(torch.tensor([-2.0, 3.0]))
         tensor([0., 3.])
     """
 
@@ -83,7 +83,7 @@ class LeakyGradReLU(torch.nn.Module):
         self.negative_slope = negative_slope
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002, D102
-        return leaky_grad(input, self.negative_slope)
+        return surrogate_gradient(input, self.negative_slope)
 
     def extra_repr(self) -> str:  # noqa: D102
         return f"negative_slope={self.negative_slope}"

@@ -1,4 +1,4 @@
-"""`rectifier autopsy`: what matters first, JSON for programs, exit codes, bad input on one screen."""
+"""`rectifier inspect`: what matters first, JSON for programs, exit codes, bad input on one screen."""
 
 import json
 import subprocess
@@ -9,7 +9,7 @@ import torch
 from click.testing import CliRunner
 from torch import nn
 
-from rectifier.cli.autopsy import command
+from rectifier.cli.inspect import command
 from rectifier.errors import UnreadableCheckpoint
 from rectifier.report.json.schema import json_schema
 from tests.checkpoints.trainings import stepped
@@ -69,7 +69,7 @@ def test_many_weights_are_counted_and_all_of_them_on_demand(tmp_path):
 def test_json_is_strict_versioned_and_whole(folder):
     document = json.loads(run(folder / "late.pt", "--json").stdout, parse_constant=pytest.fail)
     assert document["schema_version"] == 2
-    assert (document["kind"], document["worst"], document["step"]) == ("autopsy", "info", 400)
+    assert (document["kind"], document["worst"], document["step"]) == ("inspection", "info", 400)
     (layer,) = document["layers"]
     assert (layer["rows"], layer["silent"], layer["never"], layer["unmoved"]) == (11, 2, 1, None)
     assert layer["steps_low"] <= 300 <= layer["steps_high"]
@@ -84,7 +84,7 @@ def test_bad_input_is_told_by_name(tmp_path):
 
 def test_as_a_program_bad_input_is_exit_code_2_and_one_line(tmp_path):
     torch.save(nn.Linear(3, 5), tmp_path / "whole.pt")
-    call = [sys.executable, "-m", "rectifier", "autopsy", "whole.pt"]
+    call = [sys.executable, "-m", "rectifier", "inspect", "whole.pt"]
     done = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("rectifier: whole.pt is not opened: it holds a whole pickled module")
@@ -94,7 +94,7 @@ def test_as_a_program_bad_input_is_exit_code_2_and_one_line(tmp_path):
 def test_help_shows_how_to_save_what_it_needs():
     text = run("--help").stdout
     assert 'torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict()}' in " ".join(text.split())
-    assert "rectifier autopsy output/checkpoint-500" in text
+    assert "rectifier inspect output/checkpoint-500" in text
 
 
 def test_a_gate_for_ci_and_what_is_known(tmp_path):
@@ -103,9 +103,9 @@ def test_a_gate_for_ci_and_what_is_known(tmp_path):
     assert run(tmp_path / "half.pt").exit_code == 0
     assert run(tmp_path / "half.pt", "--fail-on", "serious").exit_code == 0
     assert run(tmp_path / "half.pt", "--fail-on", "warning").exit_code == 10
-    known = run(tmp_path / "half.pt", "--fail-on", "warning", "--silence", "silent-rows:fc.*=pruned by hand")
+    known = run(tmp_path / "half.pt", "--fail-on", "warning", "--suppress", "silent-rows:fc.*=pruned by hand")
     assert known.exit_code == 0
-    assert "Silenced (warning): fc.weight: 6 of 11 rows without gradient. Reason: pruned by hand" in known.stdout
+    assert "Suppressed (warning): fc.weight: 6 of 11 rows without gradient. Reason: pruned by hand" in known.stdout
 
 
 def test_the_schema_describes_what_is_printed(folder):

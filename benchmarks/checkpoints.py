@@ -1,10 +1,10 @@
-"""What an autopsy of a large checkpoint costs: seconds, and memory beside that of reading the file once.
+"""What an inspection of a large checkpoint costs: seconds, and memory beside that of reading the file once.
 
 A transformer-like state dict with its AdamW state is written (a third of the bytes weights, two thirds moments), then
-`rectifier autopsy` reads it in a process of its own. Pages of the file that are mapped count as resident while there
+`rectifier inspect` reads it in a process of its own. Pages of the file that are mapped count as resident while there
 is room for them, and are given back when there is none: they are told apart from memory that is really taken.
 
-    python benchmarks/autopsy.py [--gib 1.0] [--threads 2] [--format torch|safetensors]
+    python benchmarks/checkpoints.py [--gib 1.0] [--threads 2] [--format torch|safetensors]
 """
 
 import argparse
@@ -76,7 +76,7 @@ def make(folder: Path, gib: float, kind: str, shift: float = 0.0) -> list[str]:
 
 def measure(arguments: list[str], threads: int) -> tuple[float, float, float, float, str]:
     """Seconds, those of the processor, peak of resident memory and of what is no page of a file (MiB), the output."""
-    code = CHILD.format(threads=threads, arguments=["autopsy", *arguments])
+    code = CHILD.format(threads=threads, arguments=["inspect", *arguments])
     child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     own: list[int] = [0]
 

@@ -1,4 +1,4 @@
-"""What a checkpoint holds, row by row, and what an autopsy of it says."""
+"""What a checkpoint holds, row by row, and what an inspection of it says."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -197,7 +197,7 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LayerAutopsy:
+class LayerInspection:
     """One row of the table: what can be said of a weight.
 
     Attributes:
@@ -232,7 +232,7 @@ class LayerAutopsy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Autopsy(Judged):
+class Inspection(Judged):
     """What a checkpoint says about its network, most serious first, and what it cannot say.
 
     Attributes:
@@ -250,5 +250,5 @@ class Autopsy(Judged):
     step: int | None
     earlier: str | None
     steps_between: int | None
-    layers: tuple[LayerAutopsy, ...]
+    layers: tuple[LayerInspection, ...]
     untold: tuple[Untold, ...]

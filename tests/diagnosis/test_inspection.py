@@ -37,8 +37,8 @@ def judged(*weights, **facts):
     return judge_checkpoint(Checkpoint(path="x.pt", layout="state dict", weights=weights, **facts))
 
 
-def only(autopsy):
-    (finding,) = autopsy.findings
+def only(inspection):
+    (finding,) = inspection.findings
     return finding
 
 
@@ -46,9 +46,9 @@ def test_a_row_is_silent_from_a_hundred_sure_steps_on():
     # Its last |m|/√v may have been a tenth of the others': that many steps are subtracted.
     slack = math.log(10) / LAMBDA
     for steps, silent in ((100 + slack - 1, False), (100 + slack + 1, True)):
-        autopsy = judged(weight(memory=adam({3: steps})))
-        assert bool(autopsy.findings) == silent
-        assert autopsy.layers[0].silent == silent
+        inspection = judged(weight(memory=adam({3: steps})))
+        assert bool(inspection.findings) == silent
+        assert inspection.layers[0].silent == silent
 
 
 def test_the_clock_of_two_moments_has_its_bounds():
@@ -71,11 +71,11 @@ def test_half_of_a_layer_is_a_warning_and_less_is_information():
 
 def test_a_whole_layer_is_serious_and_the_last_of_them_is_named():
     gone = dict.fromkeys(range(ROWS), 300)
-    autopsy = judged(
+    inspection = judged(
         weight("a.weight", memory=adam(gone)), weight("b.weight", memory=adam({**gone, 2: 0}, never=(2,))),
         weight("c.weight", memory=adam({})),
     )  # fmt: skip
-    finding = only(autopsy)
+    finding = only(inspection)
     assert (finding.severity, where(finding)) == ("serious", "b.weight")
     assert finding.title == "2 of 3 weights have no gradient in any row, the last of them b.weight"
     assert "in a chain of layers it stops at b.weight" in finding.cause.text
@@ -83,13 +83,13 @@ def test_a_whole_layer_is_serious_and_the_last_of_them_is_named():
         "1 row never had a gradient in 1,000 steps and 9 had none for about 297 steps (274 to 330): 10 rows of "
         "b.weight. Also a.weight."
     )
-    assert autopsy.worst == "serious"
+    assert inspection.worst == "serious"
 
 
 def test_biases_that_learn_say_that_the_inputs_are_silent():
     gone = dict.fromkeys(range(ROWS), 300)
-    autopsy = judged(weight(memory=adam(gone), bias_memory=adam({})))
-    finding = only(autopsy)
+    inspection = judged(weight(memory=adam(gone), bias_memory=adam({})))
+    finding = only(inspection)
     assert (finding.rule, finding.severity) == ("no-input", "info")
     assert finding.cause.text == "What comes into this layer is 0: the units below it are silent."
     assert only(judged(weight(memory=adam(gone), bias_memory=adam(gone)))).severity == "serious"
@@ -115,10 +115,10 @@ def test_rows_that_never_had_a_gradient():
 def test_no_positive_weight_and_no_positive_bias():
     largest, bias = np.full(ROWS, 0.3), np.full(ROWS, 0.1)
     largest[:4], bias[:4] = (0.0, -0.1, -0.1, 1e-9), (0.0, -0.1, 1e-9, -0.1)
-    autopsy = judged(weight(largest=largest, bias=bias))
-    finding = only(autopsy)
+    inspection = judged(weight(largest=largest, bias=bias))
+    finding = only(inspection)
     assert finding.units == (0, 1)
-    assert autopsy.layers[0].blocked == 2
+    assert inspection.layers[0].blocked == 2
     assert finding.title == "fc.weight: 2 of 10 rows likely dead by their weights"
     assert "behind a ReLU they are dead for certain if their inputs are ≥ 0" in finding.detail
     assert "No optimizer state says whether they still learn." in finding.detail
@@ -130,10 +130,12 @@ def test_a_bias_out_of_reach(bias, out):
     # ‖w‖·√n = 0.5·2: an input of root mean square 1 reaches 1 at most.
     biases = np.zeros(ROWS)
     biases[7] = bias
-    autopsy = judged(weight(bias=biases))
-    assert autopsy.layers[0].out_of_reach == out
+    inspection = judged(weight(bias=biases))
+    assert inspection.layers[0].out_of_reach == out
     if out:
-        assert f"root mean square is below {-bias:.2g} (−b / ‖w‖√n; normalised inputs have 1)" in only(autopsy).detail
+        assert (
+            f"root mean square is below {-bias:.2g} (−b / ‖w‖√n; normalised inputs have 1)" in only(inspection).detail
+        )
 
 
 @pytest.mark.parametrize(
@@ -178,25 +180,25 @@ def test_rows_that_stood_still_had_no_gradient_all_the_time():
 
 
 def test_what_stands_still_as_a_whole_is_frozen():
-    autopsy = judged(weight(unmoved=np.ones(ROWS, bool)), earlier="e.pt")
-    assert not autopsy.findings
-    assert remark(autopsy.layers[0]) == "did not move: frozen?"
+    inspection = judged(weight(unmoved=np.ones(ROWS, bool)), earlier="e.pt")
+    assert not inspection.findings
+    assert remark(inspection.layers[0]) == "did not move: frozen?"
 
 
 def test_numbers_that_are_not_finite_come_first():
     norm = np.full(ROWS, 0.5)
     norm[4] = np.nan
-    autopsy = judged(weight("a.weight", memory=adam({1: 300})), weight("b.weight", norm=norm))
-    assert [finding.rule for finding in autopsy.findings] == ["non-finite", "silent-rows"]
-    assert autopsy.findings[0].title == "1 row of 1 weight hold NaN or infinity"
+    inspection = judged(weight("a.weight", memory=adam({1: 300})), weight("b.weight", norm=norm))
+    assert [finding.rule for finding in inspection.findings] == ["non-finite", "silent-rows"]
+    assert inspection.findings[0].title == "1 row of 1 weight hold NaN or infinity"
 
 
 def test_reasons_are_told_once():
-    autopsy = judged(
+    inspection = judged(
         *(weight(f"{n}.weight", state=Why(NotTold.STATE_NOT_KNOWN, details=("sum",))) for n in range(7)),
         notes=("A note.",),
     )
-    assert tuple(map(str, autopsy.untold)) == (
+    assert tuple(map(str, inspection.untold)) == (
         "A note.",
         "0.weight, 1.weight, 2.weight and 4 more: state not known (sum).",
     )
