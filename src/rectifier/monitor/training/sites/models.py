@@ -235,6 +235,7 @@ class ModelRecords:
                 unit_axis=found.unit_axis,
                 fed_by=weight.path if weight is not None else None,
                 repeated=self.repeating,
+                fed_part=tuple(index for _, index in found.part),
             )
         )
         return site
