@@ -24,7 +24,7 @@ _ACTIVATIONS = {
 
 
 def unobserved_activations(
-    outputs: Iterable[Tensor], observed: Collection[int], repeated: Sequence[range] = ()
+    outputs: Iterable[Tensor], observed: Collection[int], repeated: Sequence[range] = (), *, of_loss: bool = True
 ) -> tuple[Unseen, ...]:
     """What looks like an activation in the graph of some tensors and is not among the `observed` nodes.
 
@@ -33,6 +33,8 @@ def unobserved_activations(
         observed: Sequence number of the `grad_fn` of every output of this step that was met, in a model or outside of
             one. Numbers, because a node would keep the tensors of its graph alive.
         repeated: Numbers of nodes that compiled calls made whose forward was counted in a repetition.
+        of_loss: Whether the outputs are a loss's. What may be an activation written by hand is the loss's own there,
+            unless it feeds a layer.
     """
     found: dict[int, tuple[str, WhyUnseen]] = {}
     outputs = list(outputs)
@@ -45,7 +47,7 @@ def unobserved_activations(
             found[number] = what
     by_hand = {number for number, (_, why) in found.items() if why is WhyUnseen.HAND_WRITTEN}
     # Behind the last layer it is the loss's.
-    losses = by_hand - feed_layers(outputs, by_hand) if by_hand else by_hand
+    losses = by_hand - feed_layers(outputs, by_hand) if of_loss and by_hand else set[int]()
     counts = Counter(what for number, what in found.items() if number not in losses)
     return tuple(Unseen(what=f"{what} ({n} calls)" if n > 1 else what, why=why) for (what, why), n in counts.items())
 

@@ -20,8 +20,10 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.checkpoint import CheckpointFunction
 
 _CALL_CODE = nn.Module._call_impl.__code__
+_CHECKPOINT_CODE = CheckpointFunction.forward.__code__
 _FORWARDS: dict[tuple[type, types.CodeType], bool] = {}
 """Whether some code is the forward of a class, or of one that it is derived from."""
 _LEAVES_A_COPY = sys.version_info < (3, 13)
@@ -176,6 +178,19 @@ def mark(frame: types.FrameType) -> "weakref.ref[Mark] | None":
     if frame.f_trace is None and sys.gettrace() is None:
         frame.f_trace = Mark()
     return weakref.ref(frame.f_trace) if isinstance(frame.f_trace, Mark) else None
+
+
+def root_of_checkpoint() -> nn.Module | None:
+    """The root of the forward that runs, inside of a reentrant checkpoint; else None."""
+    frame: types.FrameType | None = sys._getframe(1)
+    root, inside = None, False
+    while frame is not None:
+        code = frame.f_code
+        inside |= code is _CHECKPOINT_CODE
+        if inside and code is _CALL_CODE and type(frame.f_locals["self"]).__name__ not in _WRAPPERS:
+            root = frame.f_locals["self"]
+        frame = frame.f_back
+    return root
 
 
 def raised_by_signal_handler(error: BaseException) -> bool:

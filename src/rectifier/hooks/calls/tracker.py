@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rectifier.hooks.location import Location, Mark, locate, mark
+from rectifier.hooks.location import Location, Mark, locate, mark, root_of_checkpoint
 
 _PLAIN_TENSORS = (Tensor, nn.Parameter)
 
@@ -27,6 +27,7 @@ class Call:
         number: How many calls of the same owner came before it in this forward.
         tensor: Its input.
         first: Whether it is the first call of its forward.
+        again: Whether it is made inside of backward, where the forward's inputs are not the data's.
         counts: For whoever counts calls of this forward by more than their owner.
     """
 
@@ -34,6 +35,7 @@ class Call:
     number: int
     tensor: Tensor
     first: bool
+    again: bool = False
     counts: dict[Any, int] = field(default_factory=dict)
 
     @property
@@ -93,6 +95,7 @@ class CallTracker:
         self._parts: weakref.WeakKeyDictionary[nn.Module, bool] = weakref.WeakKeyDictionary()
         self._forwards: dict[int, _Forward] = {}
         self._numbered: set[int] = set()
+        self._checkpointed: weakref.WeakKeyDictionary[nn.Module, weakref.ref[nn.Module]] = weakref.WeakKeyDictionary()
 
     def counted(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor | None:
         """The input of a call with these arguments, if it is one to count where it comes from a model."""
@@ -102,7 +105,10 @@ class CallTracker:
         if not self._gradients:
             return tensor
         # Anything but a plain tensor is a tracer's stand-in; ragged and sparse ones have no axis of units.
-        if type(tensor) not in _PLAIN_TENSORS or tensor.is_meta or not torch.is_grad_enabled():
+        if type(tensor) not in _PLAIN_TENSORS or tensor.is_meta:
+            return None
+        if not torch.is_grad_enabled():
+            self._note_checkpoint()
             return None
         return None if tensor.is_nested or tensor.layout is not torch.strided else tensor
 
@@ -113,8 +119,11 @@ class CallTracker:
             return None
         # A forward that is run again inside of backward (activation checkpointing) has been counted already, unless it
         # ran without gradients the first time (reentrant checkpointing, adjoint methods).
-        if torch._C._current_graph_task_id() != -1 and id(place.owner) in self._numbered:
-            return None
+        again = torch._C._current_graph_task_id() != -1
+        if again:
+            if id(place.owner) in self._numbered:
+                return None
+            place.root = self._root_around(place.root)
         thread = threading.get_ident()
         forward = self._forwards.get(thread)
         first = forward is None or not forward.runs_in(place.forward)
@@ -124,9 +133,24 @@ class CallTracker:
         owner = id(place.owner)
         number = forward.calls.get(owner, 0)
         forward.calls[owner] = number + 1
-        if torch._C._current_graph_task_id() == -1:
+        if not again:
             self._numbered.add(owner)
-        return Call(place, number, tensor, first, forward.counts)
+        return Call(place, number, tensor, first, again, forward.counts)
+
+    def _note_checkpoint(self) -> None:
+        """Remember whose forward runs without gradients now, and with them inside of backward."""
+        root = root_of_checkpoint() if torch._C._current_graph_task_id() == -1 else None
+        if root is not None:
+            self._checkpointed[root] = weakref.ref(root)
+
+    def _root_around(self, part: nn.Module) -> nn.Module:
+        """The model that a part belongs to which is run by itself inside of backward."""
+        known = self._checkpointed.get(part)
+        root = known() if known is not None else None
+        if root is None:
+            root = next((one for one in list(self._checkpointed) if part in set(one.modules())), part)
+            self._checkpointed[part] = weakref.ref(root)
+        return root
 
     def meet(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
         """Number the call that is being made with these arguments; None for one that does not count."""

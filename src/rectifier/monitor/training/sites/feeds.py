@@ -36,7 +36,7 @@ class Feed:
         return leaf is not None and self.held is not None and part == self.part and self.held() is leaf
 
     def is_gone(self, layer: FeedingLayer, held: Held) -> bool:
-        """Whether it was a tensor of the script's own that this one, made anew, has taken the place of."""
+        """Whether it was a tensor of the script's own whose place this one, made anew, has taken."""
         mine = self.held
         return (
             mine is not None
@@ -81,6 +81,9 @@ class Feeds:
             return self._unknown
         held = self._parameters.find(layer.weight, root)
         assert held is not None
+        if held.path is None and any(True for _ in root.parameters()):
+            # No weight of the model's; a script may make it anew at each step. The order of calls tells them apart.
+            return self._unknown
         feed = next((feed for feed in self._known if feed.is_gone(layer, held)), None)
         if feed is None:
             feed = Feed()

@@ -129,7 +129,7 @@ class ModelRecords:
         tensor = call.tensor
         rows = tensor.shape[1 if model.sequence_first and tensor.ndim > 2 else 0] if tensor.ndim else 1
         # What an activation by itself is given was computed with weights, and changes as they do.
-        inputs = () if is_activation(call.place.root) else call.place.inputs()
+        inputs = () if call.again or is_activation(call.place.root) else call.place.inputs()
         model.entries = model.samples.see(inputs, step, measured=measured, rows=rows) or rows or 1
 
     def roots(self) -> list[nn.Module]:
