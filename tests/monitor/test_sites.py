@@ -310,3 +310,48 @@ def test_what_another_model_computed_is_no_sample():
     process, _ = trained(both, call=lambda x: head(encoder(x)))
     assert process.snapshots[-1].distinct_samples is None
     assert {site.model for site in process.sites} == {"Net", "Sequential"}
+
+
+class Loaded(torch.utils.data.Dataset):
+    """Rows of a tensor."""
+
+    def __init__(self, rows):
+        self.rows = torch.randn(rows, 4)
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, index):
+        return self.rows[index]
+
+
+def through(loaders, passes=1, noise=0.0):
+    model = Net()
+    optimizer = torch.optim.SGD(model.parameters(), 0.05)
+    with Watching(every=1) as watch:
+        for _ in range(passes):
+            for x in loaders[0]:
+                model(x + noise * torch.randn_like(x)).square().mean().backward()
+                optimizer.step()
+        for loader in loaders[1:]:
+            for x in loader:
+                model.eval()(x)
+    return watch.process.snapshots[-1].whole_pass
+
+
+def loader(rows, **options):
+    return torch.utils.data.DataLoader(Loaded(rows), batch_size=7, **options)
+
+
+def test_a_pass_over_the_data_is_known_to_be_complete():
+    assert through([loader(33, shuffle=True)])
+    assert through([loader(33), loader(12)])
+    assert through([loader(33, sampler=torch.utils.data.SubsetRandomSampler(range(11)))])
+
+
+def test_what_is_no_complete_pass_is_not_called_one():
+    assert not through([loader(33, drop_last=True)])
+    assert not through([loader(33), loader(50)]), "which of the two is the training's is not known"
+    assert not through([loader(33, sampler=torch.utils.data.RandomSampler(range(33), num_samples=12))])
+    assert not through([loader(33)], passes=2, noise=1.0)
+    assert not through([list(loader(33))])

@@ -65,6 +65,7 @@ class ModelRecords:
         """Whether a forward in eval mode ran in this step for which gradients were asked."""
         self.feeds: set[tuple[int, int]] = set()
         self._site_nodes: dict[int, dict[int, int]] = {}
+        self._lengths: set[int | None] = set()
         self.unsure: dict[int, ModelRecord] = {}
         """Sequence number of the `grad_fn` of what an activation gave that is nobody's part -> its record."""
         self.device = "cpu"
@@ -153,6 +154,15 @@ class ModelRecords:
         for number in numbers:
             self.unsure[number].trains = True
         self.unsure.clear()
+
+    def note_length(self, length: int | None) -> None:
+        """A loader goes through data of so many samples, or of nobody knows how many."""
+        self._lengths.add(length)
+
+    def whole_pass(self, distinct: int | None) -> bool:
+        """Whether so many distinct samples are all that there are; of several data sets, those of the longest."""
+        known = [length for length in self._lengths if length is not None]
+        return bool(known) and len(known) == len(self._lengths) and distinct == max(known)
 
     def note_feeds(self, pairs: set[tuple[int, int]]) -> None:
         """Keep which sites feed each other."""
