@@ -12,4 +12,4 @@ from rectifier.hooks.location import locate as locate
 from rectifier.hooks.training import TrainingListener as TrainingListener
 from rectifier.hooks.unit_axis import FeedingLayer as FeedingLayer
 from rectifier.hooks.unit_axis import find_unit_axis as find_unit_axis
-from rectifier.hooks.unit_axis import weight_along as weight_along
+from rectifier.hooks.weights import weight_along as weight_along

@@ -13,35 +13,21 @@ from typing import Any
 from torch import Tensor, nn
 
 from rectifier.hooks.axis_steps import AXIS_STEPS, ELEMENTWISE, KEEPS_VALUES, Place, aligned, shape_of
+from rectifier.hooks.weights import (
+    BATCH_NORMS,
+    CONVOLUTIONS,
+    LAYERS,
+    PRODUCTS,
+    Part,
+    is_made_of_weights,
+    kind_of,
+    layer_of,
+    leaf_of,
+)
 from rectifier.records import AxisSource, UnitAxis
 
-_LAST_AXIS = {"Linear", "MkldnnLinear", "NativeLayerNorm", "FusedRmsNorm", "Embedding", "EmbeddingBag"}
-_CONVOLUTIONS = {"Convolution", "ConvolutionOverrideable", "MkldnnConvolution", "SlowConv2D"}
-_BATCH_NORMS = {"NativeBatchNorm", "CudnnBatchNorm", "MiopenBatchNorm", "BatchNormWithUpdate"}
-# Products of two operands, of which either may be the weight: where these two are.
-_PRODUCTS = {"Mm": (0, 1), "Bmm": (0, 1), "Mv": (0, 1), "Addmm": (1, 2), "Baddbmm": (1, 2), "SparseAddmm": (1, 2)}
-_AXIS_ONE = {*_CONVOLUTIONS, *_BATCH_NORMS, "NativeGroupNorm"}
-LAYERS = {*_LAST_AXIS, *_CONVOLUTIONS, *_BATCH_NORMS, *_PRODUCTS, "NativeGroupNorm"}
-_TO_A_WEIGHT = {
-    "T", "ToCopy", "Transpose", "View", "Reshape", "ReshapeAlias", "UnsafeView", "Clone", "Permute", "Unsqueeze",
-    "Squeeze", "Expand", "Repeat",
-}  # fmt: skip
-_TO_A_PART = {"Select", "Slice", "Split", "SplitWithSizes", "Unbind", "Index", "IndexSelect"}
-# Where an operation has its weight (each place that may be one) and its bias among its operands.
-_OPERANDS: dict[str, tuple[tuple[int, ...], int | None]] = {
-    "Addmm": ((2, 1), 0), "Baddbmm": ((2, 1), 0), "SparseAddmm": ((2, 1), 0), "Embedding": ((0,), None),
-    "EmbeddingBag": ((0,), None),
-    **dict.fromkeys(
-        (*_CONVOLUTIONS, *_BATCH_NORMS, "MkldnnLinear", "Linear", "NativeLayerNorm", "NativeGroupNorm"), ((1,), 2)
-    ),
-}  # fmt: skip
+_AXIS_ONE = {*CONVOLUTIONS, *BATCH_NORMS, "NativeGroupNorm"}
 _MOST_STEPS = 24
-_MOST_NODES_OF_A_WEIGHT = 24
-_MOST_STEPS_TO_A_WEIGHT = 8
-
-Part = tuple[tuple[str, int], ...]
-_PART_KINDS: dict[type, str | None] = {}
-"""By class of node: its kind, if it takes a part of a tensor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,62 +80,6 @@ class _Found:
     hops: int = 0
 
 
-def kind_of(node: Any) -> str:
-    """The operation of a node, as autograd names it without what it adds: `Addmm`."""
-    return str(node.name()).rpartition("::")[2].partition("Backward")[0]
-
-
-def parameters_of(node: Any) -> tuple[Tensor | None, Tensor | None]:
-    """Weight and bias that enter this node directly, through a transposition or a cast.
-
-    By their place among its operands: an input for which a gradient is asked (gradient penalties, physics-informed
-    networks) is a leaf as well, and no weight.
-    """
-    weight, bias, _, _ = _parameters_of(node, kind_of(node))
-    return weight, bias
-
-
-def _parameters_of(node: Any, kind: str) -> tuple[Tensor | None, Tensor | None, Part, tuple[int, ...]]:
-    """Weight, bias, which part of the weight, and the way to it."""
-    weight_at, bias_at = _OPERANDS.get(kind, ((1, 0), None))
-    operands = node.next_functions
-    found = [(at, *_leaf(*operands[at])) for at in weight_at if at < len(operands)]
-    found = [one for one in found if one[1] is not None]
-    # Of two leaves that are multiplied, whichever was made to be a parameter.
-    chosen = next((one for one in found if isinstance(one[1], nn.Parameter)), next(iter(found), None))
-    bias = _leaf(*operands[bias_at])[0] if bias_at is not None and bias_at < len(operands) else None
-    bias = bias if bias is not None and bias.ndim == 1 else None
-    return (None, bias, (), ()) if chosen is None else (chosen[1], bias, chosen[2], (chosen[0], *chosen[3]))
-
-
-def _leaf(node: Any, number: int) -> tuple[Tensor | None, Part, tuple[int, ...]]:
-    """The leaf that an operand is, or a part of, which, and the way from the operand to it."""
-    part: list[tuple[str, int]] = []
-    for steps in range(_MOST_STEPS_TO_A_WEIGHT):
-        if node is None:
-            break
-        variable: Tensor | None = getattr(node, "variable", None)
-        if variable is not None:
-            return variable, tuple(part), (0,) * steps
-        kind = kind_of(node)
-        if kind in _TO_A_PART:
-            part.append((kind, _which(node, kind, number)))
-        elif kind not in _TO_A_WEIGHT:
-            break
-        node, number = node.next_functions[0]
-    return None, (), ()
-
-
-def _which(node: Any, kind: str, number: int) -> int:
-    """Which part of a tensor an operation takes."""
-    if kind == "Select":
-        return int(node._saved_index)
-    if kind == "Slice":
-        return int(node._saved_start)
-    # What an index holds would have to be brought from the device.
-    return number
-
-
 def find_unit_axis(tensor: Tensor) -> FeedingLayer:
     """The unit axis of an activation's input; read it before the call, which may be in place."""
     ndim = tensor.ndim
@@ -180,28 +110,6 @@ def find_unit_axis(tensor: Tensor) -> FeedingLayer:
     if axis is None:
         return FeedingLayer(where, found.weight, None, None, found.part, found.route, found.hops)
     return FeedingLayer(where, found.weight, found.layer_bias, found.bias, found.part, found.route, found.hops)
-
-
-def weight_along(tensor: Tensor, route: tuple[int, ...], hops: int) -> tuple[Tensor | None, Part]:
-    """The leaf that a route leads to from a tensor, and which part of it is applied; (None, ()) where there is none.
-
-    A tenth of the work of `find_unit_axis`, to tell at every call whether the same weight feeds it.
-    """
-    node: Any = tensor.grad_fn
-    number, part, layer = tensor.output_nr, [], len(route) - hops
-    for step, at in enumerate(route):
-        operands = () if node is None else node.next_functions
-        if at >= len(operands):
-            return None, ()
-        if step >= layer:
-            cls = type(node)
-            if cls not in _PART_KINDS:
-                kind = kind_of(node)
-                _PART_KINDS[cls] = kind if kind in _TO_A_PART else None
-            if (takes := _PART_KINDS[cls]) is not None:
-                part.append((takes, _which(node, takes, number)))
-        node, number = operands[at]
-    return getattr(node, "variable", None), tuple(part)
 
 
 def _follow(node: Any, number: int, shape: Sequence[int], steps: int) -> _Found:
@@ -262,23 +170,23 @@ def _through(at: int, parent: Any, number: int, steps: int, shape: Sequence[int]
 
 
 def _told_by(node: Any, kind: str, axis: int, shape: Sequence[int]) -> _Found:
-    weight, bias, part, route = _parameters_of(node, kind)
+    weight, bias, part, route = layer_of(node, kind)
     place = Place.at(axis % len(shape), shape)
     return _Found(place, AxisSource.LAYER, kind, None, weight, bias, bias, part, route, max(len(route) - 1, 0))
 
 
 def _at_layer(node: Any, kind: str, shape: Sequence[int], steps: int) -> _Found:
     ndim = len(shape)
-    if kind in _PRODUCTS:
+    if kind in PRODUCTS:
         return _at_product(node, kind, shape, steps)
-    if kind in _CONVOLUTIONS:
+    if kind in CONVOLUTIONS:
         return _told_by(node, kind, 1 if ndim > 1 else 0, shape)
-    if kind in _BATCH_NORMS:
+    if kind in BATCH_NORMS:
         return _at_batch_norm(node, kind, shape, steps)
     if kind == "NativeGroupNorm":
         return _told_by(node, kind, 1, shape) if ndim > 1 else _Found(None, AxisSource.OPERATION, kind)
     normalized = getattr(node, "_saved_normalized_shape", ())
-    if len(normalized) > 1 or (normalized and _parameters_of(node, kind)[0] is None):
+    if len(normalized) > 1 or (normalized and layer_of(node, kind)[0] is None):
         # Over several axes, or with nothing that is learned: it says less of where units are than what comes before.
         parent, nr = node.next_functions[0]
         below = _follow(parent, nr, shape, steps - 1)
@@ -317,20 +225,20 @@ def _at_batch_norm(node: Any, kind: str, shape: Sequence[int], steps: int) -> _F
 
 def _at_product(node: Any, kind: str, shape: Sequence[int], steps: int) -> _Found:
     """A matrix product: its units are the columns of a weight on the right, or the rows of one on the left."""
-    left, right = _PRODUCTS[kind]
+    left, right = PRODUCTS[kind]
     operands = node.next_functions
     if right >= len(operands):
         return _Found(None, AxisSource.OPERATION, kind)
-    weights = [at for at in (left, right) if _leaf(*operands[at])[0] is not None]
-    parameters = [at for at in weights if isinstance(_leaf(*operands[at])[0], nn.Parameter)]
+    weights = [at for at in (left, right) if leaf_of(*operands[at])[0] is not None]
+    parameters = [at for at in weights if isinstance(leaf_of(*operands[at])[0], nn.Parameter)]
     chosen = parameters if len(parameters) == 1 else weights if len(weights) == 1 else []
     if not weights:
-        made = [at for at in (left, right) if _is_made_of_weights(operands[at][0])]
+        made = [at for at in (left, right) if is_made_of_weights(operands[at][0])]
         chosen = made if len(made) == 1 else []
     if not chosen:
         return _other_factor(node, kind, shape, steps, weights)
     other = right if chosen[0] == left else left
-    if not parameters and weights and _is_made_of_weights(operands[other][0], any_leaf=True):
+    if not parameters and weights and is_made_of_weights(operands[other][0], any_leaf=True):
         # An input whose gradient is asked for, times a weight that is computed from others: it may be either.
         return _Found(None, AxisSource.OPERATION, kind)
     if kind == "Mv":
@@ -340,7 +248,7 @@ def _at_product(node: Any, kind: str, shape: Sequence[int], steps: int) -> _Foun
 
 def _other_factor(node: Any, kind: str, shape: Sequence[int], steps: int, weights: list[int]) -> _Found:
     """A product with what is not trained, as an adjacency matrix: the axis that it leaves alone stays."""
-    left, right = _PRODUCTS[kind]
+    left, right = PRODUCTS[kind]
     operands = node.next_functions
     present = [at for at in (left, right) if operands[at][0] is not None]
     if len(present) != 1 or weights or kind == "Mv":
@@ -355,33 +263,6 @@ def _other_factor(node: Any, kind: str, shape: Sequence[int], steps: int, weight
         return replace(found, place=None, source=AxisSource.OPERATION, operation=kind)
     place = Place.at(len(shape) - (1 if at == right else 2), shape)
     return replace(found, place=place, bias=None, route=(at, *found.route))
-
-
-def _is_made_of_weights(node: Any, *, any_leaf: bool = False) -> bool:
-    """Whether an operand is computed from parameters alone (weight norm, a part of a larger weight, pruning).
-
-    Args:
-        node: Where it comes from.
-        any_leaf: Let leaves count that nobody made to be parameters.
-    """
-    if node is None:
-        return False
-    pending, met, leaves = [node], {node}, 0
-    while pending:
-        one = pending.pop()
-        variable = getattr(one, "variable", None)
-        if variable is not None:
-            if not any_leaf and not isinstance(variable, nn.Parameter):
-                return False
-            leaves += 1
-            continue
-        if kind_of(one) in LAYERS or len(met) > _MOST_NODES_OF_A_WEIGHT:
-            return False
-        for parent, _ in one.next_functions:
-            if parent is not None and parent not in met:
-                met.add(parent)
-                pending.append(parent)
-    return leaves > 0
 
 
 def _agreement(answers: list[_Found], kind: str) -> _Found:
