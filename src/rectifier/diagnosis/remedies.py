@@ -101,6 +101,7 @@ _UNTRAINED: dict[CauseKind, tuple[RemedyId, ...]] = {
 _NOT_FINITE: dict[CauseKind, tuple[RemedyId, ...]] = {
     CauseKind.INPUT_NOT_FINITE: (RemedyId.CHECK_INPUTS,),
     CauseKind.INPUT_SCALE: (RemedyId.STANDARDISE_INPUTS, RemedyId.LOWER_LEARNING_RATE),
+    CauseKind.TARGET_SCALE: (RemedyId.STANDARDISE_TARGETS, RemedyId.LOWER_LEARNING_RATE),
     CauseKind.LEARNING_RATE: (RemedyId.LOWER_LEARNING_RATE, RemedyId.CLIP_GRADIENT),
     CauseKind.INITIAL_WEIGHTS: (RemedyId.INIT_RANDOM,),
     CauseKind.OPTIMIZER_STATE: (RemedyId.LARGER_EPS, RemedyId.FLOAT32, RemedyId.LOWER_LEARNING_RATE),

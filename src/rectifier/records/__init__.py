@@ -47,7 +47,7 @@ _NAMES = {
     "findings.causes": (
         "AlikeFromTheStart AlikeSince BornDead BornDeadOrEarlier Drift InputOffset InputScale LargeUpdate "
         "LearningRateThere SaturatedFromTheStart SilentBelow UpdateAtDeath WayAtStart "
-        "TargetOffset LargeFirstLoss GrowsOverCalls LossBefore "
+        "TargetOffset TargetScale LargeFirstLoss MostlyFlatAtStart GrowsOverCalls LossBefore "
         "NearOverflow SingleSamples SmallEpsilon"
     ),
     "census": "Census LayerCensus SiteCount",

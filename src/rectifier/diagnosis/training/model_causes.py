@@ -129,7 +129,7 @@ def of_small_updates(histories: Sequence[SiteHistory]) -> Cause | None:
         histories: Of one model.
     """
     update, rate = update_and_rate(histories)
-    if rate == 0:
+    if (rate is not None and rate <= limit.ZERO_RATE) or (update == 0 and rate is None):
         return Cause(kind=CauseKind.LEARNING_RATE_ZERO, facts=SmallUpdates(update=update or 0.0, learning_rate=rate))
     if update is not None and update < limit.SMALL_UPDATE:
         return Cause(kind=CauseKind.LEARNING_RATE_LOW, facts=SmallUpdates(update=update, learning_rate=rate))

@@ -274,3 +274,23 @@ class LargeFirstLoss(CauseFacts):
 
     first_loss: float
     best_constant: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MostlyFlatAtStart(CauseFacts):
+    """In most hidden layers, most pairs of a sample and a unit were where the activation is flat, from the first step.
+
+    Attributes:
+        layers: How many.
+        smallest_share: Share of the pairs in the first window, the least of these layers.
+    """
+
+    layers: int
+    smallest_share: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetScale(CauseFacts):
+    """The targets are on a large scale: their root mean square."""
+
+    target_rms: float
