@@ -59,7 +59,9 @@ def test_half_precision_casts_are_followed():
     [
         (conv(2).flatten(1), "mixed the units"),
         (nn.Linear(5, 12)(X3).view(7, 11, 3, 4), "mixed the units"),
-        (nn.Linear(5, 13)(X3).transpose(1, 2), "Transpose"),
+        (nn.Linear(5, 13)(X3).transpose(0, 2), "neither on the second axis"),
+        (nn.Linear(5, 13)(X3).roll(1, -1), "Roll"),
+        (nn.Linear(5, 13)(X3).view(7, 11, 13, 1).max(1).values.sum(1), "Sum"),
         (X2, "no gradient history"),
         (torch.ones(3, requires_grad=True), "no gradient history"),
         (torch.ones(3, requires_grad=True) * 2, "leaf"),

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rectifier.hooks.unit_axis import kind_of, parameters_of
+from rectifier.hooks.weights import kind_of, parameters_of
 
 _MOST_NODES = 20_000
 # Of a layer's output so many rows at most are computed again, and of what goes into a convolution so many numbers.

@@ -1,8 +1,9 @@
 """Which axis of an activation's input holds the units, told from what computed it.
 
 The rule of the definitions is "the last parametrised layer before it". The autograd graph says which one that is in
-terms of data flow: a linear layer's units are the last axis, a convolution's or batch norm's are axis 1. Views, sums,
-dropout and casts on the way are followed; where they could have moved the axis the answer is "unknown", never a guess.
+terms of data flow: a linear layer's units are the last axis, a convolution's or batch norm's are axis 1. What lies on
+the way (views, slices, sums, dropout, casts) is followed by what autograd recorded of it; where it could have moved the
+axis in a way that is not recorded, the answer is "unknown", never a guess.
 """
 
 from collections.abc import Sequence
@@ -11,45 +12,21 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from rectifier.hooks.axis_steps import AXIS_STEPS, ELEMENTWISE, KEEPS_VALUES, Place, aligned, shape_of
+from rectifier.hooks.weights import (
+    BATCH_NORMS,
+    CONVOLUTIONS,
+    LAYERS,
+    PRODUCTS,
+    Part,
+    is_made_of_weights,
+    kind_of,
+    layer_of,
+    leaf_of,
+)
 from rectifier.records import AxisSource, UnitAxis
 
-_LAST_AXIS = {
-    "Addmm",
-    "Mm",
-    "Linear",
-    "MkldnnLinear",
-    "NativeLayerNorm",
-    "FusedRmsNorm",
-    "Embedding",
-    "EmbeddingBag",
-}
-_AXIS_ONE = {
-    "Convolution", "ConvolutionOverrideable", "MkldnnConvolution", "SlowConv2D", "NativeBatchNorm", "CudnnBatchNorm",
-    "MiopenBatchNorm", "BatchNormWithUpdate", "NativeGroupNorm",
-}  # fmt: skip
-# Element by element, or over spatial positions only: neither axis moves.
-_KEEPS_AXES = {
-    "Add", "Sub", "Mul", "Div", "Neg", "NativeDropout", "ToCopy", "Clone", "Alias", "Contiguous", "Relu", "LeakyRelu",
-    "Elu", "PreluKernel", "Gelu", "Silu", "Tanh", "Sigmoid", "Hardtanh", "Threshold", "ClampMin", "FeatureDropout",
-    "MaxPool2DWithIndices", "MaxPool3DWithIndices", "AvgPool2D", "AvgPool3D", "AdaptiveAvgPool2D",
-    "MkldnnAdaptiveAvgPool2D",
-    # Rectifier's own backwards.
-    "_LeakyReLU", "_ELU", "_PReLU", "_ReLULeaky",
-}  # fmt: skip
-# What comes out holds the numbers that went in: a bias is still added to them as it was.
-_KEEPS_VALUES = {"ToCopy", "Clone", "Alias", "Contiguous", "MaxPool2DWithIndices", "MaxPool3DWithIndices"}
-_RESHAPES = {"View", "UnsafeView", "Reshape", "ReshapeAlias"}
-_TO_A_WEIGHT = {"T", "ToCopy", "Transpose", "View", "Reshape", "Clone", "Permute", "Unsqueeze", "Expand"}
-# Where an operation has its weight (each place that may be one) and its bias among its operands.
-_OPERANDS: dict[str, tuple[tuple[int, ...], int | None]] = {
-    "Addmm": ((2, 1), 0), "Baddbmm": ((2, 1), 0), "Embedding": ((0,), None), "EmbeddingBag": ((0,), None),
-    **dict.fromkeys(
-        ("Convolution", "ConvolutionOverrideable", "MkldnnConvolution", "SlowConv2D", "MkldnnLinear", "Linear",
-         "NativeBatchNorm", "CudnnBatchNorm", "MiopenBatchNorm", "BatchNormWithUpdate", "NativeLayerNorm",
-         "NativeGroupNorm"),
-        ((1,), 2),
-    ),
-}  # fmt: skip
+_AXIS_ONE = {*CONVOLUTIONS, *BATCH_NORMS, "NativeGroupNorm"}
 _MOST_STEPS = 24
 
 
@@ -63,12 +40,18 @@ class FeedingLayer:
         layer_bias: That layer's bias: no gradient of a unit reaches it where none reaches the unit.
         bias: The same, where nothing but it was added to the product with the weight: what moves it moves the unit's
             input by as much.
+        part: Which part of the weight is applied: operations that take a part of a tensor, each with its index.
+        route: How the graph leads to the weight: at each node, which of its operands comes next.
+        hops: How many of the last ones come after the layer itself.
     """
 
     unit_axis: UnitAxis
     weight: Tensor | None = None
     layer_bias: Tensor | None = None
     bias: Tensor | None = None
+    part: Part = ()
+    route: tuple[int, ...] = ()
+    hops: int = 0
 
     @property
     def axis(self) -> int | None:
@@ -76,101 +59,219 @@ class FeedingLayer:
         return self.unit_axis.axis
 
 
-def _unknown(ndim: int, source: AxisSource, **details: Any) -> FeedingLayer:
-    return FeedingLayer(UnitAxis(axis=None, ndim=ndim, source=source, **details))
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The units within one tensor of the graph.
 
-
-def _told_by(node: Any, kind: str, axis: int, ndim: int) -> FeedingLayer:
-    weight, bias = parameters_of(node)
-    return FeedingLayer(UnitAxis(axis=axis, ndim=ndim, source=AxisSource.LAYER, operation=kind), weight, bias, bias)
-
-
-def kind_of(node: Any) -> str:
-    """The operation of a node, as autograd names it without what it adds: `Addmm`."""
-    return str(node.name()).rpartition("::")[2].partition("Backward")[0]
-
-
-def parameters_of(node: Any) -> tuple[Tensor | None, Tensor | None]:
-    """Weight and bias that enter this node directly, through a transposition or a cast.
-
-    By their place among its operands: an input for which a gradient is asked (gradient penalties, physics-informed
-    networks) is a leaf as well, and no weight.
+    Attributes:
+        place: Where they are; None for unknown.
+        source: Why it is known, or is not.
     """
-    weight_at, bias_at = _OPERANDS.get(kind_of(node), ((1, 0), None))
-    leaves = [_leaf(parent) for parent, _ in node.next_functions]
-    found = [leaves[at] for at in weight_at if at < len(leaves) and leaves[at] is not None]
-    # Of two leaves that are multiplied, whichever was made to be a parameter.
-    weight = next((leaf for leaf in found if isinstance(leaf, nn.Parameter)), next(iter(found), None))
-    bias = leaves[bias_at] if bias_at is not None and bias_at < len(leaves) else None
-    return weight, bias if bias is not None and bias.ndim == 1 else None
 
-
-def _leaf(parent: Any) -> Tensor | None:
-    for _ in range(4):
-        if parent is None:
-            return None
-        variable: Tensor | None = getattr(parent, "variable", None)
-        if variable is not None:
-            return variable
-        if kind_of(parent) not in _TO_A_WEIGHT:
-            return None
-        parent = parent.next_functions[0][0]
-    return None
+    place: Place | None
+    source: AxisSource
+    operation: str | None = None
+    shapes: tuple[tuple[int, ...], tuple[int, ...]] | None = None
+    weight: Tensor | None = None
+    layer_bias: Tensor | None = None
+    bias: Tensor | None = None
+    part: Part = ()
+    route: tuple[int, ...] = ()
+    hops: int = 0
 
 
 def find_unit_axis(tensor: Tensor) -> FeedingLayer:
     """The unit axis of an activation's input; read it before the call, which may be in place."""
-    if tensor.ndim == 0:
-        return _unknown(0, AxisSource.NO_AXES)
-    return _follow(tensor.grad_fn, tuple(tensor.shape), _MOST_STEPS)
+    ndim = tensor.ndim
+    if ndim == 0:
+        return FeedingLayer(UnitAxis(axis=None, ndim=0, source=AxisSource.NO_AXES))
+    if tensor.grad_fn is None:
+        return FeedingLayer(UnitAxis(axis=None, ndim=ndim, source=AxisSource.NO_HISTORY))
+    shape = tuple(tensor.shape)
+    found = _follow(tensor.grad_fn, tensor.output_nr, shape, _MOST_STEPS)
+    axis, source = None, found.source
+    if found.place is not None:
+        position = found.place.position(shape)
+        if position is None:
+            source = AxisSource.MIXING_VIEW
+        elif position in (1, ndim - 1):
+            # On a matrix the two are one axis.
+            axis = 1 if position == 1 and (ndim > 2 or found.operation in _AXIS_ONE) else -1
+        else:
+            source = AxisSource.ELSEWHERE
+    where = UnitAxis(
+        axis=axis,
+        ndim=ndim,
+        source=source,
+        operation=found.operation if source in (AxisSource.LAYER, AxisSource.OPERATION) else None,
+        operations=_MOST_STEPS if source is AxisSource.TOO_FAR else None,
+        shapes=(found.shapes or (shape, shape)) if source is AxisSource.MIXING_VIEW else None,
+    )
+    if axis is None:
+        return FeedingLayer(where, found.weight, None, None, found.part, found.route, found.hops)
+    return FeedingLayer(where, found.weight, found.layer_bias, found.bias, found.part, found.route, found.hops)
 
 
-def _follow(node: Any, shape: Sequence[int], steps: int) -> FeedingLayer:
-    """Decide from the graph above a tensor of this shape."""
-    ndim = len(shape)
+def _follow(node: Any, number: int, shape: Sequence[int], steps: int) -> _Found:
+    """Decide from the graph above one output of a node, which has this shape."""
     if node is None:
-        return _unknown(ndim, AxisSource.NO_HISTORY)
+        return _Found(None, AxisSource.NO_HISTORY)
     kind = kind_of(node)
-    if steps == 0:
-        return _unknown(ndim, AxisSource.TOO_FAR, operations=_MOST_STEPS)
-    if kind in _LAST_AXIS:
-        return _told_by(node, kind, -1, ndim)
-    if kind in _AXIS_ONE and ndim > 1:
-        return _told_by(node, kind, 1, ndim)
-    if kind in _RESHAPES:
-        return _through_reshape(node, kind, shape, steps)
-    if kind in _KEEPS_AXES:
-        branches = [_follow(parent, shape, steps - 1) for parent, _ in node.next_functions if parent is not None]
-        found = _agreement(branches, ndim)
-        return found if kind in _KEEPS_VALUES else replace(found, bias=None)
     if kind == "torch" or hasattr(node, "variable"):
-        return _unknown(ndim, AxisSource.LEAF)
-    return _unknown(ndim, AxisSource.OPERATION, operation=kind)
+        return _Found(None, AxisSource.LEAF)
+    if steps == 0:
+        return _Found(None, AxisSource.TOO_FAR)
+    if kind in LAYERS:
+        return _at_layer(node, kind, shape, steps)
+    if kind in ELEMENTWISE:
+        answers = [
+            _through(at, parent, nr, steps, shape)
+            for at, (parent, nr) in enumerate(node.next_functions)
+            if parent is not None
+        ]
+        found = _agreement(answers, kind)
+        return found if kind in KEEPS_VALUES else replace(found, bias=None)
+    step = AXIS_STEPS.get(kind)
+    if step is None:
+        return _Found(None, AxisSource.OPERATION, kind)
+    answers = []
+    for operand in step.operands(node):
+        parent, nr = node.next_functions[operand]
+        if parent is None:
+            continue
+        below = shape_of(parent, nr)
+        found = _follow(parent, nr, below, steps - 1)
+        if (before := found.place) is not None:
+            place = step.moved(node, before, below, tuple(shape), operand)
+            if place is None:
+                mixing = (below, tuple(shape)) if step.reshapes else None
+                source = AxisSource.MIXING_VIEW if step.reshapes else AxisSource.OPERATION
+                found = replace(found, place=None, source=source, operation=kind, shapes=mixing)
+            elif place.units != before.units:
+                # A part of the units, or the units of several layers: a bias's entries are not theirs.
+                found = replace(found, place=place, bias=None, layer_bias=None)
+            else:
+                mixing = (below, tuple(shape)) if place.axis is None and found.shapes is None else found.shapes
+                found = replace(found, place=place, shapes=mixing)
+        answers.append(replace(found, route=(operand, *found.route)))
+    found = _agreement(answers, kind)
+    return found if step.keeps_values else replace(found, bias=None)
 
 
-def _through_reshape(node: Any, kind: str, shape: Sequence[int], steps: int) -> FeedingLayer:
-    saved = getattr(node, "_saved_self_sym_sizes", None) or getattr(node, "_saved_self_sizes", None)
-    if saved is None and kind == "UnsafeView":
-        # An unsafe view records no sizes; torch makes it only to undo the flattening of a linear layer's input.
-        below = _follow(node.next_functions[0][0], shape, steps - 1)
-        return below if below.axis == -1 else _unknown(len(shape), AxisSource.VIEW)
-    if saved is None:
-        return _unknown(len(shape), AxisSource.VIEW)
-    old = tuple(int(size) for size in saved)
-    below = _follow(node.next_functions[0][0], old, steps - 1)
-    same_last = below.axis == -1 and old[-1] == shape[-1]
-    same_first = below.axis == 1 and len(shape) > 1 and old[:2] == tuple(shape[:2])
-    if same_last or same_first or below.axis is None:
-        return replace(below, unit_axis=replace(below.unit_axis, ndim=len(shape)))
-    return _unknown(len(shape), AxisSource.MIXING_VIEW, shapes=(old, tuple(shape)))
+def _through(at: int, parent: Any, number: int, steps: int, shape: Sequence[int]) -> _Found:
+    """A branch of something that goes element by element, which may have been broadcast."""
+    below = shape_of(parent, number)
+    found = _follow(parent, number, below, steps - 1)
+    found = replace(found, route=(at, *found.route))
+    if found.place is None or tuple(below) == tuple(shape):
+        return found
+    place = aligned(found.place, below, tuple(shape))
+    return replace(found, place=place) if place is not None else replace(found, place=None, source=AxisSource.BRANCHES)
 
 
-def _agreement(answers: list[FeedingLayer], ndim: int) -> FeedingLayer:
-    """One axis from all branches of a sum; branches that could not tell have no vote."""
-    known = [answer for answer in answers if answer.axis is not None]
+def _told_by(node: Any, kind: str, axis: int, shape: Sequence[int]) -> _Found:
+    weight, bias, part, route = layer_of(node, kind)
+    place = Place.at(axis % len(shape), shape)
+    return _Found(place, AxisSource.LAYER, kind, None, weight, bias, bias, part, route, max(len(route) - 1, 0))
+
+
+def _at_layer(node: Any, kind: str, shape: Sequence[int], steps: int) -> _Found:
+    ndim = len(shape)
+    if kind in PRODUCTS:
+        return _at_product(node, kind, shape, steps)
+    if kind in CONVOLUTIONS:
+        return _told_by(node, kind, 1 if ndim > 1 else 0, shape)
+    if kind in BATCH_NORMS:
+        return _at_batch_norm(node, kind, shape, steps)
+    if kind == "NativeGroupNorm":
+        return _told_by(node, kind, 1, shape) if ndim > 1 else _Found(None, AxisSource.OPERATION, kind)
+    normalized = getattr(node, "_saved_normalized_shape", ())
+    if len(normalized) > 1 or (normalized and layer_of(node, kind)[0] is None):
+        # Over several axes, or with nothing that is learned: it says less of where units are than what comes before.
+        parent, nr = node.next_functions[0]
+        below = _follow(parent, nr, shape, steps - 1)
+        if below.place is not None or len(normalized) > 1:
+            return replace(below, bias=None, route=(0, *below.route))
+    return _told_by(node, kind, -1, shape)
+
+
+def _at_batch_norm(node: Any, kind: str, shape: Sequence[int], steps: int) -> _Found:
+    """Of an instance norm, which is a batch norm behind views, what comes before it tells where units are."""
+    if len(shape) < 2:
+        return _Found(None, AxisSource.OPERATION, kind)
+    told = _told_by(node, kind, 1, shape)
+    at = 1 if len(node.next_functions) > 1 else None
+    entered = node.next_functions[at][0] if at is not None else None
+    if told.weight is not None and hasattr(entered, "variable"):
+        return told
+    if shape[0] != 1 and told.weight is not None:
+        return told
+    parent, nr = node.next_functions[0]
+    below = _follow(parent, nr, shape, steps - 1)
+    if below.place is None:
+        return told if told.weight is None and entered is None and shape[0] != 1 else replace(below, bias=None)
+    if told.weight is None:
+        return replace(below, bias=None, route=(0, *below.route))
+    return replace(
+        below,
+        weight=told.weight,
+        layer_bias=told.bias,
+        bias=told.bias,
+        part=told.part,
+        route=told.route,
+        hops=told.hops,
+    )
+
+
+def _at_product(node: Any, kind: str, shape: Sequence[int], steps: int) -> _Found:
+    """A matrix product: its units are the columns of a weight on the right, or the rows of one on the left."""
+    left, right = PRODUCTS[kind]
+    operands = node.next_functions
+    if right >= len(operands):
+        return _Found(None, AxisSource.OPERATION, kind)
+    weights = [at for at in (left, right) if leaf_of(*operands[at])[0] is not None]
+    parameters = [at for at in weights if isinstance(leaf_of(*operands[at])[0], nn.Parameter)]
+    chosen = parameters if len(parameters) == 1 else weights if len(weights) == 1 else []
+    if not weights:
+        made = [at for at in (left, right) if is_made_of_weights(operands[at][0])]
+        chosen = made if len(made) == 1 else []
+    if not chosen:
+        return _other_factor(node, kind, shape, steps, weights)
+    other = right if chosen[0] == left else left
+    if not parameters and weights and is_made_of_weights(operands[other][0], any_leaf=True):
+        # An input whose gradient is asked for, times a weight that is computed from others: it may be either.
+        return _Found(None, AxisSource.OPERATION, kind)
+    if kind == "Mv":
+        return _told_by(node, kind, -1, shape) if chosen[0] == left else _Found(None, AxisSource.OPERATION, kind)
+    return _told_by(node, kind, -1 if chosen[0] == right else -2, shape)
+
+
+def _other_factor(node: Any, kind: str, shape: Sequence[int], steps: int, weights: list[int]) -> _Found:
+    """A product with what is not trained, as an adjacency matrix: the axis that it leaves alone stays."""
+    left, right = PRODUCTS[kind]
+    operands = node.next_functions
+    present = [at for at in (left, right) if operands[at][0] is not None]
+    if len(present) != 1 or weights or kind == "Mv":
+        return _Found(None, AxisSource.OPERATION, kind)
+    at = present[0]
+    below = shape_of(*operands[at])
+    found = _follow(operands[at][0], operands[at][1], below, steps - 1)
+    kept = len(below) - (1 if at == right else 2)
+    if found.place is None:
+        return found
+    if found.place.axis != kept:
+        return replace(found, place=None, source=AxisSource.OPERATION, operation=kind)
+    place = Place.at(len(shape) - (1 if at == right else 2), shape)
+    return replace(found, place=place, bias=None, route=(at, *found.route))
+
+
+def _agreement(answers: list[_Found], kind: str) -> _Found:
+    """One place from all branches; branches that could not tell have no vote."""
+    known = [answer for answer in answers if answer.place is not None]
     if not known:
-        return answers[0] if answers else _unknown(ndim, AxisSource.LEAF)
-    # On a matrix both rules name the same axis.
-    if len({answer.axis for answer in known}) > 1 and ndim != 2:
-        return _unknown(ndim, AxisSource.BRANCHES)
-    return known[0]
+        return answers[0] if answers else _Found(None, AxisSource.OPERATION, kind)
+    first = known[0]
+    assert first.place is not None
+    if not all(one.place is None or one.place.agrees(first.place) for one in known):
+        return replace(first, place=None, source=AxisSource.BRANCHES)
+    return first

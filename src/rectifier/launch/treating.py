@@ -145,7 +145,8 @@ class Treating(training.TrainingListener):
 
     def _note(self) -> None:
         place = locate()
-        if place is None or not place.root.training:
+        # Of a forward that was called by name the arguments may have been changed by now.
+        if place is None or place.by_name or not place.root.training:
             return
         if self._batch is not None and self._batch[0]() is place.root:
             # The first forward of a step is as good as a later one, and several make one step.

@@ -100,7 +100,8 @@ class SiteHistory:
         bound = np.full(len(whole), np.nan)
         if known is not None:
             bound = 1.0 - limit.CONFIDENCE_MISS ** (1.0 / np.maximum(known, 1))
-            if total is not None and snapshot.visits_since_new >= total and total < MOST_TOLD_APART:
+            seen = total is not None and (snapshot.whole_pass or snapshot.visits_since_new >= total)
+            if total is not None and seen and total < MOST_TOLD_APART:
                 whole = known >= total
             sure = whole | self._enough_samples(known, end.silent_visits)
         never = end.last_fired < 0

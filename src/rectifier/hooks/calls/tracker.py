@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rectifier.hooks.location import Location, locate
+from rectifier.hooks.location import Location, Mark, locate, mark, root_of_checkpoint
 
 _PLAIN_TENSORS = (Tensor, nn.Parameter)
 
@@ -27,17 +27,27 @@ class Call:
         number: How many calls of the same owner came before it in this forward.
         tensor: Its input.
         first: Whether it is the first call of its forward.
+        again: Whether it is made inside of backward, where the forward's inputs are not the data's.
+        counts: For whoever counts calls of this forward by more than their owner.
     """
 
     place: Location
     number: int
     tensor: Tensor
     first: bool
+    again: bool = False
+    counts: dict[Any, int] = field(default_factory=dict)
 
     @property
     def key(self) -> tuple[int, int]:
         """The owner's identity, and the number."""
         return id(self.place.owner), self.number
+
+    def number_among(self, kind: Any) -> int:
+        """How many calls of some kind came before it in this forward; ask once."""
+        number = self.counts.get(kind, 0)
+        self.counts[kind] = number + 1
+        return number
 
 
 @dataclass(slots=True, eq=False)
@@ -45,8 +55,25 @@ class _Forward:
     """A running forward, and how often each module has applied an activation in it."""
 
     root: nn.Module
-    frame: types.FrameType
+    frame: types.FrameType | None
+    mark: weakref.ref[Mark] | None = None
     calls: dict[int, int] = field(default_factory=dict)
+    counts: dict[Any, int] = field(default_factory=dict)
+
+    def runs_in(self, frame: types.FrameType) -> bool:
+        """Whether it is the one that a frame runs."""
+        if self.mark is None:
+            return self.frame is frame
+        own = self.mark()
+        return own is not None and frame.f_trace is own
+
+    @property
+    def runs(self) -> bool:
+        """Whether it has not returned yet."""
+        if self.mark is not None:
+            return self.mark() is not None
+        # Only a running frame knows its caller.
+        return self.frame is not None and self.frame.f_back is not None
 
 
 class CallTracker:
@@ -67,19 +94,21 @@ class CallTracker:
         self._gradients = gradients
         self._parts: weakref.WeakKeyDictionary[nn.Module, bool] = weakref.WeakKeyDictionary()
         self._forwards: dict[int, _Forward] = {}
+        self._numbered: set[int] = set()
+        self._checkpointed: weakref.WeakKeyDictionary[nn.Module, weakref.ref[nn.Module]] = weakref.WeakKeyDictionary()
 
     def counted(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor | None:
         """The input of a call with these arguments, if it is one to count where it comes from a model."""
         tensor = args[0] if args else kwargs.get("input")
         if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
             return None
-        # A forward that is run again inside of backward (activation checkpointing) has been counted already.
-        if torch._C._current_graph_task_id() != -1:
-            return None
         if not self._gradients:
             return tensor
         # Anything but a plain tensor is a tracer's stand-in; ragged and sparse ones have no axis of units.
-        if type(tensor) not in _PLAIN_TENSORS or tensor.is_meta or not torch.is_grad_enabled():
+        if type(tensor) not in _PLAIN_TENSORS or tensor.is_meta:
+            return None
+        if not torch.is_grad_enabled():
+            self._note_checkpoint()
             return None
         return None if tensor.is_nested or tensor.layout is not torch.strided else tensor
 
@@ -88,15 +117,40 @@ class CallTracker:
         place = locate() if self._model is None else self._place_in(self._model())
         if place is None:
             return None
+        # A forward that is run again inside of backward (activation checkpointing) has been counted already, unless it
+        # ran without gradients the first time (reentrant checkpointing, adjoint methods).
+        again = torch._C._current_graph_task_id() != -1
+        if again:
+            if id(place.owner) in self._numbered:
+                return None
+            place.root = self._root_around(place.root)
         thread = threading.get_ident()
         forward = self._forwards.get(thread)
-        first = forward is None or forward.frame is not place.forward
+        first = forward is None or not forward.runs_in(place.forward)
         if forward is None or first:
-            forward = self._forwards[thread] = _Forward(place.root, place.forward)
+            marked = mark(place.forward) if place.by_name else None
+            forward = self._forwards[thread] = _Forward(place.root, None if marked else place.forward, marked)
         owner = id(place.owner)
         number = forward.calls.get(owner, 0)
         forward.calls[owner] = number + 1
-        return Call(place, number, tensor, first)
+        if not again:
+            self._numbered.add(owner)
+        return Call(place, number, tensor, first, again, forward.counts)
+
+    def _note_checkpoint(self) -> None:
+        """Remember whose forward runs without gradients now, and with them inside of backward."""
+        root = root_of_checkpoint() if torch._C._current_graph_task_id() == -1 else None
+        if root is not None:
+            self._checkpointed[root] = weakref.ref(root)
+
+    def _root_around(self, part: nn.Module) -> nn.Module:
+        """The model that a part belongs to which is run by itself inside of backward."""
+        known = self._checkpointed.get(part)
+        root = known() if known is not None else None
+        if root is None:
+            root = next((one for one in list(self._checkpointed) if part in set(one.modules())), part)
+            self._checkpointed[part] = weakref.ref(root)
+        return root
 
     def meet(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
         """Number the call that is being made with these arguments; None for one that does not count."""
@@ -125,9 +179,11 @@ class CallTracker:
     def end_step(self) -> None:
         """Let go of this thread's forward, and of the others' that have returned."""
         self.end()
-        # Other threads may be in the middle of theirs: only a running frame knows its caller.
-        self._forwards = {thread: one for thread, one in self._forwards.items() if one.frame.f_back is not None}
+        self._numbered.clear()
+        # Other threads may be in the middle of theirs.
+        self._forwards = {thread: one for thread, one in self._forwards.items() if one.runs}
 
     def begin_again(self) -> None:
         """Let go of all forwards (in a forked child, where no other thread lives)."""
         self._forwards.clear()
+        self._numbered.clear()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from rectifier.hooks import announce, training, unobserved_activations
+from rectifier.hooks import announce, data, feed_layers, training, unobserved_activations
 from rectifier.hooks.calls import compiled, functions
 from rectifier.hooks.loss_graph import read_loss
 from rectifier.hooks.recorders import has_values, recorder, records_backward
@@ -123,6 +123,7 @@ class Monitor(training.TrainingListener):
         """Begin to observe; the step that comes next is step 0."""
         live.append(self)
         self._undo = [functions.observe(self), training.listen(self), announce.listen(self.on_treated)]
+        self._undo.append(data.listen(self._models.note_length))
         if self._extra is not None:
             self._undo.append(compiled.listen(self))
         self._arm(self._schedule.look(self._step))
@@ -377,6 +378,8 @@ class Monitor(training.TrainingListener):
             if self._graphs_searched == _GRAPHS_SEARCHED:
                 self._models.nodes = None
         if self._look is Look.COUNT and recorder() is None and has_values(loss):
+            if self._models.unsure:
+                self._models.note_layers_fed(feed_layers([loss], self._models.unsure))
             self._read_loss(loss)
         self._models.end_forward()
 

@@ -76,7 +76,9 @@ class ExtraForwards:
             self._models.repeating = False
             self._models.end_forward(module)
         if self._models.nodes is not None:
-            self._unseen(unobserved_activations(tensors_in(output), self._models.observed_nodes(), [range(first)]))
+            self._unseen(
+                unobserved_activations(tensors_in(output), self._models.observed_nodes(), [range(first)], of_loss=False)
+            )
         if events is not None:
             events[1].record()
             self._on_device.append((*events, time.perf_counter() - began))

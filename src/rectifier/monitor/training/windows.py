@@ -127,6 +127,7 @@ class Windows:
             series=self._numbers.collect(steps),
             cost=self._schedule.cost(steps, elapsed),
             distinct_samples=samples.count if samples else None,
+            whole_pass=self._models.whole_pass(samples.count if samples else None),
             visits_since_new=samples.visits_since_new if samples else 0,
             input_rms=samples.rms if samples else None,
             input_offset=samples.offset if samples else None,

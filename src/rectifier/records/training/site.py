@@ -28,6 +28,8 @@ class AxisSource(StrEnum):
     """Unknown: a view between `shapes` mixed the units with other axes."""
     BRANCHES = "branches"
     """Unknown: the branches of a sum disagree about the axis."""
+    ELSEWHERE = "elsewhere"
+    """Unknown: the units are on an axis that is neither the second nor the last, where they cannot be counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +134,7 @@ class Site:
         units: Number of units (channels); None where the unit axis is unknown.
         unit_axis: The axis that was counted as units, and how that is known; or why it is unknown.
         fed_by: Name of the weight whose layer feeds the site, None where it could not be told.
+        fed_part: Which part of that weight does, where several share one (experts): an index for each axis taken away.
         repeated: Whether what is counted comes from a repetition of the forward as it is written, beside a compiled
             one. No gradient passes through a repetition.
     """
@@ -146,6 +149,7 @@ class Site:
     unit_axis: UnitAxis
     fed_by: str | None = None
     repeated: bool = False
+    fed_part: tuple[int, ...] = ()
 
     @property
     def ref(self) -> SiteRef:
@@ -159,7 +163,10 @@ class Site:
 
 
 def told_apart(sites: Sequence[Site]) -> tuple[SiteRef, ...]:
-    """The sites under labels that tell models apart: where two have one of the same name, the model's comes first.
+    """The sites under labels that tell models apart.
+
+    Where two models have a site of one name, the model's name comes first, at all sites of these two: `4` beside
+    `Generator.4` would not tell whose it is.
 
     Example:
         >>> net = {"path": "net.1", "call": 0, "activation": "relu", "kind": "module", "source": None, "units": 5}
@@ -167,11 +174,15 @@ def told_apart(sites: Sequence[Site]) -> tuple[SiteRef, ...]:
         >>> sites = [Site(model=model, **net) for model in ("Generator", "Critic")]
         >>> [site.label for site in told_apart(sites)]
         ['Generator.net.1', 'Critic.net.1']
+        >>> sites.append(Site(model="Critic", **{**net, "path": "net.4"}))
+        >>> told_apart(sites)[2].label
+        'Critic.net.4'
     """
     models: dict[str, set[str]] = {}
     for site in sites:
         models.setdefault(site.label, set()).add(site.model)
-    return tuple(replace(site.ref, with_model=len(models[site.label]) > 1) for site in sites)
+    alike = {model for together in models.values() if len(together) > 1 for model in together}
+    return tuple(replace(site.ref, with_model=site.model in alike) for site in sites)
 
 
 class WhyUnseen(StrEnum):

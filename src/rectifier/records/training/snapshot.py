@@ -170,6 +170,7 @@ class Snapshot:
         input_offset: γ = ‖μ‖/‖σ‖ of that input's features, over the same steps; None where nothing varies, or the
             shape does.
         visits_since_new: Samples seen at observed steps since the last one that had never been seen before.
+        whole_pass: Whether the distinct samples are as many as the longest data set that a loader went through.
         sparse: Whether so much has been kept of single units that a window is added only each time the number of steps
             doubles, and not with each tenth.
         left_alone: Steps so far at which something was not observed, by who recorded there what was computed.
@@ -194,3 +195,4 @@ class Snapshot:
     outputs: tuple[OutputWindow, ...] = ()
     inputs: InputFacts | None = None
     models: tuple[ModelState, ...] = ()
+    whole_pass: bool = False

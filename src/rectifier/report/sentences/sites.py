@@ -29,4 +29,5 @@ def _why_unknown(found: UnitAxis) -> str:
         AxisSource.VIEW: "a view before it may have moved the axis",
         AxisSource.MIXING_VIEW: f"a view from {before} to {after} mixed the units with other axes",
         AxisSource.BRANCHES: "the branches of a sum disagree about the axis",
+        AxisSource.ELSEWHERE: "the units are neither on the second axis nor on the last",
     }[found.source]

@@ -61,7 +61,7 @@ def count_output(token: Token, output: Tensor, entries: list[tuple[Any, int]], g
     site.extremes.append((step, high, low))
     if not site.measured or site is site.model.last:
         _measure(site, values, step)
-    return _listen(site, step, samples, entries, guarded)
+    return _listen(site, step, token.entries or samples, entries, guarded)
 
 
 def _measure(site: SiteRecord, values: Tensor, step: int) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from rectifier.monitor.training.schedule import Look
 from rectifier.monitor.training.sites.counters import UnitCounters
+from rectifier.monitor.training.sites.feeds import Feed, Feeds
 from rectifier.monitor.training.sites.parameters import Held, Parameters
 from rectifier.monitor.training.sites.samples import DistinctSamples
 
@@ -45,7 +46,6 @@ class SiteRecord:
     """A site and everything counted at it."""
 
     index: int
-    owner: "weakref.ref[nn.Module]"
     model: "ModelRecord"
     axis: int | None
     counters: UnitCounters
@@ -73,18 +73,35 @@ class ModelRecord:
     """A root module: its name in reports, its paths, and the distinct inputs it was given.
 
     Attributes:
+        root: The module; of several with the same class and parameters, one that a script makes anew, the first.
+        weights: Its parameters.
+        trains: Whether it is a model: it has parameters, or what it applies feeds a layer.
+        sequence_first: Whether a part of it takes sequences as (T, B, C).
+        called_from: The line that called it first.
+        paths: Of its modules.
+        entries: Samples in the forward that runs, by which gradients are divided at all of its sites alike.
+        feeds: The weights that feed the calls of each module, by its path.
+        sites: By path, weight, and how many calls with both came before in one forward.
+        numbers: Paths and numbers under which sites are reported.
         losses: Losses whose graph was read and led to it.
         eval_losses: Of them, those for which it was in eval mode.
         trains_in_eval: Whether it was so for the last one.
     """
 
     name: str
-    paths: dict[int, str]
+    root: "weakref.ref[nn.Module]"
+    weights: "tuple[weakref.ref[Tensor], ...]"
     trains: bool
     replica: bool = False
+    sequence_first: bool = False
+    called_from: str | None = None
+    paths: "weakref.WeakKeyDictionary[nn.Module, str]" = field(default_factory=weakref.WeakKeyDictionary)
+    entries: int = 1
     samples: DistinctSamples = field(default_factory=DistinctSamples)
     parameters: Parameters = field(default_factory=Parameters)
-    sites: dict[tuple[int, int], SiteRecord] = field(default_factory=dict)
+    feeds: dict[str, Feeds] = field(default_factory=dict)
+    sites: dict[tuple[str, Feed, int], SiteRecord] = field(default_factory=dict)
+    numbers: set[tuple[str, int]] = field(default_factory=set)
     last: SiteRecord | None = None
     losses: int = 0
     eval_losses: int = 0
@@ -100,3 +117,7 @@ class Token:
     look: Look
     edge: tuple[Any, int] | None = None
     """Where its input hangs in the graph: a node, and which of its outputs."""
+    entries: int | None = None
+    """Samples that the forward was given."""
+    unsure: ModelRecord | None = None
+    """An activation that is nobody's part, and may belong to a model or to a loss."""

@@ -1,15 +1,16 @@
 """The user's models and the sites met in them: which call is which site, and when it is looked at."""
 
+import itertools
 import math
 import threading
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from torch import Tensor, nn
 
 from rectifier import catalogue
-from rectifier.hooks import between, find_unit_axis
+from rectifier.hooks import Location, between, find_unit_axis
 from rectifier.hooks.calls.functions import describe
 from rectifier.hooks.calls.tracker import Call, CallTracker
 from rectifier.hooks.modules import FOREIGN, user_class
@@ -18,6 +19,7 @@ from rectifier.monitor.training.schedule import Look
 from rectifier.monitor.training.sinks import Sink
 from rectifier.monitor.training.sites.counters import UnitCounters
 from rectifier.monitor.training.sites.counting import count_input, count_output
+from rectifier.monitor.training.sites.feeds import Feeds, refer_to
 from rectifier.monitor.training.sites.met import ModelRecord, SiteRecord, Token
 from rectifier.monitor.training.sites.reading import begin_window, read_site
 from rectifier.monitor.training.sites.samples import DistinctSamples
@@ -63,6 +65,9 @@ class ModelRecords:
         """Whether a forward in eval mode ran in this step for which gradients were asked."""
         self.feeds: set[tuple[int, int]] = set()
         self._site_nodes: dict[int, dict[int, int]] = {}
+        self._lengths: set[int | None] = set()
+        self.unsure: dict[int, ModelRecord] = {}
+        """Sequence number of the `grad_fn` of what an activation gave that is nobody's part -> its record."""
         self.device = "cpu"
         self.repeating = False
         """Whether the forward that runs is repeated, beside a compiled one."""
@@ -97,38 +102,67 @@ class ModelRecords:
             # An evaluation, unless a loss's graph leads to it.
             self.eval_forward = True
             return None
-        model = model or self._meet(place.root, place.wrapper)
+        model = model or self._meet(place.root, place.wrapper, place)
         if not model.trains:
-            return None
+            # Until it is known to feed a layer, an activation by itself may be a loss's.
+            return Token(None, step, look, unsure=model) if is_activation(place.root) else None
         if call.first:
             self.updates.threads.add(threading.get_ident())
-            model.samples.see(place.inputs(), step, measured=look is Look.COUNT)
-        site = model.sites.get(call.key)
-        if site is None or site.owner() is not place.owner:
+            self._begin_forward(model, call, step, measured=look is Look.COUNT)
+        path = self._path_of(model, place.root, place.owner)
+        feeds = model.feeds.get(path) or model.feeds.setdefault(path, Feeds(model.parameters))
+        feed = feeds.of(tensor, call.number, place.root)
+        key = path, feed, call.number_among((path, feed))
+        site = model.sites.get(key)
+        if site is None:
             activation = describe(name, args, kwargs)
-            site = model.sites[call.key] = model.last = self._add_site(model, call, activation)
+            site = model.sites[key] = model.last = self._add_site(model, call, path, activation)
             # What is met for the first time is counted, so that no site is known by glances alone.
             look = Look.COUNT
         if look is Look.GLANCE:
             return Token(site, step, look)
         count_input(site, tensor)
         # Before the call, which may be in place and then stands there itself.
-        return Token(site, step, look, None if tensor.grad_fn is None else (tensor.grad_fn, tensor.output_nr))
+        edge = None if tensor.grad_fn is None else (tensor.grad_fn, tensor.output_nr)
+        return Token(site, step, look, edge, model.entries)
+
+    def _begin_forward(self, model: ModelRecord, call: Call, step: int, *, measured: bool) -> None:
+        tensor = call.tensor
+        rows = tensor.shape[1 if model.sequence_first and tensor.ndim > 2 else 0] if tensor.ndim else 1
+        # What an activation by itself is given was computed with weights, and changes as they do.
+        inputs = () if call.again or is_activation(call.place.root) else call.place.inputs()
+        model.entries = model.samples.see(inputs, step, measured=measured, rows=rows) or rows or 1
 
     def roots(self) -> list[nn.Module]:
         """The models that have been seen to run; the one that is watched, where only one is."""
         if self._only is not None:
             only = self._only()
             return [] if only is None else [only]
-        return [root for root, record in self._models.items() if record.trains]
+        by_record = {id(record): root for root, record in self._models.items() if record.trains}
+        return list(by_record.values())
 
     def name_of(self, root: nn.Module) -> str:
         """The name of a model, whether or not it has been seen to run."""
-        return (self._models.get(root) or self._meet(root, None)).name
+        return (self._models.get(root) or self._meet(root, None, None)).name
 
     def site_nodes(self) -> dict[int, int]:
         """Sequence number of the `grad_fn` of what each site gave in this step, in this thread -> the site."""
         return self._site_nodes.setdefault(threading.get_ident(), {})
+
+    def note_layers_fed(self, numbers: Iterable[int]) -> None:
+        """What these nodes gave feeds a layer: their activations are a model's, from the next step on."""
+        for number in numbers:
+            self.unsure[number].trains = True
+        self.unsure.clear()
+
+    def note_length(self, length: int | None) -> None:
+        """A loader goes through data of so many samples, or of nobody knows how many."""
+        self._lengths.add(length)
+
+    def whole_pass(self, distinct: int | None) -> bool:
+        """Whether so many distinct samples are all that there are; of several data sets, those of the longest."""
+        known = [length for length in self._lengths if length is not None]
+        return bool(known) and len(known) == len(self._lengths) and distinct == max(known)
 
     def note_feeds(self, pairs: set[tuple[int, int]]) -> None:
         """Keep which sites feed each other."""
@@ -137,7 +171,7 @@ class ModelRecords:
     def note_modes(self, names: set[str]) -> None:
         """A loss's graph leads to these models: note in which mode they are."""
         self.eval_forward = False
-        for root, record in self._models.items():
+        for root, record in {id(record): (root, record) for root, record in self._models.items()}.values():
             if record.name in names:
                 record.losses += 1
                 record.eval_losses += not root.training
@@ -152,34 +186,38 @@ class ModelRecords:
             if record.losses
         )
 
-    def _meet(self, root: nn.Module, wrapper: nn.Module | None) -> ModelRecord:
-        base = user_class(type(root)).__name__
-        number = self._names[base] = self._names.get(base, 0) + 1
-        record = ModelRecord(
-            name=base if number == 1 else f"{base}#{number}",
-            paths=self._paths_from(root),
-            # A module without parameters (a loss, a metric) is not a model, even when it applies an activation.
-            trains=any(True for _ in root.parameters()),
-            replica=is_replica(root, wrapper),
-        )
+    def _meet(self, root: nn.Module, wrapper: nn.Module | None, place: Location | None) -> ModelRecord:
+        base, own = user_class(type(root)).__name__, refer_to(root)
+        line = None if own or place is None else place.called_from()
+        record = next((one for one in self._records if _is_made_anew(one, base, own, line)), None)
+        if record is None:
+            number = self._names[base] = self._names.get(base, 0) + 1
+            record = ModelRecord(
+                name=base if number == 1 else f"{base}#{number}",
+                root=weakref.ref(root),
+                weights=own,
+                # A module without parameters (a loss, a metric) is not a model, even when it applies an activation.
+                trains=bool(own),
+                replica=is_replica(root, wrapper),
+                called_from=line,
+                sequence_first=any(getattr(part, "batch_first", True) is False for part in root.modules()),
+            )
+            self._records.append(record)
+        record.root = weakref.ref(root)
         self._models[root] = record
-        self._records.append(record)
         return record
 
-    def _add_site(self, model: ModelRecord, call: Call, activation: str) -> SiteRecord:
-        owner, tensor = call.place.owner, call.tensor
-        path = self._path_of(model, owner)
+    def _add_site(self, model: ModelRecord, call: Call, path: str, activation: str) -> SiteRecord:
+        owner, tensor, root = call.place.owner, call.tensor, call.place.root
         found = find_unit_axis(tensor)
         said = said_axis(self._units, path or type(owner).__name__, tensor) if self._units else None
         if said is not None and said.axis != found.axis:
             found = said
-        root = self._root_of(model)
         weight = model.parameters.find(found.weight, root)
         row = catalogue.CATALOGUE[activation.partition(":")[0]]
         units = int(tensor.shape[found.axis]) if found.axis is not None else None
         site = SiteRecord(
             index=len(self.sites),
-            owner=weakref.ref(owner),
             model=model,
             axis=found.axis,
             # Without a unit axis everything counts as one unit, which still tells silence and non-finite values.
@@ -191,12 +229,15 @@ class ModelRecords:
             layer_bias=model.parameters.find(found.layer_bias, root),
         )
         self.sites.append(site)
+        # Where a forward calls what it needs (experts that were hit), several sites may be met at the same number.
+        number = next(n for n in itertools.count(call.number) if (path, n) not in model.numbers)
+        model.numbers.add((path, number))
         self.device = str(tensor.device)
         self._sink.record(
             Site(
                 model=model.name,
                 path=path,
-                call=call.number,
+                call=number,
                 activation=activation,
                 kind="module" if is_activation(owner) else "function",
                 source=call.place.source,
@@ -204,24 +245,23 @@ class ModelRecords:
                 unit_axis=found.unit_axis,
                 fed_by=weight.path if weight is not None else None,
                 repeated=self.repeating,
+                fed_part=tuple(index for _, index in found.part),
             )
         )
         return site
 
-    def _root_of(self, model: ModelRecord) -> nn.Module | None:
-        return next((root for root, record in self._models.items() if record is model), None)
+    def _path_of(self, model: ModelRecord, root: nn.Module, owner: nn.Module) -> str:
+        path = model.paths.get(owner)
+        if path is None:
+            # A new root, or a module that was added to the model after its first forward.
+            model.paths.update(self._paths_from(root))
+            path = model.paths.setdefault(owner, type(owner).__name__)
+        return path
 
-    def _path_of(self, model: ModelRecord, owner: nn.Module) -> str:
-        if id(owner) not in model.paths:
-            # Added to the model after its first forward.
-            root = self._root_of(model)
-            model.paths = self._paths_from(root) if root is not None else {}
-        return model.paths.get(id(owner), type(owner).__name__)
-
-    def _paths_from(self, root: nn.Module) -> dict[int, str]:
+    def _paths_from(self, root: nn.Module) -> dict[nn.Module, str]:
         """Paths as the user knows them: from the module that is watched, where the root is a part of it."""
         only = self._only() if self._only is not None else None
-        return {id(module): path for path, module in (only if only is not None else root).named_modules()}
+        return {module: path for path, module in (only if only is not None else root).named_modules()}
 
     def after(self, token: Token, output: Tensor) -> None:
         """Count what came out."""
@@ -230,6 +270,8 @@ class ModelRecords:
             entries, numbers = [(node, 0)], None
             if token.site is not None:
                 self.site_nodes()[node._sequence_nr()] = token.site.index
+            if token.unsure is not None:
+                self.unsure[node._sequence_nr()] = token.unsure
             if token.edge is not None and node.next_functions != (token.edge,):
                 # Written with several functions, or cast on the way: the input may enter more than one of them.
                 found, numbers = between(node, token.edge)
@@ -261,6 +303,7 @@ class ModelRecords:
         self._tracker.end_step()
         self._hooks.pop(threading.get_ident(), None)
         self._site_nodes.pop(threading.get_ident(), None)
+        self.unsure.clear()
         self.eval_forward = False
         if self.nodes is not None:
             self.nodes.pop(threading.get_ident(), None)
@@ -316,6 +359,20 @@ class ModelRecords:
                 # Also one that did not run, whose weight is measured all the same.
                 begin_window(site)
         return windows
+
+
+def _is_made_anew(
+    record: ModelRecord, base: str, own: "tuple[weakref.ref[Tensor], ...]", called_from: str | None
+) -> bool:
+    """Whether a root is the model of a record once more: the same class around the same parameters.
+
+    Without any parameters, one that is made for every step takes the place of one that is gone and was called there.
+    """
+    if record.name.partition("#")[0] != base or len(own) != len(record.weights):
+        return False
+    if not own:
+        return record.root() is None and record.called_from == called_from
+    return all(old() is new() for old, new in zip(record.weights, own, strict=True))
 
 
 def is_activation(module: nn.Module) -> bool:

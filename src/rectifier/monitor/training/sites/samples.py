@@ -5,6 +5,8 @@ add up the same in any order, so a sample has the same fingerprint in every batc
 probability 2⁻⁶⁴. A sample that is augmented anew at every visit counts as a new one, which it is.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -35,29 +37,41 @@ class DistinctSamples:
         self._bad: list[tuple[int, Tensor]] = []
         self._nonfinite_step: int | None = None
         self._nonfinite_samples = self._samples = self._batches = self._batches_of_one = 0
+        self._unknown = False
         self.visits_since_new = 0
 
-    def see(self, inputs: object, step: int, *, measured: bool = False) -> None:
+    def see(self, inputs: object, step: int, *, measured: bool = False, rows: int | None = None) -> int | None:
         """Note the batch that a forward was given; does not wait for the device.
 
+        A tensor that was computed with weights is none of the data's, and changes as they do.
+
         Args:
-            inputs: The forward's arguments. Of the tensors among them, also inside mappings and sequences, the
-                largest says what a sample is (an entry of its first axis); all that have as many entries count.
+            inputs: The forward's arguments, with tensors also inside mappings and sequences.
             step: The training step.
             measured: Add the size of the largest floating tensor to `rms`.
+            rows: Entries of the first site's first axis. Only tensors whose first axes agree with it say what a sample
+                is; without any, no distinct number is told at all. None: the largest tensor says it.
+
+        Returns:
+            How many samples there are, where that could be told.
         """
-        tensors = [tensor for tensor in tensors_in(inputs) if tells_samples_apart(tensor)]
+        tensors = [tensor for tensor in tensors_in(inputs) if tells_samples_apart(tensor) and tensor.grad_fn is None]
+        agreeing = tensors if rows is None else [tensor for tensor in tensors if _agrees(tensor.shape, rows)]
+        self._unknown |= not agreeing
         if not tensors:
-            return
-        samples = max(tensors, key=Tensor.numel).shape[0]
-        parts = [tensor.detach() for tensor in tensors if tensor.shape[0] == samples]
+            return None
+        samples = max(agreeing or tensors, key=Tensor.numel).shape[0]
+        parts = [tensor.detach() for tensor in agreeing or tensors if tensor.shape[0] == samples]
         if measured:
             self._measure(parts, step)
+        if not agreeing:
+            return None
         prints = self._fingerprints(parts[0])
         for part in parts[1:]:
             # Odd factors lose nothing; without them, exchanging two inputs would go unnoticed.
             prints = prints * 0x9E3779B1 + self._fingerprints(part).to(prints.device)
         self._pending.append((step, prints))
+        return samples
 
     def _fingerprints(self, batch: Tensor) -> Tensor:
         flat = batch.reshape(batch.shape[0], -1)
@@ -156,8 +170,8 @@ class DistinctSamples:
 
     @property
     def count(self) -> int | None:
-        """Distinct inputs seen so far; None when no tensor was among the inputs."""
-        return len(self._last_seen) or None
+        """Distinct inputs seen so far; None where no tensor among the inputs says what a sample is."""
+        return None if self._unknown else len(self._last_seen) or None
 
     def since(self, steps: IntArray) -> IntArray | None:
         """For each step, how many distinct inputs were seen after it; None where they could not be told apart."""
@@ -165,6 +179,16 @@ class DistinctSamples:
             return None
         ordered = np.sort(np.fromiter(self._last_seen.values(), np.int64, len(self._last_seen)))
         return (len(ordered) - np.searchsorted(ordered, steps, side="right")).astype(np.int64)
+
+
+def _agrees(shape: Sequence[int], rows: int) -> bool:
+    """Whether the first axes have as many entries as a site has rows: samples, or the tokens of samples."""
+    product = 1
+    for size in shape:
+        product *= size
+        if product >= rows:
+            break
+    return product == rows
 
 
 def tells_samples_apart(tensor: Tensor) -> bool:
