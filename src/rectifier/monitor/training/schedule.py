@@ -16,8 +16,9 @@ PLANNED = 1 / 3
 EARLY_STEPS = 1024
 """Up to here the number of a step alone decides how it is observed, however busy the machine is: what is told of a
 short training must not depend on that. Everything is counted at the first 16 steps and then at eight of each doubling:
-64 in all. Whether units fire is seen at every fourth step."""
+64 in all. Whether units fire is seen at the first 64 steps, at every second one up to 256, then at every fourth."""
 _ALL_COUNTED = 16
+_ALL_GLANCED = 64
 _GLANCE_INTERVAL = 4
 # Where counting takes more than this share of the training and these seconds all the same, the early steps are thinned,
 # too: a network of ten thousand layers, not a machine that is busy with something else.
@@ -79,7 +80,8 @@ class Schedule:
         octave = min(step, EARLY_STEPS - 1).bit_length() - 1
         wanted = self._thinned << (octave - _ALL_COUNTED.bit_length() + 2)
         self.count_interval = max(self.count_interval, wanted)
-        self.interval = max(self.interval, min(wanted, max(_GLANCE_INTERVAL, self._thinned)))
+        glances = 1 if step < _ALL_GLANCED else 2 if step < _GLANCE_INTERVAL * _ALL_GLANCED else _GLANCE_INTERVAL
+        self.interval = max(self.interval, min(self.count_interval, glances * self._thinned))
 
     def steps_away(self, step: int) -> int:
         """How many steps from this one on are not observed."""
