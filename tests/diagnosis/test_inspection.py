@@ -196,9 +196,9 @@ def test_numbers_that_are_not_finite_come_first():
 def test_reasons_are_told_once():
     inspection = judged(
         *(weight(f"{n}.weight", state=Why(NotTold.STATE_NOT_KNOWN, details=("sum",))) for n in range(7)),
-        notes=("A note.",),
+        notes=(Why(NotTold.COPY_OF_WEIGHTS, details=("ema",)),),
     )
     assert tuple(map(str, inspection.untold)) == (
-        "A note.",
+        "`ema` is taken for a copy of the weights and was not looked at.",
         "0.weight, 1.weight, 2.weight and 4 more: state not known (sum).",
     )

@@ -152,7 +152,7 @@ def test_advice_is_not_said_twice():
     flat = " ".join(printed(print_run, make_run(process), [Diagnosis(findings=tuple(findings), layers=())]).split())
     told = [part.partition(" @")[0].partition(" Observed")[0] for part in flat.split("What to do: ")[1:]]
     told[2] = told[2].partition(" an infinite")[0]
-    assert told == [first, "First try half the learning rate. Then as above.", "as above.", other]
+    assert told == [first, describe(unknown).advice, "as above.", other]
 
 
 def test_many_findings_are_counted_not_printed():
