@@ -127,9 +127,9 @@ def diagnose(process: Process, suppress: Mapping[str, str] | None = None) -> Dia
 def _not_judged(process: Process, histories: Sequence[SiteHistory]) -> Iterator[NotJudged]:
     for history in histories:
         if history.site.units is None:
-            yield NotJudged(kind=Unjudged.UNITS_UNKNOWN, what=history.ref.label)
+            yield NotJudged(kind=Unjudged.UNITS_UNKNOWN, what=history.ref.label, axis=history.site.unit_axis)
     for unseen in process.unseen:
-        yield NotJudged(kind=Unjudged.UNSEEN, what=unseen.what)
+        yield NotJudged(kind=Unjudged.UNSEEN, what=unseen.what, unseen=unseen)
     if not histories and not any(shot.parameters is not None for shot in process.snapshots):
         yield NotJudged(kind=Unjudged.NOTHING_OBSERVED)
 
