@@ -15,6 +15,7 @@ from rectifier.diagnosis.training.flat import judge_sides
 from rectifier.diagnosis.training.gradients import judge_gradients
 from rectifier.diagnosis.training.history import SiteHistory, read_histories
 from rectifier.diagnosis.training.layers import summarise
+from rectifier.diagnosis.training.model_causes import last_counts
 from rectifier.diagnosis.training.output import judge_collapse, judge_dead_output
 from rectifier.diagnosis.training.output_history import read_outputs, spans_of
 from rectifier.diagnosis.training.parameters import judge_parameters
@@ -119,18 +120,19 @@ def diagnose(process: Process, suppress: Mapping[str, str] | None = None) -> Dia
     diagnosis = Diagnosis(
         findings=most_serious_first(findings),
         layers=tuple(summarise(history) for history in histories),
-        not_judged=tuple(_not_judged(process, histories)),
+        not_judged=tuple(_not_judged(process, histories, findings)),
     )
     return apply_suppressions(diagnosis, suppress or {})
 
 
-def _not_judged(process: Process, histories: Sequence[SiteHistory]) -> Iterator[NotJudged]:
+def _not_judged(process: Process, histories: Sequence[SiteHistory], findings: Sequence[Finding]) -> Iterator[NotJudged]:
     for history in histories:
         if history.site.units is None:
             yield NotJudged(kind=Unjudged.UNITS_UNKNOWN, what=history.ref.label, axis=history.site.unit_axis)
     for unseen in process.unseen:
         yield NotJudged(kind=Unjudged.UNSEEN, what=unseen.what, unseen=unseen)
-    if not histories and not any(shot.parameters is not None for shot in process.snapshots):
+    counts = last_counts(process.snapshots)
+    if not histories and not findings and (counts is None or not counts.connected.any()):
         yield NotJudged(kind=Unjudged.NOTHING_OBSERVED)
 
 
