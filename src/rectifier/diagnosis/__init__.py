@@ -9,6 +9,7 @@ from rectifier.diagnosis.suppression import apply_suppressions, check_suppressio
 from rectifier.diagnosis.training.chains import below
 from rectifier.diagnosis.training.constant import judge_constancy, judge_constant_layer
 from rectifier.diagnosis.training.dead import judge_silence
+from rectifier.diagnosis.training.eval_mode import judge_eval_mode
 from rectifier.diagnosis.training.explained import explain
 from rectifier.diagnosis.training.finite import judge_finiteness
 from rectifier.diagnosis.training.flat import judge_sides
@@ -103,6 +104,7 @@ def diagnose(process: Process, suppress: Mapping[str, str] | None = None) -> Dia
             linear += judge_constant_layer(history, under, progress, explained=bool(explained or linear))
         findings += linear
         # What is not finite explains any stall.
+        standing: list[Finding] = []
         if _alarm(findings[:known] + findings[before:]) is None:
             standing = judge_standing(model, own_outputs, own, progress, own_loss, process)
             findings += standing
@@ -116,6 +118,10 @@ def diagnose(process: Process, suppress: Mapping[str, str] | None = None) -> Dia
                 for one in findings[before:]
             ),
         )
+        # That a loss stands still for an unknown reason is no reason.
+        reasons = [one for one in findings[:known] + findings[before:] if one.rule is not Rule.STANDING_STILL]
+        reasons += [one for one in standing if one.cause.kind is not CauseKind.UNKNOWN]
+        findings += judge_eval_mode(model, progress, process, explained=_alarm(reasons) is not None)
         findings[start:] = explain(findings[start:], own, untrained)
     diagnosis = Diagnosis(
         findings=most_serious_first(findings),

@@ -13,6 +13,7 @@ BORN_DEAD = (RemedyId.INIT_RANDOM, RemedyId.MORE_UNITS, RemedyId.FEWER_LAYERS, R
 NO_GRADIENT = (RemedyId.CHANGE_OBJECTIVE, RemedyId.RECONNECT_GRAPH)
 OUTPUT_ACTIVATION = (RemedyId.LINEAR_OUTPUT,)
 STARVED = (RemedyId.RECONNECT_GRAPH,)
+EVAL_MODE = (RemedyId.TRAIN_MODE,)
 
 _DEAD: dict[CauseKind, RemedyId] = {
     CauseKind.LEARNING_RATE: RemedyId.LOWER_LEARNING_RATE,
@@ -128,6 +129,7 @@ _LINES: dict[RemedyId, FixKind] = {
     RemedyId.GUARD_OPERATION: FixKind.DETECT_ANOMALY,
     RemedyId.DROP_LAST_BATCH: FixKind.DROP_LAST,
     RemedyId.CLIP_GRADIENT: FixKind.CLIP_NORM,
+    RemedyId.TRAIN_MODE: FixKind.TRAIN_MODE,
 }
 
 

@@ -8,6 +8,7 @@ be so anywhere.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -209,7 +210,7 @@ def _output(place: int, windows: Sequence[OutputWindow], units: int) -> OutputWi
 
     steps, where = np.unique(column("steps"), return_inverse=True)
     rows, ranks = np.bincount(where, column("rows")), np.bincount(where)
-    found: dict[str, IntArray] = {}
+    found: dict[str, Any] = {}
     for name in (*_COMMON, *_LARGEST):
         unknown = np.bincount(where, column(name) < 0) > 0
         if name in _COMMON:
@@ -219,11 +220,12 @@ def _output(place: int, windows: Sequence[OutputWindow], units: int) -> OutputWi
             known = np.zeros(len(steps))
             np.maximum.at(known, where, column(name))
         found[name] = np.where(unknown, -1, known).astype(np.int64)
+    for name in _MEANS:
+        found[name] = np.bincount(where, column(name) * column("rows")) / np.maximum(rows, 1)
     return OutputWindow(
         output=place,
         steps=steps.astype(np.int64),
         rows=rows.astype(np.int64),
-        **{name: np.bincount(where, column(name) * column("rows")) / np.maximum(rows, 1) for name in _MEANS},
         **found,
     )
 

@@ -212,6 +212,10 @@ def for_saturation(cause: Cause) -> Advice:
     return _SATURATED.get(cause.kind, ("Normalise what comes into this layer.",))
 
 
+EVAL_MODE: Advice = ("Nothing to do where that is meant, as in fine-tuning with frozen statistics.",)
+
+TRAIN_MODE: Advice = ("Call model.train() before the training loop, and again after each evaluation.",)
+
 EXPLAINED: Advice = ("Mend what that finding says first.",)
 
 _UNTRAINED: dict[CauseKind, Advice] = {
