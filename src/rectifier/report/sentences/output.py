@@ -45,9 +45,14 @@ def dead_output(finding: Finding, evidence: DeadOutput) -> Texts:
     """`dead-output`."""
     behind = "" if evidence.activation is None else f" behind {evidence.activation}"
     label = finding.site.label if finding.site is not None else _name(evidence.output)
-    many = f"{evidence.dead:,} of {counted(evidence.units, 'unit')} of the output{behind}"
+    title = (
+        f"{evidence.dead:,} of {counted(evidence.units, 'unit')} of the output{behind} never change, although their "
+    )
+    title += "targets do"
+    if evidence.units == 1:
+        title = f"the one unit of the output{behind} never changes, although its target does"
     return Texts(
-        title=f"{label}: {many} never change, although their targets do",
+        title=f"{label}: {title}",
         detail=f"Shown by {evidence.readings:,} readings from step {evidence.first_step:,} to step "
         f"{evidence.last_step:,}.{_loss(finding)}",
         cause=f"{evidence.activation} as the last activation: where it is flat, no gradient passes"
