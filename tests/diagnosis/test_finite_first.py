@@ -366,3 +366,16 @@ def test_infinite_gradients_of_a_scaler_at_work_are_no_finding_here():
     scaler = OptimizerState(name="Adam", steps=20, skipped=180)
     one = first(rows=bad(nonfinite_step=0), losses=FALLING, optimizers=(scaler,), steps=20)
     assert (one.severity, one.evidence.origin, one.remedies[0]) == ("serious", "gradient", "guard_operation")
+
+
+@pytest.mark.parametrize(
+    ("rms", "grown", "kind"), [(11.0, True, "target_scale"), (9.0, True, "unknown"), (11.0, False, "unknown")]
+)
+def test_large_targets_are_named_where_the_loss_grew_before(rms, grown, kind):
+    losses = [2.0] * 4 + [200.0 if grown else 2.0] * 2 + [NAN] * 4
+    read = replace(output(), target_square=np.full(len(STEPS), rms**2))
+    one = first(losses=losses, outputs=[read], rows=bad(nonfinite_weight_step=6))
+    assert one.cause.kind == kind
+    if kind == "target_scale":
+        assert one.remedies[0] == "standardise_targets"
+        assert "root mean square of 11" in one.cause.text

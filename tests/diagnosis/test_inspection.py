@@ -196,9 +196,9 @@ def test_numbers_that_are_not_finite_come_first():
 def test_reasons_are_told_once():
     inspection = judged(
         *(weight(f"{n}.weight", state=Why(NotTold.STATE_NOT_KNOWN, details=("sum",))) for n in range(7)),
-        notes=(Why(NotTold.COPY_OF_WEIGHTS, details=("ema",)),),
+        notes=(Why(NotTold.NOT_IN_EARLIER, details=("7.weight",)),),
     )
     assert tuple(map(str, inspection.untold)) == (
-        "`ema` is taken for a copy of the weights and was not looked at.",
+        "7.weight is not in the earlier checkpoint.",
         "0.weight, 1.weight, 2.weight and 4 more: state not known (sum).",
     )

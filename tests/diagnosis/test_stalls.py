@@ -102,9 +102,9 @@ def test_the_entropy_of_few_rows_is_too_small_by_a_known_amount():
 FELL_TO = [*np.geomspace(8.0, 1.0, 40), *[1.0] * 260]
 
 
-@pytest.mark.parametrize(("target", "said"), [(1.0, True), (0.97, True), (1.2, False), (0.9, False), (100.0, False)])
+@pytest.mark.parametrize(("target", "said"), [(1.0, True), (0.97, True), (1.2, False), (0.9, True), (100.0, False)])
 def test_a_loss_that_fell_to_the_variance_of_its_targets_and_stays_there(target, said):
-    # Of 64 rows the variance is too small by 1/64.
+    # Of 64 rows the variance is too small by 1/64. A loss that settles above that knows less than a constant does.
     assert bool(standing(FELL_TO, read=readings([1.0] * 20, target=target * 63 / 64))) == said
 
 
@@ -114,7 +114,12 @@ def test_of_other_losses_the_variance_of_the_targets_is_no_cost():
 
 @pytest.mark.parametrize(
     ("update", "rate", "kind"),
-    [(0.9e-5, 1e-6, "learning_rate_low"), (1.1e-5, 1e-6, "unknown"), (1e-3, 0.0, "learning_rate_zero")],
+    [
+        (0.9e-5, 1e-6, "learning_rate_low"),
+        (1.1e-5, 1e-6, "unknown"),
+        (1e-3, 0.0, "learning_rate_zero"),
+        (1e-9, 1e-13, "learning_rate_zero"),
+    ],
 )
 def test_updates_that_are_too_small_are_named(update, rate, kind):
     (finding,) = standing(one=working(update=update, rate=rate))
@@ -185,3 +190,18 @@ def test_what_could_not_be_judged_is_a_fact():
     ).not_judged
     assert [(str(one.kind), one.what) for one in seen] == [("units_unknown", "a"), ("unseen", "F.relu")]
     assert diagnose(process([site("a")], snapshot([working()], losses=FALLING))).not_judged == ()
+
+
+@pytest.mark.parametrize(("level", "said"), [(1.9, False), (2.1, True)])
+def test_a_loss_far_above_the_best_constants_cost_is_told_though_it_falls(level, said):
+    loss = np.geomspace(20.0, level, 300)
+    found = standing([*loss, *[level] * 30], read=readings([1.0] * 20, target=1.0))
+    assert bool(found) == said
+    if found:
+        assert found[0].title == "the model is worse than a constant answer"
+        assert why(found[0]) == "initial_weights"
+
+
+def test_of_a_loss_that_is_scaled_or_a_sum_no_cost_is_known():
+    for loss in (("Div", "MseLoss"), ("Add", "MseLoss"), ("Sum", "MseLoss")):
+        assert not standing(FELL_TO, read=readings([1.0] * 20, target=1.0), given=output(loss=loss))

@@ -87,7 +87,7 @@ def expected(plan, *, gradients):
 @given(st.lists(st.tuples(st.sampled_from(OWNERS), st.booleans()), max_size=7), st.booleans(), st.booleans())
 def test_calls_are_numbered_by_owner_and_forward(plan, gradients, named):
     model = Root(plan)
-    tracker = CallTracker(model if named else None, gradients=gradients, training=gradients)
+    tracker = CallTracker(model if named else None, gradients=gradients)
     found = numbers(model, tracker, torch.ones(3, 5), torch.ones(7, 5))
     assert found == expected(plan, gradients=gradients) * 2
 
@@ -106,12 +106,6 @@ def test_what_backward_runs_again_has_no_number(reentrant):
     checkpoint(model, torch.ones(3, 5, requires_grad=True), use_reentrant=reentrant).sum().backward()
     forget()
     assert seen.calls == [("Root", 0, True)]
-
-
-def test_models_in_evaluation_count_only_where_they_are_asked_for():
-    model = Root([("root", True)]).eval()
-    assert not numbers(model, CallTracker(gradients=True, training=True), torch.ones(3, 5))
-    assert numbers(model, CallTracker(gradients=True), torch.ones(3, 5)) == [("Root", 0, True)]
 
 
 def test_parts_that_are_called_by_turns_are_parts_and_strangers_are_not():

@@ -389,7 +389,7 @@ def test_a_budget_is_kept_and_glances_go_on_where_counts_thin_out(counting, rati
     # Overspent by no more than what the intervals had not yet met: twice, since they double, and at most by the
     # observations on the way to intervals longer than the training. Early steps are observed by their number, up to a
     # quarter of their time.
-    early = min(64 * counting + 256 * counting * ratio, 2 * 0.25 * EARLY_STEPS * step_seconds + 20 * counting)
+    early = min(64 * counting + 256 * counting * ratio, 2 * 0.25 * EARLY_STEPS * step_seconds + 20 * counting + 5)
     assert schedule.watching_seconds < 2 * allowed + (2 * np.log2(20_000) + 3) * counting + early
     counted = [step for step, look in enumerate(looks) if look is Look.COUNT]
     observed = [step for step, look in enumerate(looks) if look is not Look.AWAY]

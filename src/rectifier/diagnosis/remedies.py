@@ -111,6 +111,7 @@ _UNTRAINED: dict[CauseKind, tuple[RemedyId, ...]] = {
 _NOT_FINITE: dict[CauseKind, tuple[RemedyId, ...]] = {
     CauseKind.INPUT_NOT_FINITE: (RemedyId.CHECK_INPUTS,),
     CauseKind.INPUT_SCALE: (RemedyId.STANDARDISE_INPUTS, RemedyId.LOWER_LEARNING_RATE),
+    CauseKind.TARGET_SCALE: (RemedyId.STANDARDISE_TARGETS, RemedyId.LOWER_LEARNING_RATE),
     CauseKind.LEARNING_RATE: (RemedyId.LOWER_LEARNING_RATE, RemedyId.CLIP_GRADIENT),
     CauseKind.INITIAL_WEIGHTS: (RemedyId.INIT_RANDOM,),
     CauseKind.OPTIMIZER_STATE: (RemedyId.LARGER_EPS, RemedyId.FLOAT32, RemedyId.LOWER_LEARNING_RATE),
@@ -189,6 +190,8 @@ _MODEL: dict[CauseKind, tuple[RemedyId, ...]] = {
     CauseKind.OUTPUT_ACTIVATION: (RemedyId.LINEAR_OUTPUT, RemedyId.LEAKY_ACTIVATION),
     CauseKind.INPUT_CONSTANT: (RemedyId.CHECK_INPUTS,),
     CauseKind.INPUT_SCALE: (RemedyId.STANDARDISE_INPUTS,),
+    CauseKind.TARGET_SCALE: (RemedyId.STANDARDISE_TARGETS,),
+    CauseKind.INITIAL_WEIGHTS: (RemedyId.INIT_GAIN,),
     CauseKind.WEIGHT_DECAY: (RemedyId.LOWER_WEIGHT_DECAY,),
     CauseKind.OBJECTIVE: (RemedyId.STOP_GRADIENT, RemedyId.CHANGE_OBJECTIVE),
     CauseKind.LEARNING_RATE: (RemedyId.LOWER_LEARNING_RATE, RemedyId.CLIP_GRADIENT),

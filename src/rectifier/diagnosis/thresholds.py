@@ -299,3 +299,11 @@ hundred thousand such steps move them once by their own size, if all go one way.
 
 SHRUNK_WEIGHTS = 0.5
 """Norm of the weights over that at the start below which decay is asked whether it moved them (our choice)."""
+
+WORSE_THAN_CONSTANT = 2.0
+"""A loss this many times what the best constant answer costs, after 100 steps, from which on a model is worse than a
+constant (our choice: noise of single batches stays well below)."""
+
+LARGE_FIRST_LOSS = 10.0
+"""The first losses over what the best constant answer costs, from which on the initial weights are named: outputs of
+usual initial weights are near 0, and cost little more than the best constant (our choice: an order of magnitude)."""

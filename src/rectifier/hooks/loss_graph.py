@@ -31,6 +31,8 @@ _IN_PLACE_OF = _LOSSES | _BOUNDED | {
     "View", "UnsafeView", "ReshapeAlias", "Squeeze", "Unsqueeze", "Add", "Sub", "Mul", "Div", "Sum", "Mean", "Clone",
     "ToCopy", "Alias", "Neg",
 }  # fmt: skip
+_REDUCES = {"Mean", "Sum", "Pow", "Mul", "Div", "Add", "View", "Squeeze", "Unsqueeze"}
+_REDUCED_BY_SUM = 2
 _BY_CLASS = {"NllLoss", "NllLoss2D"}
 _PLAIN = (Tensor, torch.nn.Parameter)
 
@@ -173,6 +175,8 @@ def _output(node: Any, path: tuple[Any, ...], *, values: bool) -> OutputLayer:
     output.features = _features(node, kind)
     computed = _computed(node, kind, weight)
     output.values = computed
+    output.loss = _named(path)
+    _read_squares(output, node, kind, path)
     for above in reversed(path):
         above_kind = kind_of(above)
         if above_kind in _BOUNDED and (kept := _saved(above, "result")) is not None:
@@ -192,6 +196,46 @@ def _output(node: Any, path: tuple[Any, ...], *, values: bool) -> OutputLayer:
                 output.values = same if same is not None and same.shape == output.values.shape else output.values
             break
     return output
+
+
+def _named(path: tuple[Any, ...]) -> tuple[str, ...]:
+    """Kinds of the operations on a path, each once; a loss that adds its rows up has a `Sum` of its own."""
+    names: list[str] = []
+    for one in path:
+        kind = kind_of(one)
+        if kind in _LOSSES and getattr(one, "_saved_reduction", 1) == _REDUCED_BY_SUM:
+            names.append("Sum")
+        names.append(kind)
+    return tuple(dict.fromkeys(names))
+
+
+def _read_squares(output: OutputLayer, node: Any, kind: str, path: tuple[Any, ...]) -> None:
+    """The targets of squared differences that are written by hand: what the output lacks for the difference to be 0.
+
+    A difference that has more numbers than the output was stretched over all targets.
+    """
+    kinds = [kind_of(one) for one in path]
+    if "Sub" not in kinds or output.values is None:
+        return
+    at = kinds.index("Sub")
+    if "Pow" not in kinds[:at] or set(kinds[:at]) - _REDUCES or set(kinds[at + 1 :]) - _IN_PLACE_OF:
+        return
+    power = path[kinds.index("Pow")]
+    difference = _saved(power, "self")
+    if difference is None or getattr(power, "_saved_exponent", 2) != 2:
+        return
+    given = _saved(node, _input_name(kind))
+    size = 0 if given is None else len(given) * (output.weight.numel() // max(output.weight[0].numel(), 1))
+    if kind in ("Addmm", "Mm") and size and difference.numel() == size * size and size > 1:
+        output.loss = (*output.loss[: output.loss.index("Sub")], "Expand", *output.loss[output.loss.index("Sub") :])
+        return
+    rows = _like(difference, node, kind)
+    if rows is None or rows.shape != output.values.shape:
+        return
+    below = path[at + 1] if at + 1 < len(path) else node
+    first = path[at].next_functions[0][0] is below
+    output.target = output.values - rows if first else output.values + rows
+    output.aligned = True
 
 
 def _saved(node: Any, name: str) -> Tensor | None:

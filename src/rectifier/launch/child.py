@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from rectifier import catalogue, records
+from rectifier._formatting import listed
 from rectifier.monitor import Monitor
 from rectifier.records import Changed, RunNote
 from rectifier.storage import RunWriter, write_note
@@ -132,10 +133,8 @@ class _Observed:
         changes, self._changes = self._changes, []
         for change in changes:
             if change.replaced:
-                places = ", ".join(change.replaced[:_MOST_PLACES])
-                more = len(change.replaced) - _MOST_PLACES
-                rest = f" and {more} more" if more > 0 else ""
-                self._writer.record(Changed(f"{change.old} became {change.new} ({places}{rest})"))
+                places = listed(change.replaced, _MOST_PLACES)
+                self._writer.record(Changed(f"{change.old} became {change.new} ({places})"))
             elif self._monitor.sees_steps:
                 _note(self._folder, RunNote.nothing_swapped(change.old), "")
         if self._treating is not None:

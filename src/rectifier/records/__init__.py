@@ -46,7 +46,8 @@ _NAMES = {
     "arrays": "BoolArray FloatArray IntArray",
     "findings.causes": (
         "AlikeFromTheStart AlikeSince BornDead BornDeadOrEarlier Drift InputOffset InputScale LargeUpdate "
-        "LearningRateThere SaturatedFromTheStart SilentBelow UpdateAtDeath WayAtStart GrowsOverCalls LossBefore "
+        "LearningRateThere SaturatedFromTheStart SilentBelow UpdateAtDeath WayAtStart "
+        "TargetOffset TargetScale LargeFirstLoss MostlyFlatAtStart GrowsOverCalls LossBefore "
         "NearOverflow SingleSamples SmallEpsilon"
     ),
     "census": "Census LayerCensus SiteCount",

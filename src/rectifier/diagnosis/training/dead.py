@@ -12,6 +12,7 @@ from rectifier.diagnosis.training.causes import find_cause
 from rectifier.diagnosis.training.history import BoolArray, SiteHistory, UnitStates
 from rectifier.diagnosis.training.progress import Progress
 from rectifier.records import (
+    BornDead,
     Cause,
     CauseKind,
     Consequence,
@@ -140,7 +141,8 @@ def _severity_of(
     if (whole and progress.state != "some") or (share >= limit.SEVERE_SHARE and stalled):
         return "serious"
     # A share below half that was there from the start explains no stall: that is a finding of its own.
-    named = stalled and cause.kind is not CauseKind.UNKNOWN
+    # What a network was born with does not make more and more of its units die.
+    named = stalled and cause.kind is not CauseKind.UNKNOWN and not isinstance(cause.facts, BornDead)
     if whole or (_is_rising(history) and (named or _was_thrown(cause))):
         return "warning"
     return "info"

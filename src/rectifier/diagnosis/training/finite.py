@@ -30,6 +30,7 @@ from rectifier.records import (
     SingleSamples,
     SiteRef,
     SmallEpsilon,
+    TargetScale,
 )
 
 
@@ -116,11 +117,8 @@ def _cause(first: First, places: Places, process: Process, histories: Sequence[S
         return Cause(kind=CauseKind.RECURRENCE, facts=grows)
     if first.origin is not Origin.GRADIENT and (small := _small_epsilon(first, process)) is not None:
         return Cause(kind=CauseKind.OPTIMIZER_STATE, facts=small)
-    scale = histories[0].snapshots[-1].input_rms if histories else None
-    if scale is not None and np.isfinite(scale) and scale > limit.LARGE_INPUT:
-        # Inputs on a large scale are what makes the first layer's gradients, and so its updates, large.
-        facts = InputScale(input_rms=scale) if update is None else replace(update, input_rms=scale)
-        return Cause(kind=CauseKind.INPUT_SCALE, facts=facts)
+    if (scaled := _of_scale(process, histories, update, diverged=diverged)) is not None:
+        return scaled
     if update is not None:
         return Cause(kind=CauseKind.LEARNING_RATE, facts=update)
     if (single := _single_samples(process, first.step)) is not None:
@@ -195,6 +193,27 @@ def _single_samples(process: Process, step: int) -> SingleSamples | None:
             return SingleSamples(batches_of_one=facts.batches_of_one, batches=facts.batches) if fits else None
         before = facts.batches_of_one
     return None
+
+
+def _of_scale(
+    process: Process, histories: Sequence[SiteHistory], update: LargeUpdate | None, *, diverged: bool
+) -> Cause | None:
+    """Inputs or targets on a large scale, which make gradients, and so updates, large."""
+    scale = histories[0].snapshots[-1].input_rms if histories else None
+    if scale is not None and np.isfinite(scale) and scale > limit.LARGE_INPUT:
+        facts = InputScale(input_rms=scale) if update is None else replace(update, input_rms=scale)
+        return Cause(kind=CauseKind.INPUT_SCALE, facts=facts)
+    targets = _target_rms(process)
+    if targets is not None and targets > limit.LARGE_INPUT and (update is not None or diverged):
+        return Cause(kind=CauseKind.TARGET_SCALE, facts=TargetScale(target_rms=targets))
+    return None
+
+
+def _target_rms(process: Process) -> float | None:
+    """Root mean square of the targets at the first reading; None where the loss keeps none, or they are classes."""
+    squares = [window.target_square for shot in process.snapshots for window in shot.outputs]
+    first = next((value for one in squares for value in one if np.isfinite(value)), None)
+    return None if first is None else float(first) ** 0.5
 
 
 def _largest_update(histories: Sequence[SiteHistory], step: int) -> LargeUpdate | None:

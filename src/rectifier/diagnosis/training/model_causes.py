@@ -25,7 +25,7 @@ from rectifier.records import (
 
 _EXPECTS_LOGITS = frozenset({"LogSoftmax", "BinaryCrossEntropyWithLogits"})
 _SQUASHES = frozenset({"Softmax", "Sigmoid", "Relu", "Tanh"})
-_STRETCHED = frozenset({"MseLoss", "SmoothL1Loss", "HuberLoss", "L1Loss"})
+_STRETCHED = frozenset({"MseLoss", "Pow", "SmoothL1Loss", "HuberLoss", "L1Loss"})
 
 
 def of_loss(output: Output) -> Cause | None:
@@ -129,7 +129,7 @@ def of_small_updates(histories: Sequence[SiteHistory]) -> Cause | None:
         histories: Of one model.
     """
     update, rate = update_and_rate(histories)
-    if rate == 0:
+    if (rate is not None and rate <= limit.ZERO_RATE) or (update == 0 and rate is None):
         return Cause(kind=CauseKind.LEARNING_RATE_ZERO, facts=SmallUpdates(update=update or 0.0, learning_rate=rate))
     if update is not None and update < limit.SMALL_UPDATE:
         return Cause(kind=CauseKind.LEARNING_RATE_LOW, facts=SmallUpdates(update=update, learning_rate=rate))

@@ -74,6 +74,9 @@ class OutputHistory:
         sample of n rows: by (classes − 1) / 2n (Miller 1955), and by the factor (n − 1) / n. None for other losses, and
         where the targets are not known, or hardly vary.
         """
+        if set(self.output.loss) & _RESCALED:
+            # The loss is a multiple of it, or has other parts.
+            return None
         rows = np.maximum(self.ints("rows"), 2).astype(float)
         classes = self.ints("classes")
         if (classes > 1).any():
@@ -93,7 +96,8 @@ class OutputHistory:
         return (cost, yardstick) if cost > least else None
 
 
-_SQUARED = frozenset({"MseLoss"})
+_SQUARED = frozenset({"MseLoss", "Pow"})
+_RESCALED = frozenset({"Add", "Sum", "Mul", "Div", "Stack", "Cat"})
 _SHARES = frozenset({"BinaryCrossEntropy", "BinaryCrossEntropyWithLogits"})
 _LIKE_TARGETS = frozenset({"SmoothL1Loss", "HuberLoss", "SoftMarginLoss"}) | _SQUARED | _SHARES
 

@@ -18,11 +18,14 @@ from rectifier.records import (
     CauseKind,
     Consequence,
     Finding,
+    LargeFirstLoss,
     LinearNetwork,
+    MostlyFlatAtStart,
     Process,
     Rule,
     Series,
     StandingStill,
+    TargetOffset,
     Yardstick,
 )
 
@@ -57,16 +60,21 @@ def judge_standing(
         return []
     best = _best_constant(outputs)
     near = best is not None and _near(progress.end, best[0])
+    no_better = best is not None and progress.end > (1 - limit.PLATEAU_FRACTION) * best[0]
+    worse = best is not None and progress.end > limit.WORSE_THAN_CONSTANT * best[0]
     if progress.state == "none":
-        if best is not None and progress.end < (1 - limit.PLATEAU_FRACTION) * best[0]:
+        if best is not None and not no_better:
             # It knows more than the best constant does.
             return []
         cause = _cause(outputs, histories, process)
     else:
         cause = _cause(outputs, histories, process)
-        if not progress.settled or not (near or cause.kind is CauseKind.LOSS_SHAPE):
+        if not worse and (not progress.settled or not (no_better or cause.kind is CauseKind.LOSS_SHAPE)):
             return []
-    linear = _weights(model, process) if not histories and outputs else 0
+    if worse and cause.kind is CauseKind.UNKNOWN:
+        assert best is not None
+        cause = _why_worse(outputs[0], best[0], progress) or cause
+    linear = _weights(model, process) if _without_activation(model, outputs, histories, process) else 0
     if cause.kind is CauseKind.UNKNOWN and linear > 1:
         cause = Cause(kind=CauseKind.NO_ACTIVATION)
     update, rate = model_causes.update_and_rate(histories)
@@ -82,11 +90,28 @@ def judge_standing(
                 best_constant=None if best is None else best[0],
                 against=None if best is None else best[1],
                 at_best_constant=near,
+                worse_than_constant=no_better and not near,
                 update=update,
                 learning_rate=rate,
             ),
         )
     ]
+
+
+def _why_worse(output: OutputHistory, cost: float, progress: Progress) -> Cause | None:
+    """Why a model is worse than the best constant answer: its targets lie far away, or it began with large answers."""
+    spread, square = output.floats("target_spread"), output.floats("target_square")
+    known = np.isfinite(spread) & np.isfinite(square) & (spread > 0)
+    if known.any() and float(np.median(square[known] / spread[known])) > limit.LARGE_OFFSET**2:
+        return Cause(
+            kind=CauseKind.TARGET_SCALE,
+            facts=TargetOffset(target_offset=float(np.median(square[known] / spread[known] - 1)) ** 0.5),
+        )
+    if progress.start > limit.LARGE_FIRST_LOSS * cost:
+        return Cause(
+            kind=CauseKind.INITIAL_WEIGHTS, facts=LargeFirstLoss(first_loss=progress.start, best_constant=cost)
+        )
+    return None
 
 
 def judge_linear(
@@ -102,9 +127,7 @@ def judge_linear(
         standing: Whether it stands still for that reason.
     """
     weights = _weights(model, process)
-    if histories or not outputs or weights < 2 or process.unseen:
-        return []
-    if any(site.model == model for site in process.sites):
+    if weights < 2 or not _without_activation(model, outputs, histories, process):
         return []
     return [
         Finding(
@@ -114,6 +137,14 @@ def judge_linear(
             evidence=LinearNetwork(model=model, weights=weights),
         )
     ]
+
+
+def _without_activation(
+    model: str, outputs: Sequence[OutputHistory], histories: Sequence[SiteHistory], process: Process
+) -> bool:
+    """Whether no activation of a model was met, and none was in its graph without having been observed."""
+    met = histories or process.unseen or any(site.model == model for site in process.sites)
+    return bool(outputs) and not met
 
 
 def _best_constant(outputs: Sequence[OutputHistory]) -> tuple[float, Yardstick] | None:
@@ -156,5 +187,26 @@ def _cause(outputs: Sequence[OutputHistory], histories: Sequence[SiteHistory], p
         model_causes.of_small_updates(histories)
         or next((cause for cause in of_loss if cause is not None), None)
         or model_causes.of_inputs(process.snapshots[-1])
+        or _of_flat_start(histories)
         or Cause()
     )
+
+
+def _of_flat_start(histories: Sequence[SiteHistory]) -> Cause | None:
+    """Hidden layers whose activation was flat for most samples from the first step on, and still is."""
+    hidden = [history for history in histories if not history.at_output]
+    if any(int(history.steps()[0]) for history in hidden):
+        # Whoever came later cannot tell.
+        return None
+    shares = [share for share in map(_flat_at_start, hidden) if share is not None and share > limit.SATURATED_SHARE]
+    if not shares or 2 * len(shares) < len(hidden):
+        return None
+    facts = MostlyFlatAtStart(layers=len(shares), smallest_share=min(shares))
+    return Cause(kind=CauseKind.INITIAL_WEIGHTS, facts=facts)
+
+
+def _flat_at_start(history: SiteHistory) -> float | None:
+    first, now = history.finite_windows[0] if history.finite_windows else None, history.saturated_pairs
+    if first is None or first.saturated is None or not len(first.saturated) or not first.visits or now is None:
+        return None
+    return min(float(first.saturated.sum()) / (first.visits * len(first.saturated)), now[0])

@@ -376,7 +376,7 @@ class Monitor(training.TrainingListener):
             self._graphs_searched += 1
             if self._graphs_searched == _GRAPHS_SEARCHED:
                 self._models.nodes = None
-        if self._look is Look.COUNT and recorder() is None:
+        if self._look is Look.COUNT and recorder() is None and has_values(loss):
             self._read_loss(loss)
         self._models.end_forward()
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
 from rectifier.hooks.holders import find_holders, find_optimizers
@@ -404,6 +405,10 @@ class ParameterRecords:
 
 
 def _can_be_followed(tensor: Tensor) -> bool:
+    # What computes by itself may hold no numbers at all (FakeTensor); sharded ones hold a part of them.
+    computes = type(tensor).__torch_dispatch__ is not Tensor.__torch_dispatch__
+    if is_lazy(tensor) or (computes and not hasattr(tensor, "to_local")):
+        return False
     return (tensor.is_floating_point() or tensor.is_complex()) and not tensor.is_meta and tensor.layout is torch.strided
 
 

@@ -19,8 +19,10 @@ short training must not depend on that. Everything is counted at the first 16 st
 64 in all. Whether units fire is seen at every fourth step."""
 _ALL_COUNTED = 16
 _GLANCE_INTERVAL = 4
-# Where counting takes more than this share of the training all the same, the early steps are thinned, too.
+# Where counting takes more than this share of the training and these seconds all the same, the early steps are thinned,
+# too: a network of ten thousand layers, not a machine that is busy with something else.
 _LARGEST_EARLY_SHARE = 0.25
+_EARLY_SECONDS = 5.0
 
 
 class Look(IntEnum):
@@ -109,7 +111,7 @@ class Schedule:
         if self._every is not None or self.watching_seconds <= allowed:
             return
         if steps < EARLY_STEPS:
-            if self.watching_seconds > allowed + _LARGEST_EARLY_SHARE * training_seconds:
+            if self.watching_seconds > _EARLY_SECONDS + _LARGEST_EARLY_SHARE * training_seconds:
                 self._thinned *= 2
                 self.count_interval, self.interval = 2 * self.count_interval, 2 * self.interval
             return

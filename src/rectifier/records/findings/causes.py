@@ -254,3 +254,43 @@ class NearOverflow(CauseFacts):
 
     layer: SiteRef
     largest_output: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetOffset(CauseFacts):
+    """The mean of the targets is much larger than what differs between them: ‖μ‖/‖σ‖."""
+
+    target_offset: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LargeFirstLoss(CauseFacts):
+    """The loss began far above what the best constant answer costs.
+
+    Attributes:
+        first_loss: Median over the first losses.
+        best_constant: What that costs.
+    """
+
+    first_loss: float
+    best_constant: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MostlyFlatAtStart(CauseFacts):
+    """In most hidden layers, most pairs of a sample and a unit were where the activation is flat, from the first step.
+
+    Attributes:
+        layers: How many.
+        smallest_share: Share of the pairs in the first window, the least of these layers.
+    """
+
+    layers: int
+    smallest_share: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetScale(CauseFacts):
+    """The targets are on a large scale: their root mean square."""
+
+    target_rms: float

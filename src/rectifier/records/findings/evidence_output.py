@@ -77,6 +77,7 @@ class StandingStill(Evidence):
         best_constant: What that costs (median over the last readings); None where the targets are not known.
         against: Of which targets.
         at_best_constant: Whether the loss is within a tolerance of it.
+        worse_than_constant: Whether the loss is far above it.
         update: Largest median ‖Δw‖/‖w‖ of any layer's weights a step; None where none is known.
         learning_rate: The last one that is known.
     """
@@ -84,6 +85,7 @@ class StandingStill(Evidence):
     best_constant: float | None = None
     against: Yardstick | None = None
     at_best_constant: bool = False
+    worse_than_constant: bool = False
     update: float | None = None
     learning_rate: float | None = None
 

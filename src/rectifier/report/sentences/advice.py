@@ -176,6 +176,10 @@ _FOR_MODEL: dict[CauseKind, Advice] = {
     CauseKind.INPUT_SCALE: (
         "Standardise the inputs: subtract their mean, divide by their standard deviation; pixels by 255.",
     ),
+    CauseKind.TARGET_SCALE: (
+        "Standardise the targets: subtract their mean, divide by their standard deviation; undo it for predictions.",
+    ),
+    CauseKind.INITIAL_WEIGHTS: ("Draw smaller initial weights, with the activation's gain.",),
     CauseKind.WEIGHT_DECAY: ("Lower the weight decay by ten times.",),
     CauseKind.OBJECTIVE: ("Stop the gradient in one branch (detach()), or add a term that keeps samples apart.",),
     CauseKind.LEARNING_RATE: ("Halve the learning rate, or warm it up.",),

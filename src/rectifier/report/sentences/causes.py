@@ -11,9 +11,12 @@ from rectifier.records import (
     InputOffset,
     InputScale,
     LargeBias,
+    LargeFirstLoss,
     LossOperations,
+    MostlyFlatAtStart,
     SilentBelow,
     SmallUpdates,
+    TargetOffset,
     UpdateAtDeath,
     WeightsDecayed,
     ZeroWeights,
@@ -100,7 +103,7 @@ def _drift(facts: Drift) -> str:
     )
 
 
-def of_model(cause: Cause) -> str:
+def of_model(cause: Cause) -> str:  # noqa: PLR0912 - one case for each kind of facts
     """Why something befell a model as a whole."""
     match cause.facts:
         case ConstantInputs() as facts:
@@ -130,6 +133,21 @@ def of_model(cause: Cause) -> str:
                 f"biases of {facts.bias:.3g} since the first window, where weights times inputs add {facts.rest:.3g} "
                 f"(medians over {counted(facts.units, 'unit')})"
             )
+        case TargetOffset() as facts:
+            return (
+                f"target offset: the mean of the targets is {facts.target_offset:.3g} times what differs between them"
+            )
+        case MostlyFlatAtStart() as facts:
+            return (
+                f"initial weights: from the first step on, {percent(facts.smallest_share)} and more of the outputs of "
+                f"{counted(facts.layers, 'hidden layer')} were where the activation is flat"
+            )
+        case LargeFirstLoss() as facts:
+            over = times(facts.first_loss / facts.best_constant)
+            return (
+                f"initial weights: the first losses were {facts.first_loss:.4g}, {over} what the best constant answer "
+                "costs"
+            )
         case ZeroWeights() as facts:
             return f"{facts.weight} was exactly 0 at the start, so no gradient passes"
     if cause.kind is CauseKind.NO_ACTIVATION:
@@ -147,6 +165,8 @@ def _constant_inputs(facts: ConstantInputs) -> str:
 
 def _small_updates(kind: CauseKind, facts: SmallUpdates) -> str:
     if kind is CauseKind.LEARNING_RATE_ZERO:
+        if facts.learning_rate:
+            return f"the learning rate is {facts.learning_rate:.3g}, at which no weight moves"
         return "the learning rate is 0"
     rate = "" if facts.learning_rate is None else f"; the learning rate is {facts.learning_rate:.3g}"
     return f"a step moves the weights by {percent(facts.update)} of their norm, where 0.1% is usual{rate}"

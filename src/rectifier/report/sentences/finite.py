@@ -16,6 +16,7 @@ from rectifier.records import (
     Place,
     SingleSamples,
     SmallEpsilon,
+    TargetScale,
 )
 from rectifier.report.sentences import advice
 from rectifier.report.sentences.causes import UNKNOWN
@@ -100,6 +101,8 @@ def _why(cause: Cause, evidence: NotFinite) -> str:
     match cause.facts:
         case InputScale() as facts:
             return f"{input_scale(facts.input_rms)}; {_ONLY_THE_LAYER}"
+        case TargetScale() as facts:
+            return f"target scale: a root mean square of {facts.target_rms:,.4g} makes the gradients large"
         case LargeUpdate() as facts:
             return _update(facts)
         case GrowsOverCalls() as facts:

@@ -74,8 +74,11 @@ def standing_still(finding: Finding, evidence: StandingStill) -> Texts:
             f"A step moves the weights of a layer by {percent(evidence.update)} of their norm at most (median)."
         )
     where = "at the best constant's cost" if evidence.at_best_constant else "where it began"
+    title = f"training stands still: the loss stays {where}"
+    if evidence.worse_than_constant and finding.consequence is not Consequence.NO_PROGRESS:
+        title = "the model is worse than a constant answer"
     return Texts(
-        title=f"training stands still: the loss stays {where}",
+        title=title,
         detail=" ".join(told),
         cause=_why(finding.cause),
         advised=advice.for_model(finding.cause),

@@ -1,0 +1,119 @@
+"""What is read from a loss's graph is what the training computed, however it is written."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from rectifier.hooks.loss_graph import read_loss
+
+
+def layers(inputs, units, seed=0):
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Linear(inputs, 7), nn.Tanh(), nn.Linear(7, units))
+
+
+def the_output(loss):
+    (output,) = read_loss(loss, {}).outputs
+    return output
+
+
+@settings(max_examples=30, deadline=None)
+@given(rows=st.integers(2, 700), units=st.integers(1, 5), seed=st.integers(0, 99))
+def test_outputs_are_computed_again_to_the_bit_of_rounding(rows, units, seed):
+    model, x = layers(3, units, seed), torch.randn(rows, 3)
+    out, wanted = model(x), torch.randn(rows, units)
+    every = -(-rows // 256)
+    for loss in (F.mse_loss(out, wanted), ((out - wanted) ** 2).mean(), (wanted - out).square().sum()):
+        read = the_output(loss)
+        assert torch.allclose(read.values, out.detach()[::every], atol=1e-6)
+        assert torch.allclose(read.target, wanted[::every], atol=1e-6)
+        assert read.aligned
+        assert read.weight is model[2].weight
+
+
+def test_classes_are_told_from_numbers():
+    model, label = layers(3, 5), torch.tensor([0, 4, -100, 4, 1])
+    read = the_output(F.cross_entropy(model(torch.randn(5, 3)), label))
+    assert (read.classes, read.target.tolist(), read.loss) == (5, label.tolist(), ("NllLoss", "LogSoftmax"))
+
+
+def test_a_mistake_of_shapes_shows():
+    model, x, y = layers(3, 1), torch.randn(9, 3), torch.randn(9)
+    with pytest.warns(UserWarning, match="target size"):
+        stretched = F.mse_loss(model(x), y)
+    for loss in (stretched, ((model(x) - y) ** 2).mean()):
+        assert "Expand" in the_output(loss).loss
+    for loss in (F.mse_loss(model(x).squeeze(1), y), ((model(x)[:, 0] - y) ** 2).mean()):
+        assert "Expand" not in the_output(loss).loss
+
+
+def test_a_loss_that_adds_up_is_told_from_a_mean():
+    out, y = layers(3, 1)(torch.randn(9, 3)), torch.randn(9, 1)
+    assert "Sum" in the_output(F.mse_loss(out, y, reduction="sum")).loss
+    assert "Sum" not in the_output(F.mse_loss(out, y)).loss
+
+
+def test_images_and_what_an_activation_makes_of_them():
+    net = nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU(), nn.ConvTranspose2d(3, 1, 3), nn.Sigmoid())
+    out = net(torch.randn(5, 2, 6, 8))
+    read = the_output(F.binary_cross_entropy(out, torch.rand_like(out)))
+    assert torch.allclose(read.values, out.detach().flatten(1), atol=1e-6)
+
+
+def test_a_layer_that_only_a_gradient_of_the_forward_uses_is_no_output():
+    model, x = layers(3, 1), torch.randn(9, 3, requires_grad=True)
+    out = model(x)
+    (slope,) = torch.autograd.grad(out.sum(), x, create_graph=True)
+    graph = read_loss((slope.sum(1) - out[:, 0]).square().mean(), {})
+    assert [one.weight is model[2].weight for one in graph.outputs] == [True]
+    assert {id(leaf) for leaf in graph.leaves} >= {id(parameter) for parameter in model.parameters()} - {
+        id(model[2].bias)
+    }
+
+
+def test_which_site_feeds_which():
+    torch.manual_seed(0)
+    trunk, left, right = nn.Linear(3, 4), nn.Linear(4, 4), nn.Linear(4, 4)
+    h = trunk(torch.randn(5, 3)).relu()
+    a, b = left(h).relu(), right(h).tanh()
+    sites = {node.grad_fn._sequence_nr(): number for number, node in enumerate((h, a, b))}
+    graph = read_loss((a.sum() + b.square().sum()), sites)
+    assert graph.feeds == {(0, 1), (0, 2)}
+    # A skip connection leads around the site.
+    c = left(h).relu() + h
+    d = right(c).relu()
+    sites = {h.grad_fn._sequence_nr(): 0, c.grad_fn.next_functions[0][0]._sequence_nr(): 1, d.grad_fn._sequence_nr(): 2}
+    assert read_loss(d.sum(), sites).feeds == {(0, 1), (0, 2), (1, 2)}
+
+
+def test_what_a_hook_has_packed_is_left_packed():
+    asked = []
+
+    def unpack(kept):
+        asked.append(kept)
+        return kept
+
+    model, x = layers(3, 2), torch.randn(9, 3)
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: tensor, unpack):
+        loss = F.mse_loss(model(x), torch.randn(9, 2))
+    output = the_output(loss)
+    assert (asked, output.values, output.features) == ([], None, None)
+
+
+def test_what_was_overwritten_is_not_read():
+    model, x = layers(3, 2), torch.randn(9, 3)
+    hidden = model[:2](x)
+    loss = model[2](hidden).square().sum()
+    hidden.data.zero_()
+    with torch.no_grad():
+        hidden.detach().add_(1)
+    assert the_output(loss).values is None
+
+
+def test_a_graph_that_is_too_large_says_so(monkeypatch):
+    monkeypatch.setattr("rectifier.hooks.loss_graph._MOST_NODES", 4)
+    graph = read_loss(layers(3, 1)(torch.randn(5, 3)).sum(), {})
+    assert not graph.whole
