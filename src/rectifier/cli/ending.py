@@ -148,17 +148,17 @@ def why_nothing(run: Run) -> str:
     unseen = [unseen for process in run.processes for unseen in process.unseen]
     if unseen:
         listed = "\n".join(f"Not seen: {one.what} ({why_unseen(one)})." for one in dict.fromkeys(unseen))
-        return f"Nothing observed: no activation that can be seen led to a backward pass.\n{listed}"
+        return f"Nothing observed: no activation that can be seen was called in the training forward.\n{listed}"
     if RunNote.ACTIVATIONS not in run.notes:
         return (
-            "Nothing observed: torch was imported, but no backward pass led to an activation that can be seen. "
+            "Nothing observed: torch was imported, but no activation was called in the training forward of a model. "
             "A forward under torch.no_grad() is not training; calls inside torch.compile or TorchScript and "
             "activations written by hand (torch.where) cannot be seen."
         )
     if RunNote.STEPS not in run.notes:
         return (
-            "Activations were called, but no backward pass and no optimizer step followed, so there is no training to "
-            "diagnose."
+            "Activations were called, but no optimizer step and no change of a weight was seen, so there is no training "
+            "to diagnose."
         )
     return "Nothing observed: the activations of the training ran in processes that wrote nothing."
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from rectifier._formatting import counted
 from rectifier.records import Diagnosis, LayerSummary, Run, most_serious_first
 from rectifier.report.sentences import describe
-from rectifier.report.sentences.judged import heading, not_judged
+from rectifier.report.sentences.judged import NO_ACTIVATION, heading, not_judged
 from rectifier.report.words import findings_counted
 
 
@@ -50,7 +50,7 @@ def verdict_of(run: Run, diagnoses: Sequence[Diagnosis]) -> Verdict:
 
 def _healthy_words(layers: Sequence[LayerSummary]) -> str:
     if not layers:
-        return "No activation was seen; parameters, outputs and the loss were judged."
+        return NO_ACTIVATION
     units = sum(layer.units or 0 for layer in layers)
     silent = sum((layer.dead or 0) + (layer.suspected or 0) for layer in layers)
     watched = f"{counted(len(layers), 'layer')} watched"

@@ -11,6 +11,7 @@ from rectifier.report.sentences.recorded import why_unseen
 from rectifier.report.sentences.sites import why_unknown
 
 _MOST_NAMED = 3
+NO_ACTIVATION = "No activation was seen; parameters, outputs and the loss were judged."
 
 
 def heading(judged: Judged) -> str:

@@ -25,7 +25,7 @@ from rectifier.records import (
 )
 from rectifier.report.rows import worth_a_row
 from rectifier.report.sentences import describe
-from rectifier.report.sentences.judged import heading, layers_not_judged, not_judged
+from rectifier.report.sentences.judged import NO_ACTIVATION, heading, layers_not_judged, not_judged
 from rectifier.report.sentences.recorded import recorded, why_unseen
 from rectifier.report.sentences.treated import treated_lines
 from rectifier.report.text.layers import layer_table, print_legend
@@ -94,6 +94,8 @@ def _print_process(process: Process, diagnosis: Diagnosis, console: Console) -> 
         )
     else:
         print_findings(diagnosis, console)
+    if not diagnosis.layers and not diagnosis.nothing_observed:
+        say(console, NO_ACTIVATION)
     if diagnosis.layers:
         console.print()
         rows = worth_a_row(diagnosis, diagnosis.findings, _MOST_LAYERS)
