@@ -150,7 +150,7 @@ def test_advice_is_not_said_twice():
     assert first.endswith("compare before you believe it.")
     process = make_process((3,))
     flat = " ".join(printed(print_run, make_run(process), [Diagnosis(findings=tuple(findings), layers=())]).split())
-    told = [part.partition(" @")[0].partition(" Observed")[0] for part in flat.split("What to do: ")[1:]]
+    told = [part.partition(" @")[0].partition(" No activation")[0] for part in flat.split("What to do: ")[1:]]
     told[2] = told[2].partition(" an infinite")[0]
     assert told == [first, describe(unknown).advice, "as above.", other]
 

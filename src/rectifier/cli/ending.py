@@ -157,8 +157,8 @@ def why_nothing(run: Run) -> str:
         )
     if RunNote.STEPS not in run.notes:
         return (
-            "Activations were called, but no optimizer step and no change of a weight was seen, so there is no training "
-            "to diagnose."
+            "Activations were called, but no optimizer step and no change of a weight was seen, so there is no "
+            "training to diagnose."
         )
     return "Nothing observed: the activations of the training ran in processes that wrote nothing."
 
