@@ -6,15 +6,22 @@ from rectifier.report.sentences import told
 
 
 def diagnose(process, suppress=None):
-    return told(diagnosis.diagnose(process, suppress))
+    return _checked(told(diagnosis.diagnose(process, suppress)))
 
 
 def judge_probe(probe, suppress=None, *, measured=True):
-    return told(diagnosis.judge_probe(probe, suppress, measured=measured))
+    return _checked(told(diagnosis.judge_probe(probe, suppress, measured=measured)))
 
 
 def judge_checkpoint(checkpoint, suppress=None):
-    return told(diagnosis.judge_checkpoint(checkpoint, suppress))
+    return _checked(told(diagnosis.judge_checkpoint(checkpoint, suppress)))
+
+
+def _checked(judged):
+    """What holds of whatever is judged anywhere: a remedy follows from a cause."""
+    for finding in (*judged.findings, *judged.suppressed):
+        assert finding.cause.kind is not CauseKind.UNKNOWN or not finding.remedies, finding
+    return judged
 
 
 def where(finding):

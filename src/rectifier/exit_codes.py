@@ -17,6 +17,9 @@ UNJUDGED: Final = 2
 FOUND: Final = 10
 """Something at or above `--fail-on` was found: none of a shell's codes, and not misuse."""
 
+PARTLY_UNJUDGED: Final = 11
+"""Nothing at or above `--fail-on` was found, but a part could not be judged; `--allow-unjudged` makes it 0."""
+
 TIMED_OUT: Final = 124
 """A script was ended after `--timeout`, as `timeout` says it."""
 

@@ -14,6 +14,7 @@ def assert_alive(
     batch: Any,
     *,
     fail_on: Severity = "warning",
+    allow_unjudged: bool = False,
     suppress: Mapping[str, str] | None = None,
     forward: Callable[[nn.Module, Any], Any] | None = None,
     loss: Callable[[Any, Any], Tensor] | None = None,
@@ -28,12 +29,13 @@ def assert_alive(
         model: An untrained module; afterwards it is as it was.
         batch: As a loader yields it.
         fail_on: The mildest severity that fails.
+        allow_unjudged: Pass also where no activation was seen, or the units of a layer could not be told apart.
         suppress: Known findings and why they are no failure: `{"output-activation": "targets are counts"}`.
         forward: As for `rectifier.check`.
         loss: Likewise.
 
     Raises:
-        AssertionError: What is wrong, why, and what to do, one paragraph a finding.
+        AssertionError: What is wrong, why, and what to do, one paragraph a finding; or what could not be judged.
         CannotProbe: The model cannot be run on the batch.
 
     Example:
@@ -49,6 +51,10 @@ def assert_alive(
     """
     found = check(model, batch, suppress=suppress, forward=forward, loss=loss)
     if not found.reaches(fail_on):
+        unknown = [layer.site for layer in found.layers if layer.units is None]
+        if not allow_unjudged and (unknown or not found.layers):
+            what = f"the units of {', '.join(unknown)} could not be told apart" if unknown else "no activation was seen"
+            raise AssertionError(f"{found.model} could not be judged: {what}. allow_unjudged=True lets that pass.")
         return
     told = [finding for finding in found.findings if fail_on == "info" or finding.severity != "info"]
     if fail_on == "serious":

@@ -4,9 +4,9 @@ import pytest
 from click.testing import CliRunner
 
 from rectifier.cli import report, run, running
-from rectifier.cli.gate import FOUND, UNJUDGED, gate
+from rectifier.cli.gate import FOUND, PARTLY_UNJUDGED, UNJUDGED, gate
 from rectifier.errors import UnreadableRun
-from rectifier.records import Diagnosis, LayerSummary
+from rectifier.records import AxisSource, Diagnosis, LayerSummary, NotJudged, UnitAxis, Unjudged, Unseen, WhyUnseen
 from tests.findings import dead_units, ref
 from tests.report.builders import make_comparison
 
@@ -16,9 +16,17 @@ LAYER = LayerSummary(
 )  # fmt: skip
 
 
-def diagnosis(*severities, layers=(LAYER,)):
+AXIS = UnitAxis(axis=None, ndim=3, source=AxisSource.OPERATION, operation="Transpose")
+UNKNOWN = NotJudged(kind=Unjudged.UNITS_UNKNOWN, what="hidden", axis=AXIS)
+NOTHING = NotJudged(kind=Unjudged.NOTHING_OBSERVED)
+UNSEEN = NotJudged(
+    kind=Unjudged.UNSEEN, what="torch.where", unseen=Unseen(what="torch.where", why=WhyUnseen.HAND_WRITTEN)
+)
+
+
+def diagnosis(*severities, layers=(LAYER,), left=()):
     found = tuple(dead_units(severity=severity) for severity in severities)
-    return Diagnosis(findings=found, layers=layers)
+    return Diagnosis(findings=found, layers=layers, not_judged=tuple(left))
 
 
 @pytest.mark.parametrize(
@@ -32,14 +40,48 @@ def test_the_worst_finding_decides(severities, warning, serious):
 
 def test_the_code_is_no_other_code_of_ours():
     assert FOUND == 10
-    assert len({FOUND, UNJUDGED, 0, 1, 124, 130}) == 6
+    assert PARTLY_UNJUDGED == 11
+    assert len({FOUND, PARTLY_UNJUDGED, UNJUDGED, 0, 1, 124, 130}) == 7
 
 
-@pytest.mark.parametrize("found", [[], [diagnosis(layers=())]])
+@pytest.mark.parametrize("found", [[], [diagnosis(layers=(), left=[NOTHING])]])
 def test_a_gate_that_had_nothing_to_judge_does_not_let_through(found, capsys):
     assert gate(found, None) == 0
     assert gate(found, "serious") == UNJUDGED
-    assert "no activation was observed, so there was nothing to judge" in capsys.readouterr().err
+    assert "nothing was observed, so there was nothing to judge" in capsys.readouterr().err
+    assert gate(found, "serious", allow_unjudged=True) == UNJUDGED, "that allows a part only"
+
+
+@pytest.mark.parametrize("left", [UNKNOWN, UNSEEN, NOTHING])
+def test_what_could_not_be_judged_does_not_pass(left, capsys):
+    found = [diagnosis("info"), diagnosis("info", left=[left])]
+    assert gate(found, None) == 0
+    assert gate(found, "serious", allow_unjudged=True) == 0
+    assert capsys.readouterr().err == ""
+    assert gate(found, "serious") == PARTLY_UNJUDGED
+    said = capsys.readouterr().err
+    assert "nothing so severe was found, but not all could be judged: " in said
+    assert (left.what or "the training of a process") in said
+    assert gate([diagnosis("warning", left=[left])], "warning") == FOUND, "what was found says more"
+
+
+def test_parameters_alone_can_be_judged():
+    assert gate([diagnosis(layers=())], "warning") == 0
+
+
+@pytest.mark.parametrize(("options", "code"), [([], PARTLY_UNJUDGED), (["--allow-unjudged"], 0)])
+def test_of_run_and_report_it_can_be_allowed(monkeypatch, tmp_path, dying, options, code):
+    (tmp_path / "train.py").write_text("")
+    monkeypatch.setattr(running, "start", lambda launch, started: 0)
+    monkeypatch.setattr("rectifier.cli.ending.tell_ending", lambda *arguments: [diagnosis(left=[UNSEEN])])
+    where = ["--out", str(tmp_path), "--fail-on", "serious", *options, str(tmp_path / "train.py")]
+    assert CliRunner().invoke(run.command, where).exit_code == code
+    observed, _ = dying
+    monkeypatch.setattr(report, "is_run_folder", lambda path: True)
+    monkeypatch.setattr(report, "is_comparison", lambda path: False)
+    monkeypatch.setattr(report, "read_run", lambda path: observed)
+    monkeypatch.setattr(report, "diagnose", lambda process, suppress: diagnosis(left=[UNSEEN]))
+    assert CliRunner().invoke(report.command, [str(tmp_path), "--fail-on", "serious", *options]).exit_code == code
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,7 @@ def test_without_options_it_is_the_run_with_what_they_are_if_they_are_not_given(
     monkeypatch.chdir(tmp_path)
     asked = []
 
-    def instead(launch, base, *, shown_live=False, suppress=None, fail_on=None):
+    def instead(launch, base, *, shown_live=False, suppress=None, fail_on=None, allow_unjudged=False):
         asked.append((launch._replace(folder=None), base, shown_live, suppress or {}, fail_on))
         raise SystemExit(0)
 
@@ -243,7 +243,7 @@ NO_TRAINING = {
     ),
     "no activation": (
         LINEAR + "step(model(torch.ones(7, 5)).sum())\n",
-        "no activation was called in the training forward of a model",
+        "No activation was seen; parameters, outputs and the loss were judged.",
     ),
     "everything compiled": (
         TRAIN.replace("for step in", "net.compile(backend='aot_eager')\nfor step in"),
@@ -252,7 +252,7 @@ NO_TRAINING = {
     ),
     "no step": (
         TRAIN.replace("    optimizer.step()\n", ""),
-        "Activations were called, but no torch optimizer took a step",
+        "Activations were called, but no optimizer step and no change of a weight was seen",
     ),
     "an error before the first step": (
         TRAIN.replace("    loss.backward()\n", "    raise RuntimeError('out of memory')\n"),

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rectifier.records import Site
+from rectifier.records import DeadOutput, Finding, Rule, Site
+from rectifier.report.sentences import describe
 from tests.edge import diagnose, where, why
 
 from .builders import (
@@ -250,3 +251,13 @@ def test_units_of_a_linear_output_that_stay_constant_are_told_without_a_cause():
     assert [(one.severity, why(one), one.numbers["dead"]) for one in got] == [("warning", "unknown", 1)]
     short = readings([1.0] * 20, target=1.0, wrong=1, every=5)
     assert not judged(short, given=output(units=3), rule="dead-output")
+
+
+def test_a_single_output_is_told_in_the_singular():
+    evidence = DeadOutput(
+        output="head.weight", activation="relu", units=1, dead=1, first_step=80, last_step=256, readings=6
+    )
+    one = Finding(rule=Rule.DEAD_OUTPUT, severity="serious", evidence=evidence)
+    assert describe(one).title == (
+        "the output of head: the one unit of the output behind relu never changes, although its target does"
+    )

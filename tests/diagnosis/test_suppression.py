@@ -105,7 +105,7 @@ def test_every_report_shows_what_is_suppressed_and_why(died, all_found):
     everything = {finding.rule: REASON for finding in all_found}
     diagnoses = [diagnose(died, everything)]
     text = " ".join(run_text(observed, diagnoses, width=200).split())
-    assert text.startswith("Nothing else is wrong that can be seen from the activations.")
+    assert text.startswith("No other problems found.")
     for finding in all_found:
         assert f"Suppressed ({finding.severity}): {finding.title}. Reason: {REASON}" in text
     page = run_page(observed, diagnoses)
@@ -119,7 +119,7 @@ def test_every_report_shows_what_is_suppressed_and_why(died, all_found):
 def test_nothing_is_said_of_suppression_where_there_is_none(died):
     text = run_text(*diagnosed(make_run(died)))
     assert "ilenced" not in text
-    assert "Nothing else" not in text
+    assert "No other" not in text
 
 
 @pytest.mark.parametrize(

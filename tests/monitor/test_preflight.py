@@ -254,3 +254,24 @@ def test_a_batch_of_equal_samples_is_one_sample():
     assert [finding.rule for finding in found.findings if finding.severity != "info"] == []
     twice = rectifier.check(model, torch.randn(7, 3).repeat(2, 1))
     assert (twice.samples, {layer.samples for layer in twice.layers}) == (7, {7})
+
+
+class Spectrum(nn.Module):
+    """Behind a Fourier transform which axis counts as units is not known."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.act, self.last = nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 1)
+
+    def forward(self, x):
+        return self.last(self.act(torch.fft.fft(self.first(x)).real))
+
+
+@pytest.mark.parametrize(
+    ("model", "what"), [(Spectrum, "the units of act could not be"), (lambda: nn.Linear(3, 1), "no activation was")]
+)
+def test_what_could_not_be_judged_does_not_pass_a_test(model, what):
+    torch.manual_seed(0)
+    with pytest.raises(AssertionError, match=rf"could not be judged: {what}.*allow_unjudged=True"):
+        assert_alive(model(), torch.randn(11, 3))
+    assert_alive(model(), torch.randn(11, 3), allow_unjudged=True)

@@ -441,10 +441,10 @@ def test_nothing_seen_is_not_called_healthy():
             optimizer.zero_grad()
             other(torch.rand(11, 3)).mean().backward()
             optimizer.step()
-    assert "Nothing is wrong" not in repr(watch)
-    assert "No activation was counted" in repr(watch)
+    assert "No problems found" not in repr(watch)
+    assert "Neither activations nor parameters were looked at" in repr(watch)
     assert "Nothing was observed" in watch._repr_html_()
-    assert "Nothing is wrong" not in watch._repr_html_() + watch.diagnose()._repr_html_()
+    assert "No problems found" not in watch._repr_html_() + watch.diagnose()._repr_html_()
 
 
 @pytest.mark.parametrize("second", [False, True])

@@ -52,6 +52,7 @@ def test_a_run_has_the_documented_fields(dying):
         "writer",
         "findings",
         "layers",
+        "not_judged",
         "suppressed",
         "cost",
         "loss",

@@ -129,13 +129,13 @@ def test_a_healthy_run_is_called_so(healthy):
     text = printed(print_run, *healthy, width=200)
     title = healthy[1][0].findings[0].title
     assert lines_of(text)[:2] == [
-        "Nothing is wrong that can be seen from the activations; for information:",
+        "No problems found. Notes:",
         f"  info    {title}",
     ]
     assert "What to do:" not in text
     silent = Diagnosis(findings=(), layers=healthy[1][0].layers)
     without = printed(print_run, healthy[0], [silent])
-    assert lines_of(without)[0] == "Nothing is wrong that can be seen from the activations."
+    assert lines_of(without)[0] == "No problems found."
     covered = "Observed 90 of 180 steps (every 2 at the end), 4,410 samples (4,000 distinct); counted in full at 90."
     assert covered in " ".join(text.split())
     assert "A count with ?" not in text
@@ -150,9 +150,9 @@ def test_advice_is_not_said_twice():
     assert first.endswith("compare before you believe it.")
     process = make_process((3,))
     flat = " ".join(printed(print_run, make_run(process), [Diagnosis(findings=tuple(findings), layers=())]).split())
-    told = [part.partition(" @")[0].partition(" Observed")[0] for part in flat.split("What to do: ")[1:]]
+    told = [part.partition(" @")[0].partition(" No activation")[0] for part in flat.split("What to do: ")[1:]]
     told[2] = told[2].partition(" an infinite")[0]
-    assert told == [first, "First try half the learning rate. Then as above.", "as above.", other]
+    assert told == [first, describe(unknown).advice, "as above.", other]
 
 
 def test_many_findings_are_counted_not_printed():

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rectifier.cli.report import command
 from rectifier.comparison.archive import read_comparison
 from rectifier.diagnosis import diagnose
-from rectifier.records import AxisSource, RunNote, Site, UnitAxis, decode, encode
+from rectifier.records import AxisSource, Parameter, RunNote, Site, UnitAxis, decode, encode
 from rectifier.report.sentences import sites
 from rectifier.storage import read_run
 from rectifier.storage.earlier import READERS, notes_in_format_1
@@ -115,3 +115,10 @@ def test_a_site_comes_back_as_it_was_written(axis, path):
         model="Net", path=path, call=2, activation="relu", kind="module", source=None, units=5, unit_axis=axis
     )  # fmt: skip
     assert decode(encode(site), Site) == site
+
+
+def test_a_parameter_without_its_dtype_can_be_read():
+    known = Parameter(model="Net", path="fc.weight", shape=(5, 7), dtype="float16")
+    fields = json.loads(encode(known))
+    assert decode(encode(known), Parameter).dtype == fields.pop("dtype") == "float16"
+    assert decode(json.dumps(fields).encode(), Parameter) == replace(known, dtype="")

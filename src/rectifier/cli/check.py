@@ -8,7 +8,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from rectifier.cli.gate import fail_on_option, gate, suppress_option
+from rectifier.cli.gate import allow_unjudged_option, fail_on_option, gate, suppress_option
 from rectifier.cli.named import made_by, told
 from rectifier.errors import CannotProbe
 from rectifier.records import Severity
@@ -27,14 +27,22 @@ from rectifier.report.text.probes import print_check
 )
 @click.option("--json", "machine", is_flag=True, help="Print JSON on standard output.")
 @fail_on_option("warning")
+@allow_unjudged_option
 @suppress_option
 def command(
-    model: str, shape: str | None, loader: str | None, machine: bool, fail_on: Severity, suppress: dict[str, str]
+    model: str,
+    shape: str | None,
+    loader: str | None,
+    machine: bool,
+    fail_on: Severity,
+    allow_unjudged: bool,
+    suppress: dict[str, str],
 ) -> None:
     """Check an untrained network with one forward and one backward pass; nothing is trained.
 
     MODEL is an object, or a function without arguments that makes it. The exit code is 0 where nothing is wrong, 10 for
-    a finding of the severity of --fail-on, and 2 where the network cannot be run or has no activation that is seen.
+    a finding of the severity of --fail-on, 11 where there is none but the units of a layer could not be told apart, and
+    2 where the network cannot be run or has no activation that is seen.
     """
     if (shape is None) == (loader is None):
         raise click.UsageError("name either --input, the shape of a batch, or --data, a loader.")
@@ -47,7 +55,7 @@ def command(
         click.echo(json.dumps(check_json(found), indent=2, allow_nan=False))
     else:
         print_check(found, Console())
-    sys.exit(gate([found], fail_on))
+    sys.exit(gate([found], fail_on, allow_unjudged=allow_unjudged))
 
 
 def _random(shape: str) -> Any:

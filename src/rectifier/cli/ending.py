@@ -80,7 +80,7 @@ def judge(folder: Path, suppress: Mapping[str, str]) -> list[Diagnosis]:
 def print_observed(run: Run, suppress: Mapping[str, str], console: Console) -> list[Diagnosis]:
     """Print the diagnosis of a run, or why there is none; returns that of each process."""
     diagnoses = [diagnose(process, suppress) for process in run.processes]
-    if any(process.sites for process in run.processes):
+    if any(process.sites for process in run.processes) or not all(one.nothing_observed for one in diagnoses):
         print_run(run, diagnoses, console)
     else:
         console.print(why_nothing(run), markup=False, highlight=False)
@@ -105,7 +105,7 @@ def print_observed(run: Run, suppress: Mapping[str, str], console: Console) -> l
 
 def next_commands(run: Run, diagnoses: Sequence[Diagnosis], shown: str, suppress: Mapping[str, str]) -> list[str]:
     """What to type next: the page, and the remedy's comparison when there is something to remedy."""
-    if not any(process.sites for process in run.processes):
+    if all(diagnosis.nothing_observed for diagnosis in diagnoses):
         return []
     known = "".join(f" --suppress {shlex.quote(f'{key}={reason}')}" for key, reason in suppress.items())
     lines = [f"rectifier report {shlex.quote(shown)}{known} --html {shlex.quote(Path(shown).name)}.html"]
@@ -152,13 +152,13 @@ def why_nothing(run: Run) -> str:
     if RunNote.ACTIVATIONS not in run.notes:
         return (
             "Nothing observed: torch was imported, but no activation was called in the training forward of a model. "
-            "A model in eval mode or under torch.no_grad() is not training; calls inside torch.compile or TorchScript "
-            "and activations written by hand (torch.where) cannot be seen."
+            "A forward under torch.no_grad() is not training; calls inside torch.compile or TorchScript and "
+            "activations written by hand (torch.where) cannot be seen."
         )
     if RunNote.STEPS not in run.notes:
         return (
-            "Activations were called, but no torch optimizer took a step, so there is no training to diagnose. "
-            "If the script updates its weights by hand, use rectifier.watch and an optimizer from torch.optim."
+            "Activations were called, but no optimizer step and no change of a weight was seen, so there is no "
+            "training to diagnose."
         )
     return "Nothing observed: the activations of the training ran in processes that wrote nothing."
 

@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rectifier.exit_codes import FOUND, UNJUDGED
+from rectifier._formatting import listed
+from rectifier.exit_codes import FOUND, PARTLY_UNJUDGED, UNJUDGED
 
 if TYPE_CHECKING:
     from rectifier.records import Diagnosis, Inspection, Preflight, Severity
+
+_MOST_NAMED = 5
 
 
 def fail_on_option(default: str | None = None) -> Callable[[Any], Any]:
@@ -23,22 +26,65 @@ def fail_on_option(default: str | None = None) -> Callable[[Any], Any]:
     )
 
 
-def gate(diagnoses: "Sequence[Diagnosis | Preflight | Inspection]", fail_on: "Severity | None") -> int:
-    """The exit code for what was found: 0, `FOUND`, or `UNJUDGED` where nothing was observed.
+def allow_unjudged_option(command: Any) -> Any:
+    """`--allow-unjudged` for a command that judges a training."""
+    return click.option(
+        "--allow-unjudged",
+        is_flag=True,
+        help=f"With --fail-on: do not exit with {PARTLY_UNJUDGED} where a part could not be judged.",
+    )(command)
+
+
+def gate(
+    diagnoses: "Sequence[Diagnosis | Preflight | Inspection]",
+    fail_on: "Severity | None",
+    *,
+    allow_unjudged: bool = False,
+) -> int:
+    """The exit code for what was found: 0, `FOUND`, `PARTLY_UNJUDGED`, or `UNJUDGED` where nothing was observed.
 
     Args:
         diagnoses: One per process of a run, or one check or inspection.
         fail_on: The severity asked for, None for no gate.
+        allow_unjudged: Pass what could not be judged in part.
     """
     if fail_on is None:
         return 0
     if any(diagnosis.reaches(fail_on) for diagnosis in diagnoses):
         return FOUND
-    if not any(diagnosis.layers for diagnosis in diagnoses):
+    if not any(map(_was_judged, diagnoses)):
         with suppress(OSError):
-            click.echo(f"--fail-on {fail_on}: no activation was observed, so there was nothing to judge.", err=True)
+            click.echo(f"--fail-on {fail_on}: nothing was observed, so there was nothing to judge.", err=True)
         return UNJUDGED
+    left = [] if allow_unjudged else _left(diagnoses)
+    if left:
+        with suppress(OSError):
+            click.echo(
+                f"--fail-on {fail_on}: nothing so severe was found, but not all could be judged: "
+                f"{listed(left, _MOST_NAMED)}. --allow-unjudged lets that pass.",
+                err=True,
+            )
+        return PARTLY_UNJUDGED
     return 0
+
+
+def _was_judged(one: "Diagnosis | Preflight | Inspection") -> bool:
+    from rectifier.records import Diagnosis  # noqa: PLC0415 - records load late
+
+    return not one.nothing_observed if isinstance(one, Diagnosis) else bool(one.layers)
+
+
+def _left(diagnoses: "Sequence[Diagnosis | Preflight | Inspection]") -> list[str]:
+    """What could not be judged, each once."""
+    from rectifier.records import Diagnosis, Preflight  # noqa: PLC0415 - records load late
+
+    found: dict[str, None] = {}
+    for one in diagnoses:
+        if isinstance(one, Diagnosis):
+            found |= dict.fromkeys(part.what or "the training of a process" for part in one.not_judged)
+        elif isinstance(one, Preflight):
+            found |= dict.fromkeys(layer.site for layer in one.layers if layer.units is None)
+    return list(found)
 
 
 def suppress_option(command: Any) -> Any:

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from rectifier.cli.ending import next_commands, print_observed
 from rectifier.cli.follow import follow
-from rectifier.cli.gate import fail_on_option, gate, suppress_option
+from rectifier.cli.gate import allow_unjudged_option, fail_on_option, gate, suppress_option
 from rectifier.comparison.archive import is_comparison, read_comparison
 from rectifier.diagnosis import diagnose
 from rectifier.errors import UnreadableRun
@@ -45,6 +45,7 @@ def _print_schema(context: click.Context, option: click.Parameter, asked: bool) 
     help="Print the JSON Schema of what --json prints.",
 )
 @fail_on_option()
+@allow_unjudged_option
 @suppress_option
 def command(
     runs: tuple[Path, ...],
@@ -52,12 +53,14 @@ def command(
     followed: bool,
     machine: bool,
     fail_on: Severity | None,
+    allow_unjudged: bool,
     suppress: dict[str, str],
 ) -> None:
     """Render a run folder, or a comparison's, again.
 
     RUN is a folder that `rectifier run` or `rectifier compare` printed; a run may still be going on. With --fail-on the
-    exit code is 10 where a run has a finding of that severity, and 2 where nothing was observed.
+    exit code is 10 where a run has a finding of that severity, 11 where it has none but a part could not be judged, and
+    2 where nothing was observed.
     """
     run = _the_one(runs)
     if followed and page is None:
@@ -73,7 +76,7 @@ def command(
     elif is_run_folder(run) or not run.exists():
         if followed and page is not None:
             _follow_run(run, page, suppress)
-        sys.exit(gate(_report_run(run, page, machine, suppress), fail_on))
+        sys.exit(gate(_report_run(run, page, machine, suppress), fail_on, allow_unjudged=allow_unjudged))
     else:
         raise UnreadableRun(
             f"{run} is neither a run nor a comparison. Name a folder that `rectifier run` or `compare` printed."

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rectifier.cli.gate import fail_on_option, suppress_option
+from rectifier.cli.gate import allow_unjudged_option, fail_on_option, suppress_option
 from rectifier.cli.running import RUNS, name_of, run
 from rectifier.launch import Launch
 from rectifier.storage import create_run_folder
@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     "--live", "shown_live", is_flag=True, help="A table at the bottom of the terminal while the script trains."
 )
 @fail_on_option()
+@allow_unjudged_option
 @suppress_option
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="SCRIPT [ITS OPTIONS]")
 def command(
@@ -74,6 +75,7 @@ def command(
     name: str | None,
     shown_live: bool,
     fail_on: "Severity | None",
+    allow_unjudged: bool,
     suppress: dict[str, str],
     command: tuple[str, ...],
 ) -> None:
@@ -81,7 +83,8 @@ def command(
 
     The script runs exactly as under `python`: same output, same exit code. What Rectifier has to say comes after it,
     on standard error. Everything behind the script's name belongs to the script. Where it ends with 0 and --fail-on is
-    given, the exit code is 10 for a finding of that severity, and 2 where nothing could be judged.
+    given, the exit code is 10 for a finding of that severity, 11 where there is none but a part could not be judged,
+    and 2 where nothing could be.
     """
     for text in swap:
         check_swap(text)
@@ -101,7 +104,7 @@ def command(
         every=every,
         observe_compiled=observe_compiled,
     )
-    run(launch, out, shown_live=shown_live, suppress=suppress, fail_on=fail_on)
+    run(launch, out, shown_live=shown_live, suppress=suppress, fail_on=fail_on, allow_unjudged=allow_unjudged)
 
 
 def check_recycle(text: str) -> int:

@@ -63,6 +63,7 @@ def run(
     shown_live: bool = False,
     suppress: Mapping[str, str] | None = None,
     fail_on: "Severity | None" = None,
+    allow_unjudged: bool = False,
 ) -> NoReturn:
     """Run a script to its end, and say what it showed.
 
@@ -72,6 +73,7 @@ def run(
         shown_live: Show a table at the bottom of the terminal.
         suppress: Known findings, as for `diagnose`.
         fail_on: The severity that ends the command with an exit code of its own.
+        allow_unjudged: Let what could not be judged pass.
 
     Raises:
         Done: With the exit code, always.
@@ -95,7 +97,8 @@ def run(
         code = start(launch, started=started)
     if failure is not None:
         raise Done(_not_told(launch.folder, code, failure, fail_on))
-    raise Done(_tell(launch.folder, base, code, time.monotonic() - began, suppress or {}, fail_on))
+    seconds = time.monotonic() - began
+    raise Done(_tell(launch.folder, base, code, seconds, suppress or {}, fail_on, allow_unjudged=allow_unjudged))
 
 
 def _live(folder: Path) -> AbstractContextManager[None]:
@@ -105,20 +108,27 @@ def _live(folder: Path) -> AbstractContextManager[None]:
 
 
 def _tell(
-    folder: Path, base: Path, code: int, seconds: float, suppress: Mapping[str, str], fail_on: "Severity | None"
+    folder: Path,
+    base: Path,
+    code: int,
+    seconds: float,
+    suppress: Mapping[str, str],
+    fail_on: "Severity | None",
+    *,
+    allow_unjudged: bool,
 ) -> int:
     """Say what the run showed; whatever happens here, an exit code of the script's that is not 0 stays."""
     try:
         from rectifier.cli import ending, gate  # noqa: PLC0415 - see above
 
         diagnoses = ending.tell_ending(folder, base, code, seconds, suppress)
-        return code or gate.gate(diagnoses, fail_on)
+        return code or gate.gate(diagnoses, fail_on, allow_unjudged=allow_unjudged)
     except KeyboardInterrupt:
         _say(f"\nRun: {folder}")
     except (SystemExit, OSError):
         # Nobody reads any more (rich then exits), or there is no room: the run is judged all the same.
         with contextlib.suppress(Exception):
-            return code or gate.gate(ending.judge(folder, suppress), fail_on)
+            return code or gate.gate(ending.judge(folder, suppress), fail_on, allow_unjudged=allow_unjudged)
     except Exception as error:
         return _not_told(folder, code, error, fail_on)
     return code or (UNJUDGED if fail_on is not None else 0)

@@ -9,12 +9,14 @@ from rectifier.diagnosis.suppression import apply_suppressions, check_suppressio
 from rectifier.diagnosis.training.chains import below
 from rectifier.diagnosis.training.constant import judge_constancy, judge_constant_layer
 from rectifier.diagnosis.training.dead import judge_silence
+from rectifier.diagnosis.training.eval_mode import judge_eval_mode
 from rectifier.diagnosis.training.explained import explain
 from rectifier.diagnosis.training.finite import judge_finiteness
 from rectifier.diagnosis.training.flat import judge_sides
 from rectifier.diagnosis.training.gradients import judge_gradients
 from rectifier.diagnosis.training.history import SiteHistory, read_histories
 from rectifier.diagnosis.training.layers import summarise
+from rectifier.diagnosis.training.model_causes import last_counts
 from rectifier.diagnosis.training.output import judge_collapse, judge_dead_output
 from rectifier.diagnosis.training.output_history import read_outputs, spans_of
 from rectifier.diagnosis.training.parameters import judge_parameters
@@ -102,6 +104,7 @@ def diagnose(process: Process, suppress: Mapping[str, str] | None = None) -> Dia
             linear += judge_constant_layer(history, under, progress, explained=bool(explained or linear))
         findings += linear
         # What is not finite explains any stall.
+        standing: list[Finding] = []
         if _alarm(findings[:known] + findings[before:]) is None:
             standing = judge_standing(model, own_outputs, own, progress, own_loss, process)
             findings += standing
@@ -115,22 +118,27 @@ def diagnose(process: Process, suppress: Mapping[str, str] | None = None) -> Dia
                 for one in findings[before:]
             ),
         )
+        # That a loss stands still for an unknown reason is no reason.
+        reasons = [one for one in findings[:known] + findings[before:] if one.rule is not Rule.STANDING_STILL]
+        reasons += [one for one in standing if one.cause.kind is not CauseKind.UNKNOWN]
+        findings += judge_eval_mode(model, progress, process, explained=_alarm(reasons) is not None)
         findings[start:] = explain(findings[start:], own, untrained)
     diagnosis = Diagnosis(
         findings=most_serious_first(findings),
         layers=tuple(summarise(history) for history in histories),
-        not_judged=tuple(_not_judged(process, histories)),
+        not_judged=tuple(_not_judged(process, histories, findings)),
     )
     return apply_suppressions(diagnosis, suppress or {})
 
 
-def _not_judged(process: Process, histories: Sequence[SiteHistory]) -> Iterator[NotJudged]:
+def _not_judged(process: Process, histories: Sequence[SiteHistory], findings: Sequence[Finding]) -> Iterator[NotJudged]:
     for history in histories:
         if history.site.units is None:
-            yield NotJudged(kind=Unjudged.UNITS_UNKNOWN, what=history.ref.label)
+            yield NotJudged(kind=Unjudged.UNITS_UNKNOWN, what=history.ref.label, axis=history.site.unit_axis)
     for unseen in process.unseen:
-        yield NotJudged(kind=Unjudged.UNSEEN, what=unseen.what)
-    if not histories and not any(shot.parameters is not None for shot in process.snapshots):
+        yield NotJudged(kind=Unjudged.UNSEEN, what=unseen.what, unseen=unseen)
+    counts = last_counts(process.snapshots)
+    if not histories and not findings and (counts is None or not counts.connected.any()):
         yield NotJudged(kind=Unjudged.NOTHING_OBSERVED)
 
 

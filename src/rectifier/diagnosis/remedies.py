@@ -1,19 +1,19 @@
-"""What to do about a finding, as codes, the mildest first; `rectifier.report.sentences` has the words."""
+"""What to do about a finding, as codes, the mildest first; `rectifier.report.sentences` has the words.
+
+A remedy follows from a cause. Where the cause is unknown there is none: what could be tried is an experiment, and no
+remedy.
+"""
 
 from rectifier.records import Cause, CauseKind, Fix, FixKind, RemedyId, ZeroWeights
 
 VANISHING = (RemedyId.INIT_GAIN, RemedyId.ZERO_BIAS)
 EXPLODING = (RemedyId.INIT_GAIN, RemedyId.CLIP_GRADIENT, RemedyId.LOWER_LEARNING_RATE)
 SPIKE = (RemedyId.CLIP_GRADIENT, RemedyId.LOWER_LEARNING_RATE, RemedyId.CHECK_INPUTS)
-INFINITE_GRADIENT = (RemedyId.CLIP_GRADIENT, RemedyId.LOWER_LEARNING_RATE)
-NOT_FINITE = (RemedyId.LOWER_LEARNING_RATE, RemedyId.CLIP_GRADIENT, RemedyId.CHECK_INPUTS, RemedyId.FLOAT32)
-LOSS_NOT_FINITE = (RemedyId.GUARD_OPERATION,)
-NOT_FINITE_AT_START = (RemedyId.CHECK_INPUTS, RemedyId.GUARD_OPERATION, RemedyId.INIT_RANDOM)
 BORN_DEAD = (RemedyId.INIT_RANDOM, RemedyId.MORE_UNITS, RemedyId.FEWER_LAYERS, RemedyId.LEAKY_ACTIVATION)
 NO_GRADIENT = (RemedyId.CHANGE_OBJECTIVE, RemedyId.RECONNECT_GRAPH)
 OUTPUT_ACTIVATION = (RemedyId.LINEAR_OUTPUT,)
-SILENT_ROWS = (RemedyId.LOWER_LEARNING_RATE, RemedyId.LEAKY_ACTIVATION)
 STARVED = (RemedyId.RECONNECT_GRAPH,)
+EVAL_MODE = (RemedyId.TRAIN_MODE,)
 
 _DEAD: dict[CauseKind, RemedyId] = {
     CauseKind.LEARNING_RATE: RemedyId.LOWER_LEARNING_RATE,
@@ -30,8 +30,17 @@ _PREDICTOR: dict[CauseKind, tuple[RemedyId, ...]] = {
     CauseKind.INPUT_CONSTANT: (RemedyId.CHECK_INPUTS,),
     CauseKind.INITIAL_WEIGHTS: (RemedyId.INIT_GAIN, RemedyId.FEWER_LAYERS),
     CauseKind.LEARNING_RATE: (RemedyId.LOWER_LEARNING_RATE,),
-    CauseKind.UNKNOWN: (RemedyId.LOWER_LEARNING_RATE,),
 }
+
+
+def where_known(cause: Cause, chosen: tuple[RemedyId, ...]) -> tuple[RemedyId, ...]:
+    """These remedies; none where the cause is unknown.
+
+    Args:
+        cause: Of the finding.
+        chosen: What helps where the rule's own causes are at work.
+    """
+    return () if cause.kind is CauseKind.UNKNOWN else chosen
 
 
 def for_dead_units(cause: Cause) -> tuple[RemedyId, ...]:
@@ -40,13 +49,13 @@ def for_dead_units(cause: Cause) -> tuple[RemedyId, ...]:
     Args:
         cause: Theirs.
     """
-    if cause.kind is CauseKind.UPSTREAM:
-        # What the finding about the layer below asks for.
+    if cause.kind in (CauseKind.UPSTREAM, CauseKind.UNKNOWN):
+        # Of the first: what the finding about the layer below asks for.
         return ()
     if isinstance(cause.facts, ZeroWeights):
         return RemedyId.INIT_RANDOM, RemedyId.LEAKY_ACTIVATION
     first = _DEAD.get(cause.kind)
-    # A slope keeps a gradient in every unit, whatever the cause.
+    # A slope keeps a gradient in every unit, whichever of the known causes it was.
     return (RemedyId.LEAKY_ACTIVATION,) if first is None else (first, RemedyId.LEAKY_ACTIVATION)
 
 
@@ -67,12 +76,12 @@ def for_saturation(cause: Cause) -> tuple[RemedyId, ...]:
 
 
 def for_constant_predictor(cause: Cause) -> tuple[RemedyId, ...]:
-    """What to do where samples look alike.
+    """What to do where samples look alike; nothing where no cause is shown.
 
     Args:
         cause: Why they do.
     """
-    return _PREDICTOR[cause.kind]
+    return _PREDICTOR.get(cause.kind, ())
 
 
 def comparison_of(activation: str) -> tuple[Fix, ...]:
@@ -86,6 +95,7 @@ def comparison_of(activation: str) -> tuple[Fix, ...]:
 
 
 WATCH = (Fix(kind=FixKind.RUN),)
+NAME_OPERATION = (Fix(kind=FixKind.DETECT_ANOMALY),)
 
 _UNTRAINED: dict[CauseKind, tuple[RemedyId, ...]] = {
     CauseKind.GRAPH_CUT: (RemedyId.RECONNECT_GRAPH,),
@@ -120,6 +130,7 @@ _LINES: dict[RemedyId, FixKind] = {
     RemedyId.GUARD_OPERATION: FixKind.DETECT_ANOMALY,
     RemedyId.DROP_LAST_BATCH: FixKind.DROP_LAST,
     RemedyId.CLIP_GRADIENT: FixKind.CLIP_NORM,
+    RemedyId.TRAIN_MODE: FixKind.TRAIN_MODE,
 }
 
 
@@ -148,12 +159,21 @@ def for_weight_norm(cause: Cause) -> tuple[RemedyId, ...]:
 
 
 def for_not_finite(cause: Cause) -> tuple[RemedyId, ...]:
-    """What to do about the first place that was not finite.
+    """What to do about the first place that was not finite; nothing where no cause is shown.
 
     Args:
         cause: Why it was not.
     """
-    return _NOT_FINITE.get(cause.kind, NOT_FINITE)
+    return _NOT_FINITE.get(cause.kind, ())
+
+
+def lines_for_not_finite(cause: Cause) -> tuple[Fix, ...]:
+    """What to type there; of an unknown cause the line that lets autograd name the operation.
+
+    Args:
+        cause: As above.
+    """
+    return NAME_OPERATION if cause.kind is CauseKind.UNKNOWN else lines_for(for_not_finite(cause))
 
 
 def lines_for(chosen: tuple[RemedyId, ...]) -> tuple[Fix, ...]:

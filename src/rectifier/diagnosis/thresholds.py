@@ -250,10 +250,6 @@ choice)."""
 HALF_EPSILON = 3e-8
 """Adam's eps below which half precision rounds it to 0: half of the smallest number that float16 holds, 2⁻²⁴."""
 
-LEAST_HALF_NORMS = 2
-"""Weights whose norms must all be numbers of float16 before they are said to be held in it: by chance two are once in
-7e7 (2⁻²⁶)."""
-
 NEAR_HALF_OVERFLOW = 6550.4
 """Largest output from which on half precision is named as what overflowed, where nothing else grew: a tenth of the
 65,504 that float16 holds; float32 holds 10³⁸ (our choice)."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from rectifier.records import Comparison, Diagnosis, Run
 from rectifier.report.page.page import fragment
+from rectifier.report.sentences.judged import heading
 from rectifier.report.verdict import verdict_of
 from rectifier.report.words import findings_counted
 
@@ -15,11 +16,11 @@ def diagnosis_html(diagnosis: Diagnosis) -> str:
     """Findings, each to be unfolded, and the table of layers.
 
     Example:
-        >>> "Nothing was observed" in diagnosis_html(Diagnosis(findings=(), layers=()))
+        >>> "No problems found" in diagnosis_html(Diagnosis(findings=(), layers=()))
         True
     """
     severities: list[str] = [finding.severity for finding in diagnosis.findings]
-    nothing = "Nothing is wrong that can be seen from the activations" if diagnosis.layers else "Nothing was observed"
+    nothing = heading(diagnosis) if not diagnosis.nothing_observed else "Nothing was observed"
     title = f"{findings_counted(severities)}" if set(severities) - {"info"} else nothing
     return fragment("notebook.html", title=title, lede="", diagnoses=[diagnosis])
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from rectifier._formatting import counted
 from rectifier.records import Diagnosis, LayerSummary, Run, most_serious_first
 from rectifier.report.sentences import describe
+from rectifier.report.sentences.judged import NO_ACTIVATION, heading, not_judged
 from rectifier.report.words import findings_counted
 
 
@@ -33,19 +34,23 @@ def verdict_of(run: Run, diagnoses: Sequence[Diagnosis]) -> Verdict:
     alarms = [finding for finding in findings if finding.severity != "info"]
     if alarms:
         lede.append(f"{findings_counted([finding.severity for finding in findings])}.")
+        lede += [f"Not judged: {left}." for diagnosis in diagnoses[:1] if (left := not_judged(diagnosis))]
         return Verdict(alarms[0].severity, describe(alarms[0]).heading, " ".join(lede))
-    if not any(diagnosis.layers for diagnosis in diagnoses):
-        lede.append("No activation was counted, so nothing can be said about this training, good or bad.")
+    if all(diagnosis.nothing_observed for diagnosis in diagnoses):
+        lede.append("Neither activations nor parameters were looked at, so nothing can be said about this training.")
         return Verdict("unknown", "Nothing was observed", " ".join(lede))
     layers = [layer for diagnosis in diagnoses for layer in diagnosis.layers]
     suppressed = sum(len(diagnosis.suppressed) for diagnosis in diagnoses)
-    title = f"Nothing{' else' if suppressed else ''} is wrong that can be seen from the activations"
+    partly = [diagnosis for diagnosis in diagnoses if diagnosis.not_judged]
+    title = heading(partly[0] if partly else diagnoses[0])
     if suppressed:
         lede.append(f"{counted(suppressed, 'finding')} {'is' if suppressed == 1 else 'are'} known and suppressed.")
-    return Verdict("healthy", title, " ".join([*lede, _healthy_words(layers)]))
+    return Verdict("unknown" if partly else "healthy", title, " ".join([*lede, _healthy_words(layers)]))
 
 
 def _healthy_words(layers: Sequence[LayerSummary]) -> str:
+    if not layers:
+        return NO_ACTIVATION
     units = sum(layer.units or 0 for layer in layers)
     silent = sum((layer.dead or 0) + (layer.suspected or 0) for layer in layers)
     watched = f"{counted(len(layers), 'layer')} watched"

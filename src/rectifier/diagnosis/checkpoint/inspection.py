@@ -87,7 +87,6 @@ def _not_finite(layers: Sequence[Rows]) -> list[Finding]:
             rule=Rule.NON_FINITE,
             severity="serious",
             site=_ref(hit[0]),
-            remedies=remedies.NOT_FINITE,
             evidence=BrokenRows(rows=rows, weights=tuple(_ref(layer) for layer in hit)),
         )
     ]
@@ -105,7 +104,6 @@ def _whole_layers(layers: Sequence[Rows]) -> list[Finding]:
                 rule=Rule.SILENT_ROWS,
                 severity="serious",
                 site=_ref(last),
-                remedies=remedies.SILENT_ROWS,
                 fixes=remedies.WATCH,
                 evidence=SilentWeights(
                     counts=_counts(last),
@@ -148,7 +146,6 @@ def _partly_idle(layer: Rows) -> list[Finding]:
             rule=Rule.SILENT_ROWS,
             severity=severity,
             site=_ref(layer),
-            remedies=() if severity == "info" else remedies.SILENT_ROWS,
             fixes=() if severity == "info" else remedies.WATCH,
             units=tuple(int(row) for row in np.flatnonzero(idle)[:_MOST_UNITS]),
             evidence=SilentRows(
@@ -178,7 +175,6 @@ def _by_weights(layer: Rows) -> list[Finding]:
             rule=Rule.LIKELY_DEAD_BY_WEIGHTS,
             severity="warning" if large else "info",
             site=_ref(layer),
-            remedies=remedies.SILENT_ROWS if large else (),
             fixes=remedies.WATCH if large else (),
             units=tuple(int(row) for row in np.flatnonzero(hit)[:_MOST_UNITS]),
             evidence=RowsThatCannotFire(

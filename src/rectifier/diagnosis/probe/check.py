@@ -99,13 +99,14 @@ def _not_finite(probe: Probe) -> list[Finding]:
     place = Place.OUTPUT if site is None else Place.SITE
     if not probe.input_finite:
         place = Place.INPUT
+    cause = Cause(kind=CauseKind.INPUT_NOT_FINITE if place is Place.INPUT else CauseKind.UNKNOWN)
     return [
         Finding(
             rule=Rule.NON_FINITE,
             severity="serious",
             site=site.site.ref if site is not None and place is Place.SITE else None,
-            cause=Cause(kind=CauseKind.INPUT_NOT_FINITE if place is Place.INPUT else CauseKind.UNKNOWN),
-            remedies=remedies.NOT_FINITE_AT_START,
+            cause=cause,
+            remedies=remedies.for_not_finite(cause),
             evidence=NotFiniteAtStart(place=place),
         )
     ]
@@ -173,11 +174,12 @@ def _born_dead(probe: Probe, cut: SiteProbe) -> Finding:
 def _no_gradient(probe: Probe) -> Finding:
     # A softmax over one unit is the constant 1.
     one = probe.output_variance == 0 and probe.output_square == 1
+    cause = Cause(kind=CauseKind.DOWNSTREAM_CONSTANT if one else CauseKind.UNKNOWN)
     return Finding(
         rule=Rule.NO_GRADIENT,
         severity="serious",
-        cause=Cause(kind=CauseKind.DOWNSTREAM_CONSTANT if one else CauseKind.UNKNOWN),
-        remedies=remedies.NO_GRADIENT,
+        cause=cause,
+        remedies=remedies.where_known(cause, remedies.NO_GRADIENT),
         evidence=NoGradientAtAll(
             parameters=probe.weights,
             samples=probe.samples,

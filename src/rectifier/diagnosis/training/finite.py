@@ -15,7 +15,6 @@ from rectifier.records import (
     Cause,
     CauseKind,
     Finding,
-    FloatArray,
     GrowsOverCalls,
     InputScale,
     LargeUpdate,
@@ -50,9 +49,6 @@ def judge_finiteness(process: Process, histories: Sequence[SiteHistory], loss: S
     cause = _cause(first, places, process, histories)
     severity = _severity(first, places, loss)
     finite = loss.values[np.isfinite(loss.values) & (loss.steps < first.step)]
-    advised = remedies.for_not_finite(cause)
-    if cause.kind is CauseKind.UNKNOWN and first.origin is Origin.LOSS:
-        advised = remedies.LOSS_NOT_FINITE
     facts = places.inputs if first.origin is Origin.INPUT else None
     return [
         Finding(
@@ -61,8 +57,8 @@ def judge_finiteness(process: Process, histories: Sequence[SiteHistory], loss: S
             site=_site(first),
             cause=cause,
             since=first.step,
-            remedies=advised if severity != "info" else (),
-            fixes=remedies.lines_for(advised) if severity != "info" else (),
+            remedies=remedies.for_not_finite(cause) if severity != "info" else (),
+            fixes=remedies.lines_for_not_finite(cause) if severity != "info" else (),
             evidence=NotFinite(
                 step=first.step,
                 sites_affected=places.sites,
@@ -174,24 +170,15 @@ def _near_overflow(histories: Sequence[SiteHistory], step: int) -> NearOverflow 
 
 
 def _small_epsilon(first: First, process: Process) -> SmallEpsilon | None:
-    """`eps` of the optimizer of a weight that is not finite, where half precision rounds it to 0."""
+    """`eps` of the optimizer of a weight in half precision that is not finite, where this rounds it to 0."""
     counts = next((one.parameters for one in reversed(process.snapshots) if one.parameters is not None), None)
-    if counts is None or not first.gradient_was_finite or not _is_half(counts.weight_first):
+    if counts is None or not first.gradient_was_finite:
         return None
     bad = (counts.nonfinite_weight_step >= first.step) & (counts.epsilon < limit.HALF_EPSILON)
+    half = [one.dtype == "float16" for one in process.parameters[: len(bad)]]
+    bad[: len(half)] &= half
+    bad[len(half) :] = False
     return SmallEpsilon(epsilon=float(counts.epsilon[bad].max())) if bad.any() else None
-
-
-def _is_half(norms: FloatArray) -> bool:
-    """Whether norms were measured in float16: each is one of its few numbers, and not each one of bfloat16's.
-
-    One of 8,192 float32 numbers is.
-    """
-    known = norms[np.isfinite(norms) & (norms > 0)]
-    if len(known) < limit.LEAST_HALF_NORMS:
-        return False
-    bits = known.astype(np.float32).view(np.uint32)
-    return bool((bits & 0x1FFF == 0).all() and (bits & 0xFFFF != 0).any())
 
 
 def _single_samples(process: Process, step: int) -> SingleSamples | None:

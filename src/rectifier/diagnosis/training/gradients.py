@@ -184,7 +184,7 @@ def _vanishing(way: _Way, update: float | None, began: tuple[float, float] | Non
         cause=cause,
         consequence=progress.consequence,
         loss=progress.loss,
-        remedies=remedies.VANISHING,
+        remedies=remedies.where_known(cause, remedies.VANISHING),
         evidence=way.evidence(update),
     )
 
@@ -192,14 +192,15 @@ def _vanishing(way: _Way, update: float | None, began: tuple[float, float] | Non
 def _exploding(way: _Way, progress: Progress) -> Finding:
     """A ratio alone is no harm: behind a gate that stays open the last activation gets almost no gradient."""
     by_progress: dict[str, Severity] = {"none": "serious", "some": "info", "unknown": "warning"}
+    cause = _began(from_the_start=way.early > limit.EXPLODED_RATIO)
     return Finding(
         rule=Rule.EXPLODING_GRADIENT,
         severity="info" if 0 < progress.steps < limit.STALLED_STEPS else by_progress[progress.state],
         site=way.sites[0].ref,
-        cause=_began(from_the_start=way.early > limit.EXPLODED_RATIO),
+        cause=cause,
         consequence=progress.consequence,
         loss=progress.loss,
-        remedies=remedies.EXPLODING,
+        remedies=remedies.where_known(cause, remedies.EXPLODING),
         evidence=way.evidence(),
     )
 
@@ -232,7 +233,6 @@ def _infinite(histories: Sequence[SiteHistory]) -> list[Finding]:
             severity="info" if longest <= limit.SCALER_SKIPS else "serious",
             site=origin.ref,
             since=first,
-            remedies=remedies.INFINITE_GRADIENT,
             evidence=InfiniteGradient(
                 step=first, steps=len(all_steps), observed_steps=len(observed), longest_run=longest
             ),

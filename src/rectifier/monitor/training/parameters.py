@@ -198,7 +198,12 @@ class ParameterRecords:
         self._records.append(record)
         self._tell(
             Parameter(
-                model=model, path=path, shape=tuple(tensor.shape), holder=holder, requires_grad=tensor.requires_grad
+                model=model,
+                path=path,
+                shape=tuple(tensor.shape),
+                holder=holder,
+                requires_grad=tensor.requires_grad,
+                dtype=str(tensor.dtype).removeprefix("torch."),
             )
         )
 

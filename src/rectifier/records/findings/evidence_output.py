@@ -1,4 +1,4 @@
-"""What findings about outputs, linear layers and a loss that stands still rest on."""
+"""What findings about outputs, linear layers, eval mode and a loss that stands still rest on."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -101,6 +101,23 @@ class LinearNetwork(Evidence):
 
     model: str
     weights: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvalMode(Evidence):
+    """A model that trains in eval mode.
+
+    Attributes:
+        model: Its name.
+        steps: Losses that led to its parameters and were looked at.
+        eval_steps: Of them, those for which it was in eval mode.
+        batch_normalised: Activations that batch normalisation comes before; others are not known.
+    """
+
+    model: str
+    steps: int
+    eval_steps: int
+    batch_normalised: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 from rectifier.records.findings.rules import CauseKind, Consequence, FixKind, RemedyId, Rule, Severity, rank
 from rectifier.records.notebook import InNotebook
-from rectifier.records.training.site import ParameterRef, SiteRef
+from rectifier.records.training.site import ParameterRef, SiteRef, UnitAxis, Unseen
 
 Number = float | int | str
 
@@ -232,10 +232,14 @@ class NotJudged:
     Attributes:
         kind: Why.
         what: Label of the site, or what was not observed; "" for the whole training.
+        axis: Of a site: why its unit axis is unknown.
+        unseen: Of what was not observed: why it was not.
     """
 
     kind: Unjudged
     what: str = ""
+    axis: UnitAxis | None = None
+    unseen: Unseen | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,3 +253,8 @@ class Diagnosis(Judged, InNotebook):
 
     layers: tuple[LayerSummary, ...]
     not_judged: tuple[NotJudged, ...] = ()
+
+    @property
+    def nothing_observed(self) -> bool:
+        """Whether there was nothing to judge: neither activations nor parameters were looked at."""
+        return any(one.kind is Unjudged.NOTHING_OBSERVED for one in self.not_judged)

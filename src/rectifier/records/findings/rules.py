@@ -51,6 +51,7 @@ class Rule(StrEnum):
         "the loss stays where it began, or at the best constant's, and no other finding says why",
     )
     NO_ACTIVATION = "no-activation", "a network of several layers without an activation: it is linear"
+    EVAL_MODE = "eval-mode", "a model that trains in eval mode: dropout is off, batch normalisation does not adapt"
     CONSTANT_LAYER = "constant-layer", "each unit of a layer is off on all samples, or on on all: the layer is linear"
     VANISHING_GRADIENT = (
         "vanishing-gradient",
@@ -171,6 +172,7 @@ class RemedyId(StrEnum):
     CHANGE_OBJECTIVE = "change_objective"
     RESET_CODES = "reset_codes"
     STOP_GRADIENT = "stop_gradient"
+    TRAIN_MODE = "train_mode"
 
 
 class Consequence(StrEnum):
@@ -215,3 +217,5 @@ class FixKind(StrEnum):
     """Leave the incomplete batch out."""
     CLIP_NORM = "clip_norm"
     """Clip the gradient's norm."""
+    TRAIN_MODE = "train_mode"
+    """Put the model into train mode."""

@@ -29,6 +29,7 @@ class Parameter:
         shape: Its.
         holder: What holds it.
         requires_grad: Whether a gradient was asked for when it was met.
+        dtype: Of its numbers, as torch names it: `float32`; "" in records of earlier versions.
     """
 
     model: str
@@ -36,6 +37,7 @@ class Parameter:
     shape: tuple[int, ...]
     holder: Holder = Holder.MODULE
     requires_grad: bool = True
+    dtype: str = ""
 
     @property
     def size(self) -> int:

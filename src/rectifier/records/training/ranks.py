@@ -13,6 +13,13 @@ import numpy as np
 
 from rectifier.records.arrays import FloatArray, IntArray
 from rectifier.records.training.process import Process
+from rectifier.records.training.ranks_parameters import (
+    Placed,
+    merge_inputs,
+    merge_models,
+    merge_outputs,
+    merge_parameters,
+)
 from rectifier.records.training.site import Site
 from rectifier.records.training.snapshot import Series, SiteWindow, Snapshot
 
@@ -29,10 +36,14 @@ def merge_ranks(processes: Sequence[Process]) -> tuple[Process, ...]:
     if len({tuple(map(_key, one.sites)) for one in ranks}) > 1:
         return tuple(processes)
     first = ranks[0]
+    placed = Placed.of(ranks)
     merged = replace(
         first,
         writer=replace(first.writer, ranks=len(ranks)),
-        snapshots=_snapshots(ranks),
+        snapshots=_snapshots(ranks, placed),
+        parameters=placed.parameters,
+        outputs=placed.outputs,
+        feeds=_feeds(ranks),
         unseen=tuple(dict.fromkeys(unseen for one in ranks for unseen in one.unseen)),
         changes=tuple(dict.fromkeys(change for one in ranks for change in one.changes)),
         warnings=tuple(f"rank {one.writer.rank}: {warning}" for one in ranks for warning in one.warnings),
@@ -40,22 +51,45 @@ def merge_ranks(processes: Sequence[Process]) -> tuple[Process, ...]:
     return (merged, *(one for one in processes if not one.writer.replica))
 
 
+def _feeds(ranks: Sequence[Process]) -> tuple[tuple[int, int], ...] | None:
+    """A pair that one rank has seen is one; their sites are the same."""
+    read = [one.feeds for one in ranks if one.feeds is not None]
+    return tuple(sorted({pair for pairs in read for pair in pairs})) if read else None
+
+
 def _key(site: Site) -> tuple[object, ...]:
     return site.model, site.path, site.call, site.activation, site.units
 
 
-def _snapshots(ranks: Sequence[Process]) -> tuple[Snapshot, ...]:
+def _snapshots(ranks: Sequence[Process], placed: Placed) -> tuple[Snapshot, ...]:
     """One snapshot per stretch of steps that ends for all ranks at the same one."""
     if not all(one.snapshots for one in ranks):
-        return tuple(snapshot for one in ranks for snapshot in one.snapshots)
-    ends = set.intersection(*({snapshot.step for snapshot in one.snapshots} for one in ranks))
+        known = zip(ranks, placed.of_parameters, placed.of_outputs, strict=True)
+        return tuple(
+            replace(
+                snapshot,
+                parameters=merge_parameters([(snapshot.parameters, own)], len(placed.parameters)),
+                outputs=merge_outputs([(snapshot, outputs)], placed.outputs),
+            )
+            for one, own, outputs in known
+            for snapshot in one.snapshots
+        )
+    common = set.intersection(*({snapshot.step for snapshot in one.snapshots} for one in ranks))
     # What only some ranks have seen, because another was killed or is behind, goes with the last stretch.
-    bounds = [*sorted(ends)[:-1], max(one.snapshots[-1].step for one in ranks)]
+    bounds = [*sorted(common)[:-1], max(one.snapshots[-1].step for one in ranks)]
     merged, before = [], -1
     for bound in bounds:
         stretch = [[s for s in one.snapshots if before < s.step <= bound] for one in ranks]
         past = [[s for s in one.snapshots if s.step <= bound] for one in ranks]
-        merged.append(_snapshot([one for one in stretch if one], [one for one in past if one]))
+        whole = _snapshot([one for one in stretch if one], [one for one in past if one])
+        ends = [(one[-1].parameters if one else None, own) for one, own in zip(past, placed.of_parameters, strict=True)]
+        read = [(s, own) for one, own in zip(stretch, placed.of_outputs, strict=True) for s in one]
+        whole = replace(
+            whole,
+            parameters=merge_parameters(ends, len(placed.parameters)),
+            outputs=merge_outputs(read, placed.outputs),
+        )
+        merged.append(whole)
         before = bound
     return tuple(merged)
 
@@ -85,6 +119,8 @@ def _snapshot(stretch: Sequence[Sequence[Snapshot]], past: Sequence[Sequence[Sna
         left_alone={who: max(end.left_alone.get(who, 0) for end in ends) for end in ends for who in end.left_alone},
         input_offset=None if None in offsets else float(np.mean([one for one in offsets if one is not None])),
         input_rms=None if None in squares else float(np.sqrt(np.mean([s for s in squares if s is not None]))),
+        inputs=merge_inputs([end.inputs for end in ends]),
+        models=merge_models([end.models for end in ends]),
     )
 
 

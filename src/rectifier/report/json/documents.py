@@ -22,7 +22,7 @@ from rectifier.records import (
     most_severe,
     to_builtins,
 )
-from rectifier.report.json.forms import form_of, layer_of, treated_of, unseen_of
+from rectifier.report.json.forms import form_of, layer_of, not_judged_of, treated_of, unseen_of
 from rectifier.report.sentences import checkpoint
 
 SCHEMA_VERSION = 2
@@ -34,9 +34,10 @@ def run_json(run: Run, diagnoses: Sequence[Diagnosis]) -> dict[str, Any]:
     Returns:
         `schema_version`, `kind` ("run"), `manifest`, `outcome` (null while the script runs, or where its end is not on
         record), `worst` (the highest severity of what is not suppressed, or null), and `processes`, each with `writer`,
-        `findings`, `suppressed`, `layers`, `cost` (null when nothing was counted), `loss` (lists `steps` and `values`
-        of one length; `every` is above 1 where late values of a long run are thinned), `unseen`, `left_alone` (steps
-        that were not observed, by who recorded the operations there), `changes`, `treated`, `warnings`.
+        `findings`, `suppressed`, `layers`, `not_judged` (what could not be judged, and why), `cost` (null when nothing
+        was counted), `loss` (lists `steps` and `values` of one length; `every` is above 1 where late values of a long
+        run are thinned), `unseen`, `left_alone` (steps that were not observed, by who recorded the operations there),
+        `changes`, `treated`, `warnings`.
     """
     document: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
@@ -123,6 +124,7 @@ def _judged(judged: Judged) -> dict[str, Any]:
     forms = {name: [form_of(finding) for finding in getattr(judged, name)] for name in FINDINGS}
     if isinstance(judged, Diagnosis):
         rest["layers"] = [layer_of(layer) for layer in judged.layers]
+        rest["not_judged"] = [not_judged_of(one) for one in judged.not_judged]
     built: dict[str, Any] = to_builtins({**forms, **rest})
     return built
 

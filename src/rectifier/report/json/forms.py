@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from rectifier import records
-from rectifier.records import CauseKind, Consequence, RemedyId, Rule, Severity, WhyUnseen
+from rectifier.records import CauseKind, Consequence, RemedyId, Rule, Severity, Unjudged, WhyUnseen
 from rectifier.records.findings.finding import Number
 from rectifier.report.sentences import describe, fixes
+from rectifier.report.sentences.judged import why_not_judged
 from rectifier.report.sentences.recorded import why_unseen
 from rectifier.report.sentences.treated import treatment_text
 
@@ -94,6 +95,23 @@ class Unseen:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NotJudged:
+    """Something that could not be judged, with the reason: without findings it is then no proof of health.
+
+    Attributes:
+        kind: What lacks.
+        what: Label of the site, or what was not observed; "" for the whole training.
+        why: As a code: why the unit axis is unknown, or why it was not observed; null for the whole training.
+        reason: The same in words.
+    """
+
+    kind: Unjudged
+    what: str
+    why: str | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Treated:
     """One change to a model between two steps of its training.
 
@@ -139,6 +157,16 @@ def layer_of(layer: records.LayerSummary) -> dict[str, Any]:
 def unseen_of(unseen: records.Unseen) -> Unseen:
     """What was not observed, as JSON has it."""
     return Unseen(what=unseen.what, why=unseen.why, reason=why_unseen(unseen))
+
+
+def not_judged_of(one: records.NotJudged) -> NotJudged:
+    """What could not be judged, as JSON has it."""
+    code = None
+    if one.axis is not None:
+        code = str(one.axis.source)
+    elif one.unseen is not None:
+        code = str(one.unseen.why)
+    return NotJudged(kind=one.kind, what=one.what, why=code, reason=why_not_judged(one))
 
 
 def treated_of(treated: records.Treated) -> Treated:

@@ -23,7 +23,6 @@ from rectifier.records import (
     LayerInspection,
     LayerSummary,
     Manifest,
-    NotJudged,
     Outcome,
     Preflight,
     Series,
@@ -59,12 +58,11 @@ def json_schema() -> dict[str, Any]:
         Comparison,
         Census,
         LayerSummary,
-        NotJudged,
         LayerCheck,
         LayerInspection,
     )
     definitions = _definitions(records)
-    definitions |= _definitions((forms.Finding, forms.Unseen, forms.Treated))
+    definitions |= _definitions((forms.Finding, forms.Unseen, forms.Treated, forms.NotJudged))
     definitions["LayerSummary"]["properties"]["site"] = {"type": "string", "description": "How reports name it."}
     judged = {"findings": _list(_ref("Finding")), "suppressed": _list(_ref("Finding"))}
     for record in (Diagnosis, Preflight, Inspection):

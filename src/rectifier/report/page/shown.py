@@ -13,6 +13,7 @@ from rectifier.report.figures import units as unit_figures
 from rectifier.report.figures.drawing import BLUE, GREEN, GREY, INK, ORANGE, WHITE
 from rectifier.report.rows import factors, worth_a_row
 from rectifier.report.sentences import fixes
+from rectifier.report.sentences.judged import heading, layers_not_judged
 from rectifier.report.sentences.recorded import recorded, why_unseen
 from rectifier.report.sentences.treated import treated_lines
 from rectifier.report.windows import thinning_told
@@ -104,6 +105,16 @@ class Part:
     def recorded(self) -> tuple[str, ...]:
         """At how many steps nothing was observed because something recorded the operations."""
         return recorded(self.process)
+
+    @property
+    def heading(self) -> str:
+        """What heads the findings where nothing is alarming."""
+        return heading(self.diagnosis)
+
+    @property
+    def layers_not_judged(self) -> tuple[str, ...]:
+        """Why the units of layers are unknown."""
+        return layers_not_judged(self.diagnosis.not_judged)
 
     @cached_property
     def alarms(self) -> list[Finding]:

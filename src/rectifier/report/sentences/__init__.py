@@ -39,6 +39,7 @@ WRITERS: dict[type[Evidence], Callable[[Finding, Any], Texts]] = {
     records.DeadOutput: output.dead_output,
     records.StandingStill: output.standing_still,
     records.LinearNetwork: output.linear_network,
+    records.EvalMode: output.eval_mode,
     records.LinearLayer: sides.linear_layer,
     records.GradientWay: gradients.gradient_way,
     records.InfiniteGradient: gradients.infinite_gradient,

@@ -7,6 +7,11 @@ from rectifier.records import Cause, CauseKind, Finding, ZeroWeights
 
 Advice = tuple[str, ...]
 
+UNKNOWN_CAUSE: Advice = (
+    "The cause is not known: change one thing at a time, and compare over seeds (`rectifier compare train.py`) before "
+    "you believe that it helped.",
+)
+
 LEAVE_ALONE: Advice = (
     "Nothing to do: silent units alone do no harm, and on tuned ordinary networks Leaky ReLU usually changes "
     "nothing (ImageNet top-1 .471 with ReLU, .469 with slope 1/3: Mishkin et al. 2017).",
@@ -65,12 +70,12 @@ CONSTANT_PREDICTOR: dict[CauseKind, Advice] = {
         "fewer layers do, too.",
     ),
     CauseKind.LEARNING_RATE: _FIRST_FOR_UPDATE,
-    CauseKind.UNKNOWN: ("First try half the learning rate, or normalisation before the last layer.",),
+    CauseKind.UNKNOWN: UNKNOWN_CAUSE,
 }
 
 NON_FINITE: Advice = (
-    "First lower the learning rate or clip the gradient's norm; look at this layer's input at that step, and "
-    "keep half precision away from it. torch.autograd.set_detect_anomaly(True) names the operation.",
+    "The cause is not known. torch.autograd.set_detect_anomaly(True) names the operation, if a backward pass made it; "
+    "look at what goes into it at that step.",
 )
 
 NON_FINITE_LOSS: Advice = (
@@ -78,9 +83,11 @@ NON_FINITE_LOSS: Advice = (
     "layer is finite. torch.autograd.set_detect_anomaly(True) names the operation.",
 )
 
+_NON_FINITE_UPDATE: Advice = ("First lower the learning rate, or clip the gradient's norm.",)
+
 INFINITE_GRADIENT: Advice = (
     "Under torch.amp.GradScaler single ones are normal: such steps are skipped, and the scale is halved.",
-    "Without it, clip the gradient's norm or lower the learning rate.",
+    "Without it the cause is not known: torch.autograd.set_detect_anomaly(True) names the operation.",
 )
 
 NON_FINITE_AT_START: Advice = (
@@ -112,8 +119,6 @@ OUTPUT_ACTIVATION: Advice = (
 FOR_SILENT_ROWS: Advice = (
     "First see whether these units are dead on data (`rectifier census` counts that), and why: train some steps"
     " under `rectifier run`, because a checkpoint alone cannot name the cause.",
-    "If they are, half the learning rate is the mildest change.",
-    *_SLOPES,
 )
 
 STARVED: Advice = (
@@ -147,8 +152,7 @@ SHRINKING: Advice = ("Nothing to do.",)
 ALIKE_AT_START: Advice = ("Nothing to do unless training stalls; centring the input or normalisation removes it.",)
 
 EARLIER_CHECKPOINT: Advice = (
-    "Go back to an earlier checkpoint.",
-    *NON_FINITE,
+    "Go back to an earlier checkpoint, and train on from it under `rectifier run`: that tells where it comes from.",
 )
 
 
@@ -160,6 +164,8 @@ def for_dead_units(cause: Cause) -> Advice:
     """
     if isinstance(cause.facts, ZeroWeights):
         return ("First draw the weights at random: they were exactly 0.", *_SLOPES)
+    if cause.kind is CauseKind.UNKNOWN:
+        return UNKNOWN_CAUSE
     return (*_FIRST.get(cause.kind, ()), *_SLOPES)
 
 
@@ -189,7 +195,7 @@ def for_model(cause: Cause) -> Advice:
     Args:
         cause: Its.
     """
-    return _FOR_MODEL.get(cause.kind, ("Run `rectifier explain` on the script: it changes one thing at a time.",))
+    return _FOR_MODEL.get(cause.kind, UNKNOWN_CAUSE)
 
 
 def for_linear_layer(cause: Cause) -> Advice:
@@ -209,6 +215,10 @@ def for_saturation(cause: Cause) -> Advice:
     """
     return _SATURATED.get(cause.kind, ("Normalise what comes into this layer.",))
 
+
+EVAL_MODE: Advice = ("Nothing to do where that is meant, as in fine-tuning with frozen statistics.",)
+
+TRAIN_MODE: Advice = ("Call model.train() before the training loop, and again after each evaluation.",)
 
 EXPLAINED: Advice = ("Mend what that finding says first.",)
 
@@ -247,6 +257,11 @@ WEIGHT_NORM: dict[CauseKind, Advice] = {
 
 NOT_FINITE: dict[CauseKind, Advice] = {
     CauseKind.INPUT_NOT_FINITE: ("Look for NaN in the data, and for a division by the spread of a constant column.",),
+    CauseKind.INPUT_SCALE: (
+        "First standardise the inputs (subtract their mean, divide by their standard deviation), then lower the "
+        "learning rate.",
+    ),
+    CauseKind.LEARNING_RATE: _NON_FINITE_UPDATE,
     CauseKind.INITIAL_WEIGHTS: ("Draw these weights: torch.empty holds whatever was in memory.",),
     CauseKind.OPTIMIZER_STATE: (
         "Keep the weights in float32 (torch.autocast computes in half precision), or use an eps of 1e-4.",
@@ -274,12 +289,24 @@ def for_untrained(finding: Finding) -> Advice:
     return _UNTRAINED.get(finding.cause.kind, UNTOUCHED)
 
 
-def for_vanishing(activation: str) -> Advice:
+def for_exploding(cause: Cause) -> Advice:
+    """What to do about a gradient that explodes on its way down.
+
+    Args:
+        cause: Why it does.
+    """
+    return UNKNOWN_CAUSE if cause.kind is CauseKind.UNKNOWN else EXPLODING
+
+
+def for_vanishing(cause: Cause, activation: str) -> Advice:
     """What to do about a gradient that vanishes, for the layers' own activation.
 
     Args:
+        cause: Why it does.
         activation: As the site has it: `relu`, `tanh`.
     """
+    if cause.kind is CauseKind.UNKNOWN:
+        return UNKNOWN_CAUSE
     if "relu" in activation:
         return VANISHING
     if activation == "tanh":

@@ -18,6 +18,7 @@ _LINES = {
     FixKind.LARGER_EPSILON: "optimizer = torch.optim.Adam(model.parameters(), eps=1e-4)",
     FixKind.DETECT_ANOMALY: "torch.autograd.set_detect_anomaly(True)",
     FixKind.DROP_LAST: "torch.utils.data.DataLoader(dataset, drop_last=True)",
+    FixKind.TRAIN_MODE: "model.train()",
     FixKind.CLIP_NORM: "torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)",
 }
 """Lines of the script, and not commands."""

@@ -34,7 +34,7 @@ def _vanishing(finding: Finding, evidence: GradientWay) -> Texts:
         title=f"the gradient vanishes: {evidence.delta_first_over_last:.1e} of it is left {_way(evidence)}",
         detail=f"‖∂L/∂z‖ per sample changes to {_per_layer(evidence)}; and {still}.",
         cause=f"{_began(finding, evidence)} (torch.nn.Linear's default initialisation gives 0.41 per ReLU layer)",
-        advised=advice.for_vanishing(evidence.activation),
+        advised=advice.for_vanishing(finding.cause, evidence.activation),
     )
 
 
@@ -43,7 +43,7 @@ def _exploding(finding: Finding, evidence: GradientWay) -> Texts:
         title=f"the gradient explodes: it grows {evidence.delta_first_over_last:,.3g} times {_way(evidence)}",
         detail=f"‖∂L/∂z‖ per sample changes to {_per_layer(evidence)}. {_so_far(finding)}",
         cause=_began(finding, evidence),
-        advised=advice.EXPLODING,
+        advised=advice.for_exploding(finding.cause),
     )
 
 

@@ -30,7 +30,7 @@ def silent_layer(finding: Finding, evidence: SilentLayer) -> Texts:
         proof.append(f"at {_each(evidence.sites_above_constant)} above it {few} on some samples and not on others")
     return Texts(
         title=f"everything above {label} computes from a constant",
-        detail=f"None of its {evidence.silent_units:,} units {none_has_fired(evidence.silence)}; "
+        detail=f"None of its {counted(evidence.silent_units, 'unit')} {none_has_fired(evidence.silence)}; "
         f"{listed(proof)}. Below it nothing learns any more; above it only what gives every sample the same "
         f"answer.{no_progress(finding)}",
         cause=f"{label} is silent as a whole{'' if evidence.sure else ', as far as so few samples can tell'}: "

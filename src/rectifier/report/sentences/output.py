@@ -8,6 +8,7 @@ from rectifier.records import (
     Consequence,
     ConstantOptimum,
     DeadOutput,
+    EvalMode,
     Finding,
     LargeUpdate,
     LinearNetwork,
@@ -44,9 +45,14 @@ def dead_output(finding: Finding, evidence: DeadOutput) -> Texts:
     """`dead-output`."""
     behind = "" if evidence.activation is None else f" behind {evidence.activation}"
     label = finding.site.label if finding.site is not None else _name(evidence.output)
-    many = f"{evidence.dead:,} of {counted(evidence.units, 'unit')} of the output{behind}"
+    title = (
+        f"{evidence.dead:,} of {counted(evidence.units, 'unit')} of the output{behind} never change, although their "
+    )
+    title += "targets do"
+    if evidence.units == 1:
+        title = f"the one unit of the output{behind} never changes, although its target does"
     return Texts(
-        title=f"{label}: {many} never change, although their targets do",
+        title=f"{label}: {title}",
         detail=f"Shown by {evidence.readings:,} readings from step {evidence.first_step:,} to step "
         f"{evidence.last_step:,}.{_loss(finding)}",
         cause=f"{evidence.activation} as the last activation: where it is flat, no gradient passes"
@@ -86,6 +92,23 @@ def linear_network(finding: Finding, evidence: LinearNetwork) -> Texts:
         detail="Layers without an activation between them compute no more than one layer does.",
         cause="no activation was applied at any step that was looked at",
         advised=advice.for_model(finding.cause),
+        name_first=True,
+    )
+
+
+def eval_mode(finding: Finding, evidence: EvalMode) -> Texts:
+    """`eval-mode`."""
+    always = evidence.eval_steps == evidence.steps
+    frozen = ""
+    if evidence.batch_normalised:
+        behind = counted(evidence.batch_normalised, "activation")
+        frozen = f" The batch normalisation before {behind} keeps the statistics that it had."
+    return Texts(
+        title=f"{evidence.model} trains in eval mode{'' if always else ' in part'}",
+        detail=f"It was so for {evidence.eval_steps:,} of {counted(evidence.steps, 'loss', 'losses')} that were looked "
+        f"at: dropout is off.{frozen}{no_progress(finding)}",
+        cause="model.eval() was called, and not model.train() after it",
+        advised=advice.EVAL_MODE if finding.severity == "info" else advice.TRAIN_MODE,
         name_first=True,
     )
 

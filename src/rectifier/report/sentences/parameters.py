@@ -152,10 +152,17 @@ def explained(facts: ExplainedBy) -> str:
 
 
 def places(paths: tuple[str, ...], model: str) -> str:
-    """Where parameters are: `encoder, head.bias`; the model's name for all of it."""
+    """Where parameters are: `encoder, head.bias`; the model's name for all of it, and before what reads like a count.
+
+    Example:
+        >>> places(("0", "2", "head.bias"), "Sequential")
+        'Sequential.0, Sequential.2 and head.bias'
+    """
     if paths in (("",), ()):
         return model or "tensors that no module holds"
-    return listed_places(paths)
+    return listed_places(
+        tuple(f"{model}.{path}" if model and path.replace(".", "").isdigit() else path for path in paths)
+    )
 
 
 def listed_places(paths: tuple[str, ...]) -> str:

@@ -15,10 +15,11 @@ def unit_axis(found: UnitAxis) -> str:
     if found.axis is not None:
         how = f"after {found.operation}" if found.source is AxisSource.LAYER else "as said by units="
         return f"axis 1 of {found.ndim}, {how}" if found.axis == 1 else f"last of {found.ndim} axes, {how}"
-    return f"unknown: {_why_unknown(found)}"
+    return f"unknown: {why_unknown(found)}"
 
 
-def _why_unknown(found: UnitAxis) -> str:
+def why_unknown(found: UnitAxis) -> str:
+    """Why it is not known which axis counts as a site's units."""
     before, after = ([*shape] for shape in found.shapes or ((), ()))
     return {
         AxisSource.NO_AXES: "a single number has no units",

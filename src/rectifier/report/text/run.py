@@ -25,6 +25,7 @@ from rectifier.records import (
 )
 from rectifier.report.rows import worth_a_row
 from rectifier.report.sentences import describe
+from rectifier.report.sentences.judged import NO_ACTIVATION, heading, layers_not_judged, not_judged
 from rectifier.report.sentences.recorded import recorded, why_unseen
 from rectifier.report.sentences.treated import treated_lines
 from rectifier.report.text.layers import layer_table, print_legend
@@ -85,16 +86,24 @@ def _name(process: Process) -> str:
 
 
 def _print_process(process: Process, diagnosis: Diagnosis, console: Console) -> None:
-    if not (diagnosis.layers or diagnosis.findings):
-        say(console, "No activation was counted, so nothing can be said about this training.", style="bold")
+    if diagnosis.nothing_observed and not diagnosis.findings:
+        say(
+            console,
+            "Neither activations nor parameters were looked at, so nothing can be said about this training.",
+            style="bold",
+        )
     else:
         print_findings(diagnosis, console)
+    if not diagnosis.layers and not diagnosis.nothing_observed:
+        say(console, NO_ACTIVATION)
     if diagnosis.layers:
         console.print()
         rows = worth_a_row(diagnosis, diagnosis.findings, _MOST_LAYERS)
         print_table(console, layer_table(process, diagnosis, console, rows))
         if len(rows) < len(diagnosis.layers):
             say(console, f"{len(rows)} of {len(diagnosis.layers):,} layers; --json lists all of them.")
+        for line in layers_not_judged(diagnosis.not_judged):
+            say(console, line)
         print_legend(process, diagnosis, console)
     _print_coverage(process, console)
     _print_remarks(process, console)
@@ -163,13 +172,11 @@ def print_suppressed(judged: Judged, console: Console) -> None:
 
 def _print_verdict(diagnosis: Judged, console: Console) -> None:
     severities: list[str] = [finding.severity for finding in diagnosis.findings]
-    nothing = "Nothing else" if diagnosis.suppressed else "Nothing"
     if set(severities) - {"info"}:
-        say(console, f"{findings_counted(severities)}.", style="bold")
-    elif diagnosis.findings:
-        say(console, f"{nothing} is wrong that can be seen from the activations; for information:", style="bold")
+        left = not_judged(diagnosis)
+        say(console, f"{findings_counted(severities)}.{f' Not judged: {left}.' if left else ''}", style="bold")
     else:
-        say(console, f"{nothing} is wrong that can be seen from the activations.", style="bold")
+        say(console, f"{heading(diagnosis)}.{' Notes:' if severities else ''}", style="bold")
 
 
 def print_title(finding: Finding, console: Console) -> None:
