@@ -203,7 +203,8 @@ def raised_by_signal_handler(error: BaseException) -> bool:
         codes.add(getattr(handler, "__code__", None))
     frame = error.__traceback__
     while frame is not None:
-        if frame.tb_frame.f_code in codes:
+        # Not by hash: a compiler's code may hold constants that have none.
+        if any(frame.tb_frame.f_code is code for code in codes):
             return True
         frame = frame.tb_next
     return False

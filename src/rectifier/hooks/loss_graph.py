@@ -249,7 +249,8 @@ def _saved(node: Any, name: str) -> Tensor | None:
     except RuntimeError:
         # Freed, or changed in place since.
         return None
-    return kept if isinstance(kept, Tensor) and type(kept) in _PLAIN else None
+    # Without its history, which would keep the graph alive.
+    return kept.detach() if isinstance(kept, Tensor) and type(kept) in _PLAIN else None
 
 
 def _rows(tensor: Tensor) -> Tensor:

@@ -64,10 +64,11 @@ class OutputRecords:
         self._read_in_step = self._read_in_step + 1 if step == self._latest else 1
         self._latest = step
         self._next = step if step < _FIRST_READ else math.ceil((step + 1) * _GROWTH)
-        for output in outputs:
-            number = self._number_of(output)
-            if number is not None and output.values is not None:
-                self._waiting.append((number, step, _facts(output)))
+        with torch.no_grad():
+            for output in outputs:
+                number = self._number_of(output)
+                if number is not None and output.values is not None:
+                    self._waiting.append((number, step, _facts(output)))
 
     def _number_of(self, output: OutputLayer) -> int | None:
         model, path = self._where(output.weight)
@@ -154,7 +155,8 @@ def _mean_cosine(rows: Tensor) -> Tensor:
     n = len(rows)
     if n < 2:
         return torch.full((), math.nan, dtype=torch.float64, device=rows.device)
-    directions = torch.nn.functional.normalize(rows, dim=1)
+    # Of a row of zeros the direction is 0. Not by `clamp`, which is an activation, too.
+    directions = rows / (torch.linalg.vector_norm(rows, dim=1, keepdim=True) + 1e-30)
     return ((directions.sum(0).square().sum() - n) / (n * (n - 1))).double()
 
 
@@ -169,5 +171,6 @@ def _classes(target: Tensor, classes: int) -> tuple[Tensor, Tensor]:
     wide = torch.float32 if flat.device.type == "mps" else torch.float64
     counts = torch.zeros(classes + 1, dtype=wide, device=flat.device)
     counts = counts.scatter_add(0, bins, torch.ones_like(bins, dtype=wide))[:classes]
-    shares = counts / counts.sum().clamp(min=1)
+    total = counts.sum()
+    shares = counts / (total + (total == 0))
     return (counts > 0).sum().double(), torch.special.entr(shares).sum().double()

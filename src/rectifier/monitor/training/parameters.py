@@ -463,7 +463,8 @@ def _bits(tensor: Tensor) -> Tensor:
     flat = tensor.contiguous().reshape(-1)
     whole = flat.view(_WHOLE[flat.element_size()])
     total = torch.zeros((), dtype=torch.int64, device=flat.device)
-    for number, chunk in enumerate(torch.split(whole, _CHUNK)):
+    # Slices: a function of torch's that is written in Python would be compiled by a Dynamo that runs around us.
+    for number, chunk in enumerate(whole[at : at + _CHUNK] for at in range(0, len(whole), _CHUNK)):
         if flat.device not in _odd:
             # Its own generator: the user's random stream is not touched.
             own = torch.Generator().manual_seed(0x5EED)
