@@ -156,7 +156,8 @@ def _mean_cosine(rows: Tensor) -> Tensor:
     if n < 2:
         return torch.full((), math.nan, dtype=torch.float64, device=rows.device)
     # Of a row of zeros the direction is 0. Not by `clamp`, which is an activation, too.
-    directions = rows / (torch.linalg.vector_norm(rows, dim=1, keepdim=True) + 1e-30)
+    lengths: Tensor = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+    directions = rows / (lengths + 1e-30)
     return ((directions.sum(0).square().sum() - n) / (n * (n - 1))).double()
 
 
