@@ -4,17 +4,25 @@ import math
 import threading
 import weakref
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
 from rectifier.hooks.holders import find_holders, find_optimizers
+from rectifier.monitor.training.measures import (
+    bits_of,
+    can_be_followed,
+    largest_of,
+    local_part,
+    measured,
+    norms_of,
+    number_of,
+)
 from rectifier.monitor.training.movement import Taken
-from rectifier.monitor.training.sites.parameters import Held, hold
+from rectifier.monitor.training.parameter_record import ParameterRecord
+from rectifier.monitor.training.sites.parameters import hold
 from rectifier.records import FloatArray, Holder, IntArray, OptimizerState, Parameter, ParameterCounts
 
 # Looking through all objects of a process takes a tenth of a second and more.
@@ -24,28 +32,6 @@ _MOST_STRANGERS = 1_000
 # Bits are compared before the first step, before step 32, and then each time that the steps have doubled: often enough
 # to tell what happened in a short training, and rarely enough to cost nothing in a long one.
 _FIRST_COMPARISON = 32
-_CHUNK = 1 << 20
-_WHOLE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-
-
-class _Record:
-    """What is known of one parameter, on the host."""
-
-    __slots__ = (
-        "bits", "connected", "decay", "epsilon", "first_compared", "first_looked", "gradient", "held", "last_changed",
-        "last_compared", "last_looked", "last_nonzero", "looked", "nonfinite_step", "nonfinite_weight_step",
-        "optimizer", "rate", "threads", "weight_first", "weight_last", "without_gradient", "zero_gradient",
-    )  # fmt: skip
-
-    def __init__(self, held: Held) -> None:
-        self.held = held
-        self.looked = self.without_gradient = self.zero_gradient = self.connected = 0
-        self.first_looked = self.last_looked = self.last_nonzero = self.nonfinite_step = -1
-        self.first_compared = self.last_compared = self.last_changed = self.nonfinite_weight_step = -1
-        self.weight_first = self.weight_last = self.gradient = math.nan
-        self.optimizer, self.rate, self.decay, self.epsilon = -1, math.nan, math.nan, math.nan
-        self.bits: int | None = None
-        self.threads: set[int] = set()
 
 
 class ParameterRecords:
@@ -74,7 +60,7 @@ class ParameterRecords:
 
     def begin_again(self) -> None:
         """Forget everything (in a forked child)."""
-        self._records: list[_Record] = []
+        self._records: list[ParameterRecord] = []
         self._index: dict[int, int] = {}
         self._searches = 0
         self._strangers: dict[int, Taken] = {}
@@ -116,7 +102,7 @@ class ParameterRecords:
             leaves: They.
             whole: Whether all of the graph was read, so that it leads to no others.
         """
-        leaves = [leaf for leaf in leaves if _can_be_followed(leaf)]
+        leaves = [leaf for leaf in leaves if can_be_followed(leaf)]
         self._meet(leaves)
         if not whole:
             return
@@ -180,7 +166,7 @@ class ParameterRecords:
         model = self._name_of(root)
         for path, module in root.named_modules():
             for name, parameter in module._parameters.items():
-                if parameter is not None and self.index_of(parameter) is None and _can_be_followed(parameter):
+                if parameter is not None and self.index_of(parameter) is None and can_be_followed(parameter):
                     self._add(parameter, model, f"{path}.{name}" if path else name, Holder.MODULE, module, name)
 
     def _add(
@@ -192,7 +178,7 @@ class ParameterRecords:
         module: nn.Module | None = None,
         name: str | None = None,
     ) -> None:
-        record = _Record(hold(tensor, model, path, module, name))
+        record = ParameterRecord(hold(tensor, model, path, module, name))
         # The memory of one that is gone may be another's now.
         self._index[id(tensor)] = len(self._records)
         self._records.append(record)
@@ -218,12 +204,12 @@ class ParameterRecords:
         """
         held = [one for group in optimizer.param_groups for one in group["params"] if isinstance(one, Tensor)]
         if meet:
-            self._meet([one for one in held if _can_be_followed(one)], surely=True)
+            self._meet([one for one in held if can_be_followed(one)], surely=True)
         elif all(self.index_of(one) is None for one in held):
             return
         at = self._number_of(optimizer)
         for group in optimizer.param_groups:
-            rate, decay, epsilon = (_number(group.get(name)) for name in ("lr", "weight_decay", "eps"))
+            rate, decay, epsilon = (number_of(group.get(name)) for name in ("lr", "weight_decay", "eps"))
             for one in group["params"]:
                 index = self._index.get(id(one))
                 if index is not None:
@@ -264,12 +250,12 @@ class ParameterRecords:
         for at, tensor in enumerate(tensors):
             if tensor is None:
                 continue
-            gradient = _local(tensor.grad) if tensor.grad is not None else None
+            gradient = local_part(tensor.grad) if tensor.grad is not None else None
             if gradient is None:
                 none.append(at)
             elif gradient.numel():
                 some.setdefault((gradient.device, gradient.dtype), []).append((at, gradient))
-        found, largest = _measured(some, _largest)
+        found, largest = measured(some, largest_of)
         self._looks.append((step, none, found, largest))
         if step >= self._next_comparison:
             self._next_comparison = max(_FIRST_COMPARISON, 2 * step)
@@ -289,18 +275,18 @@ class ParameterRecords:
     ) -> None:
         weights: dict[tuple[torch.device, torch.dtype], list[tuple[int, Tensor]]] = {}
         for at, tensor in enumerate(tensors):
-            local = _local(tensor.detach()) if tensor is not None else None
+            local = local_part(tensor.detach()) if tensor is not None else None
             if local is not None and local.numel():
                 weights.setdefault((local.device, local.dtype), []).append((at, local))
         order = [pair for pairs in weights.values() for pair in pairs]
         if not order:
             return
-        bits = torch.stack([_bits(one).cpu() for _, one in order])
-        places, norms = _measured(weights, _norms)
+        bits = torch.stack([bits_of(one).cpu() for _, one in order])
+        places, norms = measured(weights, norms_of)
         assert norms is not None
         squares = torch.full((len(self._records),), math.nan, dtype=torch.float64)
         if gradients:
-            having, sizes = _measured(gradients, _norms)
+            having, sizes = measured(gradients, norms_of)
             if sizes is not None:
                 squares[having] = sizes.double() if scale is None else sizes.double() / scale.double().cpu()
         elif gradients is None:
@@ -372,102 +358,8 @@ class ParameterRecords:
         self._looks.clear()
         for step in sorted(by_step):
             for at, size in by_step[step].items():
-                self._note_look(self._records[at], step, size)
+                self._records[at].note_look(step, size)
         for step, places, bits, norms, gradients in self._comparisons:
             for at, value, norm in zip(places, bits.tolist(), norms.double().tolist(), strict=True):
-                self._note_comparison(self._records[at], step, value, norm, float(gradients[at]))
+                self._records[at].note_comparison(step, value, norm, float(gradients[at]))
         self._comparisons.clear()
-
-    def _note_look(self, record: _Record, step: int, size: float) -> None:
-        # A window may be read in the middle of a step.
-        again = record.last_looked == step
-        record.looked += not again
-        record.first_looked = step if record.first_looked < 0 else record.first_looked
-        record.last_looked = step
-        if not again:
-            record.without_gradient += size < 0
-            record.zero_gradient += size == 0
-        if not size <= 0:
-            record.last_nonzero = step
-            if not math.isfinite(size) and record.nonfinite_step < 0:
-                record.nonfinite_step = step
-
-    def _note_comparison(self, record: _Record, step: int, bits: int, norm: float, gradient: float) -> None:
-        if record.bits is None:
-            record.first_compared, record.weight_first = step, norm
-        elif record.bits != bits:
-            record.last_changed = step
-        if not math.isfinite(norm) and record.nonfinite_weight_step < 0:
-            record.nonfinite_weight_step = step
-        record.bits, record.last_compared, record.weight_last = bits, step, norm
-        if gradient >= 0 or math.isnan(gradient):
-            record.gradient = gradient
-
-
-def _can_be_followed(tensor: Tensor) -> bool:
-    # What computes by itself may hold no numbers at all (FakeTensor); sharded ones hold a part of them.
-    computes = type(tensor).__torch_dispatch__ is not Tensor.__torch_dispatch__
-    if is_lazy(tensor) or (computes and not hasattr(tensor, "to_local")):
-        return False
-    return (tensor.is_floating_point() or tensor.is_complex()) and not tensor.is_meta and tensor.layout is torch.strided
-
-
-def _number(value: object) -> float:
-    # A tensor may live on the device, and is not waited for.
-    if isinstance(value, Tensor):
-        return float(value) if value.is_cpu and value.numel() == 1 else math.nan
-    return float(value) if isinstance(value, int | float) else math.nan
-
-
-def _local(tensor: Tensor) -> Tensor | None:
-    """This rank's part of a sharded one; None of one without memory of its own, or whose values are sparse."""
-    to_local: Any = getattr(tensor, "to_local", None)
-    local: Tensor = tensor if to_local is None else to_local()
-    if local.layout is torch.sparse_coo:
-        local = local._values()
-    if local.layout is not torch.strided or not torch._C._has_storage(local):
-        return None
-    return torch.view_as_real(local) if local.is_complex() else local
-
-
-def _largest(tensors: list[Tensor]) -> Tensor:
-    """The largest absolute value of each. A norm would not do: its squares can be 0 where no value is."""
-    low, high = zip(*(torch.aminmax(one) for one in tensors), strict=True)
-    return torch.maximum(-torch.stack(low), torch.stack(high))
-
-
-def _norms(tensors: list[Tensor]) -> Tensor:
-    return torch.stack(torch._foreach_norm(tensors, 2.0))
-
-
-def _measured(
-    groups: dict[tuple[torch.device, torch.dtype], list[tuple[int, Tensor]]],
-    measure: Callable[[list[Tensor]], Tensor],
-) -> tuple[list[int], Tensor | None]:
-    """A number of each; of several devices brought to the host, of one left there."""
-    parts, places = [], []
-    for pairs in groups.values():
-        parts.append(measure([one for _, one in pairs]).float())
-        places += [at for at, _ in pairs]
-    if not parts:
-        return places, None
-    together = len({part.device for part in parts}) == 1
-    return places, torch.cat(parts if together else [part.cpu() for part in parts])
-
-
-_odd: dict[torch.device, Tensor] = {}
-
-
-def _bits(tensor: Tensor) -> Tensor:
-    """One number of 64 bits from all bits of a tensor: an integer product with odd factors, in any order the same."""
-    flat = tensor.contiguous().reshape(-1)
-    whole = flat.view(_WHOLE[flat.element_size()])
-    total = torch.zeros((), dtype=torch.int64, device=flat.device)
-    # Slices: a function of torch's that is written in Python would be compiled by a Dynamo that runs around us.
-    for number, chunk in enumerate(whole[at : at + _CHUNK] for at in range(0, len(whole), _CHUNK)):
-        if flat.device not in _odd:
-            # Its own generator: the user's random stream is not touched.
-            own = torch.Generator().manual_seed(0x5EED)
-            _odd[flat.device] = (torch.randint(-(2**62), 2**62, (_CHUNK,), generator=own) * 2 + 1).to(flat.device)
-        total = total + (chunk.to(torch.int64) * _odd[flat.device][: len(chunk)]).sum() * (2 * number + 1)
-    return total
