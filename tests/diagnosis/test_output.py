@@ -1,5 +1,7 @@
 """Outputs that tell no row from another, and dead units of an output; and those that must not be accused."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -261,3 +263,19 @@ def test_a_single_output_is_told_in_the_singular():
     assert describe(one).title == (
         "the output of head: the one unit of the output behind relu never changes, although its target does"
     )
+
+
+@pytest.mark.parametrize(
+    ("share", "activation", "said"),
+    [(0.1, "Relu", True), (0.09, "Relu", False), (0.9, "Gelu", False), (float("nan"), "Sigmoid", False)],
+)
+def test_targets_that_the_last_activation_cannot_give(share, activation, said):
+    read = replace(readings([1.0] * 20, target=1.0), targets_out_of_reach=np.full(20, share))
+    found = judged(read, given=output(loss=("MseLoss", activation)), rule="output-activation")
+    assert bool(found) == said
+    if found:
+        assert (found[0].severity, why(found[0]), found[0].remedies[0]) == (
+            "warning", "output_activation", "linear_output",
+        )  # fmt: skip
+        assert found[0].title == "10% of the targets cannot be reached by relu at the output"
+        assert found[0].detail.startswith("They lie below 0, and relu gives nothing there (median of 20 readings).")

@@ -56,6 +56,19 @@ def test_a_loss_that_adds_up_is_told_from_a_mean():
     assert "Sum" not in the_output(F.mse_loss(out, y)).loss
 
 
+@pytest.mark.parametrize("written", ["torch's", "by hand"])
+def test_what_the_last_activation_gives_and_cannot_give(written):
+    model, x, y = layers(3, 2), torch.randn(9, 3), torch.randn(9, 2)
+    out = torch.sigmoid(model(x))
+    read = the_output(F.mse_loss(out, y) if written == "torch's" else (out - y).pow(2).mean())
+    assert read.bounds == (0.0, 1.0)
+    assert torch.allclose(read.values, out.detach(), atol=1e-6)
+    assert torch.allclose(read.target, y, atol=1e-6)
+    # Scaled, it reaches farther.
+    scaled = the_output(F.mse_loss(3 * out, y) if written == "torch's" else (3 * out - y).pow(2).mean())
+    assert scaled.bounds is None
+
+
 def test_images_and_what_an_activation_makes_of_them():
     net = nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU(), nn.ConvTranspose2d(3, 1, 3), nn.Sigmoid())
     out = net(torch.randn(5, 2, 6, 8))

@@ -17,7 +17,7 @@ from rectifier.diagnosis.training.gradients import judge_gradients
 from rectifier.diagnosis.training.history import SiteHistory, read_histories
 from rectifier.diagnosis.training.layers import summarise
 from rectifier.diagnosis.training.model_causes import last_counts
-from rectifier.diagnosis.training.output import judge_collapse, judge_dead_output
+from rectifier.diagnosis.training.output import judge_collapse, judge_dead_output, judge_reach
 from rectifier.diagnosis.training.output_history import read_outputs, spans_of
 from rectifier.diagnosis.training.parameters import judge_parameters
 from rectifier.diagnosis.training.predictor import judge_predictor
@@ -89,7 +89,7 @@ def diagnose(process: Process, suppress: Mapping[str, str] | None = None) -> Dia
             of_network += judge_collapse(own_outputs, own, progress, process, alone=alone)
         explained = _alarm(of_network)
         before = len(findings)
-        dead_outputs = judge_dead_output(own_outputs, own, progress)
+        dead_outputs = judge_dead_output(own_outputs, own, progress) or judge_reach(own_outputs, progress)
         findings += of_network + dead_outputs + judge_start(own, progress, explained=explained is not None)
         if _alarm(findings[before:]) is None:
             findings += judge_alike(own_outputs, own, progress)

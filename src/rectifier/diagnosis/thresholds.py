@@ -307,3 +307,7 @@ constant (our choice: noise of single batches stays well below)."""
 LARGE_FIRST_LOSS = 10.0
 """The first losses over what the best constant answer costs, from which on the initial weights are named: outputs of
 usual initial weights are near 0, and cost little more than the best constant (our choice: an order of magnitude)."""
+
+TARGETS_OUT_OF_REACH = 0.10
+"""Share of the targets that the last activation cannot give, from which on that is a warning: fewer may be outliers
+(our choice)."""

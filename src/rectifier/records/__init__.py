@@ -89,7 +89,8 @@ _NAMES = {
     ),
     "findings.evidence_parameters": "DecayOfWeights ExplainedBy Lack UntrainedParameters WeightNorms ZeroAtStart",
     "findings.evidence_output": (
-        "AlikeAtStart CollapsedOutput DeadOutput EvalMode LinearLayer LinearNetwork StandingStill Yardstick"
+        "AlikeAtStart CollapsedOutput DeadOutput EvalMode LinearLayer LinearNetwork StandingStill TargetsOutOfReach "
+        "Yardstick"
     ),
     "training.loss": "Feeds InputFacts ModelState Output OutputWindow",
     "training.facts": "Changed Fact Restarted Unfinished Warned process_of",

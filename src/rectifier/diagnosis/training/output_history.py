@@ -44,6 +44,15 @@ class OutputHistory:
         )
         return usable
 
+    @cached_property
+    def out_of_reach(self) -> FloatArray:
+        """(K,) share of the targets that the last activation cannot give; NaN where that is not known."""
+        known = [
+            np.full(len(window.steps), np.nan) if window.targets_out_of_reach is None else window.targets_out_of_reach
+            for window in self.windows
+        ]
+        return np.concatenate(known)
+
     @property
     def comparable(self) -> bool:
         """Whether the loss has its targets in the output's own units, or on a scale close to it, as logits have."""

@@ -26,7 +26,8 @@ _OUR_FOLDER = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__
 _CLOSED = (
     "launch/", "monitor/", "records/", "sandbox/", "storage/",
     "hooks/announce.py", "hooks/autograd_graph.py", "hooks/axis_steps.py", "hooks/holders.py", "hooks/location.py",
-    "hooks/loss_graph.py", "hooks/recorders.py", "hooks/training.py", "hooks/unit_axis.py", "hooks/weights.py",
+    "hooks/loss_graph.py", "hooks/loss_outputs.py", "hooks/recorders.py", "hooks/training.py", "hooks/unit_axis.py",
+    "hooks/weights.py",
 )  # fmt: skip
 
 _met: dict[str, ModuleType] = {}

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rectifier.hooks.loss_graph import OutputLayer
+from rectifier.hooks.loss_outputs import OutputLayer
 from rectifier.records import Output, OutputWindow
 
 # The first losses are all read, then each time that a fifth of the steps so far has passed.
@@ -20,10 +20,12 @@ _MOST_OUTPUTS = 32
 _MOST_VALUES = 1 << 18
 # Above so many classes their shares are not counted.
 _MOST_CLASSES = 1 << 17
+# A target lies out of an activation's reach if it is this share of its range outside of it: not by rounding.
+_OUTSIDE = 0.01
 _FIELDS = (
     "rows", "square", "spread", "constant_units", "wrongly_constant_units", "features_square", "features_spread",
     "features_cosine", "target_spread", "target_square", "classes", "class_entropy", "nonfinite_output",
-    "nonfinite_features", "nonfinite_target",
+    "nonfinite_features", "nonfinite_target", "targets_out_of_reach",
 )  # fmt: skip
 _WHOLE = {
     "rows", "constant_units", "wrongly_constant_units", "classes", "nonfinite_output", "nonfinite_features",
@@ -122,19 +124,24 @@ def _facts(output: OutputLayer) -> Tensor:
     target_spread = target_square = entropy = nan
     wrong = classes = none
     bad_target = zero
+    out_of_reach = nan
     if output.target is not None and output.classes:
         classes, entropy = _classes(output.target, output.classes)
     elif output.target is not None:
         target = _some(output.target)
         target_square, target_spread, same = _variation(target)
         bad_target = (~torch.isfinite(output.target).all()).double()
+        if output.bounds is not None:
+            low, high = output.bounds
+            outside = _OUTSIDE * (1.0 if math.isinf(high) or math.isinf(low) else high - low)
+            out_of_reach = ((target < low - outside) | (target > high + outside)).double().mean()
         if output.aligned and target.shape == values.shape:
             wrong = (constant & ~same).sum().double()
     return torch.stack(
         [
             nan.new_full((), float(len(output.values))), square, spread, constant.sum().double(), wrong,
             features_square, features_spread, cosine, target_spread, target_square, classes, entropy,
-            (~torch.isfinite(output.values).all()).double(), bad_features, bad_target,
+            (~torch.isfinite(output.values).all()).double(), bad_features, bad_target, out_of_reach,
         ]
     )  # fmt: skip
 

@@ -154,3 +154,24 @@ class AlikeAtStart(Evidence):
     cosine: float
     cosine_at_end: float
     rows: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetsOutOfReach(Evidence):
+    """Targets that the last activation before the loss cannot give.
+
+    Attributes:
+        output: Path of the weight before it; "" where it is not known.
+        activation: Its name.
+        share: Share of the targets (median over the readings).
+        readings: How many.
+        lowest: The least that the activation gives.
+        highest: The most; None for no bound.
+    """
+
+    output: str
+    activation: str
+    share: float
+    readings: int
+    lowest: float
+    highest: float | None

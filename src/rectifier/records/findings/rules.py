@@ -72,7 +72,10 @@ class Rule(StrEnum):
         "poor-initialisation",
         "at the start: signal and gradient vanish or explode both, or samples look alike",
     )
-    OUTPUT_ACTIVATION = "output-activation", "before training: the network ends in an activation with a flat side"
+    OUTPUT_ACTIVATION = (
+        "output-activation",
+        "the last activation cannot give the targets; before training: it has a flat side",
+    )
     NO_GRADIENT = "no-gradient", "before training: no parameter gets a gradient"
     NON_FINITE = "non-finite", "NaN or an infinity: where it was first"
     SILENT_ROWS = (

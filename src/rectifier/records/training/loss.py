@@ -54,6 +54,8 @@ class OutputWindow:
         nonfinite_output: (K,) 1 where the output held NaN or an infinity.
         nonfinite_features: (K,) 1 where what goes in did.
         nonfinite_target: (K,) 1 where the targets did.
+        targets_out_of_reach: (K,) share of the targets that the last activation cannot give; NaN without one, and where
+            the loss keeps no such targets.
     """
 
     output: int
@@ -73,6 +75,7 @@ class OutputWindow:
     nonfinite_output: IntArray
     nonfinite_features: IntArray
     nonfinite_target: IntArray
+    targets_out_of_reach: FloatArray | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

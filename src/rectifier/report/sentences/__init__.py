@@ -38,6 +38,7 @@ WRITERS: dict[type[Evidence], Callable[[Finding, Any], Texts]] = {
     records.CollapsedOutput: output.collapsed_output,
     records.DeadOutput: output.dead_output,
     records.StandingStill: output.standing_still,
+    records.TargetsOutOfReach: output.targets_out_of_reach,
     records.LinearNetwork: output.linear_network,
     records.EvalMode: output.eval_mode,
     records.LinearLayer: sides.linear_layer,

@@ -13,6 +13,7 @@ from rectifier.records import (
     LargeUpdate,
     LinearNetwork,
     StandingStill,
+    TargetsOutOfReach,
     Yardstick,
 )
 from rectifier.report.sentences import advice
@@ -60,6 +61,20 @@ def dead_output(finding: Finding, evidence: DeadOutput) -> Texts:
         else UNKNOWN,
         advised=advice.for_model(finding.cause),
         name_first=True,
+    )
+
+
+def targets_out_of_reach(finding: Finding, evidence: TargetsOutOfReach) -> Texts:
+    """`output-activation`, in a training."""
+    bound = f"below {evidence.lowest:g}"
+    if evidence.highest is not None:
+        bound = f"outside of {evidence.lowest:g} to {evidence.highest:g}"
+    return Texts(
+        title=f"{percent(evidence.share)} of the targets cannot be reached by {evidence.activation} at the output",
+        detail=f"They lie {bound}, and {evidence.activation} gives nothing there (median of "
+        f"{counted(evidence.readings, 'reading')}).{_loss(finding)}",
+        cause=f"{evidence.activation} as the last activation",
+        advised=advice.for_model(finding.cause),
     )
 
 
