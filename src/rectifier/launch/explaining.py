@@ -15,7 +15,8 @@ from rectifier.records import Change, Fact, Intervention
 from rectifier.treatment.interventions import Intervening, begin
 
 VARIABLE = "RECTIFIER_EXPLAIN"
-"""JSON: `{"intervention": "weight_decay_off", "microscope": [first, last] | null, "stop_after": steps | null}`."""
+"""JSON: `{"intervention": "weight_decay_off", "microscope": [first, last] | null, "stop_after": steps | null,
+"seed_shift": 0}`."""
 
 
 class Explaining:
@@ -31,6 +32,10 @@ class Explaining:
         self._record = record
         asked = Intervention.parse(settings["intervention"])
         self._intervening: Intervening | None = begin(asked)
+        self._shifted: Intervening | None = None
+        if settings["seed_shift"]:
+            # Another seed beside the change: a cure must hold on every seed that fails.
+            self._shifted = begin(Intervention(Change.RESTART, settings["seed_shift"]))
         self._looking: Callable[[], None] | None = None
         if settings["microscope"]:
             from rectifier.hooks.microscope import look  # noqa: PLC0415 - one trial of an explanation only
@@ -42,6 +47,9 @@ class Explaining:
         """Take everything away, and say what was changed."""
         if self._looking is not None:
             self._looking()
+        if self._shifted is not None:
+            self._shifted.stop()
+            self._shifted = None
         if self._intervening is not None:
             self._intervening.stop()
             self._record(self._intervening.applied())
@@ -50,10 +58,13 @@ class Explaining:
 
 def read(text: str) -> dict[str, Any]:
     """What `VARIABLE` holds, with everything that it may leave out."""
-    settings: dict[str, Any] = {"intervention": str(Change.NONE), "microscope": None, "stop_after": None} | json.loads(
-        text
-    )
-    return settings
+    settings: dict[str, Any] = {
+        "intervention": str(Change.NONE),
+        "microscope": None,
+        "stop_after": None,
+        "seed_shift": 0,
+    }
+    return settings | json.loads(text)
 
 
 class EndWithoutSteps(training.TrainingListener):
