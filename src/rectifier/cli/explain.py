@@ -15,11 +15,13 @@ from rich.console import Console
 
 from rectifier._formatting import counted, duration
 from rectifier.comparison.question import script_digest
-from rectifier.exit_codes import INTERRUPTED
+from rectifier.exit_codes import INTERRUPTED, UNEXPLAINED
 from rectifier.records import Conclusion, Explanation, Rule
 
 if TYPE_CHECKING:
     from rectifier.comparison.explain.engine import Step
+
+_EXPLAINED = (Conclusion.NOTHING_TO_EXPLAIN, Conclusion.ESTABLISHED, Conclusion.THIS_RUN, Conclusion.OBSERVED)
 
 
 @click.command("explain", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -46,7 +48,8 @@ def command(
     The script runs again, unchanged and then with one thing changed; none of your files is touched. Each trial has one
     thread, because sums round differently on more. In the script's options {trial_dir} is replaced by a folder of its
     own, and {seed} by the seed; a number behind an option called seed is taken for it. The same command goes on where
-    it was stopped. The exit code is 0 for every verdict, 2 where the script cannot be explained, 130 after Ctrl-C.
+    it was stopped. Exit codes: 0, 11 where a failure stays without a cause, 2 where the script cannot be explained,
+    130 after Ctrl-C.
     """
     from rectifier.comparison.explain.command import explain_script  # noqa: PLC0415 (torch-free, but scipy)
 
@@ -78,6 +81,8 @@ def command(
     finally:
         signal.signal(signal.SIGTERM, before)
     _print(explanation, folder, machine=machine)
+    if explanation.conclusion not in _EXPLAINED:
+        sys.exit(UNEXPLAINED)
 
 
 def _typed(command_line: tuple[str, ...]) -> tuple[str, ...]:
