@@ -40,7 +40,7 @@ def test_a_healthy_script_has_nothing_to_explain(tmp_path):
 def test_weight_decay_is_established_and_the_same_command_runs_nothing_again(tmp_path):
     (tmp_path / "fit.py").write_text(DECAYED.replace("DECAY", "5.0"))
     before = (tmp_path / "fit.py").read_bytes()
-    done = explain(tmp_path, "--json", "--because", "loss stays at 8", "fit.py", "--seed=3")
+    done = explain(tmp_path, "--json", "--because", "loss stays at 7", "fit.py", "--seed=3")
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
     assert (document["cause"]["kind"], document["established"]) == ("weight_decay", True)
@@ -49,7 +49,7 @@ def test_weight_decay_is_established_and_the_same_command_runs_nothing_again(tmp
     assert (tmp_path / "fit.py").read_bytes() == before
     (folder,) = Path(tmp_path, "rectifier-runs").iterdir()
     trials = {path: path.stat().st_mtime_ns for path in folder.glob("trials/*/run/run.json")}
-    again = explain(tmp_path, "--json", "--because", "loss stays at 8", "fit.py", "--seed=3")
+    again = explain(tmp_path, "--json", "--because", "loss stays at 7", "fit.py", "--seed=3")
     assert json.loads(again.stdout) == document
     assert {path: path.stat().st_mtime_ns for path in folder.glob("trials/*/run/run.json")} == trials
 

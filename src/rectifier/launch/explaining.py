@@ -64,7 +64,8 @@ def read(text: str) -> dict[str, Any]:
         "stop_after": None,
         "seed_shift": 0,
     }
-    return settings | json.loads(text)
+    settings.update(json.loads(text))
+    return settings
 
 
 class EndWithoutSteps(training.TrainingListener):
