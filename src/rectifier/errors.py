@@ -29,10 +29,6 @@ class CannotExplain(RectifierError):
     """A script cannot be explained as asked: it gives no loss, or nothing that a trial could be judged by."""
 
 
-class BadIntervention(RectifierError):
-    """A change to a script is written in no known form; the text lists the known ones."""
-
-
 class CannotSwap(RectifierError):
     """A model's activations cannot be replaced as asked; the text names the line to write instead."""
 

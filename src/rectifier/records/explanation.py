@@ -1,11 +1,10 @@
-"""A cause established by experiment: what is changed, what the microscope saw, how each experiment ended, the verdict."""
+"""A cause established by experiment: what is changed, what the microscope saw, how each trial ended, the verdict."""
 
 import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Self
 
-from rectifier.errors import BadIntervention
 from rectifier.records.findings.rules import CauseKind, RemedyId
 
 
@@ -74,7 +73,7 @@ class Intervention:
         """Read what `str` writes.
 
         Raises:
-            BadIntervention: There is no such change.
+            ValueError: There is no such change.
 
         Example:
             >>> Intervention.parse("loss_term_off:1")
@@ -82,7 +81,7 @@ class Intervention:
         """
         name, colon, value = text.partition(":")
         if name not in set(Change):
-            raise BadIntervention(f"{name!r} is no change; known are {', '.join(Change)}")
+            raise ValueError(f"{name!r} is no change; known are {', '.join(Change)}")
         return cls(Change(name), _value(value) if colon else None)
 
 
