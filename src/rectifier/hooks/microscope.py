@@ -4,15 +4,21 @@ It is for a few steps only, because each operation is followed. The training's o
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from rectifier.hooks import training
-from rectifier.hooks.microscope_operations import OPTIMIZER, Operation, Operations, first_of
+from rectifier.hooks.addends import Sums
+from rectifier.hooks.microscope_gradient import Cuts, Followed
+from rectifier.hooks.microscope_inputs import inputs_of
+from rectifier.hooks.microscope_moved import by_addends, by_optimizer
+from rectifier.hooks.microscope_operations import OPTIMIZER, Operation, Operations, aside, first_of
 from rectifier.hooks.optimizers import on_construction
-from rectifier.hooks.roots import route_roots
+from rectifier.hooks.roots import Forward, route_roots
 from rectifier.records import CauseKind, Sight, SightKind
 
 Record = Callable[[Sight], None]
@@ -41,6 +47,11 @@ class Microscope(training.TrainingListener):
     def __init__(self, first: int, last: int, clock: Clock, record: Record) -> None:
         self._first, self._last, self._clock, self._record = first, last, clock, record
         self._operations: Operations | None = None
+        self._cuts = Cuts()
+        self._sums = Sums()
+        self._modes: list[Callable[[], None]] = []
+        self._followed: Followed | None = None
+        self._seen: set[tuple[SightKind, str, str]] = set()
         self._undo: list[Callable[[], None]] = []
         self._stepping = False
         self._done = False
@@ -50,10 +61,10 @@ class Microscope(training.TrainingListener):
     def start(self) -> None:
         """Begin to wait for the first step."""
         self._undo.append(training.listen(self))
+        self._undo.append(route_roots(self._forward))
         if self._first == 0:
             # Before the first step there is no step's end: a model's first forward, or its optimizer, begins it.
             self._undo.append(on_construction(lambda optimizer: self._turn()))
-            self._undo.append(route_roots(self._forward))
 
     def stop(self) -> None:
         """Take everything away."""
@@ -62,10 +73,11 @@ class Microscope(training.TrainingListener):
         while self._undo:
             self._undo.pop()()
 
-    def _forward(
-        self, module: object, forward: Callable[..., object], args: tuple[object, ...], kwargs: dict[str, object]
-    ) -> object:
+    def _forward(self, module: nn.Module, forward: Forward, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         self._turn()
+        if self._operations is not None and torch.is_grad_enabled():
+            with aside():
+                self._tell(inputs_of(module, args, kwargs, self._step))
         return forward(*args, **kwargs)
 
     # What the training tells. ------------------------------------------------------------------------------------
@@ -73,15 +85,28 @@ class Microscope(training.TrainingListener):
     def on_backward(self, loss: Tensor, unscaled: Tensor) -> None:
         """A loss is about to be back-propagated."""
         self._turn()
-        if self._operations is not None:
-            self._operations.note_loss(unscaled)
+        if self._operations is None:
+            return
+        self._operations.note_loss(unscaled)
+        self._cuts.note_loss(loss)
+        with aside():
+            self._tell(by_addends(loss, self._sums.of(loss), self._step))
+        self._sums.forget()
+        if self._followed is None:
+            self._followed = Followed(loss)
 
     def on_backward_end(self) -> None:
         """It has been."""
+        followed, self._followed = self._followed, None
+        if followed is not None and self._operations is not None:
+            self._tell(followed.lost(self._operations.line_of, self._step))
         self._turn()
 
     def on_step_start(self, optimizer: Optimizer, *call: object) -> None:
         """An optimizer is about to step."""
+        if self._operations is not None:
+            with aside():
+                self._tell(by_optimizer(optimizer, self._step))
         self._stepping = True
 
     def on_step_end(self, optimizer: Optimizer, *call: object) -> None:
@@ -110,6 +135,7 @@ class Microscope(training.TrainingListener):
     def _begin(self, step: int) -> None:
         self._step = step
         self._operations = Operations(lambda: self._stepping)
+        self._modes = [self._cuts.start(), self._sums.start()]
         self._operations.__enter__()  # type: ignore[no-untyped-call]
 
     def _end(self) -> None:
@@ -117,11 +143,23 @@ class Microscope(training.TrainingListener):
         if operations is None:
             return
         operations.__exit__(None, None, None)  # type: ignore[no-untyped-call]
+        while self._modes:
+            self._modes.pop()()
+        self._followed = None
+        self._tell(self._cuts.found(self._step))
         found = None if self._told else first_of(operations.step)
         if found is not None:
             # The steps after it only hand it on.
             self._told = True
             self._record(_first_nonfinite(found, self._step))
+
+    def _tell(self, sights: Iterable[Sight]) -> None:
+        """Tell each thing once: of several steps the first."""
+        for sight in sights:
+            key = sight.kind, sight.operation, sight.place
+            if key not in self._seen:
+                self._seen.add(key)
+                self._record(sight)
 
 
 def _first_nonfinite(found: Operation, step: int) -> Sight:

@@ -8,6 +8,7 @@ import math
 import os
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,9 +19,12 @@ from torch.utils._pytree import tree_leaves
 
 from rectifier.hooks.source_lines import Line, users_line
 
-_MONITOR = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "monitor") + os.sep
+_HOOKS = os.path.dirname(os.path.abspath(__file__))
+_MONITOR = os.path.join(os.path.dirname(_HOOKS), "monitor") + os.sep
 _HOLD_NOTHING = ("empty", "new_empty", "resize_", "set_", "_to_copy_meta")
 _GIVEN_LITERALLY = ("masked_fill", "full", "scalar_tensor", "fill", "lift_fresh", "_local_scalar_dense", "new_full")
+_DEPTH = 12
+"""Frames of ours above an operation of ours."""
 FORWARD, BACKWARD, OPTIMIZER = "forward", "backward", "optimizer"
 
 
@@ -62,6 +66,19 @@ class Step:
     count: int = 0
     loss: int | None = None
     """The operation that made the first loss which is not finite."""
+
+
+_aside: list[None] = []
+
+
+@contextmanager
+def aside() -> Iterator[None]:
+    """What is computed within it is none of the training's."""
+    _aside.append(None)
+    try:
+        yield
+    finally:
+        _aside.pop()
 
 
 class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -170,9 +187,11 @@ def first_of(step: Step) -> Operation | None:
 
 
 def _is_ours() -> bool:
-    """Whether the monitor computes something beside the training."""
+    """Whether the monitor or the microscope computes something beside the training."""
+    if _aside:
+        return True
     frame: Any = sys._getframe(2)
-    for _ in range(12):
+    for _ in range(_DEPTH):
         if frame is None:
             return False
         if frame.f_code.co_filename.startswith(_MONITOR):
