@@ -145,6 +145,9 @@ class Engine:
         rivals = 0
         assert self._base is not None
         nothing_left = set(self._base.idle)
+        if self._sights and not any(sight.cause_kind is CauseKind.LOSS_TERM for sight in self._sights):
+            # The microscope tells addends apart, and has met none.
+            nothing_left.add(Change.LOSS_TERM_OFF)
         while todo := [one for one in todo if one.change not in nothing_left]:
             batch, todo = todo[: self.jobs], todo[self.jobs :]
             self._most = len(todo)
