@@ -592,6 +592,31 @@ def test_an_addend_of_the_loss_passes_no_gradient(changed):
     assert change.applied().detail.startswith("F.mse_loss(out, y) (test_interventions.py:")
 
 
+def test_whoever_listens_hears_of_the_loss_that_is_left(changed):
+    from rectifier.hooks import training
+
+    class Heard(training.TrainingListener):
+        def __init__(self):
+            self.losses = []
+
+        def on_backward(self, loss, unscaled):
+            self.losses.append(loss.item())
+
+    heard = Heard()
+    forget = training.listen(heard)
+    weight = nn.Parameter(torch.tensor([1.0, 2.0]))
+    try:
+        for index, left in ((0, 3 * 5.0), (1, 2 * 3.0), (2, 21.0)):
+            change = changed(f"loss_term_off:{index}")
+            loss = (2 * weight.sum() + 3 * weight.square().sum()) / 1
+            loss.backward()
+            assert heard.losses[-1] == left
+            assert loss.item() == 21
+            change.stop()
+    finally:
+        forget()
+
+
 def test_without_a_sum_there_is_no_addend(changed):
     change = changed("loss_term_off:0")
     plain()

@@ -15,7 +15,10 @@ from rectifier.records import Change, Fact, Intervention
 from rectifier.treatment.interventions import Intervening, begin
 
 VARIABLE = "RECTIFIER_EXPLAIN"
-"""JSON: `{"intervention": "weight_decay_off", "microscope": [first, last] | null, "stop_after": steps | null}`."""
+"""JSON: `{"intervention": "weight_decay_off", "microscope": [first, last], "stop_after": steps, "seed_shift": number}`.
+
+Each may be left out; `null` stands for nothing, a shift of 0 for the script's own seeds.
+"""
 
 
 class Explaining:
@@ -30,6 +33,8 @@ class Explaining:
     def __init__(self, settings: dict[str, Any], record: Callable[[Fact], None], clock: Callable[[], int]) -> None:
         self._record = record
         asked = Intervention.parse(settings["intervention"])
+        # Another seed beside a change is a control, and no change of its own.
+        self._shifting = begin(Intervention(Change.RESTART, settings["seed_shift"])) if settings["seed_shift"] else None
         self._intervening: Intervening | None = begin(asked)
         self._looking: Callable[[], None] | None = None
         if settings["microscope"]:
@@ -42,6 +47,8 @@ class Explaining:
         """Take everything away, and say what was changed."""
         if self._looking is not None:
             self._looking()
+        if self._shifting is not None:
+            self._shifting.stop()
         if self._intervening is not None:
             self._intervening.stop()
             self._record(self._intervening.applied())
@@ -50,9 +57,13 @@ class Explaining:
 
 def read(text: str) -> dict[str, Any]:
     """What `VARIABLE` holds, with everything that it may leave out."""
-    settings: dict[str, Any] = {"intervention": str(Change.NONE), "microscope": None, "stop_after": None} | json.loads(
-        text
-    )
+    settings: dict[str, Any] = {
+        "intervention": str(Change.NONE),
+        "microscope": None,
+        "stop_after": None,
+        "seed_shift": 0,
+    }
+    settings |= json.loads(text)
     return settings
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rectifier.records import CauseKind as Kind
-from rectifier.records import Change, Intervention, RemedyId, Rule, Sight
+from rectifier.records import Change, Intervention, RemedyId, Rule, Sight, SightKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +172,11 @@ def candidates(kinds: Iterable[Kind], sights: Iterable[Sight], rule: str) -> lis
         sights: What the microscope saw.
         rule: Name of the rule that the failure has.
     """
-    places = [f"{sight.place} {sight.operation}".strip() for sight in sights if sight.place]
+    places = [
+        f"{sight.place} {sight.operation}".strip()
+        for sight in sights
+        if sight.place and sight.kind is SightKind.FIRST_NONFINITE
+    ]
     terms = [int(sight.numbers["term"]) for sight in sights if "term" in sight.numbers]
     changes = [change for kind in kinds for change in _TRIED.get(kind, ())]
     changes += [*(_NONFINITE_FIRST if rule == Rule.NON_FINITE else ()), *_ORDER]
