@@ -1,4 +1,4 @@
-"""One addend of the loss without an effect: its gradient is 0. The script prints the loss as it was; we keep the rest."""
+"""One addend of the loss without an effect: its gradient is 0. The script prints the whole loss, we keep the rest."""
 
 from collections.abc import Callable
 from typing import Any
@@ -76,6 +76,6 @@ def _part_of(loss: Tensor, addend: Addend) -> Tensor | None:
     if not kept or kept[0] is None:
         return None
     factor, value = kept[0].detach(), addend.value
-    return (
-        (factor * value).sum() if factor.shape == value.shape else factor.sum() * value if value.numel() == 1 else None
-    )
+    if factor.shape == value.shape:
+        return (factor * value).sum()
+    return factor.sum() * value if value.numel() == 1 else None
