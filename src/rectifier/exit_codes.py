@@ -17,6 +17,9 @@ UNJUDGED: Final = 2
 FOUND: Final = 10
 """Something at or above `--fail-on` was found: none of a shell's codes, and not misuse."""
 
+UNEXPLAINED: Final = 11
+"""`rectifier explain`: the script fails, and no cause is established or seen. 0 where one is, or nothing to explain."""
+
 TIMED_OUT: Final = 124
 """A script was ended after `--timeout`, as `timeout` says it."""
 
@@ -24,4 +27,4 @@ SIGNALLED: Final = 128
 """This plus n: signal n has ended the script, as a shell says it."""
 
 INTERRUPTED: Final = 130
-"""Ctrl-C or SIGTERM ended a comparison; what had ended is kept."""
+"""Ctrl-C or SIGTERM ended a comparison or an explanation; what had ended is kept."""

@@ -172,7 +172,7 @@ def test_the_microscope_ranks_before_the_likely_cause():
         cures=(Change.LEARNING_RATE_THIRD, Change.GUARD_OPERATION),
     )  # fmt: skip
     found = explain(script)
-    assert found.experiments[0].intervention == Intervention(Change.GUARD_OPERATION, "fit.py:7 sqrt")
+    assert found.experiments[0].intervention == Intervention(Change.GUARD_OPERATION, "fit.py:7")
     assert [cause.kind for cause in found.causes] == [CauseKind.NUMERICAL_OPERATION, CauseKind.LEARNING_RATE]
     assert (found.cause.place, found.remedies[0]) == ("fit.py:7", RemedyId.GUARD_OPERATION)
 

@@ -179,9 +179,10 @@ def test_weights_are_drawn_anew_and_no_draw_of_the_users_moves(changed, text):
     assert begun.weight.var().item() == pytest.approx(variance, rel=0.05)
 
 
-def test_tensors_without_a_module_are_drawn_anew(changed):
+@pytest.mark.parametrize("kind", [nn.Parameter, lambda values: values.requires_grad_()])
+def test_tensors_without_a_module_are_drawn_anew(changed, kind):
     change = changed("weights_he")
-    w, b = torch.zeros(400, 300, requires_grad=True), torch.zeros(300, requires_grad=True)
+    w, b = kind(torch.zeros(400, 300)), kind(torch.zeros(300))
     torch.optim.SGD([w, b], 0.1)
     assert w.var().item() == pytest.approx(2 / 400, rel=0.05), "what is multiplied by hand is (in, out)"
     assert not b.any()
@@ -289,6 +290,15 @@ def test_another_activation_cures_dead_units(changed):
         assert run(make)[-1] < failing[-1] / 2
         change.stop()
         assert change.applied().times >= 1
+    change = changed("leaky_activation")
+    z = torch.tensor([[-1.0, 2.0]])
+    for written in (F.relu(z), z.relu(), z.clamp(min=0), torch.maximum(z, torch.zeros(()))):
+        assert written.tolist() == [[pytest.approx(-0.1), 2.0]], "a script without models"
+    assert z.clamp(min=0, max=1).tolist() == [[0.0, 1.0]]
+    assert change.applied().times == 4
+    mlp()(torch.zeros(1, 5))
+    assert F.relu(z).tolist() == [[0.0, 2.0]], "beside a model it belongs to the loss"
+    change.stop()
     change = changed("bounded_activation")
     assert mlp()(torch.full((1, 5), 1e9)).abs().max() < 20
     change.stop()

@@ -333,3 +333,6 @@ EXPLAIN_MOST_SEEDS = 10
 EXPLAIN_RIVALS = 4
 """Other changes that are tried after evidence and experiment agree: enough to show that not everything helps (our
 choice: the usual first tries, learning rate, initial weights, inputs, activation)."""
+
+EXPLAIN_MOST_OF_IT = 0.5
+"""Share of what moved the parameters at a step from which on one source of it is asked first (our choice: most)."""

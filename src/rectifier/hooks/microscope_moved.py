@@ -53,15 +53,16 @@ def by_addends(loss: Tensor, addends: list[Addend], step: int) -> list[Sight]:
             expression=addend.text,
             step=step,
             numbers={
-                "term": float(number),
+                "index": float(number),
                 "share": sum(parts) / whole,
                 "largest_share": max((p / t for p, t in zip(parts, total, strict=True) if t > 0), default=0.0),
                 "norm": sum(parts),
             },
+            # What comes first is what the training is for; that it moves most is as it should be.
+            cause_kind=CauseKind.LOSS_TERM if number else CauseKind.UNKNOWN,
         )
         for number, (addend, parts) in enumerate(zip(addends, shares, strict=True))
     ]
-    # That one term moves most is usual: it is the one to begin with, and no cause by itself.
     return sorted(sights, key=lambda sight: -sight.numbers["share"])
 
 

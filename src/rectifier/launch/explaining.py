@@ -15,10 +15,8 @@ from rectifier.records import Change, Fact, Intervention
 from rectifier.treatment.interventions import Intervening, begin
 
 VARIABLE = "RECTIFIER_EXPLAIN"
-"""JSON: `{"intervention": "weight_decay_off", "microscope": [first, last], "stop_after": steps, "seed_shift": number}`.
-
-Each may be left out; `null` stands for nothing, a shift of 0 for the script's own seeds.
-"""
+"""JSON: `{"intervention": "weight_decay_off", "microscope": [first, last] | null, "stop_after": steps | null,
+"seed_shift": 0}`."""
 
 
 class Explaining:
@@ -33,9 +31,11 @@ class Explaining:
     def __init__(self, settings: dict[str, Any], record: Callable[[Fact], None], clock: Callable[[], int]) -> None:
         self._record = record
         asked = Intervention.parse(settings["intervention"])
-        # Another seed beside a change is a control, and no change of its own.
-        self._shifting = begin(Intervention(Change.RESTART, settings["seed_shift"])) if settings["seed_shift"] else None
         self._intervening: Intervening | None = begin(asked)
+        self._shifted: Intervening | None = None
+        if settings["seed_shift"]:
+            # Another seed beside the change: a cure must hold on every seed that fails.
+            self._shifted = begin(Intervention(Change.RESTART, settings["seed_shift"]))
         self._looking: Callable[[], None] | None = None
         if settings["microscope"]:
             from rectifier.hooks.microscope import look  # noqa: PLC0415 - one trial of an explanation only
@@ -47,8 +47,9 @@ class Explaining:
         """Take everything away, and say what was changed."""
         if self._looking is not None:
             self._looking()
-        if self._shifting is not None:
-            self._shifting.stop()
+        if self._shifted is not None:
+            self._shifted.stop()
+            self._shifted = None
         if self._intervening is not None:
             self._intervening.stop()
             self._record(self._intervening.applied())
@@ -63,7 +64,7 @@ def read(text: str) -> dict[str, Any]:
         "stop_after": None,
         "seed_shift": 0,
     }
-    settings |= json.loads(text)
+    settings.update(json.loads(text))
     return settings
 
 

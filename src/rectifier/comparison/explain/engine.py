@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from rectifier.comparison.explain import knowledge
+from rectifier.comparison.explain.evidence import kinds_of
 from rectifier.comparison.explain.failure import Failing, better, failure_of, looked_at, onset_of, steps_enough
 from rectifier.comparison.explain.trial import Ask, Runner, Shown, same_losses
 from rectifier.comparison.explain.verdict import Cure, Evidence, Verdict, conclude
@@ -29,7 +30,6 @@ from rectifier.records import (
 )
 
 _CURVE_POINTS = 60
-_NO_CAUSE = (CauseKind.UNKNOWN, CauseKind.UPSTREAM, CauseKind.FROZEN)
 
 
 class OutOfTime(Exception):
@@ -134,19 +134,15 @@ class Engine:
             stop = steps_enough(2 * stop, base.steps)
 
     def _kinds(self, failing: Failing) -> list[CauseKind]:
-        """Causes that evidence speaks for: as measured, of the failure itself, of what else was found."""
-        own = [one.cause.kind for one in failing.findings if one.rule is failing.rule]
-        seen = [sight.cause_kind for sight in self._sights]
-        rest = [one.cause.kind for one in failing.findings if one.severity != "info"]
-        known = [kind for kind in dict.fromkeys([*seen, *own, *rest]) if kind not in _NO_CAUSE]
-        # What is seen as it is comes before what is inferred.
-        return sorted(known, key=lambda kind: kind not in knowledge.STRUCTURAL or kind not in (*seen, *own))
+        """Causes that evidence speaks for, best first."""
+        return kinds_of(failing, self._sights)
 
     def _experiment(self, kinds: Sequence[CauseKind], failing: Failing) -> None:
         rule = "" if failing.rule is None else str(failing.rule)
         todo = knowledge.candidates(kinds, self._sights, rule)
         rivals = 0
-        nothing_left: set[Change] = set()
+        assert self._base is not None
+        nothing_left = set(self._base.idle)
         while todo := [one for one in todo if one.change not in nothing_left]:
             batch, todo = todo[: self.jobs], todo[self.jobs :]
             self._most = len(todo)

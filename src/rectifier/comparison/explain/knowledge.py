@@ -3,7 +3,7 @@
 Typed tables alone: the engine asks them, and nothing in them knows a script.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rectifier.records import CauseKind as Kind
@@ -164,7 +164,7 @@ OTHER_LOSS = frozenset({Change.LOSS_TERM_OFF, Change.STANDARDISE_TARGETS})
 """Changes after which the loss is another one: it is not compared."""
 
 
-def candidates(kinds: Iterable[Kind], sights: Iterable[Sight], rule: str) -> list[Intervention]:
+def candidates(kinds: Iterable[Kind], sights: Sequence[Sight], rule: str) -> list[Intervention]:
     """All changes to try, in the order in which they are worth it.
 
     Args:
@@ -172,12 +172,12 @@ def candidates(kinds: Iterable[Kind], sights: Iterable[Sight], rule: str) -> lis
         sights: What the microscope saw.
         rule: Name of the rule that the failure has.
     """
-    places = [
-        f"{sight.place} {sight.operation}".strip()
-        for sight in sights
-        if sight.place and sight.kind is SightKind.FIRST_NONFINITE
-    ]
-    terms = [int(sight.numbers["term"]) for sight in sights if "term" in sight.numbers]
+    # By its line alone: a backward pass has other names for operations than who writes the line.
+    places = [sight.place for sight in sights if sight.place and sight.kind is SightKind.FIRST_NONFINITE]
+    addends = [sight for sight in sights if sight.cause_kind is Kind.LOSS_TERM and "index" in sight.numbers]
+    addends.sort(key=lambda sight: -sight.numbers.get("share", 0.0))
+    # The one that moves most comes first; where they were not told apart, the first ones.
+    terms = [int(sight.numbers["index"]) for sight in addends] or list(range(MOST_TERMS))
     changes = [change for kind in kinds for change in _TRIED.get(kind, ())]
     changes += [*(_NONFINITE_FIRST if rule == Rule.NON_FINITE else ()), *_ORDER]
     found: list[Intervention] = []
@@ -185,7 +185,7 @@ def candidates(kinds: Iterable[Kind], sights: Iterable[Sight], rule: str) -> lis
         if change is Change.GUARD_OPERATION:
             found += [Intervention(change, place) for place in dict.fromkeys(places)]
         elif change is Change.LOSS_TERM_OFF:
-            found += [Intervention(change, term) for term in dict.fromkeys([*terms, *range(MOST_TERMS)])]
+            found += [Intervention(change, term) for term in dict.fromkeys(terms[:MOST_TERMS])]
         else:
             found.append(Intervention(change))
     return found

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rectifier.comparison.explain.idle import idle_changes
 from rectifier.comparison.explain.trial import Ask, Shown
 from rectifier.comparison.script.isolation import passed_files
 from rectifier.comparison.script.running import Running
@@ -193,6 +194,7 @@ def _read(ask: Ask, folder: Path, outcome: Outcome) -> Shown:
         seconds=outcome.seconds,
         applied=applied,
         sights=sights,
+        idle=idle_changes(process) if ask == Ask() else frozenset(),
     )
 
 

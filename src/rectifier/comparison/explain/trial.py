@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from rectifier.records import Applied, Finding, FloatArray, Intervention, Sight
+from rectifier.records import Applied, Change, Finding, FloatArray, Intervention, Sight
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +44,7 @@ class Shown:
         seconds: What it took, start-up included.
         applied: What its change found to change; None where it did not tell.
         sights: What the microscope saw.
+        idle: Changes that would find nothing to change in it.
     """
 
     findings: tuple[Finding, ...] = ()
@@ -54,6 +55,7 @@ class Shown:
     seconds: float = 0.0
     applied: Applied | None = None
     sights: tuple[Sight, ...] = ()
+    idle: frozenset[Change] = frozenset()
 
     @property
     def loss_end(self) -> float:
