@@ -267,10 +267,12 @@ def test_what_moved_the_weights(seen):
     state = seen(1)
     assert train(two, optimizer_of=decayed) == plain
     moved = {sight.operation: sight for sight in of_kind(state, "moved_by")}
-    assert list(moved) == ["out.square().mean()", "50 * out.abs().mean()", "weight_decay", "momentum"]
+    assert list(moved) == ["50 * out.abs().mean()", "out.square().mean()", "weight_decay", "momentum"]
+    assert [sight.numbers.get("index") for sight in moved.values()] == [1, 0, None, None]
+    assert [str(sight.cause_kind) for sight in moved.values()] == ["loss_term", "unknown", "weight_decay", "unknown"]
     shares = [sight.numbers["share"] for sight in moved.values()]
     assert shares[0] + shares[1] == pytest.approx(1)
-    assert shares[1] > 0.9
+    assert shares[0] > 0.9
     assert moved["50 * out.abs().mean()"].place == line_with(two, "return out.square")
     assert shares[2] > 0.5
     assert moved["weight_decay"].numbers["coefficient"] == 100
@@ -286,7 +288,8 @@ def test_shares_of_addends_are_their_own_gradients(seen):
     out = model(x)
     (out.square().mean() + out.sum()).backward()
     optimizer.step()
-    first, second = (sight.numbers["norm"] for sight in of_kind(state, "moved_by"))
+    norms = {sight.numbers["index"]: sight.numbers["norm"] for sight in of_kind(state, "moved_by")}
+    first, second = norms[0], norms[1]
     model = nn.Linear(5, 1)
     torch.manual_seed(0)
     model.reset_parameters()

@@ -5,7 +5,10 @@ import json
 import pytest
 
 from rectifier.diagnosis import diagnose
-from tests.launch.running import Case, python, rectifier
+from rectifier.launch import Launch, start
+from rectifier.records import Manifest
+from rectifier.storage import create_run_folder, read_run, write_manifest
+from tests.launch.running import Case, Ran, lay, python, rectifier
 
 TRAIN = """
 import torch
@@ -27,13 +30,15 @@ print("the end")
 
 
 def asked(here, *, steps=True, **settings):
+    """The script, run as an explanation runs it."""
     here.mkdir(parents=True)
-    environment = {"RECTIFIER_EXPLAIN": json.dumps(settings).replace("{", "{{").replace("}", "}}")} if settings else {}
-    case = Case({"train.py": TRAIN.replace("STEPS", str(steps))}, environment=environment)
-    (here / "train.py").write_text(case.files["train.py"])
-    ran, runs = rectifier(case, here, "--every", "1")
-    (run,) = runs
-    return ran, run
+    (here / "train.py").write_text(TRAIN.replace("STEPS", str(steps)))
+    folder = create_run_folder(here / "runs", "train")
+    write_manifest(folder, Manifest(name="train", command=(), folder="", started="", rectifier="0", python="3"))
+    launch = Launch(("train.py",), folder, every=1, directory=here, threads=1, explain=json.dumps(settings))
+    with (here / "out").open("wb") as out, (here / "err").open("wb") as err:
+        code = start(launch, stdout=out, stderr=err)
+    return Ran(code, (here / "out").read_text(), (here / "err").read_text()), read_run(folder)
 
 
 def losses(text):
@@ -43,9 +48,7 @@ def losses(text):
 @pytest.mark.parametrize("settings", [{"intervention": "none"}, {"intervention": "none", "microscope": [2, 3]}])
 def test_a_run_in_which_nothing_is_changed_prints_what_the_script_prints(tmp_path, settings):
     case = Case({"train.py": TRAIN.replace("STEPS", "True")})
-    (tmp_path / "plain").mkdir()
-    (tmp_path / "plain" / "train.py").write_text(case.files["train.py"])
-    plain = python(case, tmp_path / "plain")
+    plain = python(case, lay(case, tmp_path / "plain"))
     ran, run = asked(tmp_path / "one" / "here", **settings)
     assert plain.code == ran.code == 0
     assert ran.out == plain.out
@@ -86,13 +89,23 @@ def test_it_ends_without_steps_too(tmp_path):
 
 
 def test_a_change_that_does_not_exist_is_one_warning(tmp_path):
-    here = tmp_path / "one" / "here"
-    here.mkdir(parents=True)
-    case = Case(
-        {"train.py": TRAIN.replace("STEPS", "True")},
-        environment={"RECTIFIER_EXPLAIN": '{{"intervention": "pray"}}'},
-    )
-    (here / "train.py").write_text(case.files["train.py"])
-    ran, _ = rectifier(case, here)
+    ran, run = asked(tmp_path / "here", intervention="pray")
     assert ran.code == 0
     assert "pray" in ran.err
+    assert all(process.applied is None for process in run.processes)
+
+
+def test_seeds_are_shifted_beside_a_change(tmp_path):
+    plain, _ = asked(tmp_path / "one", intervention="placebo")
+    ran, run = asked(tmp_path / "two", intervention="placebo", seed_shift=1)
+    assert losses(ran.out)[0] != losses(plain.out)[0]
+    (process,) = run.processes
+    assert process.applied.change == "placebo"
+
+
+def test_what_asked_this_process_is_not_meant_for_its_script(tmp_path, monkeypatch):
+    monkeypatch.setenv("RECTIFIER_EXPLAIN", json.dumps({"intervention": "learning_rate_tenth"}))
+    case = Case({"train.py": TRAIN.replace("STEPS", "True")})
+    here = lay(case, tmp_path / "here")
+    _, (run,) = rectifier(case, here)
+    assert run.processes[0].applied is None

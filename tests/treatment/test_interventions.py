@@ -179,9 +179,10 @@ def test_weights_are_drawn_anew_and_no_draw_of_the_users_moves(changed, text):
     assert begun.weight.var().item() == pytest.approx(variance, rel=0.05)
 
 
-def test_tensors_without_a_module_are_drawn_anew(changed):
+@pytest.mark.parametrize("kind", [nn.Parameter, lambda values: values.requires_grad_()])
+def test_tensors_without_a_module_are_drawn_anew(changed, kind):
     change = changed("weights_he")
-    w, b = torch.zeros(400, 300, requires_grad=True), torch.zeros(300, requires_grad=True)
+    w, b = kind(torch.zeros(400, 300)), kind(torch.zeros(300))
     torch.optim.SGD([w, b], 0.1)
     assert w.var().item() == pytest.approx(2 / 400, rel=0.05), "what is multiplied by hand is (in, out)"
     assert not b.any()
@@ -289,6 +290,15 @@ def test_another_activation_cures_dead_units(changed):
         assert run(make)[-1] < failing[-1] / 2
         change.stop()
         assert change.applied().times >= 1
+    change = changed("leaky_activation")
+    z = torch.tensor([[-1.0, 2.0]])
+    for written in (F.relu(z), z.relu(), z.clamp(min=0), torch.maximum(z, torch.zeros(()))):
+        assert written.tolist() == [[pytest.approx(-0.1), 2.0]], "a script without models"
+    assert z.clamp(min=0, max=1).tolist() == [[0.0, 1.0]]
+    assert change.applied().times == 4
+    mlp()(torch.zeros(1, 5))
+    assert F.relu(z).tolist() == [[0.0, 2.0]], "beside a model it belongs to the loss"
+    change.stop()
     change = changed("bounded_activation")
     assert mlp()(torch.full((1, 5), 1e9)).abs().max() < 20
     change.stop()
@@ -590,6 +600,31 @@ def test_an_addend_of_the_loss_passes_no_gradient(changed):
     change = changed("loss_term_off:0")
     assert [mse for _, mse in run(10.0)][-1] > good[-1][1]
     assert change.applied().detail.startswith("F.mse_loss(out, y) (test_interventions.py:")
+
+
+def test_whoever_listens_hears_of_the_loss_that_is_left(changed):
+    from rectifier.hooks import training
+
+    class Heard(training.TrainingListener):
+        def __init__(self):
+            self.losses = []
+
+        def on_backward(self, loss, unscaled):
+            self.losses.append(loss.item())
+
+    heard = Heard()
+    forget = training.listen(heard)
+    weight = nn.Parameter(torch.tensor([1.0, 2.0]))
+    try:
+        for index, left in ((0, 3 * 5.0), (1, 2 * 3.0), (2, 21.0)):
+            change = changed(f"loss_term_off:{index}")
+            loss = (2 * weight.sum() + 3 * weight.square().sum()) / 1
+            loss.backward()
+            assert heard.losses[-1] == left
+            assert loss.item() == 21
+            change.stop()
+    finally:
+        forget()
 
 
 def test_without_a_sum_there_is_no_addend(changed):

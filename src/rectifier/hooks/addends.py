@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 from rectifier.hooks.function_calls import on_calls
 from rectifier.hooks.location import inside_a_model
@@ -36,12 +37,14 @@ class Addend(NamedTuple):
         input: As which of the node's inputs.
         text: What the user wrote, as far as it can be told.
         place: `file.py:41`.
+        value: What entered there; None where that is not known.
     """
 
     node: Any
     input: int
     text: str
     place: str
+    value: Tensor | None = None
 
 
 class Sums:
@@ -49,6 +52,7 @@ class Sums:
 
     def __init__(self) -> None:
         self._by_number: dict[int, tuple[Line, bool]] = {}
+        self._values: dict[int, list[Tensor]] = {}
 
     def start(self) -> Callable[[], None]:
         """Begin; returns the undo."""
@@ -57,16 +61,21 @@ class Sums:
     def forget(self) -> None:
         """The graph has been used."""
         self._by_number.clear()
+        self._values.clear()
 
     def _called(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if getattr(function, "__name__", "") not in _SUMS or not torch.is_grad_enabled():
             return NotImplemented
+        entered = [one.detach() for one in tree_leaves((args, kwargs)) if isinstance(one, Tensor)]
+        # `loss += term` overwrites one of them.
+        entered = [one.clone() if one.numel() == 1 else one for one in entered]
         result = function(*args, **kwargs)
         if isinstance(result, Tensor) and result.grad_fn is not None:
             line = _written_by_user()
             scalar = result.numel() == 1
             if line is not None and (scalar or not inside_a_model()):
                 self._by_number[result.grad_fn._sequence_nr()] = line, scalar
+                self._values[result.grad_fn._sequence_nr()] = entered
         return result
 
     def of(self, loss: Tensor) -> list[Addend]:
@@ -110,7 +119,9 @@ class Sums:
                     self._collect(further, found)
                     continue
             text = texts[order] if len(texts) == len(edges) else f"{line.expression} [{len(found)}]"
-            found.append(Addend(node, number, text, line.place))
+            entered = self._values.get(node._sequence_nr(), [])
+            value = entered[number] if len(entered) == len(node.next_functions) else None
+            found.append(Addend(node, number, text, line.place, value))
 
 
 def _operands(expression: str) -> list[str]:

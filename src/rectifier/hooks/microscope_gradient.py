@@ -19,7 +19,7 @@ _MOST_TOLD = 3
 _LOST = 1e-4
 """Share of a gradient that passes an operation below which it counts as lost; at its best a sigmoid passes 0.25."""
 _SATURATING = ("Sigmoid", "Tanh", "Softmax", "LogSoftmax", "Erf", "Hardsigmoid")
-_FLAT = ("Relu", "Threshold", "Hardtanh", "Clamp", "LeakyRelu", "Elu", "Gelu", "Silu")
+_ONE_OF_ALL = ("Softmax", "LogSoftmax")
 _NORMALISING = ("NativeGroupNorm", "NativeLayerNorm", "NativeBatchNorm", "CudnnBatchNorm", "FusedRmsNorm")
 
 LineOf = Callable[[Any], Line | None]
@@ -44,6 +44,7 @@ class Followed:
 
     def __init__(self, loss: Tensor) -> None:
         self._nodes = list(_below(loss.grad_fn))
+        self._head = set(_head(loss.grad_fn))
         self._contributed: dict[tuple[Any, int], float] = {}
         self._passed: dict[Any, _Passed] = {}
         self._handles = [node.register_hook(self._hook(node)) for node in self._nodes if not hasattr(node, "variable")]
@@ -103,25 +104,30 @@ class Followed:
                     expression=line.expression if line is not None else "",
                     step=step,
                     numbers=numbers,
-                    cause_kind=_cause(node.name(), cancelled=cancelled, exactly=passed.handed_on == 0),
+                    cause_kind=_cause(
+                        node.name(), cancelled=cancelled, exactly=passed.handed_on == 0, in_head=node in self._head
+                    ),
                 )
             )
-        self._nodes, self._passed, self._contributed = [], {}, {}
+        self._nodes, self._passed, self._contributed, self._head = [], {}, {}, set()
         return sorted(found, key=lambda sight: -sight.numbers["parameters_without"])[:_MOST_TOLD]
 
 
-def _cause(name: str, *, cancelled: bool, exactly: bool) -> CauseKind:
+def _cause(name: str, *, cancelled: bool, exactly: bool, in_head: bool) -> CauseKind:
+    """What it speaks for, where that does not depend on what made it so.
+
+    A unit that is off, or a branch that begins at 0, passes nothing either, and is not the cause of it.
+    """
     if cancelled:
         return CauseKind.DOWNSTREAM_CONSTANT
     if "BackwardBackward" in name:
         return CauseKind.ZERO_HIGHER_DERIVATIVE
-    if name.startswith(_SATURATING):
-        return CauseKind.DOWNSTREAM_CONSTANT if exactly and "oftmax" in name else CauseKind.DOWNSTREAM_SATURATION
-    if name.startswith(_NORMALISING):
-        return CauseKind.NORMALISATION
-    if name.startswith(_FLAT):
-        return CauseKind.ACTIVATION
-    return CauseKind.DOWNSTREAM_CONSTANT if exactly and name.startswith("MulBackward") else CauseKind.UNKNOWN
+    if exactly and name.startswith(_ONE_OF_ALL):
+        return CauseKind.DOWNSTREAM_CONSTANT
+    # Within a network what saturates it comes from below.
+    if in_head and name.startswith(_SATURATING):
+        return CauseKind.DOWNSTREAM_SATURATION
+    return CauseKind.NORMALISATION if name.startswith(_NORMALISING) else CauseKind.UNKNOWN
 
 
 def _size(gradient: Tensor | None) -> float:
@@ -144,6 +150,30 @@ def _below(root: Any) -> Iterator[Any]:
             if parent is not None and parent not in met:
                 met.add(parent)
                 pending.append(parent)
+
+
+def _head(root: Any) -> Iterator[Any]:
+    """The nodes between a loss and the last layers."""
+    pending, met = [root], {root}
+    while pending and len(met) < _MOST_NODES:
+        node = pending.pop()
+        if node is None or any(is_weight(parent) for parent, _ in node.next_functions):
+            continue
+        yield node
+        for parent, _ in node.next_functions:
+            if parent is not None and parent not in met:
+                met.add(parent)
+                pending.append(parent)
+
+
+def is_weight(node: Any) -> bool:
+    """Whether a node of a graph is a leaf of two dimensions and more, transposed or not."""
+    if node is None:
+        return False
+    if node.name().startswith("TBackward") and node.next_functions:
+        return is_weight(node.next_functions[0][0])
+    variable = getattr(node, "variable", None)
+    return variable is not None and variable.ndim > 1
 
 
 @dataclass(slots=True, eq=False)

@@ -13,16 +13,14 @@ def inputs_of(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], 
     """One sight for each tensor that a model is given; of a model's own output there is nothing to tell."""
     named = [*((str(number), value) for number, value in enumerate(args)), *kwargs.items()]
     line = users_line(2)
+    given = {name: facts_of(value) for name, value in named if _is_data(value)}
+    # A mask or a time step may well be the same for all rows; what tells them apart is then another input.
+    constant = bool(given) and all(one["rows"] > 1 and one["distinct_rows"] == 1 for one in given.values())
     found = []
-    for name, value in named:
-        if type(value) is not Tensor or value.grad_fn is not None or not value.numel() or value.is_complex():
-            continue
-        numbers = facts_of(value)
-        kind = CauseKind.UNKNOWN
+    for name, numbers in given.items():
+        kind = CauseKind.INPUT_CONSTANT if constant else CauseKind.UNKNOWN
         if numbers["not_finite"]:
             kind = CauseKind.INPUT_NOT_FINITE
-        elif numbers["features"] and numbers["constant_features"] == numbers["features"] and numbers["rows"] > 1:
-            kind = CauseKind.INPUT_CONSTANT
         found.append(
             Sight(
                 kind=SightKind.INPUTS,
@@ -36,6 +34,10 @@ def inputs_of(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], 
             )
         )
     return found
+
+
+def _is_data(value: Any) -> bool:
+    return type(value) is Tensor and value.grad_fn is None and value.numel() > 0 and not value.is_complex()
 
 
 def facts_of(value: Tensor) -> dict[str, float]:

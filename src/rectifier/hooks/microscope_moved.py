@@ -44,7 +44,7 @@ def by_addends(loss: Tensor, addends: list[Addend], step: int) -> list[Sight]:
     whole = sum(total)
     if not 0 < whole < float("inf"):
         return []
-    return [
+    sights = [
         Sight(
             kind=SightKind.MOVED_BY,
             operation=addend.text,
@@ -58,10 +58,12 @@ def by_addends(loss: Tensor, addends: list[Addend], step: int) -> list[Sight]:
                 "largest_share": max((p / t for p, t in zip(parts, total, strict=True) if t > 0), default=0.0),
                 "norm": sum(parts),
             },
-            cause_kind=CauseKind.LOSS_TERM,
+            # What comes first is what the training is for; that it moves most is as it should be.
+            cause_kind=CauseKind.LOSS_TERM if number else CauseKind.UNKNOWN,
         )
         for number, (addend, parts) in enumerate(zip(addends, shares, strict=True))
     ]
+    return sorted(sights, key=lambda sight: -sight.numbers["share"])
 
 
 def _gradients(addend: Addend, edge: Tensor | None, leaves: list[Tensor]) -> list[float]:
@@ -94,10 +96,7 @@ def by_optimizer(optimizer: Optimizer, step: int) -> list[Sight]:
                 momentum += float(factor) * float(before.norm())
     line = users_line(2)
     found = []
-    for name, part, kind, numbers in (
-        ("weight_decay", decay, CauseKind.WEIGHT_DECAY, {"coefficient": coefficient}),
-        ("momentum", momentum, CauseKind.OPTIMIZER_STATE, {}),
-    ):
+    for name, part, numbers in (("weight_decay", decay, {"coefficient": coefficient}), ("momentum", momentum, {})):
         whole = gradient + part
         if part > 0 and whole < float("inf"):
             found.append(
@@ -109,7 +108,9 @@ def by_optimizer(optimizer: Optimizer, step: int) -> list[Sight]:
                     expression=line.expression if line is not None else "",
                     step=step,
                     numbers={"share": part / whole, "norm": part, "gradient_norm": gradient, **numbers},
-                    cause_kind=kind,
+                    cause_kind=CauseKind.WEIGHT_DECAY
+                    if name == "weight_decay" and part > gradient
+                    else CauseKind.UNKNOWN,
                 )
             )
     return found

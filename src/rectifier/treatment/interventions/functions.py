@@ -6,10 +6,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from rectifier.activations import function_for
+from rectifier.catalogue import parse
 from rectifier.hooks.attributes import wrap
 from rectifier.hooks.function_calls import on_calls
 from rectifier.hooks.location import locate
-from rectifier.hooks.source_lines import frame_of_user
+from rectifier.hooks.roots import Forward, route_roots
+from rectifier.hooks.source_lines import frame_of_user, line_of
 from rectifier.records import Change as Changes
 from rectifier.treatment.change import Change
 from rectifier.treatment.interventions.intervening import Intervening
@@ -24,6 +27,11 @@ _ACTIVATIONS = frozenset(
         "softmax", "leaky_relu", "leaky_relu_", "elu", "elu_", "gelu", "silu", "softplus", "selu",
     }
 )  # fmt: skip
+_WRITTEN = {
+    "relu": "relu", "relu6": "relu6", "clamp": "relu", "clamp_min": "relu", "maximum": "relu",
+    "leaky_relu": "leaky_relu", "elu": "elu", "gelu": "gelu", "silu": "silu", "softplus": "softplus",
+}  # fmt: skip
+"""Functions that a script without modules applies -> the activation that they are."""
 _ALSO_OUTSIDE = frozenset({"sigmoid", "sigmoid_", "tanh", "tanh_", "softmax"})
 """Outside of a model a ReLU is the hinge of a loss; these are an output that is written there."""
 _NEED_PROBABILITIES = ("BinaryCrossEntropyBackward", "LogBackward", "Log1PBackward")
@@ -47,10 +55,30 @@ class ExchangedActivation(Intervening):
         super().__init__(change)
         self._old, self._new = old, new
         self._swaps: list[Change] = []
+        self._models = False
+        self._compute = function_for(parse(new))
 
     def start(self) -> None:
         """Begin."""
         self._swaps = [swap_everywhere(old, self._new) for old in self._old]
+        self._undo.append(route_roots(self._forward))
+        self._undo.append(on_calls(self._called))
+
+    def _forward(self, module: nn.Module, forward: Forward, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        self._models = True
+        return forward(*args, **kwargs)
+
+    def _called(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """In a script without models the activations are functions; beside a model they belong to the loss."""
+        name = getattr(function, "__name__", "")
+        if self._models or name.rstrip("_") not in _WRITTEN or not args or not isinstance(args[0], Tensor):
+            return NotImplemented
+        z = args[0]
+        if z.ndim < 2 or _WRITTEN[name.rstrip("_")] not in self._old or not _is_relu(name, args[1:], kwargs):
+            return NotImplemented
+        frame = frame_of_user()
+        self.note("" if frame is None else f"{name} at {line_of(frame).place}")
+        return z.copy_(self._compute(z.clone())) if name.endswith("_") else self._compute(z)
 
     def stop(self) -> None:
         """Take it away; what was replaced is known before."""
@@ -63,6 +91,17 @@ class ExchangedActivation(Intervening):
         for swap in self._swaps:
             self.times += sum(swap._replaced.values())
             self.details.update(dict.fromkeys(f"{swap.old} of {place}" for place in swap.replaced))
+
+
+def _is_relu(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether a call is this activation: `clamp` and `maximum` are with 0 only."""
+    if not name.startswith(("clamp", "maximum")):
+        return True
+    low = args[0] if args else kwargs.get("min", kwargs.get("other"))
+    high = args[1] if len(args) > 1 else kwargs.get("max")
+    if isinstance(low, Tensor):
+        low = None if low.numel() != 1 or low.requires_grad else low.item()
+    return low == 0 and high is None
 
 
 Key = tuple[int, types.CodeType, int]

@@ -1,5 +1,6 @@
 """One operation guarded: what it makes that is not finite becomes 0, in its output and in its gradient."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -29,7 +30,8 @@ class GuardedOperation(Intervening):
 
     def _called(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         name = getattr(function, "__name__", "")
-        if name in _ATTRIBUTES or (self._operation and not _same(self._operation, name)):
+        # Not what an optimizer computes: a weight of 0 in the place of one that is not finite is no guard.
+        if not torch.is_grad_enabled() or name in _ATTRIBUTES or (self._operation and not _same(self._operation, name)):
             return NotImplemented
         frame = frame_of_user()
         if frame is None or line_of(frame).place != self._place:
@@ -62,5 +64,34 @@ _ATTRIBUTES = frozenset({"__get__", "__set__", "size", "dim", "numel", "item", "
 
 
 def _same(wanted: str, name: str) -> bool:
-    """Whether a function has this name: `aten::_softmax` of the microscope is `softmax` of the user."""
-    return wanted.strip("_") == name.strip("_")
+    """Whether a function is this operation, which may be named as a node of the graph or by what torch makes of it.
+
+    Example:
+        >>> _same("SqrtBackward0", "sqrt"), _same("_softmax", "softmax"), _same("exp", "log")
+        (True, True, False)
+    """
+    one, other = _plain(wanted), _plain(name)
+    return one == other or other in _MADE_OF.get(one, ())
+
+
+def _plain(name: str) -> str:
+    name = re.sub(r"backward\d*$", "", name, flags=re.IGNORECASE).replace("_", "").lower()
+    for extra in ("native", "cudnn", "mkldnn", "linalg", "forward"):
+        name = name.replace(extra, "")
+    return _SPELLED.get(name, name)
+
+
+_SPELLED = {
+    "truediv": "div", "rtruediv": "div", "truedivide": "div", "itruediv": "div", "rdiv": "div", "rpow": "pow",
+    "ipow": "pow", "square": "pow", "radd": "add", "iadd": "add", "rsub": "sub", "isub": "sub", "rmul": "mul",
+    "imul": "mul", "matmul": "mm", "rmatmul": "mm", "bmm": "mm", "mv": "mm", "dot": "mm", "addmm": "linear",
+    "getitem": "index", "convolution": "conv",
+}  # fmt: skip
+_MADE_OF = {
+    "logsoftmax": ("crossentropy",), "nllloss": ("crossentropy",), "mm": ("linear",), "linear": ("mm",),
+    "conv": ("conv1d", "conv2d", "conv3d"), "vectornorm": ("norm", "normalize", "pairwisedistance", "cdist"),
+    "norm": ("vectornorm", "normalize", "pairwisedistance"), "sqrt": ("norm", "std"), "log": ("binarycrossentropy",),
+    "binarycrossentropy": ("bceloss",), "softmax": ("scaleddotproductattention", "crossentropy"),
+    "sum": ("mean",), "mean": ("sum", "mseloss", "l1loss"),
+}  # fmt: skip
+"""Operation -> functions of which it is a part."""

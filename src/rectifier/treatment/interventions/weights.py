@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from rectifier.hooks.modules import on_parameters
 from rectifier.hooks.optimizers import on_construction, tensors_of
 from rectifier.hooks.roots import Forward, route_roots
 from rectifier.records import Change
@@ -54,12 +55,14 @@ class Redrawn(Intervening):
         self._generator = torch.Generator().manual_seed(seed)
         self._met: weakref.WeakSet[nn.Module] = weakref.WeakSet()
         self._done: dict[int, weakref.ref[Tensor]] = {}
+        self._owned: set[int] = set()
 
     def start(self) -> None:
         """Begin."""
         super().start()
         self._undo.append(route_roots(self._forward))
         self._undo.append(on_construction(self._constructed))
+        self._undo.append(on_parameters(lambda parameter: self._owned.add(id(parameter))))
 
     def on_step_start(self, optimizer: Optimizer, *call: Any) -> None:
         """What has a gradient now has begun to learn, and is left alone."""
@@ -79,7 +82,7 @@ class Redrawn(Intervening):
     def _constructed(self, optimizer: Optimizer) -> None:
         # A module's parameters wait for its forward: until then they may be loaded or moved.
         for number, tensor in enumerate(tensors_of(optimizer)):
-            if not isinstance(tensor, nn.Parameter):
+            if id(tensor) not in self._owned:
                 self._redraw(Given(f"tensor {number} of {type(optimizer).__name__}", tensor, None))
 
     def _redraw(self, given: Given) -> None:
