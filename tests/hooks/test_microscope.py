@@ -221,6 +221,12 @@ def by_item(out, step):
     return torch.tensor([twice, twice]).sum() * HELD.sum()
 
 
+def by_both(out, step):
+    place = out.detach().argmax(1)
+    score = out[0, place[0]].item()
+    return torch.tensor(score) * HELD.sum()
+
+
 def by_hand(out, step):
     value = out.detach()
     return (value * HELD).square().mean()
@@ -231,14 +237,20 @@ HELD = nn.Parameter(torch.ones(1))
 
 @pytest.mark.parametrize(
     ("loss_of", "operation", "text"),
-    [(by_argmax, "argmax", "out.argmax"), (by_item, "item", "out.sum().item"), (by_hand, "detach", "out.detach")],
+    [
+        (by_argmax, "argmax", "out.argmax"),
+        (by_item, "item", "out.sum().item"),
+        (by_hand, "detach", "value = out.detach"),
+        (by_both, "item", "score = "),
+    ],
 )
 def test_where_the_graph_is_cut(seen, loss_of, operation, text):
     HELD.grad = None
     plain = train(loss_of)
     state = seen(1, 2)
     assert train(loss_of) == plain
-    (sight,) = of_kind(state, "gradient_cut")
+    sight, *further = of_kind(state, "gradient_cut")
+    assert len(further) == (loss_of is by_both), "the last one first"
     assert (sight.operation, sight.place) == (operation, line_with(loss_of, text))
     assert sight.numbers == {"parameters": 4, "numbers": 66, "no_grad": 0}
     assert sight.cause_kind == "graph_cut"
