@@ -1,8 +1,10 @@
 """`rectifier explain` on scripts of its own, as processes."""
 
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -64,3 +66,19 @@ def test_what_cannot_be_explained_is_told(tmp_path, script, said):
     assert done.returncode == 2
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_ctrl_c_ends_the_trial_and_keeps_what_had_ended(tmp_path):
+    # As a user's interrupt arrives: in the middle of a trial, with others behind it.
+    (tmp_path / "fit.py").write_text(DECAYED.replace("DECAY", "5.0") + "\nimport time; time.sleep(600)\n")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "rectifier", "explain", "fit.py", "--seed=3"], cwd=tmp_path, stderr=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("rectifier-runs/*/trials/*/run/process-*.jsonl")) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "The same command goes on from there" in said

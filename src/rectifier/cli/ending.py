@@ -104,12 +104,13 @@ def print_observed(run: Run, suppress: Mapping[str, str], console: Console) -> l
 
 
 def next_commands(run: Run, diagnoses: Sequence[Diagnosis], shown: str, suppress: Mapping[str, str]) -> list[str]:
-    """What to type next: the page, and the remedy's comparison when there is something to remedy."""
+    """What to type next: the page, and how a cause is established and remedies compared where something is wrong."""
     if not any(process.sites for process in run.processes):
         return []
     known = "".join(f" --suppress {shlex.quote(f'{key}={reason}')}" for key, reason in suppress.items())
     lines = [f"rectifier report {shlex.quote(shown)}{known} --html {shlex.quote(Path(shown).name)}.html"]
     if any(diagnosis.reaches("warning") for diagnosis in diagnoses) and not _treated(run.manifest):
+        lines.append(f"rectifier explain {shlex.join(run.manifest.command)}")
         lines.append(f"rectifier compare {shlex.join(with_seeds(run.manifest.command))}")
     return lines
 

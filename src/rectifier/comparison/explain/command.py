@@ -46,12 +46,8 @@ def explain_script(
         jobs=jobs,
         may_begin=lambda: max_minutes is None or time.monotonic() - began < 60 * max_minutes,
         tell=on_step,
+        stop=trials.stop,
         finding=finding,
         because=because,
     )
-    try:
-        explanation = engine.explain()
-    except BaseException:
-        trials.stop()
-        raise
-    return explanation
+    return engine.explain()

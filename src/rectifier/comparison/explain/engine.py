@@ -66,6 +66,7 @@ class Engine:
         jobs: Trials at a time.
         may_begin: Asked before each trial; False ends the explanation with what it has.
         tell: Told of everything that ends.
+        stop: Ends the trials that are running.
         finding: The rule that is to be explained; None for the most serious finding.
         because: A failure in the user's words.
     """
@@ -74,6 +75,7 @@ class Engine:
     jobs: int = 1
     may_begin: Callable[[], bool] = lambda: True
     tell: Callable[[Step], None] = lambda step: None
+    stop: Callable[[], None] = lambda: None
     finding: Rule | None = None
     because: str | None = None
     _experiments: list[Experiment] = field(default_factory=list)
@@ -143,6 +145,9 @@ class Engine:
         rivals = 0
         assert self._base is not None
         nothing_left = set(self._base.idle)
+        if self._sights and not any(sight.cause_kind is CauseKind.LOSS_TERM for sight in self._sights):
+            # The microscope tells addends apart, and has met none.
+            nothing_left.add(Change.LOSS_TERM_OFF)
         while todo := [one for one in todo if one.change not in nothing_left]:
             batch, todo = todo[: self.jobs], todo[self.jobs :]
             self._most = len(todo)
@@ -235,11 +240,15 @@ class Engine:
     def _runs(self, asks: Sequence[Ask]) -> list[Shown]:
         if not self.may_begin():
             raise OutOfTime
-        if len(asks) == 1:
-            shown = [self.run(asks[0])]
-        else:
-            with ThreadPoolExecutor(self.jobs, thread_name_prefix="trial") as pool:
-                shown = list(pool.map(self.run, asks))
+        # In threads, also a single one: Ctrl-C is for this thread, and a trial in it would take it for its script.
+        with ThreadPoolExecutor(self.jobs, thread_name_prefix="trial") as pool:
+            running = [pool.submit(self.run, ask) for ask in asks]
+            try:
+                shown = [one.result() for one in running]
+            except BaseException:
+                # Leaving the pool waits for its threads, and they wait for their trials.
+                self.stop()
+                raise
         self._done += len(shown)
         for ask, one in zip(asks, shown, strict=True):
             if ask.intervention.change is Change.NONE:

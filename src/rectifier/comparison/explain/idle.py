@@ -4,6 +4,9 @@ import numpy as np
 
 from rectifier.records import Change, Process
 
+_FLAT_ON_ONE_SIDE = {"relu", "relu6"}
+_UNBOUNDED = {"relu", "leaky_relu", "elu", "selu", "gelu", "silu", "softplus", "mish"}
+
 
 def idle_changes(process: Process) -> frozenset[Change]:
     """What the unchanged run has none of: weight decay, an eps, zero weights, eval mode, parameters left out.
@@ -15,6 +18,12 @@ def idle_changes(process: Process) -> frozenset[Change]:
     found = set()
     if len(loss) and np.isfinite(loss).all():
         found |= {Change.SKIP_NONFINITE, Change.GUARD_OPERATION}
+    activations = {site.activation for site in process.sites}
+    if activations and not process.unseen:
+        if not activations & _FLAT_ON_ONE_SIDE:
+            found.add(Change.LEAKY_ACTIVATION)
+        if not activations & _UNBOUNDED:
+            found.add(Change.BOUNDED_ACTIVATION)
     last = process.snapshots[-1] if process.snapshots else None
     if last is None:
         return frozenset(found)

@@ -134,7 +134,7 @@ class ScriptTrials:
                 "no loss was seen: a training is observed when it uses torch and calls backward() on a loss."
             )
         self._ended[name] = run
-        passed = passed_files(name, self._ended)
+        passed = passed_files(name, dict(self._ended))
         if passed:
             one = passed[0]
             raise CannotExplain(
