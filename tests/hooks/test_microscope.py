@@ -321,3 +321,34 @@ def test_inputs(seen):
     assert sight.numbers["not_finite"] == sight.numbers["constant_features"] == 0
     assert 0.5 < sight.numbers["scale"] < 1.5
     assert sight.cause_kind == "unknown"
+
+
+def test_inputs_that_do_not_vary_name_the_cause(seen):
+    class Branches(nn.Linear):
+        def forward(self, rows):
+            return super().forward(rows[0]) + super().forward(rows[1])
+
+    torch.manual_seed(0)
+    model = Branches(5, 3)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    state = seen(0, 1)
+    for rows in ([torch.zeros(7, 5), torch.zeros(7, 5)], [torch.zeros(7, 5), torch.randn(7, 5)]):
+        model(rows).sum().backward()
+        optimizer.step()
+    first, second = of_kind(state, "inputs")
+    assert first.cause_kind == second.cause_kind == "input_constant"
+    assert (first.operation, second.operation) == ("Branches[0]", "Branches[1]")
+    assert first.numbers["distinct_rows"] == 1
+
+
+def test_a_mask_that_is_the_same_for_all_rows_is_no_constant_input(seen):
+    class Masked(nn.Linear):
+        def forward(self, x, mask):
+            return super().forward(x * mask)
+
+    model = Masked(5, 3)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    state = seen(0)
+    model(torch.randn(7, 5), torch.ones(7, 5)).sum().backward()
+    optimizer.step()
+    assert {sight.cause_kind for sight in of_kind(state, "inputs")} == {"unknown"}
