@@ -221,6 +221,12 @@ def by_item(out, step):
     return torch.tensor([twice, twice]).sum() * HELD.sum()
 
 
+def by_both(out, step):
+    place = out.detach().argmax(1)
+    score = out[0, place[0]].item()
+    return torch.tensor(score) * HELD.sum()
+
+
 def by_hand(out, step):
     value = out.detach()
     return (value * HELD).square().mean()
@@ -231,14 +237,20 @@ HELD = nn.Parameter(torch.ones(1))
 
 @pytest.mark.parametrize(
     ("loss_of", "operation", "text"),
-    [(by_argmax, "argmax", "out.argmax"), (by_item, "item", "out.sum().item"), (by_hand, "detach", "out.detach")],
+    [
+        (by_argmax, "argmax", "out.argmax"),
+        (by_item, "item", "out.sum().item"),
+        (by_hand, "detach", "value = out.detach"),
+        (by_both, "item", "score = "),
+    ],
 )
 def test_where_the_graph_is_cut(seen, loss_of, operation, text):
     HELD.grad = None
     plain = train(loss_of)
     state = seen(1, 2)
     assert train(loss_of) == plain
-    (sight,) = of_kind(state, "gradient_cut")
+    sight, *further = of_kind(state, "gradient_cut")
+    assert len(further) == (loss_of is by_both), "the last one first"
     assert (sight.operation, sight.place) == (operation, line_with(loss_of, text))
     assert sight.numbers == {"parameters": 4, "numbers": 66, "no_grad": 0}
     assert sight.cause_kind == "graph_cut"
@@ -309,3 +321,34 @@ def test_inputs(seen):
     assert sight.numbers["not_finite"] == sight.numbers["constant_features"] == 0
     assert 0.5 < sight.numbers["scale"] < 1.5
     assert sight.cause_kind == "unknown"
+
+
+def test_inputs_that_do_not_vary_name_the_cause(seen):
+    class Branches(nn.Linear):
+        def forward(self, rows):
+            return super().forward(rows[0]) + super().forward(rows[1])
+
+    torch.manual_seed(0)
+    model = Branches(5, 3)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    state = seen(0, 1)
+    for rows in ([torch.zeros(7, 5), torch.zeros(7, 5)], [torch.zeros(7, 5), torch.randn(7, 5)]):
+        model(rows).sum().backward()
+        optimizer.step()
+    first, second = of_kind(state, "inputs")
+    assert first.cause_kind == second.cause_kind == "input_constant"
+    assert (first.operation, second.operation) == ("Branches[0]", "Branches[1]")
+    assert first.numbers["distinct_rows"] == 1
+
+
+def test_a_mask_that_is_the_same_for_all_rows_is_no_constant_input(seen):
+    class Masked(nn.Linear):
+        def forward(self, x, mask):
+            return super().forward(x * mask)
+
+    model = Masked(5, 3)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    state = seen(0)
+    model(torch.randn(7, 5), torch.ones(7, 5)).sum().backward()
+    optimizer.step()
+    assert {sight.cause_kind for sight in of_kind(state, "inputs")} == {"unknown"}

@@ -252,6 +252,26 @@ def test_images_have_one_scale_a_channel_and_a_loss_is_no_model(changed):
     assert torch.equal(nn.MSELoss()(out, target), F.mse_loss(out, target))
 
 
+def test_inputs_in_lists_and_dictionaries_are_standardised(changed):
+    class Branches(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a = nn.Linear(5, 2)
+
+        def forward(self, rows, *, more):
+            self.given = (*rows, more["x"])
+            return sum(self.a(one) for one in self.given)
+
+    change = changed("standardise_inputs")
+    model = Branches()
+    x = torch.randn(64, 5)
+    model([x + 100, x * 30], more={"x": x - 7, "name": "one"})
+    for one in model.given:
+        assert one.mean().abs() < 1e-4
+        assert one.std().item() == pytest.approx(1, abs=0.02)
+    assert change.applied().times == 3
+
+
 def test_targets_are_standardised_where_torch_computes_the_loss(changed):
     x, y = data()
     far = y * 1000 + 5e4

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import torch
@@ -185,6 +186,7 @@ class _Cut:
     nodes: list[Any]
     leaves: list[Tensor]
     no_grad: bool
+    number: int
 
 
 class _FromCut(float):
@@ -229,6 +231,7 @@ class Cuts:
         self._of: Any = WeakTensorKeyDictionary()
         self._in_losses: dict[_Cut, None] = {}
         self._reached: set[int] = set()
+        self._numbers = count()
 
     def start(self) -> Callable[[], None]:
         """Begin; returns the undo."""
@@ -252,6 +255,7 @@ class Cuts:
                     [one.grad_fn for one in within if one.grad_fn is not None],
                     [one for one in within if one.grad_fn is None],
                     not torch.is_grad_enabled(),
+                    next(self._numbers),
                 )
             }
         if not cuts:
@@ -274,7 +278,8 @@ class Cuts:
     def found(self, step: int) -> list[Sight]:
         """The cuts by which parameters lose the gradient of every loss of these steps."""
         sights: dict[tuple[str, str], Sight] = {}
-        for cut in self._in_losses:
+        # What was cut last is nearest to the loss: a sample is drawn from `detach()`, its score goes through `item()`.
+        for cut in sorted(self._in_losses, key=lambda cut: -cut.number):
             lost = {id(leaf): leaf for leaf in (*_leaves(cut.nodes), *cut.leaves) if id(leaf) not in self._reached}
             if not lost:
                 continue

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from rectifier.hooks.source_lines import users_line
 from rectifier.records import CauseKind, Sight, SightKind
@@ -11,7 +12,7 @@ from rectifier.records import CauseKind, Sight, SightKind
 
 def inputs_of(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], step: int) -> list[Sight]:
     """One sight for each tensor that a model is given; of a model's own output there is nothing to tell."""
-    named = [*((str(number), value) for number, value in enumerate(args)), *kwargs.items()]
+    named = [(str(number), value) for number, value in enumerate(tree_leaves((args, kwargs)))]
     line = users_line(2)
     given = {name: facts_of(value) for name, value in named if _is_data(value)}
     # A mask or a time step may well be the same for all rows; what tells them apart is then another input.

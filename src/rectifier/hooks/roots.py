@@ -6,11 +6,28 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
 Forward = Callable[..., Any]
 Route = Callable[[nn.Module, Forward, tuple[Any, ...], dict[str, Any]], Any]
 """Given the module, its call, and what that is called with; returns what the user gets."""
+
+
+def map_tensors(
+    function: Callable[[int, Tensor], Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """What a model is called with, each tensor replaced, those in lists and dictionaries, too.
+
+    Args:
+        function: Given the tensor's place in the call, and the tensor.
+        args: Of the call.
+        kwargs: Likewise.
+    """
+    leaves, form = tree_flatten((args, kwargs))
+    new = [function(place, leaf) if isinstance(leaf, Tensor) else leaf for place, leaf in enumerate(leaves)]
+    given: tuple[tuple[Any, ...], dict[str, Any]] = tree_unflatten(new, form)
+    return given
 
 
 class _Inside(threading.local):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from rectifier.hooks.attributes import wrap
 from rectifier.hooks.code import around_function
-from rectifier.hooks.roots import Forward, route_roots
+from rectifier.hooks.roots import Forward, map_tensors, route_roots
 from rectifier.records import Change
 from rectifier.treatment.interventions.intervening import Intervening
 
@@ -55,19 +55,18 @@ class StandardisedInputs(Intervening):
 
     def __init__(self) -> None:
         super().__init__(Change.STANDARDISE_INPUTS)
-        self._scales: weakref.WeakKeyDictionary[nn.Module, dict[int | str, Scale]] = weakref.WeakKeyDictionary()
-        self._rows: weakref.WeakKeyDictionary[nn.Module, dict[int | str, list[Tensor]]] = weakref.WeakKeyDictionary()
+        self._scales: weakref.WeakKeyDictionary[nn.Module, dict[int, Scale]] = weakref.WeakKeyDictionary()
+        self._rows: weakref.WeakKeyDictionary[nn.Module, dict[int, list[Tensor]]] = weakref.WeakKeyDictionary()
 
     def start(self) -> None:
         """Begin."""
         self._undo.append(route_roots(self._forward))
 
     def _forward(self, module: nn.Module, forward: Forward, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        given = [self._put(module, number, value) for number, value in enumerate(args)]
-        named = {name: self._put(module, name, value) for name, value in kwargs.items()}
+        given, named = map_tensors(lambda place, value: self._put(module, place, value), args, kwargs)
         return forward(*given, **named)
 
-    def _put(self, module: nn.Module, key: int | str, value: Any) -> Any:
+    def _put(self, module: nn.Module, key: int, value: Tensor) -> Tensor:
         # What has a history is another model's output, not data.
         data = type(value) is Tensor and value.is_floating_point() and value.ndim and value.grad_fn is None
         if not data or not value.numel():
@@ -85,7 +84,7 @@ class StandardisedInputs(Intervening):
         self.times += 1
         return known[key].of(value)
 
-    def _first(self, module: nn.Module, key: int | str, value: Tensor) -> Scale | None:
+    def _first(self, module: nn.Module, key: int, value: Tensor) -> Scale | None:
         axis = _feature_axis(module, value)
         rows = value.numel() // (value.shape[axis] if axis is not None else 1)
         if rows > 1:
@@ -155,12 +154,12 @@ class Float32(Intervening):
             module.float()
             self.details.setdefault(f"{type(module).__name__} in half precision")
         wide = any(parameter.dtype is torch.float32 for parameter in module.parameters())
-        given = [self._widened(value) if wide else value for value in args]
-        named = {name: self._widened(value) if wide else value for name, value in kwargs.items()}
-        return forward(*given, **named)
+        if wide:
+            args, kwargs = map_tensors(lambda place, value: self._widened(value), args, kwargs)
+        return forward(*args, **kwargs)
 
-    def _widened(self, value: Any) -> Any:
-        if isinstance(value, Tensor) and value.dtype in (torch.float16, torch.bfloat16):
+    def _widened(self, value: Tensor) -> Tensor:
+        if value.dtype in (torch.float16, torch.bfloat16):
             self.times += 1
             return value.float()
         return value

@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 
 from rectifier.hooks.loss_graph import read_loss
 from rectifier.hooks.optimizers import tensors_of
-from rectifier.hooks.roots import Forward, route_roots
+from rectifier.hooks.roots import Forward, map_tensors, route_roots
 from rectifier.hooks.training import around_backward
 from rectifier.records import Change
 from rectifier.treatment.interventions.intervening import Intervening
@@ -81,11 +81,10 @@ class SkipNonfinite(Skipping):
     def _forward(self, module: nn.Module, forward: Forward, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if not torch.is_grad_enabled():
             return forward(*args, **kwargs)
-        given = [self._finite(value) for value in args]
-        named = {name: self._finite(value) for name, value in kwargs.items()}
+        given, named = map_tensors(lambda place, value: self._finite(value), args, kwargs)
         return forward(*given, **named)
 
-    def _finite(self, value: Any) -> Any:
+    def _finite(self, value: Tensor) -> Tensor:
         # Running means of normalisations must not see them either.
         if type(value) is Tensor and value.is_floating_point() and not bool(value.isfinite().all()):
             self._bad_inputs = True
