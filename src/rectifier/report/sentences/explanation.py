@@ -133,10 +133,12 @@ def change_words(experiment: Experiment) -> str:
 
 
 def cause_text(cause: EstablishedCause) -> str:
-    """What a cause is: `weight decay: weight decay of 0.5 (AdamW, group 0)`."""
+    """What a cause is: `weight decay of 0.5 (AdamW, group 0)`."""
     words = _CAUSES[cause.kind]
-    detail = f" ({cause.detail})" if cause.detail else ""
-    return f"{words}{detail}"
+    if not cause.detail:
+        return words
+    # A detail that begins with the same words says it all.
+    return cause.detail if cause.detail.startswith(words) else f"{words} ({cause.detail})"
 
 
 def fix_text(remedy: RemedyId) -> str:
