@@ -25,6 +25,10 @@ class NothingToCompare(RectifierError):
     """A comparison lacks what it needs: a metric, seeds that differ, or an arm."""
 
 
+class CannotExplain(RectifierError):
+    """A script cannot be explained as asked: it gives no loss, or nothing that a trial could be judged by."""
+
+
 class CannotSwap(RectifierError):
     """A model's activations cannot be replaced as asked; the text names the line to write instead."""
 

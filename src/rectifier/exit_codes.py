@@ -20,6 +20,9 @@ FOUND: Final = 10
 PARTLY_UNJUDGED: Final = 11
 """Nothing at or above `--fail-on` was found, but a part could not be judged; `--allow-unjudged` makes it 0."""
 
+UNEXPLAINED: Final = 12
+"""`rectifier explain`: the script fails, and no cause is established or seen. 0 where one is, or nothing to explain."""
+
 TIMED_OUT: Final = 124
 """A script was ended after `--timeout`, as `timeout` says it."""
 
@@ -27,4 +30,4 @@ SIGNALLED: Final = 128
 """This plus n: signal n has ended the script, as a shell says it."""
 
 INTERRUPTED: Final = 130
-"""Ctrl-C or SIGTERM ended a comparison; what had ended is kept."""
+"""Ctrl-C or SIGTERM ended a comparison or an explanation; what had ended is kept."""

@@ -387,4 +387,4 @@ def test_help_names_every_option_and_loads_no_torch():
     ],
 )
 def test_the_comparison_to_type_next_varies_the_seed_that_was_given(given, compared):
-    assert ending._with_seeds(given.split()) == compared.split()
+    assert ending.with_seeds(given.split()) == compared.split()

@@ -18,6 +18,7 @@ _COMMANDS = {
     "run": ("rectifier.cli.run:command", "Run a training script unchanged and diagnose its units."),
     "report": ("rectifier.cli.report:command", "Render a run or a comparison again, as text, page or JSON."),
     "compare": ("rectifier.cli.compare:command", "Compare activations on your own script, paired by seed."),
+    "explain": ("rectifier.cli.explain:command", "Establish by experiment why a training fails."),
     "check": ("rectifier.cli.check:command", "Check an untrained network with one forward and one backward pass."),
     "census": ("rectifier.cli.census:command", "Count a trained network's dead and rare units over a data set."),
     "inspect": ("rectifier.cli.inspect:command", "Tell from a checkpoint alone which units have not learned."),

@@ -104,13 +104,14 @@ def print_observed(run: Run, suppress: Mapping[str, str], console: Console) -> l
 
 
 def next_commands(run: Run, diagnoses: Sequence[Diagnosis], shown: str, suppress: Mapping[str, str]) -> list[str]:
-    """What to type next: the page, and the remedy's comparison when there is something to remedy."""
+    """What to type next: the page, and how a cause is established and remedies compared where something is wrong."""
     if all(diagnosis.nothing_observed for diagnosis in diagnoses):
         return []
     known = "".join(f" --suppress {shlex.quote(f'{key}={reason}')}" for key, reason in suppress.items())
     lines = [f"rectifier report {shlex.quote(shown)}{known} --html {shlex.quote(Path(shown).name)}.html"]
     if any(diagnosis.reaches("warning") for diagnosis in diagnoses) and not _treated(run.manifest):
-        lines.append(f"rectifier compare {shlex.join(_with_seeds(run.manifest.command))}")
+        lines.append(f"rectifier explain {shlex.join(run.manifest.command)}")
+        lines.append(f"rectifier compare {shlex.join(with_seeds(run.manifest.command))}")
     return lines
 
 
@@ -118,7 +119,7 @@ def _treated(manifest: Manifest) -> bool:
     return bool(manifest.swap or manifest.rescale or manifest.recycle)
 
 
-def _with_seeds(command: Sequence[str]) -> list[str]:
+def with_seeds(command: Sequence[str]) -> list[str]:
     """The command with `{seed}` in the place of a seed that was given, because a comparison trains with many."""
     arguments = list(command)
     for index, (option, value) in enumerate(pairwise(["", *command])):

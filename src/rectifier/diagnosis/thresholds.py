@@ -311,3 +311,28 @@ usual initial weights are near 0, and cost little more than the best constant (o
 TARGETS_OUT_OF_REACH = 0.10
 """Share of the targets that the last activation cannot give, from which on that is a warning: fewer may be outliers
 (our choice)."""
+
+# Explaining ---------------------------------------------------------------------------------------------------------
+
+EXPLAIN_ONSETS = 2
+"""Times the step at which a failure was certain that a trial goes on: a change that only delays it a little is no cure
+(measured on rebuilt public failures: verdicts at twice the onset were those at the end of the script)."""
+
+EXPLAIN_MARGIN = 30
+"""Steps that are added to that: rules about parameters speak after 30 steps (definitions)."""
+
+EXPLAIN_LEAST_STEPS = 100
+"""Fewest steps of a trial: rules about collapsed outputs and best constants speak after 100 (definitions)."""
+
+EXPLAIN_FAILING_SEEDS = 3
+"""Failing seeds on which a cure must hold (definitions)."""
+
+EXPLAIN_MOST_SEEDS = 10
+"""Seeds that are searched for these; a failure that comes on fewer is mostly luck (definitions)."""
+
+EXPLAIN_RIVALS = 4
+"""Other changes that are tried after evidence and experiment agree: enough to show that not everything helps (our
+choice: the usual first tries, learning rate, initial weights, inputs, activation)."""
+
+EXPLAIN_MOST_OF_IT = 0.5
+"""Share of what moved the parameters at a step from which on one source of it is asked first (our choice: most)."""

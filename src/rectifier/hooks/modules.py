@@ -253,3 +253,14 @@ def on_registration(react: Callable[[nn.Module, str, nn.Module], nn.Module | Non
             nn.Module.__setstate__ = setstate  # type: ignore[method-assign]
 
     return forget
+
+
+def on_parameters(react: Callable[[nn.Parameter], None]) -> Callable[[], None]:
+    """Let `react` see each parameter that a module gets from now on; returns the undo."""
+
+    def offer(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
+        if parameter is not None:
+            react(parameter)
+
+    handle = nn.modules.module.register_module_parameter_registration_hook(offer)
+    return handle.remove

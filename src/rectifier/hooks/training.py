@@ -16,6 +16,7 @@ from torch.nn.utils import clip_grad
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
+from rectifier.hooks.attributes import wrap
 from rectifier.hooks.recorders import recorder
 
 
@@ -173,3 +174,11 @@ def _listen_to_backward(listener: TrainingListener) -> Callable[[], None]:
             torch.amp.GradScaler.scale = scale  # type: ignore[method-assign]
 
     return forget
+
+
+def around_backward(around: Callable[..., None]) -> Callable[[], None]:
+    """Let each call of `torch.autograd.backward` go through `around(original, tensors, …)`; returns the undo.
+
+    `Tensor.backward` calls it, too. Listeners that came before hear only of what `around` calls.
+    """
+    return wrap(torch.autograd, "backward", around)

@@ -21,6 +21,7 @@ from rectifier.records import Changed, RunNote
 from rectifier.storage import RunWriter, write_note
 
 if TYPE_CHECKING:
+    from rectifier.launch.explaining import Explaining
     from rectifier.launch.framework_logs import AfterImport
     from rectifier.launch.treating import Treating
     from rectifier.treatment import Change
@@ -48,6 +49,9 @@ def begin(after_import: "AfterImport") -> None:
         from rectifier.treatment import scale_learning_rates  # noqa: PLC0415
 
         scale_learning_rates(settings["learning_rate"])
+    explain = os.environ.get("RECTIFIER_EXPLAIN")
+    if explain:
+        process.explains(explain)
     process.ends_with_us()
     multiprocessing.util.register_after_fork(process, _Observed.ends_with_us)
     if settings["max_steps"] is not None:
@@ -75,6 +79,7 @@ class _Observed:
             old, _, new = text.partition("=")
             self._changes.append(swap_everywhere(old, new))
         self._treating: Treating | None = None
+        self._explaining: Explaining | None = None
         how = {
             "budget": settings["budget"],
             "every": settings["every"],
@@ -97,6 +102,17 @@ class _Observed:
             self._monitor = Monitor(self._writer, **how)
             self._monitor.start()
 
+    def explains(self, text: str) -> None:
+        """Change one thing, or look closer at some steps, as an explanation asks."""
+        from rectifier.launch import explaining  # noqa: PLC0415 - trials of an explanation only
+
+        settings = explaining.read(text)
+        self._explaining = explaining.Explaining(settings, self._writer.record, lambda: self._monitor.step)
+        if settings["stop_after"] is not None:
+            steps = settings["stop_after"]
+            self.ends_after(steps)
+            explaining.EndWithoutSteps(steps, lambda: self._end_early(steps)).start()
+
     def ends_with_us(self) -> None:
         """Finish at the end of the process that this is called in."""
         pid = os.getpid()
@@ -106,15 +122,16 @@ class _Observed:
 
     def ends_after(self, steps: int) -> None:
         """Finish after so many steps, and leave the script; the driver of a comparison reads the note."""
-        from rectifier.launch.parent import STOPPED  # noqa: PLC0415
         from rectifier.launch.step_limit import end_after  # noqa: PLC0415 - trials of a comparison only
 
-        def end() -> None:
-            if self._ended_in != os.getpid():
-                _note(self._folder, STOPPED, f"after {steps} steps")
-            self._end(os.getpid())
+        end_after(steps, lambda: self._monitor.step, lambda: self._end_early(steps))
 
-        end_after(steps, lambda: self._monitor.step, end)
+    def _end_early(self, steps: int) -> None:
+        from rectifier.launch.parent import STOPPED  # noqa: PLC0415 - trials of a comparison only
+
+        if self._ended_in != os.getpid():
+            _note(self._folder, STOPPED, f"after {steps} steps")
+        self._end(os.getpid())
 
     def _end(self, pid: int) -> None:
         # A forked child inherits the exit handlers, which are not meant for it.
@@ -142,6 +159,8 @@ class _Observed:
             if looked := self._treating.looked:
                 _note(self._folder, RunNote.LOOKED, str(len(looked)))
                 _note(self._folder, RunNote.LAST_LOOK, str(looked[-1]))
+        if self._explaining is not None:
+            self._explaining.finish()
         self._monitor.stop()
         if self._monitor.sees_activations:
             _note(self._folder, RunNote.ACTIVATIONS, "")

@@ -51,6 +51,7 @@ class Launch(NamedTuple):
         frameworks: Keep the numbers that Lightning, Hugging Face's Trainer and TensorBoard log, too; for comparisons
             only.
         directory: Where it is started; None for where this process is.
+        explain: What an explanation asks for, as `rectifier.launch.explaining` reads it; None for nothing.
     """
 
     command: tuple[str, ...]
@@ -71,6 +72,7 @@ class Launch(NamedTuple):
     temporary: Path | None = None
     frameworks: bool = False
     directory: Path | None = None
+    explain: str | None = None
 
 
 def start(
@@ -151,6 +153,10 @@ def _environment(launch: Launch) -> dict[str, str]:
     environment["RECTIFIER_LAUNCH"] = json.dumps(settings)
     # On Linux the bootstrap asks to be killed when the thread that starts it now ends. It removes this variable.
     environment["RECTIFIER_PARENT"] = str(os.getpid())
+    # One that started this process is not meant for its script.
+    environment.pop("RECTIFIER_EXPLAIN", None)
+    if launch.explain is not None:
+        environment["RECTIFIER_EXPLAIN"] = launch.explain
     if launch.temporary is not None:
         environment["TMPDIR"] = str(launch.temporary)
     if launch.threads is not None:

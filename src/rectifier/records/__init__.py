@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rectifier.records.checkpoint import *
     from rectifier.records.codec import *
     from rectifier.records.comparison import *
+    from rectifier.records.explanation import *
     from rectifier.records.findings.causes import *
     from rectifier.records.findings.causes_model import *
     from rectifier.records.findings.evidence import *
@@ -54,6 +55,10 @@ _NAMES = {
     "checkpoint": "Checkpoint Inspection LayerInspection Memory NotTold Remark Untold WeightRows Why",
     "codec": "decode encode to_builtins",
     "comparison": "ArmVerdict Comparison Effect Failure FailureKind Trial",
+    "explanation": (
+        "Applied Change Conclusion Control EstablishedCause Experiment ExplainedFailure Explanation Intervention "
+        "Sight SightKind"
+    ),
     "findings.evidence": (
         "AlwaysOnUnits ConstantOutput DeadUnits FrozenLayers GradientSpike GradientWay InfiniteGradient NotFinite "
         "PoorStart SaturatedUnits Signal SilentLayer Standing StarvedLayer StarvedUnits StuckUnits Origin"

@@ -18,6 +18,7 @@ import msgspec
 from rectifier.errors import UnreadableRun
 from rectifier.records import (
     FORMAT_VERSION,
+    Applied,
     Changed,
     Fact,
     Feeds,
@@ -28,6 +29,7 @@ from rectifier.records import (
     Process,
     Restarted,
     Run,
+    Sight,
     Site,
     Snapshot,
     Treated,
@@ -152,6 +154,7 @@ _FACTS = {
     KINDS[kind.__name__]: _reader(kind)
     for kind in (
         Writer, Site, Snapshot, Unseen, Changed, Treated, Warned, Parameter, Output, Feeds, Restarted,
+        Applied, Sight,
     )
 }  # fmt: skip
 """What reads a line, by what the line calls its fact."""

@@ -21,7 +21,7 @@ MANIFEST, OUTCOME, NOTES = "run.json", "outcome.json", "notes.jsonl"
 KINDS = {
     "Writer": "writer", "Site": "site", "Snapshot": "snapshot", "Unseen": "unseen", "Changed": "change",
     "Treated": "treated", "Warned": "warning", "Parameter": "parameter", "Output": "output", "Feeds": "feeds",
-    "Restarted": "restarted",
+    "Restarted": "restarted", "Applied": "applied", "Sight": "sight",
 }  # fmt: skip
 """What a line calls a fact of a type."""
 

@@ -1,13 +1,10 @@
 """One training of a user's own script: start it, wait, and read what it left behind."""
 
-import contextlib
 import hashlib
 import math
 import os
 import signal
-import subprocess
 import tempfile
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,6 +14,7 @@ import numpy as np
 
 from rectifier.comparison.metric import printed_values, summarise
 from rectifier.comparison.question import Question, TrialSpec
+from rectifier.comparison.script.running import Running
 from rectifier.diagnosis import diagnose
 from rectifier.diagnosis.training.progress import judge_progress
 from rectifier.errors import UnreadableRun
@@ -48,9 +46,7 @@ class ScriptLauncher:
         self._timeout = timeout
         self._directory = directory
         self._since = since
-        self._running: set[subprocess.Popen[bytes]] = set()
-        self._lock = threading.Lock()
-        self._stopped = False
+        self._running = Running()
 
     def __call__(self, spec: TrialSpec, question: Question, folder: Path) -> Trial:
         """Run a script once and summarise it; whatever happens to it is an outcome, not an error.
@@ -91,51 +87,22 @@ class ScriptLauncher:
             directory=self._directory,
         )
         start_of_trial = time.perf_counter()
-        own: list[subprocess.Popen[bytes]] = []
-
-        def started(process: subprocess.Popen[bytes]) -> None:
-            own.append(process)
-            self._enter(process)
-
-        try:
-            with (folder / OUTPUT).open("wb") as output, open(os.devnull, "rb") as nothing:
-                code = start(
-                    launch,
-                    stdin=nothing,
-                    stdout=output,
-                    stderr=output,
-                    timeout=self._timeout,
-                    started=started,
-                )
-        finally:
-            self._leave(own)
+        with self._running.one() as started, (folder / OUTPUT).open("wb") as output, open(os.devnull, "rb") as nothing:
+            code = start(
+                launch,
+                stdin=nothing,
+                stdout=output,
+                stderr=output,
+                timeout=self._timeout,
+                started=started,
+            )
         seconds = time.perf_counter() - start_of_trial
         write_outcome(run_folder, Outcome(exit_code=code, seconds=seconds))
         return _trial(spec.arm, spec.seed, question, run_folder, code, seconds, self._timeout)
 
     def stop(self, patience: float = 5.0) -> None:
         """End all trainings that are running: asked first, killed after `patience` seconds. No other will start."""
-        with self._lock:
-            self._stopped = True
-            running = list(self._running)
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            for process in running:
-                _signal_group(process, number)
-            deadline = time.monotonic() + patience
-            # Their threads wait for them; here it is only looked whether they have gone.
-            while any(process in self._running for process in running) and time.monotonic() < deadline:
-                time.sleep(0.02)
-
-    def _enter(self, process: subprocess.Popen[bytes]) -> None:
-        with self._lock:
-            self._running.add(process)
-            stopped = self._stopped
-        if stopped:
-            _signal_group(process, signal.SIGKILL)
-
-    def _leave(self, processes: list[subprocess.Popen[bytes]]) -> None:
-        with self._lock:
-            self._running.difference_update(processes)
+        self._running.stop(patience)
 
 
 def began(trials: Path) -> float:
@@ -145,11 +112,6 @@ def began(trials: Path) -> float:
         trials: The folder that has a folder per training.
     """
     return min(manifest.stat().st_mtime for manifest in trials.glob("*/run/run.json"))
-
-
-def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, number)
 
 
 def begin_record(spec: TrialSpec, command: tuple[str, ...], folder: Path) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from rectifier.records.explanation import Applied, Sight
 from rectifier.records.training.loss import Feeds, Output
 from rectifier.records.training.parameter import Parameter
 from rectifier.records.training.process import Process, Writer
@@ -40,7 +41,20 @@ class Restarted:
 
 
 Fact = (
-    Writer | Site | Parameter | Output | Feeds | Snapshot | Unfinished | Unseen | Changed | Treated | Warned | Restarted
+    Writer
+    | Site
+    | Parameter
+    | Output
+    | Feeds
+    | Snapshot
+    | Unfinished
+    | Unseen
+    | Changed
+    | Treated
+    | Warned
+    | Restarted
+    | Applied
+    | Sight
 )
 """A writer comes once per process, at its first observed step. Snapshots refer to sites, parameters and outputs by the
 order of these."""
@@ -51,7 +65,7 @@ def process_of(facts: Iterable[Fact]) -> Process:
     found: defaultdict[type, list[Any]] = defaultdict(list)
     for fact in facts:
         if isinstance(fact, Restarted):
-            found = defaultdict(list, {kind: found[kind] for kind in (Writer, Changed, Warned)})
+            found = defaultdict(list, {kind: found[kind] for kind in (Writer, Changed, Warned, Applied, Sight)})
             continue
         found[type(fact)].append(fact)
     return Process(
@@ -65,4 +79,6 @@ def process_of(facts: Iterable[Fact]) -> Process:
         parameters=tuple(found[Parameter]),
         outputs=tuple(found[Output]),
         feeds=found[Feeds][-1].pairs if found[Feeds] else None,
+        applied=found[Applied][-1] if found[Applied] else None,
+        sights=tuple(found[Sight]),
     )

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rectifier.records.explanation import Applied, Sight
 from rectifier.records.training.loss import Output
 from rectifier.records.training.parameter import Parameter
 from rectifier.records.training.site import Site, Unseen
@@ -43,6 +44,8 @@ class Process:
         outputs: Layers that give a model's output, in the order in which they were met.
         feeds: Pairs of sites by index: the first one's output reaches the second's input through the autograd graph,
             without another site between. None where no graph was read; what is not in it is not known to be a chain.
+        applied: What an intervention of `explain` has changed so far; None where there was none.
+        sights: What the microscope of `explain` saw, in that order.
     """
 
     writer: Writer
@@ -55,6 +58,8 @@ class Process:
     parameters: tuple[Parameter, ...] = ()
     outputs: tuple[Output, ...] = ()
     feeds: tuple[tuple[int, int], ...] | None = None
+    applied: Applied | None = None
+    sights: tuple[Sight, ...] = ()
 
     def series(self, name: str) -> Series:
         """All values of one series, over every snapshot; empty when there are none."""

@@ -1,0 +1,167 @@
+"""`rectifier explain`: the cause of a failing training, established by experiment."""
+
+import hashlib
+import json
+import shlex
+import signal
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+
+from rectifier._formatting import counted, duration
+from rectifier.comparison.question import script_digest
+from rectifier.exit_codes import INTERRUPTED, UNEXPLAINED
+from rectifier.records import Conclusion, Explanation, Rule
+
+if TYPE_CHECKING:
+    from rectifier.comparison.explain.engine import Step
+
+_EXPLAINED = (Conclusion.NOTHING_TO_EXPLAIN, Conclusion.ESTABLISHED, Conclusion.THIS_RUN, Conclusion.OBSERVED)
+
+
+@click.command("explain", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.option("--finding", type=click.Choice([str(rule) for rule in Rule]), help="Explain this finding of the run.")
+@click.option("--because", help='What is wrong, where no finding tells it: "loss stays at 2.3", "loss is nan".')
+@click.option("--jobs", type=click.IntRange(1, 256), default=1, show_default=True, help="Trials at a time.")
+@click.option("--max-minutes", type=click.FloatRange(0, min_open=True), help="No further trial begins after them.")
+@click.option("--timeout", type=click.FloatRange(0, min_open=True), help="Seconds after which a trial is ended.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder of the explanation.")
+@click.option("--json", "machine", is_flag=True, help="Print JSON on standard output.")
+@click.argument("command_line", metavar="[-m MODULE | SCRIPT | RUN] [ITS OPTIONS]", nargs=-1, type=click.UNPROCESSED)
+def command(
+    finding: str | None,
+    because: str | None,
+    jobs: int,
+    max_minutes: float | None,
+    timeout: float | None,
+    out: Path | None,
+    machine: bool,
+    command_line: tuple[str, ...],
+) -> None:
+    """Find out by experiment why a training fails: one change at a time, with the same seed.
+
+    The script runs again, unchanged and then with one thing changed; none of your files is touched. Each trial has one
+    thread, because sums round differently on more. In the script's options {trial_dir} is replaced by a folder of its
+    own, and {seed} by the seed; a number behind an option called seed is taken for it. The same command goes on where
+    it was stopped. Exit codes: 0, 12 where a failure stays without a cause, 2 where the script cannot be explained,
+    130 after Ctrl-C.
+    """
+    from rectifier.comparison.explain.command import explain_script  # noqa: PLC0415 (torch-free, but scipy)
+
+    typed = _typed(command_line)
+    placed, own_seed = with_seed(typed)
+    folder = out or _default_folder(typed, script_digest(typed), finding, because)
+    folder.mkdir(parents=True, exist_ok=True)
+    display = _Display()
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        explanation = explain_script(
+            placed,
+            folder,
+            jobs=jobs,
+            max_minutes=max_minutes,
+            own_seed=own_seed,
+            finding=None if finding is None else next(rule for rule in Rule if rule == finding),
+            because=because,
+            timeout=timeout,
+            on_step=display.update,
+        )
+    except KeyboardInterrupt:
+        click.echo(
+            f"\nStopped; what had ended is kept in {folder}. The same command goes on from there:\n"
+            f"    {shlex.join(['rectifier', *sys.argv[1:]])}",
+            err=True,
+        )
+        sys.exit(INTERRUPTED)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    _print(explanation, folder, machine=machine)
+    if explanation.conclusion not in _EXPLAINED:
+        sys.exit(UNEXPLAINED)
+
+
+def _typed(command_line: tuple[str, ...]) -> tuple[str, ...]:
+    """The script and its options; of a run folder, those that it was started with."""
+    from rectifier.storage import is_run_folder, read_run  # noqa: PLC0415
+
+    if len(command_line) == 1 and is_run_folder(Path(command_line[0])):
+        command = read_run(Path(command_line[0])).manifest.command
+        if not command:
+            raise click.UsageError(f"{command_line[0]} was watched from Python: name the script that trains.")
+        return command
+    if not command_line:
+        raise click.UsageError("name the script to explain: rectifier explain train.py")
+    return command_line
+
+
+def with_seed(command_line: tuple[str, ...]) -> tuple[tuple[str, ...], int]:
+    """The command with `{seed}` in the place of a seed that was given, and that seed; 0 where there is none."""
+    from rectifier.cli.ending import with_seeds  # noqa: PLC0415
+
+    placed = tuple(with_seeds(command_line))
+    for before, after in zip(command_line, placed, strict=True):
+        if before != after:
+            return placed, int(before.rpartition("=")[2])
+    return placed, 0
+
+
+def _default_folder(
+    command_line: tuple[str, ...], script: str | None, finding: str | None, because: str | None
+) -> Path:
+    """The same for the same script and options, so that the same command continues it."""
+    stem = Path(command_line[0]).stem if command_line[0] != "-m" else "-".join(command_line[1:2])
+    text = "\0".join([script or "", *command_line, finding or "", because or ""])
+    return Path("rectifier-runs") / f"explain-{stem}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+class _Display:
+    """Progress on standard error, a line for each trial."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True)
+        self._told = False
+
+    def update(self, step: "Step") -> None:
+        from rectifier.report.sentences.explanation import change_words  # noqa: PLC0415
+
+        if step.experiment is None:
+            self._say(f"[{step.done}] unchanged: loss {step.shown.loss_end:.4g} ({duration(step.shown.seconds)})")
+            return
+        if not self._told and step.most:
+            self._told = True
+            seconds = step.most * step.shown.seconds
+            self._say(f"At most {counted(step.most, 'more change')}, about {duration(seconds)}. Ctrl-C stops.")
+        one = step.experiment
+        ended = "still fails" if one.failed else "does no better" if one.better is False else "does not fail"
+        if one.applied is not None and not one.applied.times:
+            ended = "nothing to change"
+        seed = "" if one.seed is None else f", another seed ({one.seed})"
+        loss = "not finite" if one.loss_end is None else f"{one.loss_end:.4g}"
+        self._say(f"[{step.done}] {change_words(one)}{seed}: {ended}, loss {loss} ({duration(one.seconds)})")
+
+    def _say(self, text: str) -> None:
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def _print(explanation: Explanation, folder: Path, *, machine: bool) -> None:
+    from rectifier.report.json.explanation import explanation_json  # noqa: PLC0415
+    from rectifier.report.sentences.explanation import fix_text  # noqa: PLC0415
+    from rectifier.report.text.explanation import print_explanation  # noqa: PLC0415
+
+    told = replace(explanation, fixes=tuple(fix_text(one) for one in explanation.remedies))
+    if machine:
+        click.echo(json.dumps(explanation_json(told), indent=2, allow_nan=False))
+        return
+    console = Console()
+    print_explanation(told, console)
+    if explanation.conclusion is not Conclusion.NOTHING_TO_EXPLAIN:
+        console.print(f"Kept in {folder}.", highlight=False, markup=False, soft_wrap=True)

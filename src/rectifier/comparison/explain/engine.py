@@ -1,0 +1,342 @@
+"""Decides over trials: reproduces a failure, changes one thing at a time, checks each cure against luck.
+
+It knows no process and no folder: a function that runs one trial is all it asks for.
+"""
+
+import itertools
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from rectifier.comparison.explain import knowledge
+from rectifier.comparison.explain.evidence import kinds_of
+from rectifier.comparison.explain.failure import Failing, better, failure_of, looked_at, onset_of, steps_enough
+from rectifier.comparison.explain.trial import Ask, Runner, Shown, same_losses
+from rectifier.comparison.explain.verdict import Cure, Evidence, Verdict, conclude
+from rectifier.diagnosis import thresholds as limit
+from rectifier.records import (
+    CauseKind,
+    Change,
+    Conclusion,
+    Control,
+    Experiment,
+    ExplainedFailure,
+    Explanation,
+    Intervention,
+    Rule,
+    Sight,
+)
+
+_CURVE_POINTS = 60
+
+
+class OutOfTime(Exception):
+    """No further trial may begin."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What is told while an explanation is at work.
+
+    Attributes:
+        done: Trials that have ended.
+        experiment: The one that ended last; None where it was the unchanged run.
+        shown: What that one showed.
+        failing: What is explained; None as long as that is not known.
+        most: Trials that may come at most, from now on.
+        stop_after: Steps of each of these; None for the script's own end.
+    """
+
+    done: int
+    experiment: Experiment | None
+    shown: Shown
+    failing: Failing | None = None
+    most: int | None = None
+    stop_after: int | None = None
+
+
+@dataclass(slots=True)
+class Engine:
+    """One explanation at work.
+
+    Attributes:
+        run: Runs a trial.
+        jobs: Trials at a time.
+        may_begin: Asked before each trial; False ends the explanation with what it has.
+        tell: Told of everything that ends.
+        stop: Ends the trials that are running.
+        finding: The rule that is to be explained; None for the most serious finding.
+        because: A failure in the user's words.
+    """
+
+    run: Runner
+    jobs: int = 1
+    may_begin: Callable[[], bool] = lambda: True
+    tell: Callable[[Step], None] = lambda step: None
+    stop: Callable[[], None] = lambda: None
+    finding: Rule | None = None
+    because: str | None = None
+    _experiments: list[Experiment] = field(default_factory=list)
+    _done: int = 0
+    _most: int | None = None
+    _cures: list[Cure] = field(default_factory=list)
+    _unchanged: dict[int | None, Shown] = field(default_factory=dict)
+    """By seed, ended as early as the trials with a change."""
+    _base: Shown | None = None
+    _failing: Failing | None = None
+    _stop: int | None = None
+    _sights: tuple[Sight, ...] = ()
+    _deterministic: bool | None = None
+    _placebo_failed: bool | None = None
+    _reach: bool | None = None
+
+    def explain(self) -> Explanation:
+        """Find the cause, as far as time allows.
+
+        Raises:
+            CannotExplain: `because` cannot be read.
+        """
+        ended: Conclusion | None = None
+        try:
+            ended = self._explain()
+        except OutOfTime:
+            ended = Conclusion.UNFINISHED
+        return self._explanation(ended)
+
+    def _explain(self) -> Conclusion | None:
+        base = self._base = self._runs([Ask()])[0]
+        failing = self._failing = failure_of(base, finding=self.finding, because=self.because)
+        if failing is None:
+            return Conclusion.NOTHING_TO_EXPLAIN
+        if not self._reproduce(failing, base):
+            return Conclusion.NOT_REPRODUCED
+        kinds = self._kinds(failing)
+        if kinds and kinds[0] in knowledge.STRUCTURAL and not knowledge.mendable(kinds[0]):
+            # Nothing from outside mends it, and what is seen leaves no doubt.
+            return None
+        self._experiment(kinds, failing)
+        return None
+
+    def _reproduce(self, failing: Failing, base: Shown) -> bool:
+        """Run it again, looked at closely, and only as far as the failure takes."""
+        stop = steps_enough(onset_of(failing, base), base.steps)
+        look = looked_at(failing, base)
+        while True:
+            again = self._runs([Ask(stop_after=stop, microscope=look)])[0]
+            if self._deterministic is None:
+                self._deterministic = same_losses(base, again)
+            self._sights, self._stop = again.sights, stop
+            if failing.seen_in(again):
+                self._unchanged[None] = again
+                return True
+            if stop is None:
+                return False
+            stop = steps_enough(2 * stop, base.steps)
+
+    def _kinds(self, failing: Failing) -> list[CauseKind]:
+        """Causes that evidence speaks for, best first."""
+        return kinds_of(failing, self._sights)
+
+    def _experiment(self, kinds: Sequence[CauseKind], failing: Failing) -> None:
+        rule = "" if failing.rule is None else str(failing.rule)
+        todo = knowledge.candidates(kinds, self._sights, rule)
+        rivals = 0
+        assert self._base is not None
+        nothing_left = set(self._base.idle)
+        if self._sights and not any(sight.cause_kind is CauseKind.LOSS_TERM for sight in self._sights):
+            # The microscope tells addends apart, and has met none.
+            nothing_left.add(Change.LOSS_TERM_OFF)
+        while todo := [one for one in todo if one.change not in nothing_left]:
+            batch, todo = todo[: self.jobs], todo[self.jobs :]
+            self._most = len(todo)
+            ended = self._changed([Ask(intervention=one, stop_after=self._stop) for one in batch])
+            for experiment, shown in ended:
+                if experiment.applied is not None and not experiment.applied.times:
+                    # Nor is there a further addend of the loss, or another place.
+                    nothing_left.add(experiment.intervention.change)
+                if _cured(experiment):
+                    self._follow(experiment, shown, failing)
+                    nothing_left |= self._settled()
+            if self._sure(kinds):
+                rivals += len(batch)
+                if rivals > limit.EXPLAIN_RIVALS:
+                    return
+
+    def _settled(self) -> set[Change]:
+        """Changes that would show again what is shown: a tenth of the learning rate, where a third of it helps."""
+        shown = {removes.cause for removes in self._removed() if not removes.general}
+        return {change for change, removes in knowledge.REMOVES.items() if removes.cause in shown}
+
+    def _removed(self) -> list[knowledge.Removes]:
+        return [knowledge.REMOVES[cure.intervention.change] for cure in self._cures if cure.holds]
+
+    def _sure(self, kinds: Sequence[CauseKind]) -> bool:
+        """Whether a change helps that evidence had spoken for."""
+        return any(
+            cure.holds and any(knowledge.supports(kind, cure.intervention) for kind in kinds) for cure in self._cures
+        )
+
+    def _follow(self, experiment: Experiment, shown: Shown, failing: Failing) -> None:
+        """See whether a cure is one: where it may only put the failure off, and on other failing seeds."""
+        intervention = experiment.intervention
+        slower = knowledge.SLOWER.get(intervention.change)
+        if slower is not None and self._stop is not None:
+            assert self._base is not None
+            stop = slower * self._stop
+            ask = Ask(intervention=intervention, stop_after=stop if stop < self._base.steps else None)
+            if not _cured(self._changed([ask])[0][0]):
+                return
+        self._control(failing)
+        held, failed = 1, 0
+        for seed, unchanged in self._unchanged.items():
+            if seed is None or not failing.seen_in(unchanged):
+                continue
+            other, _ = self._changed([Ask(intervention=intervention, seed=seed, stop_after=self._stop)])[0]
+            if not _cured(other):
+                failed += 1
+                break
+            held += 1
+        detail = "" if shown.applied is None else shown.applied.detail
+        self._cures.append(Cure(intervention=intervention, held=held, failed=failed, detail=detail))
+
+    def _control(self, failing: Failing) -> None:
+        """Run the script with a change of no meaning, and unchanged with other seeds; once for all cures."""
+        if self._placebo_failed is not None:
+            return
+        placebo, _ = self._changed([Ask(intervention=Intervention(Change.PLACEBO), stop_after=self._stop)])[0]
+        self._placebo_failed = placebo.failed
+        first = self._unchanged[None]
+        for seed in itertools.count(1):
+            shown = self._runs([Ask(seed=seed, stop_after=self._stop)])[0]
+            if self._reach is None:
+                # The constant losses of two dead networks tell nothing of their seeds.
+                motionless = bool(len(shown.losses)) and bool((shown.losses == shown.losses[0]).all())
+                self._reach = motionless or not same_losses(first, shown)
+                if not self._reach:
+                    return
+            self._unchanged[seed] = shown
+            failing_seeds = sum(failing.seen_in(one) for one in self._unchanged.values())
+            if failing_seeds >= limit.EXPLAIN_FAILING_SEEDS or len(self._unchanged) >= limit.EXPLAIN_MOST_SEEDS:
+                return
+
+    def _changed(self, asks: Sequence[Ask]) -> list[tuple[Experiment, Shown]]:
+        """Run trials with a change each."""
+        found = []
+        assert self._failing is not None
+        for ask, shown in zip(asks, self._runs(asks), strict=True):
+            unchanged = self._base if ask.seed is None else self._unchanged[ask.seed]
+            assert unchanged is not None
+            # The same to the bit: whatever it says of itself, it has changed nothing.
+            idle = ask.intervention.change is not Change.PLACEBO and _identical(shown, self._unchanged[ask.seed])
+            experiment = Experiment(
+                intervention=ask.intervention,
+                seed=ask.seed,
+                failed=self._failing.seen_in(shown) or idle,
+                loss_end=shown.loss_end if np.isfinite(shown.loss_end) else None,
+                steps=shown.steps,
+                seconds=shown.seconds,
+                applied=shown.applied,
+                losses=_curve(shown),
+                better=better(ask.intervention.change, shown, unchanged, self._failing),
+            )
+            self._experiments.append(experiment)
+            found.append((experiment, shown))
+            self.tell(Step(self._done, experiment, shown, self._failing, self._most, self._stop))
+        return found
+
+    def _runs(self, asks: Sequence[Ask]) -> list[Shown]:
+        if not self.may_begin():
+            raise OutOfTime
+        # In threads, also a single one: Ctrl-C is for this thread, and a trial in it would take it for its script.
+        with ThreadPoolExecutor(self.jobs, thread_name_prefix="trial") as pool:
+            running = [pool.submit(self.run, ask) for ask in asks]
+            try:
+                shown = [one.result() for one in running]
+            except BaseException:
+                # Leaving the pool waits for its threads, and they wait for their trials.
+                self.stop()
+                raise
+        self._done += len(shown)
+        for ask, one in zip(asks, shown, strict=True):
+            if ask.intervention.change is Change.NONE:
+                self.tell(Step(self._done, None, one, self._failing, self._most, self._stop))
+        return shown
+
+    def _explanation(self, ended: Conclusion | None) -> Explanation:
+        failing, base = self._failing, self._base
+        if failing is None or base is None or ended in (Conclusion.NOTHING_TO_EXPLAIN, Conclusion.NOT_REPRODUCED):
+            return Explanation(
+                conclusion=ended or Conclusion.UNFINISHED,
+                control=self._controls(failing),
+                failure=_failure(failing, base, None),
+            )
+        verdict: Verdict = conclude(
+            Evidence(
+                failing=failing,
+                kinds=self._kinds(failing),
+                cures=self._cures,
+                experiments=self._experiments,
+                sights=self._sights,
+                chaotic=self._placebo_failed is False,
+                this_run=self._reach is False or len(self._failing_seeds(failing)) < limit.EXPLAIN_FAILING_SEEDS,
+                unfinished=ended is Conclusion.UNFINISHED,
+            )
+        )
+        return Explanation(
+            conclusion=verdict.conclusion,
+            cause=verdict.causes[0],
+            causes=verdict.causes,
+            established=verdict.causes[0].established,
+            remedies=verdict.remedies,
+            experiments=tuple(self._experiments),
+            control=self._controls(failing),
+            sights=self._sights,
+            failure=_failure(failing, base, self._stop, self.because),
+        )
+
+    def _failing_seeds(self, failing: Failing) -> tuple[int | None, ...]:
+        return tuple(seed for seed, shown in self._unchanged.items() if failing.seen_in(shown))
+
+    def _controls(self, failing: Failing | None) -> Control:
+        return Control(
+            seeds=tuple(self._unchanged),
+            failing=() if failing is None else self._failing_seeds(failing),
+            placebo_failed=self._placebo_failed,
+            deterministic=self._deterministic,
+            seeds_reach=self._reach,
+        )
+
+
+def _cured(experiment: Experiment) -> bool:
+    changed = experiment.applied is None or experiment.applied.times > 0
+    return changed and not experiment.failed and experiment.better is not False
+
+
+def _identical(one: Shown, other: Shown) -> bool:
+    return same_losses(one, other) and len(one.losses) == len(other.losses) and not _motionless(one)
+
+
+def _motionless(shown: Shown) -> bool:
+    return bool((shown.losses == shown.losses[0]).all())
+
+
+def _curve(shown: Shown) -> tuple[float | None, ...]:
+    """Some of the losses, equally far apart."""
+    values = shown.losses[:: max(1, -(-len(shown.losses) // _CURVE_POINTS))]
+    return tuple(float(value) if np.isfinite(value) else None for value in values)
+
+
+def _failure(
+    failing: Failing | None, base: Shown | None, stop: int | None, because: str | None = None
+) -> ExplainedFailure | None:
+    if failing is None or base is None:
+        return None
+    return ExplainedFailure(
+        rule="" if failing.rule is None else str(failing.rule),
+        onset=onset_of(failing, base),
+        steps=stop,
+        loss_end=base.loss_end if np.isfinite(base.loss_end) else None,
+        asked=because or "",
+    )

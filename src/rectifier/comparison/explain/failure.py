@@ -1,0 +1,180 @@
+"""Which failure is explained, when it is certain, and whether a trial has it."""
+
+import math
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+from rectifier.comparison.explain.knowledge import OTHER_LOSS
+from rectifier.comparison.explain.trial import Shown
+from rectifier.diagnosis import thresholds as limit
+from rectifier.errors import CannotExplain
+from rectifier.records import Change, Consequence, Finding, Rule, rank
+
+_BECAUSE = re.compile(
+    r"\s*loss\s+(?:(?P<how>stays\s+at|is|at|above|>)\s*)(?P<level>nan|inf|[0-9.]+(?:e[-+]?\d+)?)\s*", re.IGNORECASE
+)
+_STUCK = (Consequence.NO_PROGRESS, Consequence.NOT_RECOVERED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failing:
+    """A failure, so that trials can be asked whether they have it.
+
+    Attributes:
+        rule: The rule that speaks; None where the loss alone tells it.
+        least: Severity from which on the rule counts, as `rank` has it.
+        level: Loss at or above which it has failed; None where the rule tells it. NaN for a loss that is not finite.
+        findings: Of the run that failed, most serious first, those of its rule in front.
+        progressed: Whether that run trained all the same: then a cure need not lower the loss.
+    """
+
+    rule: Rule | None
+    least: int = 1
+    level: float | None = None
+    findings: tuple[Finding, ...] = ()
+    progressed: bool = False
+
+    def speaks(self, findings: tuple[Finding, ...]) -> bool:
+        """Whether its rule is among these findings."""
+        return any(one.rule is self.rule and rank(one.severity) >= self.least for one in findings)
+
+    def seen_in(self, shown: Shown) -> bool:
+        """Whether a trial has this failure, or one that is as bad."""
+        if self.level is not None:
+            end = shown.loss_end
+            return math.isnan(end) or (not math.isnan(self.level) and end >= (1 - limit.PLATEAU_FRACTION) * self.level)
+        if shown.crashed or self.speaks(shown.findings):
+            return True
+        # Another name of the same misfortune is no cure.
+        return any(
+            one.severity == "serious" or (one.severity == "warning" and one.consequence in _STUCK)
+            for one in shown.findings
+        )
+
+
+def read_because(text: str) -> float:
+    """The loss that a user calls a failure: `loss stays at 2.3`, `loss is nan`.
+
+    Raises:
+        CannotExplain: It says anything else.
+
+    Example:
+        >>> read_because("loss stays at 2.3")
+        2.3
+    """
+    match = _BECAUSE.fullmatch(text)
+    try:
+        level = float(match["level"]) if match else None
+    except ValueError:
+        level = None
+    if level is None or level == 0:
+        raise CannotExplain(
+            f'--because {text!r} tells no loss. Write --because "loss stays at 2.3", or --because "loss is nan"; '
+            "--finding names a finding of the run."
+        )
+    return level if math.isfinite(level) else math.nan
+
+
+def failure_of(shown: Shown, *, finding: Rule | None = None, because: str | None = None) -> Failing | None:
+    """What is to be explained of a run: the most serious finding that is a warning at least, or what the user names.
+
+    Args:
+        shown: The unchanged run.
+        finding: The rule that is meant.
+        because: The failure in the user's words, as `read_because` takes it.
+
+    Returns:
+        None where there is nothing to explain.
+
+    Raises:
+        CannotExplain: `because` cannot be read.
+    """
+    progressed = not any(one.consequence in _STUCK for one in shown.findings) and math.isfinite(shown.loss_end)
+    if because is not None:
+        failing = Failing(rule=None, level=read_because(because), findings=shown.findings)
+        return failing if failing.seen_in(shown) else None
+    if finding is not None:
+        named = [one for one in shown.findings if one.rule is finding]
+    else:
+        named = [one for one in shown.findings if one.severity != "info"][:1]
+    if not named:
+        return None
+    rest = [one for one in shown.findings if one not in named]
+    least = max(rank(one.severity) for one in named) if finding is not None else 1
+    return Failing(rule=named[0].rule, least=min(least, 1), findings=(*named, *rest), progressed=progressed)
+
+
+def onset_of(failing: Failing, shown: Shown) -> int | None:
+    """First step from which on the failure is certain; None where that is not known.
+
+    Args:
+        failing: The failure.
+        shown: The unchanged run.
+    """
+    if failing.level is not None:
+        if not math.isnan(failing.level):
+            return None
+        bad = np.flatnonzero(~np.isfinite(shown.losses))
+        return int(bad[0]) if len(bad) else None
+    onset = None
+    for step, findings in reversed(shown.history):
+        if not failing.speaks(findings):
+            break
+        onset = step
+    return onset
+
+
+def steps_enough(onset: int | None, steps: int) -> int | None:
+    """Optimizer steps after which a trial is ended: the failure would have come twice over; None for all of them.
+
+    Args:
+        onset: When it is certain.
+        steps: Of the run that failed.
+    """
+    if onset is None:
+        return None
+    enough = max(limit.EXPLAIN_LEAST_STEPS, limit.EXPLAIN_ONSETS * onset + limit.EXPLAIN_MARGIN)
+    return enough if enough < steps else None
+
+
+def looked_at(failing: Failing, shown: Shown) -> tuple[int, int]:
+    """The steps that the microscope looks at: around the first one that went wrong.
+
+    Args:
+        failing: The failure.
+        shown: The unchanged run.
+    """
+    bad = np.flatnonzero(~np.isfinite(shown.losses))
+    since = next((one.since for one in failing.findings if one.rule is failing.rule and one.since), None)
+    if failing.rule is Rule.NON_FINITE and len(bad):
+        # The numbers that made this loss may have been made by the step before.
+        last = int(bad[0]) if since is None else min(int(bad[0]), since)
+    else:
+        last = 1 if since is None else since
+    return max(0, last - 1), last + 1
+
+
+def better(change: Change, trial: Shown, base: Shown, failing: Failing) -> bool | None:
+    """Whether a trial did better by its loss than the run that failed, at the same step.
+
+    Args:
+        change: What was changed: after some changes the loss is another one.
+        trial: With the change.
+        base: Without.
+        failing: The failure.
+
+    Returns:
+        None where the two cannot be compared.
+    """
+    if change in OTHER_LOSS:
+        return None
+    n = min(len(trial.losses), len(base.losses))
+    end, before = trial.loss_at(n), base.loss_at(n)
+    if math.isnan(end):
+        return False if n else None
+    if math.isnan(before):
+        return True
+    room = limit.PLATEAU_FRACTION * abs(before)
+    return end <= before + room if failing.progressed else end < before - room

@@ -1,0 +1,219 @@
+"""Trials of a user's own script for an explanation: each a process and a folder of its own, kept to be resumed."""
+
+import hashlib
+import json
+import os
+import signal
+import tempfile
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from rectifier.comparison.explain.idle import idle_changes
+from rectifier.comparison.explain.trial import Ask, Shown
+from rectifier.comparison.script.isolation import passed_files
+from rectifier.comparison.script.running import Running
+from rectifier.comparison.script.trial import OUTPUT, last_lines
+from rectifier.diagnosis import diagnose
+from rectifier.errors import CannotExplain, UnreadableRun
+from rectifier.exit_codes import SIGNALLED
+from rectifier.launch import STOPPED, Launch, start
+from rectifier.records import Finding, FloatArray, Manifest, Outcome, Process, Run
+from rectifier.storage import read_run, write_manifest, write_outcome
+
+_MOST_LOOKS = 16
+_LONGEST_NAME = 120
+_EVERY_STEP = 4_000
+"""Steps up to which a trial is observed at each of them; longer ones at every second, third ..."""
+
+
+@dataclass(slots=True, kw_only=True)
+class ScriptTrials:
+    """Runs trials of a script.
+
+    Attributes:
+        command: The script and its arguments, with `{seed}` and `{trial_dir}` where they belong.
+        folder: Of the explanation; a trial that has ended in it is read again, not run again.
+        own_seed: What `{seed}` stands for in the user's own run.
+        threads: Of each trial: one, because sums round differently on other numbers of threads.
+        timeout: Seconds after which a trial is ended; None for never.
+    """
+
+    command: tuple[str, ...]
+    folder: Path
+    own_seed: int = 0
+    threads: int = 1
+    timeout: float | None = None
+    _running: Running = field(default_factory=Running)
+    _began: float = field(default_factory=time.time)
+    _ended: dict[str, Path] = field(default_factory=dict)
+
+    def __call__(self, ask: Ask) -> Shown:
+        """Run a trial, or read it where it has been run.
+
+        Raises:
+            CannotExplain: The unchanged script cannot be run, trains nothing, or reads what another trial wrote.
+        """
+        trial = self.folder / "trials" / _file_name(ask.name)
+        run = trial / "run"
+        kept = _outcome(run)
+        if kept is None:
+            kept = self._run(ask, self._new_folder(trial))
+        shown = _read(ask, run, kept)
+        self._check(ask, run, shown, kept)
+        return shown
+
+    def stop(self) -> None:
+        """End all trials that are running; no other will start."""
+        self._running.stop()
+
+    def _new_folder(self, trial: Path) -> Path:
+        if trial.exists():
+            # It was killed at work; an orphan may still write there.
+            for number in range(2, 1_000):
+                aside = trial.with_name(f"{trial.name}.stopped-{number}")
+                if not aside.exists():
+                    trial.rename(aside)
+                    break
+        (trial / "files").mkdir(parents=True)
+        return trial
+
+    def _run(self, ask: Ask, trial: Path) -> Outcome:
+        run = trial / "run"
+        run.mkdir()
+        shift = 0 if ask.seed is None else ask.seed
+        takes_seed = any("{seed}" in part for part in self.command)
+        arguments = tuple(
+            part.replace("{seed}", str(self.own_seed + shift)).replace("{trial_dir}", str((trial / "files").resolve()))
+            for part in self.command
+        )
+        write_manifest(run, Manifest.of_now(trial.name, command=arguments, folder=str(run.resolve())))
+        began = time.perf_counter()
+        with (
+            tempfile.TemporaryDirectory(prefix="rectifier-", ignore_cleanup_errors=True) as temporary,
+            self._running.one() as started,
+            (trial / OUTPUT).open("wb") as output,
+            open(os.devnull, "rb") as nothing,
+        ):
+            code = start(
+                Launch(
+                    command=arguments,
+                    folder=run.resolve(),
+                    every=_every(ask),
+                    seed=None if takes_seed else self.own_seed + shift,
+                    threads=self.threads,
+                    own_group=True,
+                    files_since=self._began,
+                    own_folders=(str(trial), temporary),
+                    temporary=Path(temporary),
+                    explain=_asked(ask, 0 if takes_seed else shift),
+                ),
+                stdin=nothing,
+                stdout=output,
+                stderr=output,
+                timeout=self.timeout,
+                started=started,
+            )
+        outcome = Outcome(exit_code=code, seconds=time.perf_counter() - began)
+        if code not in (SIGNALLED + signal.SIGTERM, SIGNALLED + signal.SIGKILL) or self.timeout is not None:
+            write_outcome(run, outcome)
+        return outcome
+
+    def _check(self, ask: Ask, run: Path, shown: Shown, outcome: Outcome) -> None:
+        name = _file_name(ask.name)
+        if ask == Ask() and outcome.exit_code and not any(one.severity != "info" for one in shown.findings):
+            raise CannotExplain(
+                f"the script fails as it is (exit code {outcome.exit_code}), and no finding tells of its training. "
+                f"Does it run alone, with the same arguments from this directory? The end of {run.parent / OUTPUT}:\n"
+                f"{last_lines(run)}"
+            )
+        if ask == Ask() and not len(shown.losses) and not shown.findings:
+            raise CannotExplain(
+                "no loss was seen: a training is observed when it uses torch and calls backward() on a loss."
+            )
+        self._ended[name] = run
+        passed = passed_files(name, dict(self._ended))
+        if passed:
+            one = passed[0]
+            raise CannotExplain(
+                f"one trial read what another one had written, so that they are not the same training with one change: "
+                f"{one.reader} read {one.path} after {one.writer} had written it. Let each trial write into a folder "
+                "of its own, {trial_dir} stands for one: rectifier explain train.py --out {trial_dir}"
+            )
+
+
+def _asked(ask: Ask, shift: int) -> str | None:
+    if ask == Ask():
+        return None
+    return json.dumps(
+        {
+            "intervention": str(ask.intervention),
+            "microscope": ask.microscope,
+            "stop_after": ask.stop_after,
+            "seed_shift": shift,
+        }
+    )
+
+
+def _every(ask: Ask) -> int:
+    return 1 if ask.stop_after is None else 1 + ask.stop_after // _EVERY_STEP
+
+
+def _file_name(name: str) -> str:
+    """A name that a folder can have, and no other trial has."""
+    plain = "".join(c if c.isalnum() or c in "-_." else f"+{ord(c):x}" for c in name)
+    return (
+        plain
+        if len(plain) <= _LONGEST_NAME
+        else f"{plain[:_LONGEST_NAME]}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
+    )
+
+
+def _outcome(run: Path) -> Outcome | None:
+    try:
+        return read_run(run).outcome if run.is_dir() else None
+    except UnreadableRun:
+        return None
+
+
+def _read(ask: Ask, folder: Path, outcome: Outcome) -> Shown:
+    run = read_run(folder)
+    process = _main_process(run)
+    if process is None:
+        return Shown(losses=_none(), steps=0, crashed=outcome.exit_code != 0, seconds=outcome.seconds)
+    loss = process.series("loss")
+    applied, sights = process.applied, process.sights
+    return Shown(
+        findings=diagnose(process).findings,
+        history=_history(process) if ask == Ask() else (),
+        losses=loss.values,
+        steps=process.snapshots[-1].step + 1 if process.snapshots else 0,
+        crashed=outcome.exit_code != 0 and STOPPED not in run.notes,
+        seconds=outcome.seconds,
+        applied=applied,
+        sights=sights,
+        idle=idle_changes(process) if ask == Ask() else frozenset(),
+    )
+
+
+def _main_process(run: Run) -> Process | None:
+    """The process of lowest rank that gave a loss, else the one of lowest rank."""
+    with_loss = [process for process in run.processes if len(process.series("loss").values)]
+    return min(with_loss or run.processes, key=lambda process: process.writer.rank, default=None)
+
+
+def _history(process: Process) -> tuple[tuple[int, tuple[Finding, ...]], ...]:
+    """What would have been found earlier, of at most so many windows."""
+    count = len(process.snapshots)
+    ends = {count, *(max(1, round(count * part / _MOST_LOOKS)) for part in range(1, _MOST_LOOKS))}
+    found = []
+    for end in sorted(one for one in ends if 0 < one <= count):
+        earlier = replace(process, snapshots=process.snapshots[:end])
+        found.append((earlier.snapshots[-1].step, diagnose(earlier).findings))
+    return tuple(found)
+
+
+def _none() -> FloatArray:
+    return np.empty(0)

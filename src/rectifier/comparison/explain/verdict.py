@@ -1,0 +1,181 @@
+"""What the experiments of an explanation show: which change is a cause, which only a remedy, and what stays unknown."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from rectifier.comparison.explain.failure import Failing
+from rectifier.comparison.explain.knowledge import (
+    MENDED_BY,
+    REMOVES,
+    STRUCTURAL,
+    place_among,
+    rank_of,
+    removed_by,
+    supports,
+)
+from rectifier.records import CauseKind, Conclusion, EstablishedCause, Experiment, Intervention, RemedyId, Sight
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cure:
+    """A change after which the failure did not come.
+
+    Attributes:
+        intervention: Which.
+        held: Failing seeds on which it helped.
+        failed: Failing seeds on which it did not; the first of these ends the search.
+        detail: What it changed, as it said itself.
+    """
+
+    intervention: Intervention
+    held: int
+    failed: int
+    detail: str = ""
+
+    @property
+    def holds(self) -> bool:
+        """Whether it helped on every failing seed that was tried."""
+        return self.held > 0 and not self.failed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """All that a verdict rests on.
+
+    Attributes:
+        failing: What is explained.
+        kinds: Causes that evidence speaks for, best first.
+        cures: In the order of their trials.
+        experiments: All trials with a change.
+        chaotic: Whether a change of no meaning takes the failure away.
+        this_run: Whether no other seed says anything.
+        unfinished: Whether time was up.
+    """
+
+    failing: Failing
+    kinds: Sequence[CauseKind]
+    cures: Sequence[Cure] = ()
+    experiments: Sequence[Experiment] = ()
+    sights: Sequence[Sight] = ()
+    chaotic: bool = False
+    this_run: bool = False
+    unfinished: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """How an explanation ended, with causes and remedies, the first one first."""
+
+    conclusion: Conclusion
+    causes: tuple[EstablishedCause, ...] = ()
+    remedies: tuple[RemedyId, ...] = ()
+
+
+def conclude(evidence: Evidence) -> Verdict:
+    """Weigh the experiments.
+
+    A general change (a leaky slope, a clipped gradient) cures much that it did not cause: it is named as a cause only
+    where the evidence speaks for it, or where all else was tried and nothing else helps.
+    """
+    cures = sorted((cure for cure in evidence.cures if cure.holds), key=lambda cure: _order(cure, evidence.kinds))
+    causes = [] if evidence.chaotic else _established(cures, evidence)
+    if causes:
+        ended = Conclusion.THIS_RUN if evidence.this_run else Conclusion.ESTABLISHED
+    else:
+        causes = list(_shown(evidence))
+        ended = _without_cure(evidence, causes)
+    if not causes:
+        causes = [EstablishedCause(kind=CauseKind.UNKNOWN)]
+    return Verdict(
+        conclusion=ended, causes=tuple(causes), remedies=tuple(dict.fromkeys(_remedies(causes, cures, evidence)))
+    )
+
+
+def _order(cure: Cure, kinds: Sequence[CauseKind]) -> tuple[int, int, bool, int]:
+    change = cure.intervention.change
+    for place, kind in enumerate(kinds):
+        if supports(kind, cure.intervention):
+            return place, place_among(kind, change), False, rank_of(change)
+    return len(kinds), 0, REMOVES[change].general, rank_of(change)
+
+
+def _established(cures: Sequence[Cure], evidence: Evidence) -> list[EstablishedCause]:
+    """The causes that experiments show, best first."""
+    own = [
+        cure
+        for cure in cures
+        if not REMOVES[cure.intervention.change].general
+        or any(supports(kind, cure.intervention) for kind in evidence.kinds)
+    ]
+    if not own and not evidence.unfinished and not any(_shown(evidence)):
+        own = list(cures)
+    found: dict[CauseKind, EstablishedCause] = {}
+    for cure in own:
+        kind = removed_by(cure.intervention, evidence.kinds)
+        found.setdefault(
+            kind,
+            EstablishedCause(
+                kind=kind,
+                detail=cure.detail,
+                place=_place(kind, cure.intervention, evidence.sights),
+                intervention=cure.intervention,
+                established=True,
+            ),
+        )
+    return list(found.values())
+
+
+def _shown(evidence: Evidence) -> Iterator[EstablishedCause]:
+    """Causes that stand without a cure: what is seen as it is, and what no experiment has refuted."""
+    for kind in evidence.kinds:
+        if kind in STRUCTURAL or not _refuted(kind, evidence):
+            yield EstablishedCause(kind=kind, place=_place(kind, None, evidence.sights))
+
+
+def _refuted(kind: CauseKind, evidence: Evidence) -> bool:
+    """Whether something that would take this cause away was changed, and the failure came all the same."""
+    own = [
+        one
+        for one in evidence.experiments
+        if one.seed is None and supports(kind, one.intervention) and (one.applied is None or one.applied.times)
+    ]
+    return bool(own) and all(one.failed or one.better is False for one in own)
+
+
+def _without_cure(evidence: Evidence, causes: Sequence[EstablishedCause]) -> Conclusion:
+    if evidence.chaotic:
+        return Conclusion.CHAOTIC
+    if causes and causes[0].kind in STRUCTURAL:
+        return Conclusion.OBSERVED
+    return Conclusion.UNFINISHED if evidence.unfinished else Conclusion.NO_SINGLE_CHANGE
+
+
+def _place(kind: CauseKind, intervention: Intervention | None, sights: Iterable[Sight]) -> str:
+    """The user's own line that belongs to a cause."""
+    value = None if intervention is None else intervention.value
+    if isinstance(value, str):
+        return value.partition(" ")[0]
+    return next((sight.place for sight in sights if sight.cause_kind is kind and sight.place), "")
+
+
+def _remedies(causes: Sequence[EstablishedCause], cures: Sequence[Cure], evidence: Evidence) -> Iterator[RemedyId]:
+    """What to do: first what takes the first cause away, as the finding that names it says it; then what else helps."""
+    first = causes[0].kind
+    findings = [one for one in evidence.failing.findings if one.cause.kind is first]
+    intervention = causes[0].intervention
+    if intervention is not None:
+        remedy = REMOVES[intervention.change].remedy
+        # A finding that names the same cause may know better how it is mended: registered, rather than added.
+        if remedy is not None and removed_by(intervention, ()) is first:
+            yield remedy
+    for one in findings:
+        yield from one.remedies
+    yield from MENDED_BY.get(first, ())
+    for cause in causes[1:]:
+        if cause.established:
+            yield from MENDED_BY.get(cause.kind, ())
+    if not evidence.chaotic:
+        for cure in cures:
+            remedy = REMOVES[cure.intervention.change].remedy
+            if remedy is not None:
+                yield remedy

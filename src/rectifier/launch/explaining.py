@@ -1,0 +1,97 @@
+"""What `rectifier explain` asks of the process that runs the script: one change, and a closer look at some steps.
+
+It comes by an environment variable, beside what `run` and `compare` ask for.
+"""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+from torch.optim import Optimizer
+
+from rectifier.hooks import training
+from rectifier.records import Change, Fact, Intervention
+from rectifier.treatment.interventions import Intervening, begin
+
+VARIABLE = "RECTIFIER_EXPLAIN"
+"""JSON: `{"intervention": "weight_decay_off", "microscope": [first, last] | null, "stop_after": steps | null,
+"seed_shift": 0}`."""
+
+
+class Explaining:
+    """The one change of this process, and the microscope.
+
+    Args:
+        settings: As `VARIABLE` has them.
+        record: Takes the facts.
+        clock: Steps that the training has taken.
+    """
+
+    def __init__(self, settings: dict[str, Any], record: Callable[[Fact], None], clock: Callable[[], int]) -> None:
+        self._record = record
+        asked = Intervention.parse(settings["intervention"])
+        self._intervening: Intervening | None = begin(asked)
+        self._shifted: Intervening | None = None
+        if settings["seed_shift"]:
+            # Another seed beside the change: a cure must hold on every seed that fails.
+            self._shifted = begin(Intervention(Change.RESTART, settings["seed_shift"]))
+        self._looking: Callable[[], None] | None = None
+        if settings["microscope"]:
+            from rectifier.hooks.microscope import look  # noqa: PLC0415 - one trial of an explanation only
+
+            first, last = settings["microscope"]
+            self._looking = look(first, last, clock, record)
+
+    def finish(self) -> None:
+        """Take everything away, and say what was changed."""
+        if self._looking is not None:
+            self._looking()
+        if self._shifted is not None:
+            self._shifted.stop()
+            self._shifted = None
+        if self._intervening is not None:
+            self._intervening.stop()
+            self._record(self._intervening.applied())
+            self._intervening = None
+
+
+def read(text: str) -> dict[str, Any]:
+    """What `VARIABLE` holds, with everything that it may leave out."""
+    settings: dict[str, Any] = {
+        "intervention": str(Change.NONE),
+        "microscope": None,
+        "stop_after": None,
+        "seed_shift": 0,
+    }
+    settings.update(json.loads(text))
+    return settings
+
+
+class EndWithoutSteps(training.TrainingListener):
+    """Ends a training whose optimizer never steps, after so many backward passes.
+
+    Args:
+        passes: At least 1.
+        end: Called before the process is left.
+    """
+
+    def __init__(self, passes: int, end: Callable[[], None]) -> None:
+        self._passes, self._end, self._stepped = passes, end, False
+
+    def start(self) -> None:
+        """Begin to count."""
+        training.listen(self)
+
+    def on_step_end(self, optimizer: Optimizer, *call: Any) -> None:
+        """An optimizer steps after all: its steps are counted elsewhere."""
+        self._stepped = True
+
+    def on_backward(self, loss: Tensor, unscaled: Tensor) -> None:
+        """One more pass begins."""
+        if self._stepped:
+            return
+        self._passes -= 1
+        if self._passes < 0:
+            self._end()
+            raise SystemExit(0)

@@ -1,0 +1,252 @@
+"""An explanation in words: the cause, what shows it, what does not help, what to do."""
+
+from collections.abc import Iterator, Sequence
+
+from rectifier._formatting import counted, listed
+from rectifier.records import (
+    CauseKind,
+    Change,
+    Conclusion,
+    EstablishedCause,
+    Experiment,
+    Explanation,
+    FixKind,
+    RemedyId,
+    Sight,
+    SightKind,
+)
+from rectifier.report.sentences.fixes import command
+
+_CAUSES: dict[CauseKind, str] = {
+    CauseKind.LEARNING_RATE: "the learning rate is too large",
+    CauseKind.LEARNING_RATE_LOW: "the learning rate is too small",
+    CauseKind.LEARNING_RATE_ZERO: "the learning rate is 0",
+    CauseKind.OPTIMIZER_STATE: "momentum or a tiny second moment makes the steps too large",
+    CauseKind.INITIAL_WEIGHTS: "the initial weights",
+    CauseKind.INITIAL_BIAS: "the initial biases",
+    CauseKind.NARROW_LAYER: "a layer is too narrow",
+    CauseKind.DEPTH: "signal or gradient is lost on the way through the layers",
+    CauseKind.ACTIVATION: "the activation itself, where it is flat or has no bound",
+    CauseKind.OUTPUT_ACTIVATION: "the activation of the output",
+    CauseKind.RECURRENCE: "values grow from call to call within one forward",
+    CauseKind.NORMALISATION: "the normalisation",
+    CauseKind.BATCH_OF_ONE: "batches of one sample",
+    CauseKind.INPUT_SCALE: "offset or scale of the inputs",
+    CauseKind.INPUT_CONSTANT: "the inputs do not vary",
+    CauseKind.INPUT_NOT_FINITE: "the inputs are not finite",
+    CauseKind.TARGET_SCALE: "offset or scale of the targets",
+    CauseKind.LOSS_TERM: "one term of the loss",
+    CauseKind.WEIGHT_DECAY: "weight decay",
+    CauseKind.NUMERICAL_OPERATION: "an operation that makes NaN or an infinity",
+    CauseKind.LOSS_NOT_FINITE: "the loss itself is not finite on some batches",
+    CauseKind.PRECISION: "the number format",
+    CauseKind.GRAPH_CUT: "the loss is not connected to these parameters",
+    CauseKind.NOT_IN_OPTIMIZER: "parameters are in no optimizer",
+    CauseKind.NOT_REGISTERED: "parameters are not registered with the model",
+    CauseKind.OPTIMIZER_NOT_STEPPED: "the optimizer takes no step",
+    CauseKind.FROZEN: "parameters are frozen on purpose",
+    CauseKind.DOWNSTREAM_SATURATION: "the gradient is lost above, where an operation is flat",
+    CauseKind.DOWNSTREAM_CONSTANT: "the gradient is lost above, where the result does not depend on it",
+    CauseKind.ZERO_HIGHER_DERIVATIVE: "a term of the loss needs a derivative that the activation does not have",
+    CauseKind.SELECTION: "what is never chosen cannot learn",
+    CauseKind.OBJECTIVE: "the loss reaches its optimum there",
+    CauseKind.LOSS_SHAPE: "outputs and targets have different shapes",
+    CauseKind.GRADIENT_ACCUMULATION: "gradients are not cleared between steps",
+    CauseKind.EVAL_MODE: "the model trains in eval mode",
+    CauseKind.DATA_ORDER: "the order of the data",
+    CauseKind.NO_ACTIVATION: "there is no activation between the layers",
+    CauseKind.LOSS_SCALE: "the scale of the loss",
+    CauseKind.UPSTREAM: "what another finding says",
+    CauseKind.UNKNOWN: "unknown",
+}
+_CHANGES: dict[Change, str] = {
+    Change.LEARNING_RATE_THIRD: "a third of the learning rate",
+    Change.LEARNING_RATE_TENTH: "a tenth of the learning rate",
+    Change.LEARNING_RATE_TRIPLE: "three times the learning rate",
+    Change.WARM_UP: "warm-up",
+    Change.CLIP_GRADIENT: "a clipped gradient",
+    Change.LARGER_EPS: "a larger eps",
+    Change.MOMENTUM_OFF: "no momentum",
+    Change.WEIGHT_DECAY_OFF: "no weight decay",
+    Change.LOSS_TERM_OFF: "the loss without its term",
+    Change.WEIGHTS_HE: "He initialisation",
+    Change.WEIGHTS_GLOROT: "Glorot initialisation",
+    Change.WEIGHTS_SMALL_RANDOM: "small random weights instead of 0",
+    Change.ZERO_BIAS: "zero biases",
+    Change.STANDARDISE_INPUTS: "standardised inputs",
+    Change.STANDARDISE_TARGETS: "standardised targets",
+    Change.LEAKY_ACTIVATION: "Leaky ReLU",
+    Change.BOUNDED_ACTIVATION: "a bounded activation",
+    Change.LINEAR_OUTPUT: "a linear output",
+    Change.NORMALISATION_OFF: "no normalisation",
+    Change.FLOAT32: "float32",
+    Change.ZERO_GRAD: "gradients cleared before each backward pass",
+    Change.TRAIN_MODE: "train mode",
+    Change.ADD_PARAMETERS: "all parameters in the optimizer",
+    Change.STEP_OPTIMIZER: "a step after each backward pass",
+    Change.SKIP_BATCHES_OF_ONE: "no batches of one",
+    Change.SKIP_NONFINITE: "no batches that are not finite",
+    Change.GUARD_OPERATION: "the operation guarded",
+    Change.RESTART: "another seed",
+    Change.PLACEBO: "the learning rate × 1.001",
+    Change.NONE: "nothing",
+}
+_LINES: dict[RemedyId, str] = {
+    RemedyId.LOWER_LEARNING_RATE: "use a third of the learning rate, or a tenth",
+    RemedyId.RAISE_LEARNING_RATE: "use three times the learning rate",
+    RemedyId.MEND_SCHEDULE: "look at the learning-rate schedule",
+    RemedyId.CLIP_GRADIENT: command(FixKind.CLIP_NORM),
+    RemedyId.LARGER_EPS: command(FixKind.LARGER_EPSILON),
+    RemedyId.INIT_GAIN: "torch.nn.init.kaiming_normal_(layer.weight, nonlinearity='relu')",
+    RemedyId.INIT_RANDOM: command(FixKind.DRAW_WEIGHTS),
+    RemedyId.ZERO_BIAS: "torch.nn.init.zeros_(layer.bias)",
+    RemedyId.MORE_UNITS: "make the layer wider",
+    RemedyId.FEWER_LAYERS: "use fewer layers",
+    RemedyId.LEAKY_ACTIVATION: "rectifier run --swap relu=leaky_relu:0.1 train.py",
+    RemedyId.BOUNDED_ACTIVATION: "use a bounded activation: torch.nn.Tanh()",
+    RemedyId.CHANGE_ACTIVATION: "use an activation that has the derivative: torch.nn.Tanh()",
+    RemedyId.LINEAR_OUTPUT: "remove the last activation",
+    RemedyId.CHANGE_NORMALISATION: "remove the normalisation, or use another one",
+    RemedyId.DROP_LAST_BATCH: command(FixKind.DROP_LAST),
+    RemedyId.STANDARDISE_INPUTS: "inputs = (inputs - inputs.mean(0)) / inputs.std(0)",
+    RemedyId.CHECK_INPUTS: "look at what goes in",
+    RemedyId.STANDARDISE_TARGETS: "targets = (targets - targets.mean()) / targets.std()",
+    RemedyId.WEAKEN_LOSS_TERM: "weaken this term of the loss",
+    RemedyId.LOWER_WEIGHT_DECAY: "weight_decay=0.01, or less",
+    RemedyId.GUARD_OPERATION: "guard this operation: add a small number, or clamp, before it",
+    RemedyId.FLOAT32: "keep weights and optimizer in float32",
+    RemedyId.RECONNECT_GRAPH: "keep the way to the loss in tensors: no detach(), .item(), argmax or no_grad()",
+    RemedyId.ADD_TO_OPTIMIZER: command(FixKind.ADD_TO_OPTIMIZER),
+    RemedyId.REGISTER_PARAMETERS: command(FixKind.REGISTER_PARAMETERS),
+    RemedyId.STEP_OPTIMIZER: command(FixKind.STEP_OPTIMIZER),
+    RemedyId.CHANGE_OBJECTIVE: "look at what the loss makes of this output",
+    RemedyId.RESET_CODES: "set what is never chosen to random inputs now and then",
+    RemedyId.STOP_GRADIENT: "stop the gradient in one branch: z.detach()",
+}
+
+
+def change_words(experiment: Experiment) -> str:
+    """A change, as a sentence names it."""
+    words = _CHANGES[experiment.intervention.change]
+    value = experiment.intervention.value
+    return words if value is None else f"{words} ({value})"
+
+
+def cause_text(cause: EstablishedCause) -> str:
+    """What a cause is: `weight decay of 0.5 (AdamW, group 0)`."""
+    words = _CAUSES[cause.kind]
+    if not cause.detail:
+        return words
+    # A detail that begins with the same words says it all.
+    return cause.detail if cause.detail.startswith(words) else f"{words} ({cause.detail})"
+
+
+def fix_text(remedy: RemedyId) -> str:
+    """What to type, or what to do where no line says it."""
+    return _LINES[remedy]
+
+
+def headline(explanation: Explanation) -> str:
+    """The verdict in one line."""
+    failure = explanation.failure
+    named = "" if failure is None else failure.rule or failure.asked
+    match explanation.conclusion:
+        case Conclusion.NOTHING_TO_EXPLAIN:
+            return "Nothing to explain: no finding of this run is a warning."
+        case Conclusion.NOT_REPRODUCED:
+            return "The failure did not come again: the unchanged script has run twice, and failed once."
+        case Conclusion.CHAOTIC:
+            return f"No cause established for {named}: the run is chaotic, and any change of it may help by luck."
+        case Conclusion.NO_SINGLE_CHANGE:
+            tried = len({one.intervention for one in explanation.experiments if one.seed is None})
+            return f"No single change of these {tried} prevents it ({named})."
+    if explanation.cause is None or explanation.cause.kind is CauseKind.UNKNOWN:
+        return f"Time was up before a cause was found ({named})."
+    text = cause_text(explanation.cause)
+    if explanation.conclusion is Conclusion.ESTABLISHED:
+        return f"Cause established: {text}."
+    if explanation.conclusion is Conclusion.THIS_RUN:
+        return f"Cause established for this run: {text}."
+    if explanation.conclusion is Conclusion.OBSERVED:
+        return f"Cause seen: {text}. No change from outside can take it away, so that no experiment confirms it."
+    return f"Time was up. Likely cause: {text}."
+
+
+def details(explanation: Explanation) -> Iterator[str]:
+    """What shows it: one sentence each."""
+    cause = explanation.cause
+    if cause is not None and cause.intervention is not None:
+        yield _without(explanation, cause)
+    for other in explanation.causes[1:]:
+        yield f"{'Also established' if other.established else 'Also likely'}: {cause_text(other)}."
+    failed = _unhelpful(explanation.experiments)
+    if failed:
+        said = listed(failed)
+        yield f"{said[0].upper()}{said[1:]}: still fails."
+    yield from controls(explanation)
+
+
+def controls(explanation: Explanation) -> Iterator[str]:
+    """What the unchanged script does."""
+    control = explanation.control
+    if control.deterministic is False:
+        yield "The script is not deterministic: two unchanged runs had different losses."
+    if control.placebo_failed is not None:
+        ended = "fails, too" if control.placebo_failed else "does not fail: the run is chaotic"
+        yield f"Control: with the learning rate × 1.001, same seed, it {ended}."
+    if control.seeds_reach is False:
+        yield "Control: another seed changes nothing, so that all this holds for this run."
+    elif len(control.seeds) > 1:
+        yield f"Control: unchanged, {len(control.failing)} of {counted(len(control.seeds), 'seed')} fail."
+
+
+def _without(explanation: Explanation, cause: EstablishedCause) -> str:
+    own = [one for one in explanation.experiments if one.intervention == cause.intervention]
+    first = next(one for one in own if one.seed is None)
+    seeds = [one for one in own if not one.failed and one.better is not False]
+    before = explanation.failure.loss_end if explanation.failure is not None else None
+    loss = (
+        ""
+        if first.loss_end is None
+        else f": loss {first.loss_end:.3g} instead of {_loss(before)} at step {first.steps:,}"
+    )
+    count = len({one.seed for one in seeds})
+    return f"With {change_words(first)}, same seed, it does not fail{loss} ({count} of {count} failing seeds)."
+
+
+def _loss(value: float | None) -> str:
+    return "one that is not finite" if value is None else f"{value:.3g}"
+
+
+def _unhelpful(experiments: Sequence[Experiment]) -> list[str]:
+    """Changes that found something to change, and did not help."""
+    helped = {one.intervention for one in experiments if not one.failed and one.better is not False}
+    found = [
+        change_words(one)
+        for one in experiments
+        if one.seed is None
+        and one.intervention not in helped
+        and one.intervention.change is not Change.PLACEBO
+        and (one.applied is None or one.applied.times)
+    ]
+    return list(dict.fromkeys(found))
+
+
+_SIGHTS: dict[SightKind, str] = {
+    SightKind.FIRST_NONFINITE: "The first number that is not finite came from",
+    SightKind.GRADIENT_LOST: "The gradient becomes 0 at",
+    SightKind.GRADIENT_CUT: "The graph ends at",
+    SightKind.MOVED_BY: "The pre-activations were moved by",
+    SightKind.PARAMETERS_IDLE: "These parameters do not move:",
+    SightKind.INPUTS: "Inputs:",
+}
+
+
+def sight_text(sight: Sight) -> str:
+    """What the microscope saw, in one sentence."""
+    phase = f" ({sight.phase})" if sight.phase else ""
+    place = f", {sight.place}" if sight.place else ""
+    expression = f": {sight.expression}" if sight.expression else ""
+    numbers = ", ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in sight.numbers.items())
+    shown = f" [{numbers}]" if numbers else ""
+    return f"{_SIGHTS[sight.kind]} {sight.operation}{phase}, step {sight.step:,}{place}{expression}{shown}"

@@ -1,0 +1,28 @@
+"""An explanation in the terminal."""
+
+from rich.console import Console
+
+from rectifier.records import Explanation
+from rectifier.report.sentences import explanation as sentences
+from rectifier.report.text.lines import say
+
+_MOST_SIGHTS = 4
+
+
+def print_explanation(explanation: Explanation, console: Console) -> None:
+    """Print the verdict, what shows it, what the microscope saw, and what to do.
+
+    Args:
+        explanation: As `rectifier explain` found it.
+        console: Where to; its width, colour and encoding are respected.
+    """
+    say(console, sentences.headline(explanation), style="bold")
+    for text in sentences.details(explanation):
+        say(console, text, indent=2)
+    for sight in explanation.sights[:_MOST_SIGHTS]:
+        say(console, sentences.sight_text(sight), indent=2)
+    for note in explanation.notes:
+        say(console, note, indent=2)
+    if explanation.fixes:
+        place = explanation.cause.place if explanation.cause is not None else ""
+        say(console, f"Do this: {explanation.fixes[0]}{f'        {place}' if place else ''}", style="bold")

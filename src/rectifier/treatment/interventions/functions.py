@@ -1,0 +1,224 @@
+"""Functions of the network that are computed as others: activations exchanged or left out, normalisations left out."""
+
+import types
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, nn
+
+from rectifier.activations import function_for
+from rectifier.catalogue import parse
+from rectifier.hooks.attributes import wrap
+from rectifier.hooks.function_calls import on_calls
+from rectifier.hooks.location import locate
+from rectifier.hooks.roots import Forward, route_roots
+from rectifier.hooks.source_lines import frame_of_user, line_of
+from rectifier.records import Change as Changes
+from rectifier.treatment.change import Change
+from rectifier.treatment.interventions.intervening import Intervening
+from rectifier.treatment.swapping.everywhere import swap_everywhere
+
+_LEAKY = "leaky_relu:0.1"
+_FLAT_ON_ONE_SIDE = ("relu", "relu6")
+_UNBOUNDED = ("relu", "leaky_relu", "elu", "selu", "gelu", "silu", "softplus", "mish")
+_ACTIVATIONS = frozenset(
+    {
+        "relu", "relu_", "relu6", "hardtanh", "hardtanh_", "sigmoid", "sigmoid_", "hardsigmoid", "tanh", "tanh_",
+        "softmax", "leaky_relu", "leaky_relu_", "elu", "elu_", "gelu", "silu", "softplus", "selu",
+    }
+)  # fmt: skip
+_WRITTEN = {
+    "relu": "relu", "relu6": "relu6", "clamp": "relu", "clamp_min": "relu", "maximum": "relu",
+    "leaky_relu": "leaky_relu", "elu": "elu", "gelu": "gelu", "silu": "silu", "softplus": "softplus",
+}  # fmt: skip
+"""Functions that a script without modules applies -> the activation that they are."""
+_ALSO_OUTSIDE = frozenset({"sigmoid", "sigmoid_", "tanh", "tanh_", "softmax"})
+"""Outside of a model a ReLU is the hinge of a loss; these are an output that is written there."""
+_NEED_PROBABILITIES = ("BinaryCrossEntropyBackward", "LogBackward", "Log1PBackward")
+_BACKWARDS_SEARCHED = 5
+_MOST_NODES = 200
+_NORMALISATIONS: tuple[type[nn.Module], ...] = (
+    nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.LocalResponseNorm, nn.RMSNorm,
+)  # fmt: skip
+
+
+class ExchangedActivation(Intervening):
+    """Activations are computed as another one, in models and in what is written without modules.
+
+    Args:
+        change: Which change this is.
+        old: Those to replace.
+        new: What is put there.
+    """
+
+    def __init__(self, change: Changes, old: tuple[str, ...], new: str) -> None:
+        super().__init__(change)
+        self._old, self._new = old, new
+        self._swaps: list[Change] = []
+        self._models = False
+        self._compute = function_for(parse(new))
+
+    def start(self) -> None:
+        """Begin."""
+        self._swaps = [swap_everywhere(old, self._new) for old in self._old]
+        self._undo.append(route_roots(self._forward))
+        self._undo.append(on_calls(self._called))
+
+    def _forward(self, module: nn.Module, forward: Forward, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        self._models = True
+        return forward(*args, **kwargs)
+
+    def _called(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """In a script without models the activations are functions; beside a model they belong to the loss."""
+        name = getattr(function, "__name__", "")
+        if self._models or name.rstrip("_") not in _WRITTEN or not args or not isinstance(args[0], Tensor):
+            return NotImplemented
+        z = args[0]
+        if z.ndim < 2 or _WRITTEN[name.rstrip("_")] not in self._old or not _is_relu(name, args[1:], kwargs):
+            return NotImplemented
+        frame = frame_of_user()
+        self.note("" if frame is None else f"{name} at {line_of(frame).place}")
+        return z.copy_(self._compute(z.clone())) if name.endswith("_") else self._compute(z)
+
+    def stop(self) -> None:
+        """Take it away; what was replaced is known before."""
+        super().stop()
+        self._count()
+        while self._swaps:
+            self._swaps.pop().undo()
+
+    def _count(self) -> None:
+        for swap in self._swaps:
+            self.times += sum(swap._replaced.values())
+            self.details.update(dict.fromkeys(f"{swap.old} of {place}" for place in swap.replaced))
+
+
+def _is_relu(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether a call is this activation: `clamp` and `maximum` are with 0 only."""
+    if not name.startswith(("clamp", "maximum")):
+        return True
+    low = args[0] if args else kwargs.get("min", kwargs.get("other"))
+    high = args[1] if len(args) > 1 else kwargs.get("max")
+    if isinstance(low, Tensor):
+        low = None if low.numel() != 1 or low.requires_grad else low.item()
+    return low == 0 and high is None
+
+
+Key = tuple[int, types.CodeType, int]
+
+
+class LinearOutput(Intervening):
+    """The activation behind which only the loss comes is left out, from the first backward pass on."""
+
+    def __init__(self) -> None:
+        super().__init__(Changes.LINEAR_OUTPUT)
+        self._made: dict[Any, tuple[Key, str]] = {}
+        self._left_out: dict[Key, str] = {}
+        self._searches = _BACKWARDS_SEARCHED
+
+    def start(self) -> None:
+        """Begin."""
+        super().start()
+        self._undo.append(on_calls(self._called))
+
+    def _called(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        name = getattr(function, "__name__", "")
+        if name not in _ACTIVATIONS or not args or not isinstance(args[0], Tensor):
+            return NotImplemented
+        if not self._searches and not self._left_out:
+            return NotImplemented
+        key = _key(name)
+        if key is None:
+            return NotImplemented
+        if key in self._left_out:
+            self.note(self._left_out[key])
+            return args[0]
+        result = function(*args, **kwargs)
+        if self._searches and isinstance(result, Tensor) and result.grad_fn is not None:
+            self._made[result.grad_fn] = key, name
+        return result
+
+    def on_backward(self, loss: Tensor, unscaled: Tensor) -> None:
+        """A loss tells which activations stand right before it."""
+        if not self._searches:
+            return
+        self._searches -= 1
+        pending: list[Any] = [loss.grad_fn]
+        met: set[Any] = set()
+        while pending and len(met) < _MOST_NODES:
+            node = pending.pop()
+            if node is None or node in met:
+                continue
+            met.add(node)
+            if node.name().startswith(_NEED_PROBABILITIES):
+                continue
+            if node in self._made:
+                key, name = self._made[node]
+                self._left_out[key] = name
+            elif not any(_is_parameter(parent) for parent, _ in node.next_functions):
+                pending += [parent for parent, _ in node.next_functions]
+        # Nodes keep a graph alive.
+        self._made.clear()
+
+
+def _is_parameter(node: Any) -> bool:
+    if node is None:
+        return False
+    # A linear layer's weight comes transposed.
+    if node.name().startswith("TBackward") and node.next_functions:
+        return _is_parameter(node.next_functions[0][0])
+    variable = getattr(node, "variable", None)
+    return variable is not None and variable.ndim > 1
+
+
+def _key(name: str) -> Key | None:
+    """One call of the script: the module that makes it, and where."""
+    frame = frame_of_user()
+    if frame is None:
+        return None
+    where = locate()
+    model = where is not None and next(where.root.parameters(), None) is not None
+    if not model and name not in _ALSO_OUTSIDE:
+        return None
+    return id(where.owner) if where is not None else 0, frame.f_code, frame.f_lasti
+
+
+class WithoutNormalisation(Intervening):
+    """Modules that normalise hand on what they are given."""
+
+    def __init__(self) -> None:
+        super().__init__(Changes.NORMALISATION_OFF)
+
+    def start(self) -> None:
+        """Begin."""
+        for cls in _with_own_forward():
+            self._undo.append(wrap(cls, "forward", self._pass_on))
+
+    def _pass_on(self, original: Callable[..., Tensor], module: nn.Module, input: Tensor) -> Tensor:  # noqa: A002
+        self.note(type(module).__name__)
+        return input
+
+
+def _with_own_forward() -> list[type[nn.Module]]:
+    found: list[type[nn.Module]] = []
+    pending = list(_NORMALISATIONS)
+    while pending:
+        cls = pending.pop()
+        pending += cls.__subclasses__()
+        if "forward" in vars(cls) and cls not in found:
+            found.append(cls)
+    return found
+
+
+def exchanged(change: Changes) -> Intervening | None:
+    """The change of a network's functions that is meant; None where it is none of these."""
+    match change:
+        case Changes.LEAKY_ACTIVATION:
+            return ExchangedActivation(change, _FLAT_ON_ONE_SIDE, _LEAKY)
+        case Changes.BOUNDED_ACTIVATION:
+            return ExchangedActivation(change, _UNBOUNDED, "tanh")
+        case Changes.LINEAR_OUTPUT:
+            return LinearOutput()
+        case Changes.NORMALISATION_OFF:
+            return WithoutNormalisation()
+    return None

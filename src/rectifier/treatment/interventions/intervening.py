@@ -1,0 +1,44 @@
+"""What all changes of a running script have in common."""
+
+from collections.abc import Callable
+
+from rectifier.hooks import training
+from rectifier.records import Applied, Change
+
+
+class Intervening(training.TrainingListener):
+    """One change of an unmodified script, from `start` to `stop`; it counts what it changed.
+
+    Nothing of the user's files, schedulers or printed settings changes. A failure inside is raised: a trial that did
+    something else than asked must not be taken for one that did it.
+
+    Attributes:
+        change: Which.
+        times: How often it changed something.
+        details: What it changed, each once.
+    """
+
+    def __init__(self, change: Change) -> None:
+        self.change = change
+        self.times = 0
+        self.details: dict[str, None] = {}
+        self._undo: list[Callable[[], None]] = []
+
+    def start(self) -> None:
+        """Begin; what was patched before stays inside of ours."""
+        self._undo.append(training.listen(self))
+
+    def stop(self) -> None:
+        """Take everything away; a second call does nothing."""
+        while self._undo:
+            self._undo.pop()()
+
+    def applied(self) -> Applied:
+        """What it has changed so far."""
+        return Applied(change=self.change, times=self.times, detail=", ".join(self.details))
+
+    def note(self, detail: str = "") -> None:
+        """Something was changed."""
+        self.times += 1
+        if detail:
+            self.details.setdefault(detail)

@@ -1,0 +1,81 @@
+"""One addend of the loss without an effect: its gradient is 0. The script prints the whole loss, we keep the rest."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import GradientEdge
+
+from rectifier.hooks.addends import Addend, Sums
+from rectifier.hooks.training import around_backward
+from rectifier.records import Change
+from rectifier.treatment.interventions.intervening import Intervening
+
+
+class LossTermOff(Intervening):
+    """The addend of this index passes no gradient.
+
+    Args:
+        index: In the order in which the addends are written; one that a loss does not have changes nothing.
+    """
+
+    def __init__(self, index: int) -> None:
+        super().__init__(Change.LOSS_TERM_OFF)
+        self._index = index
+        self._sums = Sums()
+
+    def start(self) -> None:
+        """Begin."""
+        self._undo.append(self._sums.start())
+        self._undo.append(around_backward(self._backward))
+
+    def _backward(self, original: Callable[..., None], tensors: Any, *args: Any, **kwargs: Any) -> None:
+        """The graph is there: find the addend."""
+        addends = self._sums.of(tensors) if isinstance(tensors, Tensor) and tensors.numel() == 1 else []
+        self._sums.forget()
+        if 0 <= self._index < len(addends):
+            part = _part_of(tensors, addends[self._index])
+            self._take_out(addends[self._index])
+            if part is not None:
+                # Whoever listens hears of the loss that is left.
+                tensors = tensors - part
+        original(tensors, *args, **kwargs)
+
+    def _take_out(self, addend: Addend) -> None:
+
+        def without(gradients: tuple[Tensor | None, ...], above: Any) -> tuple[Tensor | None, ...]:
+            kept = list(gradients)
+            gradient = kept[addend.input]
+            kept[addend.input] = None if gradient is None else torch.zeros_like(gradient)
+            return tuple(kept)
+
+        addend.node.register_hook(without)
+        self.note(f"{addend.text} ({addend.place})")
+
+
+def _part_of(loss: Tensor, addend: Addend) -> Tensor | None:
+    """How much of a loss an addend is: what it is times what the loss makes of each of its numbers.
+
+    Between a loss and its addends all is linear, so that its gradient there tells that.
+    """
+    if addend.value is None:
+        return None
+    kept: list[Tensor | None] = []
+
+    def keep(gradients: tuple[Tensor | None, ...], above: Any) -> None:
+        kept.append(gradients[addend.input])
+
+    handle = addend.node.register_hook(keep)
+    try:
+        edge = GradientEdge(*addend.node.next_functions[addend.input])
+        if not hasattr(edge.node, "variable"):
+            torch.autograd.grad(loss, [edge], retain_graph=True, allow_unused=True)
+    finally:
+        handle.remove()
+    if not kept or kept[0] is None:
+        return None
+    factor, value = kept[0].detach(), addend.value
+    if factor.shape == value.shape:
+        return (factor * value).sum()
+    return factor.sum() * value if value.numel() == 1 else None

@@ -1,0 +1,84 @@
+"""`rectifier explain` on scripts of its own, as processes."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+DECAYED = """
+import sys
+import torch
+torch.manual_seed(int(sys.argv[1].partition("=")[2]))
+x = torch.randn(64, 5)
+y = x.sum(1, keepdim=True) + 3
+model = torch.nn.Sequential(torch.nn.Linear(5, 7), torch.nn.Tanh(), torch.nn.Linear(7, 1))
+optimizer = torch.optim.SGD(model.parameters(), lr=0.05, weight_decay=DECAY)
+for step in range(150):
+    optimizer.zero_grad()
+    torch.nn.functional.mse_loss(model(x), y).backward()
+    optimizer.step()
+"""
+
+
+def explain(folder, *arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "rectifier", "explain", *arguments], cwd=folder, capture_output=True, text=True,
+        timeout=280, check=False,
+    )  # fmt: skip
+
+
+def test_a_healthy_script_has_nothing_to_explain(tmp_path):
+    (tmp_path / "fit.py").write_text(DECAYED.replace("DECAY", "0.0"))
+    done = explain(tmp_path, "--json", "fit.py", "--seed=3")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert (document["conclusion"], document["cause"]) == ("nothing_to_explain", None)
+
+
+def test_weight_decay_is_established_and_the_same_command_runs_nothing_again(tmp_path):
+    (tmp_path / "fit.py").write_text(DECAYED.replace("DECAY", "5.0"))
+    before = (tmp_path / "fit.py").read_bytes()
+    done = explain(tmp_path, "--json", "--because", "loss stays at 7", "fit.py", "--seed=3")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert (document["cause"]["kind"], document["established"]) == ("weight_decay", True)
+    assert document["remedies"][0] == "lower_weight_decay"
+    assert document["control"]["deterministic"] is True
+    assert (tmp_path / "fit.py").read_bytes() == before
+    (folder,) = Path(tmp_path, "rectifier-runs").iterdir()
+    trials = {path: path.stat().st_mtime_ns for path in folder.glob("trials/*/run/run.json")}
+    again = explain(tmp_path, "--json", "--because", "loss stays at 7", "fit.py", "--seed=3")
+    assert json.loads(again.stdout) == document
+    assert {path: path.stat().st_mtime_ns for path in folder.glob("trials/*/run/run.json")} == trials
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [("raise SystemExit(3)", "exit code 3"), ("x = 1", "no loss was seen"), ("import torch", "no loss was seen")],
+)
+def test_what_cannot_be_explained_is_told(tmp_path, script, said):
+    (tmp_path / "fit.py").write_text(script)
+    done = explain(tmp_path, "fit.py")
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_ctrl_c_ends_the_trial_and_keeps_what_had_ended(tmp_path):
+    # As a user's interrupt arrives: in the middle of a trial, with others behind it.
+    (tmp_path / "fit.py").write_text(DECAYED.replace("DECAY", "5.0") + "\nimport time; time.sleep(600)\n")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "rectifier", "explain", "fit.py", "--seed=3"], cwd=tmp_path, stderr=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("rectifier-runs/*/trials/*/run/process-*.jsonl")) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "The same command goes on from there" in said

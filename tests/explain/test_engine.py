@@ -1,0 +1,259 @@
+"""Every branch of the verdict, over scripts that are functions."""
+
+import numpy as np
+import pytest
+
+from rectifier.comparison.explain import knowledge
+from rectifier.comparison.explain.engine import Engine
+from rectifier.comparison.explain.trial import Ask
+from rectifier.diagnosis import thresholds as limit
+from rectifier.errors import CannotExplain
+from rectifier.records import CauseKind, Change, Conclusion, Intervention, RemedyId, Rule, Sight, SightKind
+from tests.explain.scripts import Script, explain, stuck
+
+
+def tried(explanation):
+    return [one.intervention.change for one in explanation.experiments]
+
+
+def test_what_does_not_fail_is_run_once():
+    script = Script(survives=(0,))
+    found = explain(script)
+    assert (found.conclusion, found.cause, found.established) == (Conclusion.NOTHING_TO_EXPLAIN, None, False)
+    assert len(script.asked) == 1
+
+
+def test_the_change_that_takes_the_failure_away_on_three_seeds_is_the_cause():
+    script = Script(cures=(Change.WEIGHT_DECAY_OFF,), detail="weight decay of 0.5")
+    found = explain(script)
+    assert found.conclusion is Conclusion.ESTABLISHED
+    assert found.established
+    assert [cause.kind for cause in found.causes] == [CauseKind.WEIGHT_DECAY]
+    assert found.cause.detail == "weight decay of 0.5"
+    assert found.remedies == (RemedyId.LOWER_WEIGHT_DECAY,)
+    assert found.control.failing == (None, 1, 2)
+    assert found.control.placebo_failed is True
+    assert found.control.deterministic is True
+
+
+def test_trials_are_ended_soon_after_the_failure_is_certain():
+    script = Script(cures=(Change.WEIGHT_DECAY_OFF,), onset=200, steps=5_000)
+    found = explain(script)
+    assert found.failure.onset == 209
+    assert {ask.stop_after for ask in script.asked[1:]} <= {2 * 209 + limit.EXPLAIN_MARGIN, 3 * 448, 10 * 448}
+
+
+def test_evidence_comes_first_and_ends_the_search_soon():
+    script = Script(findings=(stuck(kind=CauseKind.INPUT_SCALE),), cures=(Change.STANDARDISE_INPUTS,))
+    found = explain(script)
+    assert tried(found)[0] is Change.STANDARDISE_INPUTS
+    assert found.cause.kind is CauseKind.INPUT_SCALE
+    assert len(set(tried(found))) <= 1 + 1 + limit.EXPLAIN_RIVALS + 1
+
+
+def test_what_evidence_says_wrongly_is_not_named():
+    script = Script(findings=(stuck(kind=CauseKind.LEARNING_RATE),), cures=(Change.WEIGHT_DECAY_OFF,))
+    assert explain(script).cause.kind is CauseKind.WEIGHT_DECAY
+    script = Script(findings=(stuck(kind=CauseKind.LEARNING_RATE, remedies=(RemedyId.LOWER_LEARNING_RATE,)),))
+    found = explain(script)
+    assert (found.conclusion, found.cause.kind) == (Conclusion.NO_SINGLE_CHANGE, CauseKind.UNKNOWN)
+    assert found.remedies == ()
+
+
+def test_no_single_change_prevents_it():
+    found = explain(Script())
+    assert (found.conclusion, found.established) == (Conclusion.NO_SINGLE_CHANGE, False)
+    assert found.cause.kind is CauseKind.UNKNOWN
+    everything = {one.change for one in knowledge.candidates((), (), "")}
+    assert set(tried(found)) == everything
+
+
+def test_a_change_that_finds_nothing_to_change_is_no_cure():
+    script = Script(cures=(Change.WEIGHT_DECAY_OFF,), idle=(Change.WEIGHT_DECAY_OFF,))
+    assert explain(script).conclusion is Conclusion.NO_SINGLE_CHANGE
+
+
+def test_a_change_that_says_it_changed_something_and_did_not_is_no_cure():
+    """Planted: its losses are those of the unchanged run, to the bit, and yet no rule speaks."""
+
+    class Mute(Script):
+        def __call__(self, ask):
+            shown = super().__call__(ask)
+            if ask.intervention.change in self.nothing:
+                object.__setattr__(shown, "findings", ())
+            return shown
+
+    script = Mute(nothing=(Change.WEIGHT_DECAY_OFF,))
+    assert explain(script).conclusion is Conclusion.NO_SINGLE_CHANGE
+    assert not any(one.better for one in explain(script).experiments)
+
+
+def test_where_a_change_of_no_meaning_cures_no_cure_proves_anything():
+    """Planted: a control that always succeeds."""
+    found = explain(Script(cures=(Change.WEIGHT_DECAY_OFF, Change.PLACEBO)))
+    assert (found.conclusion, found.established) == (Conclusion.CHAOTIC, False)
+    assert found.cause.kind is CauseKind.UNKNOWN
+    assert found.control.chaotic
+    assert found.remedies == ()
+
+
+def test_a_cure_by_luck_on_the_first_seed_is_none():
+    script = Script(cures_at={Change.WEIGHTS_HE: (0,)}, cures=(Change.ZERO_BIAS,))
+    found = explain(script)
+    assert [cause.kind for cause in found.causes] == [CauseKind.INITIAL_BIAS]
+    assert explain(Script(cures_at={Change.WEIGHTS_HE: (0, 1)})).conclusion is Conclusion.NO_SINGLE_CHANGE
+
+
+def test_seeds_that_survive_are_passed_over_until_three_fail():
+    script = Script(cures=(Change.ZERO_BIAS,), survives=(1, 3, 4))
+    found = explain(script)
+    assert found.control.seeds == (None, 1, 2, 3, 4, 5)
+    assert found.control.failing == (None, 2, 5)
+    assert found.conclusion is Conclusion.ESTABLISHED
+    cured = [one.seed for one in found.experiments if one.intervention.change is Change.ZERO_BIAS]
+    assert cured == [None, 2, 5]
+
+
+def test_a_failure_of_this_run_alone_is_told_as_such():
+    script = Script(cures=(Change.ZERO_BIAS,), survives=tuple(range(1, 20)))
+    found = explain(script)
+    assert (found.conclusion, found.established) == (Conclusion.THIS_RUN, True)
+    assert len(found.control.seeds) == limit.EXPLAIN_MOST_SEEDS
+    deaf = explain(Script(cures=(Change.ZERO_BIAS,), reach=False))
+    assert (deaf.conclusion, deaf.control.seeds_reach) == (Conclusion.THIS_RUN, False)
+    assert deaf.control.seeds == (None,)
+
+
+def test_a_smaller_learning_rate_that_only_puts_it_off_is_no_cure():
+    script = Script(puts_off=(Change.LEARNING_RATE_THIRD,), onset=40, steps=5_000)
+    found = explain(script)
+    third = [one for one in found.experiments if one.intervention.change is Change.LEARNING_RATE_THIRD]
+    assert [one.failed for one in third] == [False, True]
+    assert found.conclusion is Conclusion.NO_SINGLE_CHANGE
+
+
+def test_a_leaky_slope_is_a_remedy_where_something_else_is_the_cause():
+    found = explain(Script(cures=(Change.LEAKY_ACTIVATION, Change.ZERO_BIAS)))
+    assert [cause.kind for cause in found.causes] == [CauseKind.INITIAL_BIAS]
+    assert found.remedies == (RemedyId.ZERO_BIAS, RemedyId.LEAKY_ACTIVATION)
+
+
+def test_a_leaky_slope_is_the_cause_where_all_else_was_tried():
+    found = explain(Script(cures=(Change.LEAKY_ACTIVATION,)))
+    assert (found.cause.kind, found.established) == (CauseKind.ACTIVATION, True)
+    assert found.remedies == (RemedyId.LEAKY_ACTIVATION,)
+
+
+def test_what_is_seen_as_it_is_stays_the_cause_although_a_leaky_slope_helps():
+    zero = stuck(Rule.CONSTANT_NETWORK, CauseKind.INPUT_CONSTANT, remedies=(RemedyId.CHECK_INPUTS,))
+    found = explain(Script(findings=(zero,), cures=(Change.LEAKY_ACTIVATION,)))
+    assert (found.conclusion, found.established) == (Conclusion.OBSERVED, False)
+    assert (found.cause.kind, found.remedies[0]) == (CauseKind.INPUT_CONSTANT, RemedyId.CHECK_INPUTS)
+    assert not found.experiments
+
+
+def test_what_is_seen_is_confirmed_where_a_change_can():
+    lost = stuck(Rule.UNTRAINED, CauseKind.NOT_REGISTERED, severity="warning", remedies=(RemedyId.REGISTER_PARAMETERS,))
+    found = explain(Script(findings=(lost,), cures=(Change.ADD_PARAMETERS,)))
+    assert (found.cause.kind, found.established) == (CauseKind.NOT_REGISTERED, True)
+    assert found.remedies[0] is RemedyId.REGISTER_PARAMETERS
+    unmended = explain(Script(findings=(lost,)))
+    assert (unmended.conclusion, unmended.cause.kind) == (Conclusion.OBSERVED, CauseKind.NOT_REGISTERED)
+    assert not unmended.established
+
+
+def test_the_microscope_ranks_before_the_likely_cause():
+    sight = Sight(
+        kind=SightKind.FIRST_NONFINITE, operation="sqrt", phase="backward", place="fit.py:7",
+        cause_kind=CauseKind.NUMERICAL_OPERATION,
+    )  # fmt: skip
+    script = Script(
+        findings=(stuck(Rule.NON_FINITE, CauseKind.LEARNING_RATE),), sights=(sight,),
+        cures=(Change.LEARNING_RATE_THIRD, Change.GUARD_OPERATION),
+    )  # fmt: skip
+    found = explain(script)
+    assert found.experiments[0].intervention == Intervention(Change.GUARD_OPERATION, "fit.py:7")
+    assert [cause.kind for cause in found.causes] == [CauseKind.NUMERICAL_OPERATION, CauseKind.LEARNING_RATE]
+    assert (found.cause.place, found.remedies[0]) == ("fit.py:7", RemedyId.GUARD_OPERATION)
+
+
+def test_time_that_is_up_ends_it_with_what_is_known():
+    script = Script(findings=(stuck(kind=CauseKind.WEIGHT_DECAY),), cures=(Change.WEIGHT_DECAY_OFF,))
+    found = explain(script, may_begin=lambda: len(script.asked) < 3)
+    assert (found.conclusion, found.established) == (Conclusion.UNFINISHED, False)
+    assert found.cause.kind is CauseKind.WEIGHT_DECAY
+    assert explain(Script(), may_begin=lambda: False).conclusion is Conclusion.UNFINISHED
+
+
+def test_what_does_not_come_again_is_told():
+    class Fickle(Script):
+        def __call__(self, ask):
+            self.survives = (0,) if self.asked else ()
+            return super().__call__(ask)
+
+    assert explain(Fickle()).conclusion is Conclusion.NOT_REPRODUCED
+
+
+def test_a_failure_that_comes_later_again_is_waited_for():
+    class Late(Script):
+        def __call__(self, ask):
+            if ask.microscope and ask.stop_after and ask.stop_after < 400:
+                self.survives = (0,)
+            shown = super().__call__(ask)
+            self.survives = ()
+            return shown
+
+    found = explain(Late(steps=3_000))
+    assert found.failure.steps > 400
+
+
+@pytest.mark.parametrize("jobs", [2, 5])
+def test_trials_at_once_have_the_same_verdict(jobs):
+    for cures in ((Change.ZERO_BIAS,), (Change.LEAKY_ACTIVATION,), ()):
+        one, other = explain(Script(cures=cures)), explain(Script(cures=cures), jobs=jobs)
+        assert (one.conclusion, one.causes, one.remedies) == (other.conclusion, other.causes, other.remedies)
+
+
+def test_a_user_may_name_the_failure():
+    script = Script(findings=(), cures=(Change.ZERO_BIAS,))
+    assert explain(script).conclusion is Conclusion.NOTHING_TO_EXPLAIN
+    found = explain(script, because="loss stays at 2.3")
+    assert (found.cause.kind, found.failure.asked) == (CauseKind.INITIAL_BIAS, "loss stays at 2.3")
+    assert explain(script, because="loss stays at 9").conclusion is Conclusion.NOTHING_TO_EXPLAIN
+    with pytest.raises(CannotExplain, match="--because"):
+        explain(script, because="it is bad")
+
+
+def test_a_finding_may_be_named():
+    mild = stuck(Rule.DEAD_UNITS, severity="info")
+    script = Script(findings=(mild,), cures=(Change.ZERO_BIAS,))
+    assert explain(script).conclusion is Conclusion.NOTHING_TO_EXPLAIN
+    assert explain(script, finding=Rule.DEAD_UNITS).cause.kind is CauseKind.INITIAL_BIAS
+
+
+def test_another_misfortune_is_no_cure():
+    class Worse(Script):
+        def __call__(self, ask):
+            shown = super().__call__(ask)
+            if ask.intervention.change is Change.ZERO_BIAS:
+                object.__setattr__(shown, "findings", (stuck(Rule.NON_FINITE),))
+                object.__setattr__(shown, "losses", np.full_like(shown.losses, np.nan))
+            return shown
+
+    assert explain(Worse()).conclusion is Conclusion.NO_SINGLE_CHANGE
+
+
+def test_every_change_but_the_controls_can_be_named_as_a_cause():
+    assert set(knowledge.REMOVES) == set(Change) - {Change.NONE, Change.PLACEBO, Change.RESTART}
+
+
+def test_the_unchanged_script_is_asked_for_nothing():
+    script = Script()
+    Engine(run=script).explain()
+    assert script.asked[0] == Ask()
+
+
+def test_a_tenth_of_the_learning_rate_is_spared_where_a_third_helps():
+    found = explain(Script(cures=(Change.LEARNING_RATE_THIRD, Change.LEARNING_RATE_TENTH, Change.ZERO_BIAS)))
+    assert Change.LEARNING_RATE_TENTH not in tried(found)
+    assert {cause.kind for cause in found.causes} == {CauseKind.LEARNING_RATE, CauseKind.INITIAL_BIAS}

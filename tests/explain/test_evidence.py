@@ -1,0 +1,60 @@
+"""What is asked first, and what is not asked at all."""
+
+from rectifier.comparison.explain.evidence import kinds_of
+from rectifier.comparison.explain.failure import Failing
+from rectifier.comparison.explain.knowledge import candidates
+from rectifier.records import CauseKind, Change, Intervention, Rule, Sight, SightKind
+from tests.explain.scripts import Script, explain, stuck
+
+CUT = Sight(kind=SightKind.GRADIENT_CUT, operation="detach", place="fit.py:3", cause_kind=CauseKind.GRAPH_CUT)
+
+
+def term(index, share):
+    return Sight(
+        kind=SightKind.MOVED_BY, place="fit.py:9", numbers={"index": float(index), "share": share},
+        cause_kind=CauseKind.LOSS_TERM,
+    )  # fmt: skip
+
+
+def of(rule, kind=CauseKind.UNKNOWN):
+    return Failing(rule=rule, findings=(stuck(rule, kind),))
+
+
+def test_a_detach_is_evidence_only_where_a_gradient_is_missing():
+    assert kinds_of(of(Rule.DEAD_UNITS), [CUT]) == []
+    assert kinds_of(of(Rule.UNTRAINED), [CUT]) == [CauseKind.GRAPH_CUT]
+
+
+def test_what_the_finding_sees_as_it_is_comes_before_what_was_seen_elsewhere():
+    failing = of(Rule.UNTRAINED, CauseKind.NOT_REGISTERED)
+    assert kinds_of(failing, [CUT]) == [CauseKind.NOT_REGISTERED, CauseKind.GRAPH_CUT]
+
+
+def test_an_addend_is_evidence_only_where_it_moves_most():
+    assert kinds_of(of(Rule.DEAD_UNITS), [term(0, 0.4)]) == []
+    assert kinds_of(of(Rule.DEAD_UNITS), [term(0, 0.1), term(1, 0.9)]) == [CauseKind.LOSS_TERM]
+
+
+def test_the_addend_that_moves_most_is_taken_away_first():
+    found = candidates([CauseKind.LOSS_TERM], [term(0, 0.1), term(1, 0.9)], "dead-units")
+    assert found[:2] == [Intervention(Change.LOSS_TERM_OFF, 1), Intervention(Change.LOSS_TERM_OFF, 0)]
+
+
+def test_only_the_line_that_made_the_first_bad_number_is_guarded():
+    made = Sight(kind=SightKind.FIRST_NONFINITE, place="fit.py:5", cause_kind=CauseKind.NUMERICAL_OPERATION)
+    guarded = [
+        one for one in candidates([], [CUT, term(0, 0.9), made], "non-finite") if one.change is Change.GUARD_OPERATION
+    ]
+    assert guarded == [Intervention(Change.GUARD_OPERATION, "fit.py:5")]
+
+
+def test_what_the_unchanged_run_has_none_of_is_not_tried():
+    class Told(Script):
+        def __call__(self, ask):
+            shown = super().__call__(ask)
+            object.__setattr__(shown, "idle", frozenset({Change.TRAIN_MODE, Change.WEIGHT_DECAY_OFF}))
+            return shown
+
+    tried = {one.intervention.change for one in explain(Told()).experiments}
+    assert not tried & {Change.TRAIN_MODE, Change.WEIGHT_DECAY_OFF}
+    assert Change.ZERO_BIAS in tried
