@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from rectifier.hooks.loss_graph import read_loss
+from rectifier.hooks.graph.loss_graph import read_loss
 
 
 def layers(inputs, units, seed=0):

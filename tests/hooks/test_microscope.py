@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from rectifier.hooks.microscope import look
+from rectifier.hooks.microscope.microscope import look
 from tests.one_thread import one_thread  # noqa: F401
 
 # torch tells that a variance of one row is none; which file it names depends on who calls.

@@ -38,7 +38,7 @@ class Explaining:
             self._shifted = begin(Intervention(Change.RESTART, settings["seed_shift"]))
         self._looking: Callable[[], None] | None = None
         if settings["microscope"]:
-            from rectifier.hooks.microscope import look  # noqa: PLC0415 - one trial of an explanation only
+            from rectifier.hooks.microscope.microscope import look  # noqa: PLC0415 - one trial of an explanation only
 
             first, last = settings["microscope"]
             self._looking = look(first, last, clock, record)

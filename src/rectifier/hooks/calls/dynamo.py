@@ -24,10 +24,8 @@ _OUR_FOLDER = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__
 # Whatever is called from within a forward that is compiled (the functions of torch that we stand in for, activations,
 # scopes) stays open to Dynamo; it must be able to see through.
 _CLOSED = (
-    "launch/", "monitor/", "records/", "sandbox/", "storage/",
-    "hooks/announce.py", "hooks/autograd_graph.py", "hooks/axis_steps.py", "hooks/holders.py", "hooks/location.py",
-    "hooks/loss_graph.py", "hooks/loss_outputs.py", "hooks/recorders.py", "hooks/training.py", "hooks/unit_axis.py",
-    "hooks/weights.py",
+    "launch/", "monitor/", "records/", "sandbox/", "storage/", "hooks/graph/", "hooks/microscope/",
+    "hooks/announce.py", "hooks/holders.py", "hooks/location.py", "hooks/recorders.py", "hooks/training.py",
 )  # fmt: skip
 
 _met: dict[str, ModuleType] = {}

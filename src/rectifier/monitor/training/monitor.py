@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 
 from rectifier.hooks import announce, data, feed_layers, training, unobserved_activations
 from rectifier.hooks.calls import compiled, functions
-from rectifier.hooks.loss_graph import read_loss
+from rectifier.hooks.graph.loss_graph import read_loss
 from rectifier.hooks.recorders import has_values, recorder, records_backward
 from rectifier.monitor.training.clock import Clock
 from rectifier.monitor.training.guard import Guard

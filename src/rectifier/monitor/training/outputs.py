@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rectifier.hooks.loss_outputs import OutputLayer
+from rectifier.hooks.graph.loss_outputs import OutputLayer
 from rectifier.records import Output, OutputWindow
 
 # The first losses are all read, then each time that a fifth of the steps so far has passed.

@@ -11,8 +11,8 @@ from rectifier.catalogue import parse
 from rectifier.hooks.attributes import wrap
 from rectifier.hooks.function_calls import on_calls
 from rectifier.hooks.location import locate
+from rectifier.hooks.microscope.source_lines import frame_of_user, line_of
 from rectifier.hooks.roots import Forward, route_roots
-from rectifier.hooks.source_lines import frame_of_user, line_of
 from rectifier.records import Change as Changes
 from rectifier.treatment.change import Change
 from rectifier.treatment.interventions.intervening import Intervening

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from rectifier.hooks.function_calls import on_calls
-from rectifier.hooks.source_lines import frame_of_user, line_of
+from rectifier.hooks.microscope.source_lines import frame_of_user, line_of
 from rectifier.records import Change
 from rectifier.treatment.interventions.intervening import Intervening
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from rectifier.hooks.loss_graph import read_loss
+from rectifier.hooks.graph.loss_graph import read_loss
 from rectifier.hooks.optimizers import Optimizers, tensors_of
 from rectifier.hooks.roots import Forward, route_roots
 from rectifier.records import Change

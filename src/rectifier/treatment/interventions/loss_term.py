@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
-from rectifier.hooks.addends import Addend, Sums
+from rectifier.hooks.microscope.addends import Addend, Sums
 from rectifier.hooks.training import around_backward
 from rectifier.records import Change
 from rectifier.treatment.interventions.intervening import Intervening

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from rectifier.hooks.loss_graph import read_loss
+from rectifier.hooks.graph.loss_graph import read_loss
 from rectifier.hooks.optimizers import tensors_of
 from rectifier.hooks.roots import Forward, map_tensors, route_roots
 from rectifier.hooks.training import around_backward

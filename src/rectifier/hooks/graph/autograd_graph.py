@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rectifier.hooks.weights import LAYERS, kind_of, parameters_of
+from rectifier.hooks.graph.weights import LAYERS, kind_of, parameters_of
 from rectifier.records import Unseen, WhyUnseen
 
 _MOST_NODES = 20_000

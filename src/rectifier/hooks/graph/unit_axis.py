@@ -12,8 +12,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from rectifier.hooks.axis_steps import AXIS_STEPS, ELEMENTWISE, KEEPS_VALUES, Place, aligned, shape_of
-from rectifier.hooks.weights import (
+from rectifier.hooks.graph.axis_steps import AXIS_STEPS, ELEMENTWISE, KEEPS_VALUES, Place, aligned, shape_of
+from rectifier.hooks.graph.weights import (
     BATCH_NORMS,
     CONVOLUTIONS,
     LAYERS,

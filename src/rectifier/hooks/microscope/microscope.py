@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from rectifier.hooks import training
-from rectifier.hooks.addends import Sums
-from rectifier.hooks.microscope_gradient import Cuts, Followed
-from rectifier.hooks.microscope_inputs import inputs_of
-from rectifier.hooks.microscope_moved import by_addends, by_optimizer
-from rectifier.hooks.microscope_operations import OPTIMIZER, Operation, Operations, aside, first_of
+from rectifier.hooks.microscope.addends import Sums
+from rectifier.hooks.microscope.gradient import Cuts, Followed
+from rectifier.hooks.microscope.inputs import inputs_of
+from rectifier.hooks.microscope.moved import by_addends, by_optimizer
+from rectifier.hooks.microscope.operations import OPTIMIZER, Operation, Operations, aside, first_of
 from rectifier.hooks.optimizers import on_construction
 from rectifier.hooks.roots import Forward, route_roots
 from rectifier.records import CauseKind, Sight, SightKind

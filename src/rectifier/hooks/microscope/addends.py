@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_leaves
 
 from rectifier.hooks.function_calls import on_calls
 from rectifier.hooks.location import inside_a_model
-from rectifier.hooks.source_lines import Line, line_of
+from rectifier.hooks.microscope.source_lines import Line, line_of
 
 _SUMS = frozenset(
     {"add", "add_", "sub", "sub_", "__add__", "__radd__", "__iadd__", "__sub__", "__rsub__", "__isub__", "rsub",

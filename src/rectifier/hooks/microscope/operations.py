@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from rectifier.hooks.source_lines import Line, users_line
+from rectifier.hooks.microscope.source_lines import Line, users_line
 
 _HOOKS = os.path.dirname(os.path.abspath(__file__))
 _MONITOR = os.path.join(os.path.dirname(_HOOKS), "monitor") + os.sep

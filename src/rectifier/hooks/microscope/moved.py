@@ -8,9 +8,9 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge
 from torch.optim import Optimizer
 
-from rectifier.hooks.addends import Addend
-from rectifier.hooks.microscope_gradient import _below
-from rectifier.hooks.source_lines import users_line
+from rectifier.hooks.microscope.addends import Addend
+from rectifier.hooks.microscope.gradient import _below
+from rectifier.hooks.microscope.source_lines import users_line
 from rectifier.records import CauseKind, Sight, SightKind
 
 _REENTRANT = "CheckpointFunctionBackward"

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from rectifier.hooks.source_lines import users_line
+from rectifier.hooks.microscope.source_lines import users_line
 from rectifier.records import CauseKind, Sight, SightKind
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rectifier.hooks.weights import kind_of, parameters_of
+from rectifier.hooks.graph.weights import kind_of, parameters_of
 
 # Of a layer's output so many rows at most are computed again, and of what goes into a convolution so many numbers.
 _MOST_ROWS = 256

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rectifier.hooks.loss_outputs import OutputLayer, read_output
-from rectifier.hooks.weights import kind_of, parameters_of
+from rectifier.hooks.graph.loss_outputs import OutputLayer, read_output
+from rectifier.hooks.graph.weights import kind_of, parameters_of
 
 _MOST_NODES = 20_000
 _MOST_OUTPUTS = 8

@@ -11,8 +11,8 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from rectifier.hooks.function_calls import on_calls
-from rectifier.hooks.microscope_operations import aside
-from rectifier.hooks.source_lines import Line, users_line
+from rectifier.hooks.microscope.operations import aside
+from rectifier.hooks.microscope.source_lines import Line, users_line
 from rectifier.records import CauseKind, Sight, SightKind
 
 _MOST_NODES = 20_000
