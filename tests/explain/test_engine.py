@@ -251,3 +251,9 @@ def test_the_unchanged_script_is_asked_for_nothing():
     script = Script()
     Engine(run=script).explain()
     assert script.asked[0] == Ask()
+
+
+def test_a_tenth_of_the_learning_rate_is_spared_where_a_third_helps():
+    found = explain(Script(cures=(Change.LEARNING_RATE_THIRD, Change.LEARNING_RATE_TENTH, Change.ZERO_BIAS)))
+    assert Change.LEARNING_RATE_TENTH not in tried(found)
+    assert {cause.kind for cause in found.causes} == {CauseKind.LEARNING_RATE, CauseKind.INITIAL_BIAS}

@@ -158,10 +158,19 @@ class Engine:
                     nothing_left.add(experiment.intervention.change)
                 if _cured(experiment):
                     self._follow(experiment, shown, failing)
+                    nothing_left |= self._settled()
             if self._sure(kinds):
                 rivals += len(batch)
                 if rivals > limit.EXPLAIN_RIVALS:
                     return
+
+    def _settled(self) -> set[Change]:
+        """Changes that would show again what is shown: a tenth of the learning rate, where a third of it helps."""
+        shown = {removes.cause for removes in self._removed() if not removes.general}
+        return {change for change, removes in knowledge.REMOVES.items() if removes.cause in shown}
+
+    def _removed(self) -> list[knowledge.Removes]:
+        return [knowledge.REMOVES[cure.intervention.change] for cure in self._cures if cure.holds]
 
     def _sure(self, kinds: Sequence[CauseKind]) -> bool:
         """Whether a change helps that evidence had spoken for."""
