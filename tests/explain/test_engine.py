@@ -157,6 +157,7 @@ def test_what_is_seen_is_confirmed_where_a_change_can():
     found = explain(Script(findings=(lost,), cures=(Change.ADD_PARAMETERS,)))
     assert (found.cause.kind, found.established) == (CauseKind.NOT_REGISTERED, True)
     assert found.remedies[0] is RemedyId.REGISTER_PARAMETERS
+    assert set(tried(found)) == {Change.ADD_PARAMETERS, Change.PLACEBO}
     unmended = explain(Script(findings=(lost,)))
     assert (unmended.conclusion, unmended.cause.kind) == (Conclusion.OBSERVED, CauseKind.NOT_REGISTERED)
     assert not unmended.established

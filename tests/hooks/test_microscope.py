@@ -10,6 +10,7 @@ from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from rectifier.hooks.microscope.microscope import look
+from rectifier.records import Sight, Warned
 from tests.one_thread import one_thread  # noqa: F401
 
 # torch tells that a variance of one row is none; which file it names depends on who calls.
@@ -40,7 +41,7 @@ def seen():
 
 def of_kind(state, kind):
     state.end()
-    return [sight for sight in state.sights if sight.kind == kind]
+    return [sight for sight in state.sights if isinstance(sight, Sight) and sight.kind == kind]
 
 
 def line_with(function, text):
@@ -352,3 +353,51 @@ def test_a_mask_that_is_the_same_for_all_rows_is_no_constant_input(seen):
     model(torch.randn(7, 5), torch.ones(7, 5)).sum().backward()
     optimizer.step()
     assert {sight.cause_kind for sight in of_kind(state, "inputs")} == {"unknown"}
+
+
+@pytest.mark.parametrize("broken", ["by_addends", "inputs_of", "by_optimizer", "Followed"])
+def test_a_failure_of_ours_ends_the_looking_and_not_the_training(seen, monkeypatch, broken):
+    def usual(out, step):
+        return out.square().mean() + out.abs().mean()
+
+    def fail(*args):
+        raise RuntimeError("planted")
+
+    plain = train(usual)
+    monkeypatch.setattr(f"rectifier.hooks.microscope.{broken}", fail)
+    state = seen(0, 2)
+    assert train(usual) == plain
+    (warned,) = (one for one in state.sights if isinstance(one, Warned))
+    assert warned.text.startswith("the microscope stopped at step")
+    state.end()
+    assert torch._C._len_torch_dispatch_stack() == torch._C._len_torch_function_stack() == 0
+
+
+def test_an_operation_that_cannot_be_looked_at_is_still_computed(seen, monkeypatch):
+    plain = train(saturated)
+    monkeypatch.setattr("rectifier.hooks.microscope_operations._held", lambda value: 1 / 0)
+    state = seen(0, 2)
+    assert train(saturated) == plain
+    state.end()
+    assert any(isinstance(one, Warned) for one in state.sights)
+
+
+def test_a_step_may_end_in_the_middle_of_a_call(seen):
+    """Where nothing steps, backward passes are the clock; modes of the user's and ours are in order afterwards."""
+    from rectifier.hooks import training
+
+    model = nn.Linear(5, 1)
+    passes = []
+
+    class Count(training.TrainingListener):
+        def on_backward_end(self):
+            passes.append(1)
+
+    forget = training.listen(Count())
+    end = look(0, 1, lambda: len(passes), lambda sight: None)
+    torch.optim.SGD(model.parameters(), 0.1)
+    for _ in range(4):
+        model(torch.randn(7, 5)).square().mean().backward()
+    end()
+    forget()
+    assert torch._C._len_torch_dispatch_stack() == torch._C._len_torch_function_stack() == 0

@@ -159,6 +159,9 @@ class Engine:
                 if _cured(experiment):
                     self._follow(experiment, shown, failing)
                     nothing_left |= self._settled()
+            if self._confirmed(kinds):
+                # Seen as it is, and confirmed: nothing is left to doubt.
+                return
             if self._sure(kinds):
                 rivals += len(batch)
                 if rivals > limit.EXPLAIN_RIVALS:
@@ -171,6 +174,13 @@ class Engine:
 
     def _removed(self) -> list[knowledge.Removes]:
         return [knowledge.REMOVES[cure.intervention.change] for cure in self._cures if cure.holds]
+
+    def _confirmed(self, kinds: Sequence[CauseKind]) -> bool:
+        """Whether the first cause was seen as it is, and a change has taken it away."""
+        first = kinds[0] if kinds else CauseKind.UNKNOWN
+        return first in knowledge.STRUCTURAL and any(
+            cure.holds and knowledge.supports(first, cure.intervention) for cure in self._cures
+        )
 
     def _sure(self, kinds: Sequence[CauseKind]) -> bool:
         """Whether a change helps that evidence had spoken for."""

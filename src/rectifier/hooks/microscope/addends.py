@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-from rectifier.hooks.function_calls import on_calls
+from rectifier.hooks.function_calls import Function, on_calls
 from rectifier.hooks.location import inside_a_model
 from rectifier.hooks.microscope.source_lines import Line, line_of
 
@@ -63,13 +63,13 @@ class Sums:
         self._by_number.clear()
         self._values.clear()
 
-    def _called(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _called(self, function: Function, proceed: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if getattr(function, "__name__", "") not in _SUMS or not torch.is_grad_enabled():
             return NotImplemented
         entered = [one.detach() for one in tree_leaves((args, kwargs)) if isinstance(one, Tensor)]
         # `loss += term` overwrites one of them.
         entered = [one.clone() if one.numel() == 1 else one for one in entered]
-        result = function(*args, **kwargs)
+        result = proceed(*args, **kwargs)
         if isinstance(result, Tensor) and result.grad_fn is not None:
             line = _written_by_user()
             scalar = result.numel() == 1

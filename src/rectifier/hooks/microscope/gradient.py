@@ -10,9 +10,15 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
+<<<<<<< HEAD:src/rectifier/hooks/microscope/gradient.py
 from rectifier.hooks.function_calls import on_calls
 from rectifier.hooks.microscope.operations import aside
 from rectifier.hooks.microscope.source_lines import Line, users_line
+=======
+from rectifier.hooks.function_calls import Function, on_calls
+from rectifier.hooks.microscope.operations import aside
+from rectifier.hooks.microscope.source_lines import Line, users_line
+>>>>>>> wt-explain1:src/rectifier/hooks/microscope_gradient.py
 from rectifier.records import CauseKind, Sight, SightKind
 
 _MOST_NODES = 20_000
@@ -237,12 +243,19 @@ class Cuts:
         """Begin; returns the undo."""
         return on_calls(self._called)
 
-    def _called(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _called(self, function: Function, proceed: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         name = getattr(function, "__name__", "")
         if name == "__get__" and function != _DATA:
             return NotImplemented
         given = tree_leaves((args, kwargs))
-        result = function(*args, **kwargs)
+        result = proceed(*args, **kwargs)
+        try:
+            return self._note(name, given, result)
+        except Exception:
+            # Another kind of tensor: it has no part in what is told.
+            return result
+
+    def _note(self, name: str, given: list[Any], result: Any) -> Any:
         cuts = frozenset[_Cut]().union(*(self._known(one) for one in given))
         made = [one for one in tree_leaves(result) if isinstance(one, Tensor)]
         number = name == "item" and type(result) is float
@@ -251,7 +264,7 @@ class Cuts:
             cuts |= {
                 _Cut(
                     name if name != "__get__" else "data",
-                    users_line(2),
+                    users_line(3),
                     [one.grad_fn for one in within if one.grad_fn is not None],
                     [one for one in within if one.grad_fn is None],
                     not torch.is_grad_enabled(),

@@ -5,6 +5,7 @@ It is for a few steps only, because each operation is followed. The training's o
 
 import math
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -12,16 +13,25 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from rectifier.hooks import training
+<<<<<<< HEAD:src/rectifier/hooks/microscope/microscope.py
 from rectifier.hooks.microscope.addends import Sums
 from rectifier.hooks.microscope.gradient import Cuts, Followed
 from rectifier.hooks.microscope.inputs import inputs_of
 from rectifier.hooks.microscope.moved import by_addends, by_optimizer
 from rectifier.hooks.microscope.operations import OPTIMIZER, Operation, Operations, aside, first_of
+=======
+from rectifier.hooks.microscope.addends import Sums
+from rectifier.hooks.function_calls import leave_if_idle
+from rectifier.hooks.microscope.gradient import Cuts, Followed
+from rectifier.hooks.microscope.inputs import inputs_of
+from rectifier.hooks.microscope.moved import by_addends, by_optimizer
+from rectifier.hooks.microscope.operations import OPTIMIZER, Operation, Operations, aside, first_of
+>>>>>>> wt-explain1:src/rectifier/hooks/microscope.py
 from rectifier.hooks.optimizers import on_construction
 from rectifier.hooks.roots import Forward, route_roots
-from rectifier.records import CauseKind, Sight, SightKind
+from rectifier.records import CauseKind, Sight, SightKind, Warned
 
-Record = Callable[[Sight], None]
+Record = Callable[[Sight | Warned], None]
 Clock = Callable[[], int]
 
 _OVER_A_BATCH = ("var", "std", "native_batch_norm", "VarBackward", "StdBackward")
@@ -64,26 +74,45 @@ class Microscope(training.TrainingListener):
         self._undo.append(route_roots(self._forward))
         if self._first == 0:
             # Before the first step there is no step's end: a model's first forward, or its optimizer, begins it.
-            self._undo.append(on_construction(lambda optimizer: self._turn()))
+            self._undo.append(on_construction(lambda optimizer: self._guarded(self._turn)))
 
     def stop(self) -> None:
         """Take everything away."""
-        self._end()
+        self._guarded(self._end)
         self._done = True
         while self._undo:
             self._undo.pop()()
+        leave_if_idle()
 
     def _forward(self, module: nn.Module, forward: Forward, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        self._guarded(self._look_at_inputs, module, args, kwargs)
+        return forward(*args, **kwargs)
+
+    def _look_at_inputs(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self._turn()
         if self._operations is not None and torch.is_grad_enabled():
             with aside():
                 self._tell(inputs_of(module, args, kwargs, self._step))
-        return forward(*args, **kwargs)
+
+    def _guarded(self, look: Callable[..., None], *args: Any) -> None:
+        """A failure of ours is the end of looking, never of the training."""
+        if self._done:
+            return
+        try:
+            look(*args)
+        except Exception as error:
+            self._done = True
+            with suppress(Exception):
+                self._leave()
+            self._record(Warned(f"the microscope stopped at step {self._step}: {type(error).__name__}: {error}"))
 
     # What the training tells. ------------------------------------------------------------------------------------
 
     def on_backward(self, loss: Tensor, unscaled: Tensor) -> None:
         """A loss is about to be back-propagated."""
+        self._guarded(self._look_at_loss, loss, unscaled)
+
+    def _look_at_loss(self, loss: Tensor, unscaled: Tensor) -> None:
         self._turn()
         if self._operations is None:
             return
@@ -97,6 +126,9 @@ class Microscope(training.TrainingListener):
 
     def on_backward_end(self) -> None:
         """It has been."""
+        self._guarded(self._look_back)
+
+    def _look_back(self) -> None:
         followed, self._followed = self._followed, None
         if followed is not None and self._operations is not None:
             self._tell(followed.lost(self._operations.line_of, self._step))
@@ -104,6 +136,9 @@ class Microscope(training.TrainingListener):
 
     def on_step_start(self, optimizer: Optimizer, *call: object) -> None:
         """An optimizer is about to step."""
+        self._guarded(self._look_at_step, optimizer)
+
+    def _look_at_step(self, optimizer: Optimizer) -> None:
         if self._operations is not None:
             with aside():
                 self._tell(by_optimizer(optimizer, self._step))
@@ -112,18 +147,16 @@ class Microscope(training.TrainingListener):
     def on_step_end(self, optimizer: Optimizer, *call: object) -> None:
         """It has stepped."""
         self._stepping = False
-        self._turn()
+        self._guarded(self._turn)
 
     def on_skipped(self, optimizer: Optimizer) -> None:
         """A GradScaler has left a step out."""
-        self._turn()
+        self._guarded(self._turn)
 
     # --------------------------------------------------------------------------------------------------------------
 
     def _turn(self) -> None:
         """Begin, go on to the next step, or end, as the clock says."""
-        if self._done:
-            return
         step = self._clock()
         if self._operations is not None and step != self._step:
             self._end()
@@ -138,14 +171,21 @@ class Microscope(training.TrainingListener):
         self._modes = [self._cuts.start(), self._sums.start()]
         self._operations.__enter__()  # type: ignore[no-untyped-call]
 
-    def _end(self) -> None:
-        operations, self._operations = self._operations, None
-        if operations is None:
-            return
-        operations.__exit__(None, None, None)  # type: ignore[no-untyped-call]
+    def _leave(self) -> Operations | None:
+        """Take the modes away that follow a step."""
+        operations, self._operations, self._followed = self._operations, None, None
+        if operations is not None:
+            operations.__exit__(None, None, None)  # type: ignore[no-untyped-call]
         while self._modes:
             self._modes.pop()()
-        self._followed = None
+        return operations
+
+    def _end(self) -> None:
+        operations = self._leave()
+        if operations is None:
+            return
+        if operations.failed is not None:
+            self._record(Warned(f"the microscope saw step {self._step} in part: {operations.failed}"))
         self._tell(self._cuts.found(self._step))
         found = None if self._told else first_of(operations.step)
         if found is not None:

@@ -94,16 +94,29 @@ class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self._in_optimizer = in_optimizer
         self.step = Step()
+        self.failed: Exception | None = None
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         named = kwargs or {}
-        if _is_ours():
+        if self.failed is not None or _is_ours():
             return func(*args, **named)
+        try:
+            given = [value for value in tree_leaves((args, named)) if isinstance(value, Tensor)]
+            before = [_state(value) for value in given]
+        except Exception as error:
+            # The training goes on; what was seen so far is no less true.
+            self.failed = error
+            return func(*args, **named)
+        result = func(*args, **named)
+        try:
+            self._note(func, (args, named), given, before, result)
+        except Exception as error:
+            self.failed = error
+        return result
+
+    def _note(self, func: Any, call: Any, given: list[Tensor], before: list[tuple[bool, bool]], result: Any) -> None:
         name = func.overloadpacket.__name__ if hasattr(func, "overloadpacket") else str(func)
         node = torch._C._current_autograd_node() if torch._C._current_graph_task_id() != -1 else None
-        given = [value for value in tree_leaves((args, named)) if isinstance(value, Tensor)]
-        before = [_state(value) for value in given]
-        result = func(*args, **named)
         step = self.step
         number = step.count
         step.count += 1
@@ -114,15 +127,15 @@ class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
         for value in made:
             step.kept.append(_held(value))
             step.makers[_storage(value)] = (number,)
-        if name.startswith(_HOLD_NOTHING) or not (any(b for _, b in before) or any(n or i for n, i in before) or made):
-            return result
+        if name.startswith(_HOLD_NOTHING):
+            return
         after = [_state(value) for value in made]
         nan_in, inf_in = any(nan for nan, _ in before), any(inf for _, inf in before)
         nan_out, inf_out = any(nan for nan, _ in after), any(inf for _, inf in after)
         if not (nan_in or inf_in or nan_out or inf_out):
-            return result
+            return
         literal = name.rstrip("_").startswith(_GIVEN_LITERALLY) or any(
-            isinstance(value, float) and not math.isfinite(value) for value in tree_leaves((args, named))
+            isinstance(value, float) and not math.isfinite(value) for value in tree_leaves(call)
         )
         origin = not literal and ((nan_out and not nan_in) or (inf_out and not (nan_in or inf_in)))
         outside = next(
@@ -141,7 +154,6 @@ class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
             ranges=_ranges([v for v in given if _storage(v) not in overwritten]) if origin else {},
             bad_output=nan_out or inf_out,
         )
-        return result
 
     def _note_line(self, node: Any) -> Line | None:
         step = self.step

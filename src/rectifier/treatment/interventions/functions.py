@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from rectifier.activations import function_for
 from rectifier.catalogue import parse
 from rectifier.hooks.attributes import wrap
-from rectifier.hooks.function_calls import on_calls
+from rectifier.hooks.function_calls import Function, on_calls
 from rectifier.hooks.location import locate
 from rectifier.hooks.microscope.source_lines import frame_of_user, line_of
 from rectifier.hooks.roots import Forward, route_roots
@@ -68,7 +68,7 @@ class ExchangedActivation(Intervening):
         self._models = True
         return forward(*args, **kwargs)
 
-    def _called(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _called(self, function: Function, proceed: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """In a script without models the activations are functions; beside a model they belong to the loss."""
         name = getattr(function, "__name__", "")
         if self._models or name.rstrip("_") not in _WRITTEN or not args or not isinstance(args[0], Tensor):
@@ -121,7 +121,7 @@ class LinearOutput(Intervening):
         super().start()
         self._undo.append(on_calls(self._called))
 
-    def _called(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _called(self, function: Function, proceed: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         name = getattr(function, "__name__", "")
         if name not in _ACTIVATIONS or not args or not isinstance(args[0], Tensor):
             return NotImplemented
@@ -133,7 +133,7 @@ class LinearOutput(Intervening):
         if key in self._left_out:
             self.note(self._left_out[key])
             return args[0]
-        result = function(*args, **kwargs)
+        result = proceed(*args, **kwargs)
         if self._searches and isinstance(result, Tensor) and result.grad_fn is not None:
             self._made[result.grad_fn] = key, name
         return result

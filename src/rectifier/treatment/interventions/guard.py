@@ -1,13 +1,12 @@
 """One operation guarded: what it makes that is not finite becomes 0, in its output and in its gradient."""
 
 import re
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from rectifier.hooks.function_calls import on_calls
+from rectifier.hooks.function_calls import Function, on_calls
 from rectifier.hooks.microscope.source_lines import frame_of_user, line_of
 from rectifier.records import Change
 from rectifier.treatment.interventions.intervening import Intervening
@@ -28,7 +27,7 @@ class GuardedOperation(Intervening):
         """Begin."""
         self._undo.append(on_calls(self._called))
 
-    def _called(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _called(self, function: Function, proceed: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         name = getattr(function, "__name__", "")
         # Not what an optimizer computes: a weight of 0 in the place of one that is not finite is no guard.
         if not torch.is_grad_enabled() or name in _ATTRIBUTES or (self._operation and not _same(self._operation, name)):
@@ -39,7 +38,7 @@ class GuardedOperation(Intervening):
         in_place = name.endswith("_") and not name.endswith("__")
         given = args if in_place else tuple(self._watched(value) for value in args)
         named = kwargs if in_place else {key: self._watched(value) for key, value in kwargs.items()}
-        result = function(*given, **named)
+        result = proceed(*given, **named)
         if isinstance(result, tuple) and not hasattr(result, "_fields"):
             return tuple(self._finite(one) for one in result)
         return self._finite(result)
