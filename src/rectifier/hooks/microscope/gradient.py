@@ -10,15 +10,9 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
-<<<<<<< HEAD:src/rectifier/hooks/microscope/gradient.py
-from rectifier.hooks.function_calls import on_calls
-from rectifier.hooks.microscope.operations import aside
-from rectifier.hooks.microscope.source_lines import Line, users_line
-=======
 from rectifier.hooks.function_calls import Function, on_calls
 from rectifier.hooks.microscope.operations import aside
 from rectifier.hooks.microscope.source_lines import Line, users_line
->>>>>>> wt-explain1:src/rectifier/hooks/microscope_gradient.py
 from rectifier.records import CauseKind, Sight, SightKind
 
 _MOST_NODES = 20_000

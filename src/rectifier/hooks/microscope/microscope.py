@@ -13,20 +13,12 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from rectifier.hooks import training
-<<<<<<< HEAD:src/rectifier/hooks/microscope/microscope.py
-from rectifier.hooks.microscope.addends import Sums
-from rectifier.hooks.microscope.gradient import Cuts, Followed
-from rectifier.hooks.microscope.inputs import inputs_of
-from rectifier.hooks.microscope.moved import by_addends, by_optimizer
-from rectifier.hooks.microscope.operations import OPTIMIZER, Operation, Operations, aside, first_of
-=======
-from rectifier.hooks.microscope.addends import Sums
 from rectifier.hooks.function_calls import leave_if_idle
+from rectifier.hooks.microscope.addends import Sums
 from rectifier.hooks.microscope.gradient import Cuts, Followed
 from rectifier.hooks.microscope.inputs import inputs_of
 from rectifier.hooks.microscope.moved import by_addends, by_optimizer
 from rectifier.hooks.microscope.operations import OPTIMIZER, Operation, Operations, aside, first_of
->>>>>>> wt-explain1:src/rectifier/hooks/microscope.py
 from rectifier.hooks.optimizers import on_construction
 from rectifier.hooks.roots import Forward, route_roots
 from rectifier.records import CauseKind, Sight, SightKind, Warned
