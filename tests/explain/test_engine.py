@@ -258,3 +258,19 @@ def test_a_tenth_of_the_learning_rate_is_spared_where_a_third_helps():
     found = explain(Script(cures=(Change.LEARNING_RATE_THIRD, Change.LEARNING_RATE_TENTH, Change.ZERO_BIAS)))
     assert Change.LEARNING_RATE_TENTH not in tried(found)
     assert {cause.kind for cause in found.causes} == {CauseKind.LEARNING_RATE, CauseKind.INITIAL_BIAS}
+
+
+def test_inputs_that_are_not_finite_are_named_as_such_and_leaving_every_step_out_is_no_cure():
+    bad = stuck(Rule.NON_FINITE, CauseKind.INPUT_NOT_FINITE, remedies=(RemedyId.CHECK_INPUTS,))
+    found = explain(Script(findings=(bad,), cures=(Change.SKIP_NONFINITE,)))
+    assert (found.cause.kind, found.established) == (CauseKind.INPUT_NOT_FINITE, True)
+
+    class All(Script):
+        def __call__(self, ask):
+            shown = super().__call__(ask)
+            if shown.applied is not None:
+                object.__setattr__(shown.applied, "times", shown.steps)
+            return shown
+
+    found = explain(All(findings=(bad,), cures=(Change.SKIP_NONFINITE,)))
+    assert (found.conclusion, found.cause.kind) == (Conclusion.OBSERVED, CauseKind.INPUT_NOT_FINITE)

@@ -321,6 +321,9 @@ class Engine:
 
 def _cured(experiment: Experiment) -> bool:
     changed = experiment.applied is None or experiment.applied.times > 0
+    if experiment.intervention.change is Change.SKIP_NONFINITE and experiment.applied is not None:
+        # Where every step is left out, nothing is trained.
+        changed = 0 < experiment.applied.times < experiment.steps
     return changed and not experiment.failed and experiment.better is not False
 
 

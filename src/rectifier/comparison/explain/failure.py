@@ -173,7 +173,8 @@ def better(change: Change, trial: Shown, base: Shown, failing: Failing) -> bool 
     n = min(len(trial.losses), len(base.losses))
     end, before = trial.loss_at(n), base.loss_at(n)
     if math.isnan(end):
-        return False if n else None
+        # A trial that trained nothing did not do better.
+        return False if len(base.losses) else None
     if math.isnan(before):
         return True
     room = limit.PLATEAU_FRACTION * abs(before)

@@ -91,6 +91,7 @@ SAID_BY: dict[Kind, Kind] = {
     Kind.LEARNING_RATE_ZERO: Kind.LEARNING_RATE_LOW,
     Kind.RECURRENCE: Kind.ACTIVATION,
     Kind.LOSS_NOT_FINITE: Kind.NUMERICAL_OPERATION,
+    Kind.INPUT_NOT_FINITE: Kind.LOSS_NOT_FINITE,
     Kind.NARROW_LAYER: Kind.ACTIVATION,
     Kind.DEPTH: Kind.INITIAL_WEIGHTS,
 }
@@ -173,7 +174,12 @@ def candidates(kinds: Iterable[Kind], sights: Sequence[Sight], rule: str) -> lis
         rule: Name of the rule that the failure has.
     """
     # By its line alone: a backward pass has other names for operations than who writes the line.
-    places = [sight.place for sight in sights if sight.place and sight.kind is SightKind.FIRST_NONFINITE]
+    # What only reads a bad input is not to be guarded: that would hide the cause.
+    places = [
+        sight.place
+        for sight in sights
+        if sight.place and sight.kind is SightKind.FIRST_NONFINITE and sight.cause_kind is not Kind.INPUT_NOT_FINITE
+    ]
     addends = [sight for sight in sights if sight.cause_kind is Kind.LOSS_TERM and "index" in sight.numbers]
     addends.sort(key=lambda sight: -sight.numbers.get("share", 0.0))
     # The one that moves most comes first; where they were not told apart, the first ones.
