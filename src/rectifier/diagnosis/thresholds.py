@@ -316,7 +316,7 @@ TARGETS_OUT_OF_REACH = 0.10
 
 EXPLAIN_ONSETS = 2
 """Times the step at which a failure was certain that a trial goes on: a change that only delays it a little is no cure
-(measured on rebuilt public failures: verdicts at twice the onset were those at the end of the script)."""
+(our choice)."""
 
 EXPLAIN_MARGIN = 30
 """Steps that are added to that: rules about parameters speak after 30 steps (definitions)."""
