@@ -119,6 +119,7 @@ _LINES: dict[RemedyId, str] = {
     RemedyId.ADD_TO_OPTIMIZER: command(FixKind.ADD_TO_OPTIMIZER),
     RemedyId.REGISTER_PARAMETERS: command(FixKind.REGISTER_PARAMETERS),
     RemedyId.STEP_OPTIMIZER: command(FixKind.STEP_OPTIMIZER),
+    RemedyId.TRAIN_MODE: command(FixKind.TRAIN_MODE),
     RemedyId.CHANGE_OBJECTIVE: "look at what the loss makes of this output",
     RemedyId.RESET_CODES: "set what is never chosen to random inputs now and then",
     RemedyId.STOP_GRADIENT: "stop the gradient in one branch: z.detach()",
