@@ -127,6 +127,6 @@ def test_what_was_overwritten_is_not_read():
 
 
 def test_a_graph_that_is_too_large_says_so(monkeypatch):
-    monkeypatch.setattr("rectifier.hooks.loss_graph._MOST_NODES", 4)
+    monkeypatch.setattr("rectifier.hooks.graph.loss_graph._MOST_NODES", 4)
     graph = read_loss(layers(3, 1)(torch.randn(5, 3)).sum(), {})
     assert not graph.whole

@@ -364,7 +364,7 @@ def test_a_failure_of_ours_ends_the_looking_and_not_the_training(seen, monkeypat
         raise RuntimeError("planted")
 
     plain = train(usual)
-    monkeypatch.setattr(f"rectifier.hooks.microscope.{broken}", fail)
+    monkeypatch.setattr(f"rectifier.hooks.microscope.microscope.{broken}", fail)
     state = seen(0, 2)
     assert train(usual) == plain
     (warned,) = (one for one in state.sights if isinstance(one, Warned))
@@ -375,7 +375,7 @@ def test_a_failure_of_ours_ends_the_looking_and_not_the_training(seen, monkeypat
 
 def test_an_operation_that_cannot_be_looked_at_is_still_computed(seen, monkeypatch):
     plain = train(saturated)
-    monkeypatch.setattr("rectifier.hooks.microscope_operations._held", lambda value: 1 / 0)
+    monkeypatch.setattr("rectifier.hooks.microscope.operations._held", lambda value: 1 / 0)
     state = seen(0, 2)
     assert train(saturated) == plain
     state.end()
