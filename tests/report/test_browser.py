@@ -179,7 +179,7 @@ def test_every_chart_is_a_table_too(opened, dying, comparison):
     silent = rows(tab, "Silent units, layer by layer")
     assert [line[0] for line in silent[-5:]] == [layer.site.label for layer in diagnosis.layers]
     assert silent[-4][-3:] == ["100%"] * 3
-    assert float(silent[-4][3].removesuffix(" %")) == pytest.approx(
+    assert float(silent[-4][3].removesuffix("%")) == pytest.approx(
         100 * diagnosis.layers[1].dead_history[2][1], rel=0.01
     )
     flow = rows(tab, "Gradient over depth")

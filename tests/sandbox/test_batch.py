@@ -13,7 +13,7 @@ from torch import nn
 import rectifier
 from rectifier.errors import CannotProbe, CannotRecycle, CannotRescale
 from rectifier.sandbox import Arguments, Pass, describe
-from tests.findings import dead_units, ref
+from tests.findings import dead_units, gradient_way, ref
 
 X, Y, Z = torch.full((7, 3), 1.0), torch.full((7, 3), 2.0), torch.full((7, 3), 3.0)
 
@@ -204,9 +204,8 @@ def test_every_verb_takes_the_same_batch(shape):
         model(x).sum().backward()
         optimizer.step()
     assert rectifier.recycle(model, optimizer, watch, batch=batch).units == {"act": (0, 1, 2, 3, 4, 5)}
-    ladder = rectifier.prescribe(watch)
     assert len(rectifier.rescale(Weighted(), batch).gains) == 2
-    assert len(ladder["rescale"].apply(Weighted(), None, batch).gains) == 2
+    assert len(rectifier.prescribe(gradient_way())["rescale"].apply(Weighted(), None, batch).gains) == 2
 
 
 def test_every_verb_takes_the_users_own_way():
@@ -223,12 +222,12 @@ def test_every_verb_takes_the_users_own_way():
     with rectifier.watch(model) as watch:
         model(x).sum().backward()
         optimizer.step()
-    ladder = rectifier.prescribe(watch)
+    ladder, weights = rectifier.prescribe(watch), rectifier.prescribe(gradient_way())
     for verb in (
         lambda: rectifier.check(model, batch, forward=forward),
         lambda: rectifier.census(model, [batch], forward=forward),
         lambda: rectifier.rescale(Weighted(), batch, forward=forward),
-        lambda: ladder["rescale"].apply(Weighted(), None, batch, forward=forward),
+        lambda: weights["rescale"].apply(Weighted(), None, batch, forward=forward),
         lambda: rectifier.recycle(model, optimizer, watch, batch=batch, forward=forward).undo(),
         lambda: ladder["recycle"].apply(model, optimizer, batch, forward=forward),
     ):

@@ -53,7 +53,7 @@ def test_only_a_loss_uses_it():
 
 def test_where_that_meets_nothing():
     assert refusal(Residual(), "relu", "elu", where="three") == (
-        "where='three' meets no relu of Residual. It has relu at: one.relu, two.relu."
+        "where='three' meets no relu of Residual. It has relu at: one.relu and two.relu."
     )
     assert "where='three' meets no relu" in refusal(Residual(), "relu", "elu", where=["one", "three"])
     assert "is a int: give a path" in refusal(Residual(), "relu", "elu", where=[3])

@@ -25,7 +25,7 @@ _LINEAR = (
 _BRANCHES = ("AddBackward", "SubBackward", "RsubBackward", "StackBackward", "CatBackward")
 _TORCH = os.path.dirname(torch.__file__) + os.sep
 _WRAPPERS = tuple(os.path.join(_TORCH, name) for name in ("_tensor.py", "overrides.py", "functional.py"))
-_OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_OURS = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))) + os.sep
 _MOST_ADDENDS = 32
 
 

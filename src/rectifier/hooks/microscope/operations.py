@@ -19,7 +19,7 @@ from torch.utils._pytree import tree_leaves
 
 from rectifier.hooks.microscope.source_lines import Line, users_line
 
-_HOOKS = os.path.dirname(os.path.abspath(__file__))
+_HOOKS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _MONITOR = os.path.join(os.path.dirname(_HOOKS), "monitor") + os.sep
 _HOLD_NOTHING = ("empty", "new_empty", "resize_", "set_", "_to_copy_meta")
 _GIVEN_LITERALLY = ("masked_fill", "full", "scalar_tensor", "fill", "lift_fresh", "_local_scalar_dense", "new_full")

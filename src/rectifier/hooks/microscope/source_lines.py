@@ -8,7 +8,7 @@ import types
 from itertools import islice
 from typing import NamedTuple
 
-_OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_OURS = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))) + os.sep
 _OTHERS = tuple(
     os.path.join(path, "")
     for name, path in sysconfig.get_paths().items()
