@@ -61,8 +61,9 @@ def begin(after_import: "AfterImport") -> None:
 def load_what_waits() -> None:
     """Load what otherwise loads on first use, when nothing of ours can be found by its name any more."""
     for package in (catalogue, records):
-        for name in vars(package)["_HOMES"]:
-            getattr(package, name)
+        for group in vars(package)["_NAMES"].values():
+            for name in group.split():
+                getattr(package, name)
 
 
 class _Observed:
