@@ -246,3 +246,32 @@ def test_steps_that_a_scaler_leaves_out_for_ever_are_counted():
     (state,) = last(watch.process).optimizers
     assert state.skipped == 55
     assert watch.process.snapshots[-1].step > 30
+
+
+def test_a_window_that_is_read_in_the_middle_of_a_step_takes_nothing_for_granted():
+    """A gradient that comes later in the same step is no step without one."""
+    model = Net()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    with Watching(model, every=1) as watch:
+        for _ in range(5):
+            optimizer.zero_grad()
+            (0.0 * model(torch.randn(7, 3))).sum().backward()
+            watch.monitor.flush()
+            model(torch.randn(7, 3)).square().mean().backward()
+            optimizer.step()
+    counts = last(watch.process)
+    assert (counts.looked == 5).all()
+    assert (counts.zero_gradient.sum(), counts.without_gradient.sum()) == (0, 0)
+
+
+def test_the_norm_of_many_numbers_in_half_precision_is_finite():
+    model = nn.Linear(300, 300, dtype=torch.float16)
+    nn.init.constant_(model.weight, 300.0)
+    optimizer = torch.optim.SGD(model.parameters(), 1e-3)
+    with Watching(every=1) as watch:
+        for _ in range(3):
+            optimizer.zero_grad()
+            (model(torch.ones(2, 300, dtype=torch.float16) * 1e-3).sum() * 1e-3).backward()
+            optimizer.step()
+    assert by_path(watch.process, "weight_first")["weight"] == pytest.approx(300.0 * 300.0)
+    assert by_path(watch.process, "nonfinite_weight_step")["weight"] == -1

@@ -5,16 +5,16 @@ compiled region.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from rectifier.hooks.graph.weights import LAYERS, kind_of, parameters_of
+from rectifier.hooks.graph.nodes import kind_of, nodes_below, saved
+from rectifier.hooks.graph.weights import LAYERS, parameters_of
 from rectifier.records import Unseen, WhyUnseen
 
-_MOST_NODES = 20_000
 _MOST_NODES_BETWEEN = 32
 _MOST_READ = 1 << 16
 _ACTIVATIONS = {
@@ -38,7 +38,7 @@ def unobserved_activations(
     """
     found: dict[int, tuple[str, WhyUnseen]] = {}
     outputs = list(outputs)
-    for node in _nodes([output.grad_fn for output in outputs]):
+    for node in nodes_below([output.grad_fn for output in outputs]):
         number = node._sequence_nr()
         if number in observed or any(number in numbers for numbers in repeated):
             continue
@@ -57,7 +57,7 @@ def feed_layers(outputs: Iterable[Tensor], numbers: Collection[int]) -> set[int]
     below: dict[Any, frozenset[int]] = {}
     found: set[int] = set()
     # Nodes are numbered as they are made: what a node takes its input from comes before it.
-    for node in sorted(_nodes([output.grad_fn for output in outputs]), key=lambda one: one._sequence_nr()):
+    for node in sorted(nodes_below([output.grad_fn for output in outputs]), key=lambda one: one._sequence_nr()):
         near = frozenset().union(*(below.get(parent, frozenset()) for parent, _ in node.next_functions))
         if near and kind_of(node) in LAYERS and parameters_of(node)[0] is not None:
             found |= near
@@ -120,7 +120,7 @@ def _written_by_hand(node: Any, kind: str) -> str | None:
     if kind == "Maximum" and None in parents and any(parents):
         return "torch.maximum"
     if kind == "Mul" and None in parents and any(parents):
-        mask = _kept(node, "other") if parents[0] is not None else _kept(node, "self")
+        mask = saved(node, "other") if parents[0] is not None else saved(node, "self")
         return "a product with a mask" if mask is not None and _is_mask(mask, node._input_metadata[0].shape) else None
     if kind in ("Clamp", "ClampMin") and getattr(node, "_saved_min", None) == 0:
         return "torch.clamp(min=0)" if getattr(node, "_saved_max", None) is None else None
@@ -149,30 +149,3 @@ def _is_of_a_gradient(node: Any) -> bool:
             met.add(parent)
             pending.append(parent)
     return False
-
-
-def _kept(node: Any, name: str) -> Tensor | None:
-    """What autograd keeps under a name; None where it keeps nothing, or a hook has packed it."""
-    raw = getattr(node, f"_raw_saved_{name}", None)
-    if raw is None or getattr(raw, "unpack_hook", None) is not None:
-        return None
-    try:
-        kept = getattr(node, f"_saved_{name}")
-    except RuntimeError:
-        # Freed, or changed in place since.
-        return None
-    return kept if isinstance(kept, Tensor) else None
-
-
-def _nodes(start: Sequence[Any]) -> Iterator[Any]:
-    """Every node above some, each once, at most `_MOST_NODES` of them."""
-    pending, met = list(start), set(start)
-    while pending and len(met) < _MOST_NODES:
-        node = pending.pop()
-        if node is None:
-            continue
-        yield node
-        for parent, _ in node.next_functions:
-            if parent is not None and parent not in met:
-                met.add(parent)
-                pending.append(parent)

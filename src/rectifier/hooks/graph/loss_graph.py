@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 
 from rectifier.hooks.graph.loss_outputs import OutputLayer, read_output
-from rectifier.hooks.graph.weights import kind_of, parameters_of
+from rectifier.hooks.graph.nodes import kind_of
+from rectifier.hooks.graph.weights import CONVOLUTIONS, PRODUCTS, parameters_of
 
 _MOST_NODES = 20_000
 _MOST_OUTPUTS = 8
-_LAYERS = {"Addmm", "Mm", "Mv", "Bmm", "Baddbmm", "Convolution", "MkldnnConvolution", "SlowConv2D", "Linear"}
+_LAYERS = {*PRODUCTS, *CONVOLUTIONS, "Linear", "MkldnnLinear"}
 
 
 @dataclass(slots=True)

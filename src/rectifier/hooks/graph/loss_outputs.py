@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rectifier.hooks.graph.weights import kind_of, parameters_of
+from rectifier.hooks.graph.nodes import kind_of, saved
+from rectifier.hooks.graph.weights import parameters_of
 
 # Of a layer's output so many rows at most are computed again, and of what goes into a convolution so many numbers.
 _MOST_ROWS = 256
@@ -100,7 +101,7 @@ def _read_activation(output: OutputLayer, node: Any, kind: str, path: tuple[Any,
             output.bounds = None
         if above_kind in _BOUNDED:
             output.bounds = _BOUNDED[above_kind]
-            if output.values is not None and (kept := _saved(above, "result")) is not None:
+            if output.values is not None and (kept := saved(above, "result")) is not None:
                 output.values = _like(kept, node, kind)
 
 
@@ -108,9 +109,9 @@ def _read_loss(output: OutputLayer, node: Any, kind: str, path: tuple[Any, ...])
     """What one of torch's losses keeps: the targets, and what was predicted."""
     for above in reversed(path):
         above_kind = kind_of(above)
-        if above_kind not in _LOSSES or (target := _saved(above, "target")) is None:
+        if above_kind not in _LOSSES or (target := saved(above, "target")) is None:
             continue
-        predicted = _saved(above, "self")
+        predicted = saved(above, "self")
         if above_kind in _BY_CLASS:
             output.target = target
             # (C,), (N, C) or (N, C, positions).
@@ -147,10 +148,10 @@ def _read_squares(output: OutputLayer, node: Any, kind: str, path: tuple[Any, ..
     if "Pow" not in kinds[:at] or set(kinds[:at]) - _REDUCES or set(kinds[at + 1 :]) - _SAME:
         return
     power = path[kinds.index("Pow")]
-    difference = _saved(power, "self")
+    difference = saved(power, "self")
     if difference is None or getattr(power, "_saved_exponent", 2) != 2:
         return
-    given = _saved(node, _input_name(kind))
+    given = saved(node, _input_name(kind))
     size = 0 if given is None else len(given) * (output.weight.numel() // max(output.weight[0].numel(), 1))
     if kind in ("Addmm", "Mm") and size and difference.numel() == size * size and size > 1:
         output.loss = (*output.loss[: output.loss.index("Sub")], "Expand", *output.loss[output.loss.index("Sub") :])
@@ -162,21 +163,6 @@ def _read_squares(output: OutputLayer, node: Any, kind: str, path: tuple[Any, ..
     first = path[at].next_functions[0][0] is below
     output.target = output.values - rows if first else output.values + rows
     output.aligned = True
-
-
-def _saved(node: Any, name: str) -> Tensor | None:
-    """What autograd keeps under a name; None where there is nothing, a hook packed it, or it has been overwritten."""
-    raw = getattr(node, f"_raw_saved_{name}", None)
-    # Whoever packs what is kept (checkpointing, offloading) would run again for it.
-    if raw is None or getattr(raw, "unpack_hook", None) is not None:
-        return None
-    try:
-        kept = getattr(node, f"_saved_{name}")
-    except RuntimeError:
-        # Freed, or changed in place since.
-        return None
-    # Without its history, which would keep the graph alive.
-    return kept.detach() if isinstance(kept, Tensor) and type(kept) in _PLAIN else None
 
 
 def _rows(tensor: Tensor) -> Tensor:
@@ -194,7 +180,7 @@ def _input_name(kind: str) -> str:
 
 
 def _features(node: Any, kind: str) -> Tensor | None:
-    given = _saved(node, _input_name(kind))
+    given = saved(node, _input_name(kind))
     if given is None or given.ndim < 2 or not len(given):
         return None
     return (_rows(given) if kind in ("Addmm", "Mm", "Mv") else _images(given).flatten(1)).float()
@@ -211,7 +197,7 @@ def _computed(node: Any, kind: str, weight: Tensor) -> Tensor | None:
 
 
 def _matrix(node: Any, kind: str, weight: Tensor) -> Tensor | None:
-    given, other = _saved(node, _input_name(kind)), _saved(node, "mat2")
+    given, other = saved(node, _input_name(kind)), saved(node, "mat2")
     if given is None or not len(given):
         return None
     if other is None:
@@ -224,12 +210,12 @@ def _matrix(node: Any, kind: str, weight: Tensor) -> Tensor | None:
 
 
 def _vector(node: Any, kind: str, weight: Tensor) -> Tensor | None:
-    given = _saved(node, "self")
+    given = saved(node, "self")
     return None if given is None or not len(given) else (_rows(given).float() @ weight.float()).unsqueeze(1)
 
 
 def _convolution(node: Any, kind: str, weight: Tensor) -> Tensor | None:
-    given = _saved(node, "input")
+    given = saved(node, "input")
     if given is None or not len(given):
         return None
     bias = parameters_of(node)[1]
@@ -243,7 +229,7 @@ def _convolution(node: Any, kind: str, weight: Tensor) -> Tensor | None:
 
 def _like(tensor: Tensor, node: Any, kind: str) -> Tensor | None:
     """Rows of something above a layer that has one number for each of the layer's, in the layer's own order."""
-    given = _saved(node, _input_name(kind))
+    given = saved(node, _input_name(kind))
     if given is None or given.ndim < 2 or not len(given) or not tensor.numel():
         return None
     if kind in ("Addmm", "Mm", "Mv"):

@@ -13,6 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from rectifier.hooks.graph.axis_steps import AXIS_STEPS, ELEMENTWISE, KEEPS_VALUES, Place, aligned, shape_of
+from rectifier.hooks.graph.nodes import kind_of
 from rectifier.hooks.graph.weights import (
     BATCH_NORMS,
     CONVOLUTIONS,
@@ -20,7 +21,6 @@ from rectifier.hooks.graph.weights import (
     PRODUCTS,
     Part,
     is_made_of_weights,
-    kind_of,
     layer_of,
     leaf_of,
 )

@@ -4,6 +4,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from rectifier.hooks.graph.nodes import kind_of
+
 LAST_AXIS = {"Linear", "MkldnnLinear", "NativeLayerNorm", "FusedRmsNorm", "Embedding", "EmbeddingBag"}
 CONVOLUTIONS = {"Convolution", "ConvolutionOverrideable", "MkldnnConvolution", "SlowConv2D"}
 BATCH_NORMS = {"NativeBatchNorm", "CudnnBatchNorm", "MiopenBatchNorm", "BatchNormWithUpdate"}
@@ -29,11 +31,6 @@ _MOST_STEPS_TO_A_WEIGHT = 8
 Part = tuple[tuple[str, int], ...]
 _PART_KINDS: dict[type, str | None] = {}
 """By class of node: its kind, if it takes a part of a tensor."""
-
-
-def kind_of(node: Any) -> str:
-    """The operation of a node, as autograd names it without what it adds: `Addmm`."""
-    return str(node.name()).rpartition("::")[2].partition("Backward")[0]
 
 
 def parameters_of(node: Any) -> tuple[Tensor | None, Tensor | None]:

@@ -9,6 +9,8 @@ from torch import Tensor
 from torch.nn.parameter import is_lazy
 
 _CHUNK = 1 << 20
+Groups = dict[tuple[torch.device, torch.dtype], list[tuple[int, Tensor]]]
+"""Tensors with the number of each, by what can be computed at once."""
 _WHOLE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
@@ -43,22 +45,25 @@ def local_part(tensor: Tensor) -> Tensor | None:
 def largest_of(tensors: list[Tensor]) -> Tensor:
     """The largest absolute value of each. A norm would not do: its squares can be 0 where no value is."""
     low, high = zip(*(torch.aminmax(one) for one in tensors), strict=True)
-    return torch.maximum(-torch.stack(low), torch.stack(high))
+    return torch.maximum(-torch.stack(low), torch.stack(high)).float()
 
 
 def norms_of(tensors: list[Tensor]) -> Tensor:
-    """The norm of each."""
-    return torch.stack(torch._foreach_norm(tensors, 2.0))
+    """The norm of each. Half precision holds none above 65,504."""
+    wide = torch.float32 if tensors[0].element_size() < 4 else None
+    return torch.stack(torch._foreach_norm(tensors, 2.0, dtype=wide)).float()
 
 
-def measured(
-    groups: dict[tuple[torch.device, torch.dtype], list[tuple[int, Tensor]]],
-    measure: Callable[[list[Tensor]], Tensor],
-) -> tuple[list[int], Tensor | None]:
+def bits_of(tensors: list[Tensor]) -> Tensor:
+    """One number of 64 bits from all bits of each."""
+    return torch.stack([_bits(one) for one in tensors])
+
+
+def measured(groups: Groups, measure: Callable[[list[Tensor]], Tensor]) -> tuple[list[int], Tensor | None]:
     """A number of each; of several devices brought to the host, of one left there."""
     parts, places = [], []
     for pairs in groups.values():
-        parts.append(measure([one for _, one in pairs]).float())
+        parts.append(measure([one for _, one in pairs]))
         places += [at for at, _ in pairs]
     if not parts:
         return places, None
@@ -69,7 +74,7 @@ def measured(
 _odd: dict[torch.device, Tensor] = {}
 
 
-def bits_of(tensor: Tensor) -> Tensor:
+def _bits(tensor: Tensor) -> Tensor:
     """One number of 64 bits from all bits of a tensor: an integer product with odd factors, in any order the same."""
     flat = tensor.contiguous().reshape(-1)
     whole = flat.view(_WHOLE[flat.element_size()])

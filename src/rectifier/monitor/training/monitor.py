@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from rectifier.hooks import announce, data, feed_layers, training, unobserved_activations
+from rectifier.hooks import announce, data, training
 from rectifier.hooks.calls import compiled, functions
-from rectifier.hooks.graph.loss_graph import read_loss
 from rectifier.hooks.recorders import has_values, recorder, records_backward
 from rectifier.monitor.training.clock import Clock
 from rectifier.monitor.training.guard import Guard
 from rectifier.monitor.training.live import live
+from rectifier.monitor.training.losses import LossReader
 from rectifier.monitor.training.movement import OwnSteps
 from rectifier.monitor.training.numbers import Numbers
 from rectifier.monitor.training.outputs import OutputRecords
@@ -40,10 +40,6 @@ if TYPE_CHECKING:
 # Of the steps that are not observed, one of so many at most is timed and stands for the rest: asking for the time,
 # twice a call, costs more there than all that is done.
 _MOST_PER_TIMED = 16
-# Looking through the autograd graph for what was missed is done at the first backward passes only.
-_GRAPHS_SEARCHED = 2
-# A GradScaler begins with a factor that is too large, and skips a few steps until it has found one.
-_MOST_SKIPPED = 10
 
 
 class Monitor(training.TrainingListener):
@@ -77,13 +73,14 @@ class Monitor(training.TrainingListener):
         self._numbers = Numbers()
         self._parameters = ParameterRecords(
             sink.record,
-            self._models.roots,
-            self._models.name_of,
+            self._models.roots.all,
+            self._models.roots.name_of,
             lambda: self._models.updates.threads,
             everything=model is None,
         )
         self._outputs = OutputRecords(sink.record, self._parameters.where)
         self._windows = Windows(sink, self._models, self._schedule, self._numbers, self._parameters, self._outputs)
+        self._losses = LossReader(self._models, self._parameters, self._outputs, self._windows)
         self._extra: ExtraForwards | None = None
         if observe_compiled:
             from rectifier.monitor.training import observe_compiled as repeating  # noqa: PLC0415 - few ask for it
@@ -92,14 +89,9 @@ class Monitor(training.TrainingListener):
         self._step = 0
         self._clock = Clock()
         self._steps_taken = False
-        self._own_steps: OwnSteps | None = OwnSteps()
-        self._between = False
-        self._scale: Tensor | None = None
-        self._skipped_in_a_row = 0
         self._began: float | None = None
         self._away_steps = 0
         self._one_timed_of = 1
-        self._graphs_searched = 0
         self._forked = False
         self._left_alone_at: dict[Recorder, int] = {}
         self._undo: list[Callable[[], None]] = []
@@ -144,7 +136,7 @@ class Monitor(training.TrainingListener):
 
     def on_treated(self, model: nn.Module, treated: Treated) -> None:
         """Hear that somebody has changed a model; of one that is not watched there is nothing to tell."""
-        if self._models.watches(model):
+        if self._models.roots.watches(model):
             self._guarded(self._windows.keep_treated, replace(treated, step=self._step - 1))
 
     def treating_took(self, seconds: float) -> None:
@@ -181,7 +173,7 @@ class Monitor(training.TrainingListener):
             self._begin_in_fork()
         if self._leaves_alone():
             return None
-        if self._between:
+        if self._clock.between:
             self._look_for_own_step()
         token = self._models.before(name, args, kwargs, self._step, self._look)
         if self._began is None and token is not None and token.site is not None:
@@ -227,41 +219,36 @@ class Monitor(training.TrainingListener):
     def _note_backward(self, loss: Tensor, unscaled: Tensor) -> None:
         if self._forked:
             self._begin_in_fork()
-        if self._between:
+        if self._clock.between:
             self._look_for_own_step()
         if self.armed:
-            self._scale = None if loss is unscaled else (loss.detach() / unscaled).abs()
-            self._end_forwards(loss)
+            self._end_forwards(loss, unscaled)
         self._note_loss(loss, unscaled)
 
     def on_backward_end(self) -> None:
         """A loss has been back-propagated."""
-        if self.armed or self._own_steps is not None:
+        if self.armed or self._clock.own is not None:
             began = time.perf_counter()
             self._guarded(self._note_backward_end)
             self._schedule.watching_seconds += time.perf_counter() - began
 
     def _note_backward_end(self) -> None:
-        alone = self._leaves_alone()
-        own = self._own_steps
+        alone, own = self._leaves_alone(), self._clock.own
         self._parameters.backward_passes += 1
         if not alone and self._look is Look.COUNT:
-            self._parameters.look(self._step, self._scale)
-            if own is not None and own.moved:
+            self._losses.after(self._step)
+            if own is not None and self._parameters.moved_by_others:
                 self._models.updates.compare(self._step, own)
-        self._scale = None
-        if own is not None and (alone or self._parameters):
-            self._between = True
-            if own.note_pass(() if alone else self._parameters.trained()):
-                self._between = False
-                self._advance(own, alone=alone)
+        if own is None or not (alone or self._parameters):
+            return
+        if self._clock.passed(() if alone else self._parameters.trained()):
+            self._advance(own, alone=alone)
 
     def _look_for_own_step(self) -> None:
         """Before a forward or a backward pass: an optimizer that is none of torch's may have stepped meanwhile."""
-        self._between = False
-        if self._own_steps is not None and self._own_steps.look():
+        if self._clock.moved() and self._clock.own is not None:
             self._parameters.moved_by_others = True
-            self._advance(self._own_steps, alone=False)
+            self._advance(self._clock.own, alone=False)
 
     def on_skipped(self, optimizer: Optimizer) -> None:
         """A GradScaler has left a step out."""
@@ -271,9 +258,7 @@ class Monitor(training.TrainingListener):
         if self._forked:
             self._begin_in_fork()
         self._parameters.note_skipped(optimizer)
-        self._skipped_in_a_row += 1
-        # One that skips for ever must not make the training stand still in what is told of it.
-        if self._skipped_in_a_row > _MOST_SKIPPED and self._clock.ticks(optimizer):
+        if self._clock.skipped(optimizer):
             self._advance(optimizer, alone=self._leaves_alone())
 
     def on_clip(self, norm: Tensor) -> None:
@@ -288,9 +273,7 @@ class Monitor(training.TrainingListener):
 
     def on_step_start(self, optimizer: Optimizer, *call: Any) -> None:
         """An optimizer is about to change the weights."""
-        if self._own_steps is not None and self._own_steps.passes_per_step is None:
-            # It is this one that steps. What changes from here on must not be taken for another's doing.
-            self._own_steps = None
+        self._clock.begins()
         if self.armed and self._look is Look.COUNT:
             began = time.perf_counter()
             self._guarded(self._note_step_start, optimizer)
@@ -367,41 +350,19 @@ class Monitor(training.TrainingListener):
             self.armed = armed
             functions.refresh()
 
-    def _end_forwards(self, loss: Tensor) -> None:
+    def _end_forwards(self, loss: Tensor, unscaled: Tensor) -> None:
         if records_backward():
             self._models.take_hooks_away()
             self._leave_alone(Recorder.COMPILED_AUTOGRAD)
-        if self._look is Look.COUNT and self._models.nodes is not None and recorder() is None:
-            repeated = self._extra.numbers if self._extra is not None else ()
-            self._windows.note_unseen(unobserved_activations([loss], self._models.observed_nodes(), repeated))
-            self._graphs_searched += 1
-            if self._graphs_searched == _GRAPHS_SEARCHED:
-                self._models.nodes = None
         if self._look is Look.COUNT and recorder() is None and has_values(loss):
-            if self._models.unsure:
-                self._models.note_layers_fed(feed_layers([loss], self._models.unsure))
-            self._read_loss(loss)
+            self._losses.before(loss, unscaled, self._step, self._extra)
         self._models.end_forward()
-
-    def _read_loss(self, loss: Tensor) -> None:
-        due = self._outputs.due(self._step)
-        if not due and not self._models.eval_forward:
-            return
-        graph = read_loss(loss, self._models.site_nodes())
-        self._parameters.connect(graph.leaves, whole=graph.whole)
-        self._models.note_modes(self._parameters.models_of(graph.leaves))
-        if due:
-            self._outputs.note(self._step, graph.outputs)
-            self._models.note_feeds(graph.feeds)
 
     def _note_step(self, optimizer: Optimizer) -> None:
         if self._forked:
             self._begin_in_fork()
-        if self._own_steps is not None:
-            if self._own_steps.passes_per_step is not None:
-                self._restart()
-            self._own_steps, self._between = None, False
-        self._skipped_in_a_row = 0
+        if self._clock.stepped():
+            self._restart()
         alone = self._leaves_alone()
         if self._look is Look.COUNT and not alone:
             self._models.updates.compare(self._step, optimizer)
@@ -443,6 +404,7 @@ class Monitor(training.TrainingListener):
         """An optimizer steps after all: what came before was an analysis, or one step's accumulated gradients."""
         self._windows.restart()
         self._begin_anew()
+        self._clock.stepped()
 
     def _elapsed(self) -> float:
         return time.perf_counter() - self._began if self._began is not None else 0.0
@@ -461,6 +423,5 @@ class Monitor(training.TrainingListener):
         self._models.begin_again()
         self._parameters.begin_again()
         self._outputs.begin_again()
-        self._own_steps, self._between, self._skipped_in_a_row = OwnSteps(), False, 0
         self._numbers = Numbers()
         self._windows.begin_again(self._numbers)

@@ -47,13 +47,11 @@ class OwnSteps:
     Attributes:
         param_groups: None, whose settings could be read.
         passes_per_step: Backward passes that make one step; None until that is known.
-        moved: Whether weights have been seen to change.
     """
 
     def __init__(self) -> None:
         self.param_groups: list[dict[str, Any]] = []
         self.passes_per_step: int | None = None
-        self.moved = False
         self._passes = 0
         self._taken: list[Taken] = []
 
@@ -81,7 +79,7 @@ class OwnSteps:
         """Before the next forward or backward: whether the first step is seen to have been taken meanwhile."""
         if self.passes_per_step is not None or not any(one.has_changed() for one in self._taken):
             return False
-        self.passes_per_step, self._passes, self.moved = self._passes, 0, True
+        self.passes_per_step, self._passes = self._passes, 0
         self._taken.clear()
         return True
 

@@ -59,7 +59,7 @@ class ExtraForwards:
             and torch._C._current_graph_task_id() == -1
             # It would see everything twice.
             and recorder() is None
-            and self._models.watches(module)
+            and self._models.roots.watches(module)
             and not any(nn.parameter.is_lazy(weight) for weight in module.parameters())
         )
 

@@ -4,14 +4,15 @@ import math
 import threading
 import weakref
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from rectifier.hooks.holders import find_holders, find_optimizers
 from rectifier.monitor.training.measures import (
+    Groups,
     bits_of,
     can_be_followed,
     largest_of,
@@ -32,6 +33,25 @@ _MOST_STRANGERS = 1_000
 # Bits are compared before the first step, before step 32, and then each time that the steps have doubled: often enough
 # to tell what happened in a short training, and rarely enough to cost nothing in a long one.
 _FIRST_COMPARISON = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What was taken of the weights at one step, as long as it waits on its device.
+
+    Attributes:
+        step: The training's.
+        places: Which parameters, by number.
+        bits: One number from all bits of each.
+        norms: Norm of each.
+        gradients: Which had a gradient, and its norm; None where that was not looked at.
+    """
+
+    step: int
+    places: list[int]
+    bits: Tensor
+    norms: Tensor
+    gradients: tuple[list[int], Tensor | None] | None
 
 
 class ParameterRecords:
@@ -70,7 +90,7 @@ class ParameterRecords:
         self._steps: list[int] = []
         self._skipped: list[int] = []
         self._looks: list[tuple[int, list[int], list[int], Tensor | None]] = []
-        self._comparisons: list[tuple[int, list[int], Tensor, Tensor, Tensor]] = []
+        self._comparisons: list[Comparison] = []
         self._next_comparison = 0
         self.losses_read = 0
         self.backward_passes = 0
@@ -211,7 +231,7 @@ class ParameterRecords:
         for group in optimizer.param_groups:
             rate, decay, epsilon = (number_of(group.get(name)) for name in ("lr", "weight_decay", "eps"))
             for one in group["params"]:
-                index = self._index.get(id(one))
+                index = self.index_of(one)
                 if index is not None:
                     record = self._records[index]
                     record.optimizer, record.rate, record.decay, record.epsilon = at, rate, decay, epsilon
@@ -246,7 +266,7 @@ class ParameterRecords:
         # Reading a gradient while another thread sets it can end the process.
         tensors = [record.held() if alone or record.threads == here else None for record in self._records]
         none: list[int] = []
-        some: dict[tuple[torch.device, torch.dtype], list[tuple[int, Tensor]]] = {}
+        some: Groups = {}
         for at, tensor in enumerate(tensors):
             if tensor is None:
                 continue
@@ -266,32 +286,20 @@ class ParameterRecords:
         if self._records and step >= _FIRST_COMPARISON and step > self._next_comparison // 2:
             self._compare(step, [record.held() for record in self._records], None, None)
 
-    def _compare(
-        self,
-        step: int,
-        tensors: list[Tensor | None],
-        gradients: dict[tuple[torch.device, torch.dtype], list[tuple[int, Tensor]]] | None,
-        scale: Tensor | None,
-    ) -> None:
-        weights: dict[tuple[torch.device, torch.dtype], list[tuple[int, Tensor]]] = {}
+    def _compare(self, step: int, tensors: list[Tensor | None], gradients: Groups | None, scale: Tensor | None) -> None:
+        weights: Groups = {}
         for at, tensor in enumerate(tensors):
             local = local_part(tensor.detach()) if tensor is not None else None
             if local is not None and local.numel():
                 weights.setdefault((local.device, local.dtype), []).append((at, local))
-        order = [pair for pairs in weights.values() for pair in pairs]
-        if not order:
-            return
-        bits = torch.stack([bits_of(one).cpu() for _, one in order])
-        places, norms = measured(weights, norms_of)
-        assert norms is not None
-        squares = torch.full((len(self._records),), math.nan, dtype=torch.float64)
-        if gradients:
-            having, sizes = measured(gradients, norms_of)
-            if sizes is not None:
-                squares[having] = sizes.double() if scale is None else sizes.double() / scale.double().cpu()
-        elif gradients is None:
-            squares[:] = -1.0
-        self._comparisons.append((step, places, bits, norms, squares))
+        places, bits = measured(weights, bits_of)
+        _, norms = measured(weights, norms_of)
+        having, sizes = measured(gradients or {}, norms_of)
+        if sizes is not None and scale is not None:
+            sizes = sizes / scale.to(sizes.device)
+        looked = None if gradients is None else (having, sizes)
+        if bits is not None and norms is not None:
+            self._comparisons.append(Comparison(step, places, bits, norms, looked))
 
     # Reading ----------------------------------------------------------------------------------------------------
 
@@ -359,7 +367,12 @@ class ParameterRecords:
         for step in sorted(by_step):
             for at, size in by_step[step].items():
                 self._records[at].note_look(step, size)
-        for step, places, bits, norms, gradients in self._comparisons:
-            for at, value, norm in zip(places, bits.tolist(), norms.double().tolist(), strict=True):
-                self._records[at].note_comparison(step, value, norm, float(gradients[at]))
+        for one in self._comparisons:
+            for at, bits, norm in zip(one.places, one.bits.tolist(), one.norms.tolist(), strict=True):
+                self._records[at].note_comparison(one.step, bits, norm)
+            if one.gradients is not None:
+                having, sizes = one.gradients
+                known = dict(zip(having, sizes.tolist() if sizes is not None else (), strict=True))
+                for at in one.places:
+                    self._records[at].gradient = known.get(at, math.nan)
         self._comparisons.clear()

@@ -136,7 +136,7 @@ class Windows:
             parameters=self._parameters.read(steps),
             outputs=self._outputs.read(finished=finished),
             inputs=samples.facts if samples else None,
-            models=self._models.states,
+            models=self._models.roots.states,
         )
         if finished:
             self._sink.record(snapshot)

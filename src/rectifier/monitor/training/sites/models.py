@@ -3,29 +3,28 @@
 import itertools
 import math
 import threading
-import weakref
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from torch import Tensor, nn
 
 from rectifier import catalogue
-from rectifier.hooks import Location, between, find_unit_axis
+from rectifier.hooks import between, find_unit_axis
 from rectifier.hooks.calls.functions import describe
 from rectifier.hooks.calls.tracker import Call, CallTracker
-from rectifier.hooks.modules import FOREIGN, user_class
-from rectifier.hooks.ranks import is_replica
+from rectifier.hooks.modules import FOREIGN
 from rectifier.monitor.training.schedule import Look
 from rectifier.monitor.training.sinks import Sink
 from rectifier.monitor.training.sites.counters import UnitCounters
 from rectifier.monitor.training.sites.counting import count_input, count_output
-from rectifier.monitor.training.sites.feeds import Feeds, refer_to
+from rectifier.monitor.training.sites.feeds import Feeds
 from rectifier.monitor.training.sites.met import ModelRecord, SiteRecord, Token
 from rectifier.monitor.training.sites.reading import begin_window, read_site
+from rectifier.monitor.training.sites.roots import Roots
 from rectifier.monitor.training.sites.samples import DistinctSamples
 from rectifier.monitor.training.sites.updates import Updates
 from rectifier.monitor.training.watching import said_axis
-from rectifier.records import ModelState, Site, SiteWindow
+from rectifier.records import Site, SiteWindow
 
 # Outputs (middle, half) between which |f′| is at least 1% of its maximum: tanh |z| ≥ 3.0, sigmoid |z| ≥ 6.0.
 _SATURATION = {"tanh": (0.0, math.tanh(3.0)), "sigmoid": (0.5, 0.5 * math.tanh(3.0))}
@@ -51,13 +50,10 @@ class ModelRecords:
         self._units = units or {}
         self._guarded = guarded
         self._sink = sink
-        self._only = weakref.ref(only) if only is not None else None
-        self._models: weakref.WeakKeyDictionary[nn.Module, ModelRecord] = weakref.WeakKeyDictionary()
+        self.roots = Roots(only)
         self._tracker = CallTracker(only, gradients=True)
-        self._names: dict[str, int] = {}
         self.sites: list[SiteRecord] = []
         self.updates = Updates(self.sites)
-        self._records: list[ModelRecord] = []
         self.nodes: dict[int, set[int]] | None = {}
         """By thread, the sequence number of the `grad_fn` of every output met in this step; None once nobody asks."""
         self._hooks: dict[int, list[Any]] = {}
@@ -71,13 +67,6 @@ class ModelRecords:
         self.device = "cpu"
         self.repeating = False
         """Whether the forward that runs is repeated, beside a compiled one."""
-
-    def watches(self, model: nn.Module) -> bool:
-        """Whether this model, a part of it, or one that it is a part of is observed."""
-        if self._only is None:
-            return True
-        only = self._only()
-        return only is not None and (only in set(model.modules()) or model in set(only.modules()))
 
     # During a forward -------------------------------------------------------------------------------------------
 
@@ -97,19 +86,19 @@ class ModelRecords:
         self, call: Call, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], step: int, look: Look
     ) -> Token | None:
         place, tensor = call.place, call.tensor
-        model = self._models.get(place.root)
+        model = self.roots.get(place.root)
         if not place.root.training and (model is None or not model.trains_in_eval):
             # An evaluation, unless a loss's graph leads to it.
             self.eval_forward = True
             return None
-        model = model or self._meet(place.root, place.wrapper, place)
+        model = model or self.roots.meet(place.root, place.wrapper, place)
         if not model.trains:
             # Until it is known to feed a layer, an activation by itself may be a loss's.
             return Token(None, step, look, unsure=model) if is_activation(place.root) else None
         if call.first:
             self.updates.threads.add(threading.get_ident())
             self._begin_forward(model, call, step, measured=look is Look.COUNT)
-        path = self._path_of(model, place.root, place.owner)
+        path = self.roots.path_of(model, place.root, place.owner)
         feeds = model.feeds.get(path) or model.feeds.setdefault(path, Feeds(model.parameters))
         feed = feeds.of(tensor, call.number, place.root)
         key = path, feed, call.number_among((path, feed))
@@ -133,18 +122,6 @@ class ModelRecords:
         inputs = () if call.again or is_activation(call.place.root) else call.place.inputs()
         model.entries = model.samples.see(inputs, step, measured=measured, rows=rows) or rows or 1
 
-    def roots(self) -> list[nn.Module]:
-        """The models that have been seen to run; the one that is watched, where only one is."""
-        if self._only is not None:
-            only = self._only()
-            return [] if only is None else [only]
-        by_record = {id(record): root for root, record in self._models.items() if record.trains}
-        return list(by_record.values())
-
-    def name_of(self, root: nn.Module) -> str:
-        """The name of a model, whether or not it has been seen to run."""
-        return (self._models.get(root) or self._meet(root, None, None)).name
-
     def site_nodes(self) -> dict[int, int]:
         """Sequence number of the `grad_fn` of what each site gave in this step, in this thread -> the site."""
         return self._site_nodes.setdefault(threading.get_ident(), {})
@@ -167,45 +144,6 @@ class ModelRecords:
     def note_feeds(self, pairs: set[tuple[int, int]]) -> None:
         """Keep which sites feed each other."""
         self.feeds |= pairs
-
-    def note_modes(self, names: set[str]) -> None:
-        """A loss's graph leads to these models: note in which mode they are."""
-        self.eval_forward = False
-        for root, record in {id(record): (root, record) for root, record in self._models.items()}.values():
-            if record.name in names:
-                record.losses += 1
-                record.eval_losses += not root.training
-                record.trains_in_eval = not root.training
-
-    @property
-    def states(self) -> tuple[ModelState, ...]:
-        """How each model was used so far."""
-        return tuple(
-            ModelState(name=record.name, steps=record.losses, eval_steps=record.eval_losses)
-            for record in self._records
-            if record.losses
-        )
-
-    def _meet(self, root: nn.Module, wrapper: nn.Module | None, place: Location | None) -> ModelRecord:
-        base, own = user_class(type(root)).__name__, refer_to(root)
-        line = None if own or place is None else place.called_from()
-        record = next((one for one in self._records if _is_made_anew(one, base, own, line)), None)
-        if record is None:
-            number = self._names[base] = self._names.get(base, 0) + 1
-            record = ModelRecord(
-                name=base if number == 1 else f"{base}#{number}",
-                root=weakref.ref(root),
-                weights=own,
-                # A module without parameters (a loss, a metric) is not a model, even when it applies an activation.
-                trains=bool(own),
-                replica=is_replica(root, wrapper),
-                called_from=line,
-                sequence_first=any(getattr(part, "batch_first", True) is False for part in root.modules()),
-            )
-            self._records.append(record)
-        record.root = weakref.ref(root)
-        self._models[root] = record
-        return record
 
     def _add_site(self, model: ModelRecord, call: Call, path: str, activation: str) -> SiteRecord:
         owner, tensor, root = call.place.owner, call.tensor, call.place.root
@@ -249,19 +187,6 @@ class ModelRecords:
             )
         )
         return site
-
-    def _path_of(self, model: ModelRecord, root: nn.Module, owner: nn.Module) -> str:
-        path = model.paths.get(owner)
-        if path is None:
-            # A new root, or a module that was added to the model after its first forward.
-            model.paths.update(self._paths_from(root))
-            path = model.paths.setdefault(owner, type(owner).__name__)
-        return path
-
-    def _paths_from(self, root: nn.Module) -> dict[nn.Module, str]:
-        """Paths as the user knows them: from the module that is watched, where the root is a part of it."""
-        only = self._only() if self._only is not None else None
-        return {module: path for path, module in (only if only is not None else root).named_modules()}
 
     def after(self, token: Token, output: Tensor) -> None:
         """Count what came out."""
@@ -325,9 +250,7 @@ class ModelRecords:
         self.forget_step()
         self._tracker.begin_again()
         self._hooks.clear()
-        self._models.clear()
-        self._records.clear()
-        self._names.clear()
+        self.roots.begin_again()
         self._site_nodes.clear()
         self.feeds.clear()
         self.sites.clear()
@@ -337,12 +260,12 @@ class ModelRecords:
     @property
     def are_replicas(self) -> bool:
         """Whether every rank trains all of these models."""
-        return bool(self.sites) and all(record.replica for record in self._records if record.sites)
+        return bool(self.sites) and all(record.replica for record in self.roots.records if record.sites)
 
     @property
     def only_samples(self) -> DistinctSamples | None:
         """The distinct inputs, when one model alone was given any; with several no single number would be true."""
-        records = [record for record in self._records if record.sites]
+        records = [record for record in self.roots.records if record.sites]
         return records[0].samples if len(records) == 1 else None
 
     def read(self, *, finished: bool) -> tuple[SiteWindow, ...]:
@@ -351,7 +274,7 @@ class ModelRecords:
         Args:
             finished: Begin the next window afterwards.
         """
-        for record in self._records:
+        for record in self.roots.records:
             record.samples.update()
         windows = tuple(read_site(site) for site in self.sites if site.steps)
         if finished:
@@ -359,20 +282,6 @@ class ModelRecords:
                 # Also one that did not run, whose weight is measured all the same.
                 begin_window(site)
         return windows
-
-
-def _is_made_anew(
-    record: ModelRecord, base: str, own: "tuple[weakref.ref[Tensor], ...]", called_from: str | None
-) -> bool:
-    """Whether a root is the model of a record once more: the same class around the same parameters.
-
-    Without any parameters, one that is made for every step takes the place of one that is gone and was called there.
-    """
-    if record.name.partition("#")[0] != base or len(own) != len(record.weights):
-        return False
-    if not own:
-        return record.root() is None and record.called_from == called_from
-    return all(old() is new() for old, new in zip(record.weights, own, strict=True))
 
 
 def is_activation(module: nn.Module) -> bool:
