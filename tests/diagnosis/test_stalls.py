@@ -1,5 +1,7 @@
 """A loss that stands still while everything seems to work, and networks without an activation."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -205,3 +207,19 @@ def test_a_loss_far_above_the_best_constants_cost_is_told_though_it_falls(level,
 def test_of_a_loss_that_is_scaled_or_a_sum_no_cost_is_known():
     for loss in (("Div", "MseLoss"), ("Add", "MseLoss"), ("Sum", "MseLoss")):
         assert not standing(FELL_TO, read=readings([1.0] * 20, target=1.0), given=output(loss=loss))
+
+
+@pytest.mark.parametrize(("moved", "said"), [(1.9, True), (2.1, False), (0.52, True), (0.48, False)])
+def test_targets_that_move_with_the_training_have_no_best_constant(moved, said):
+    squares = np.array([2.0] * 10 + [2.0 * moved] * 10)
+    read = replace(readings([1.0] * 20, target=1.0), target_square=squares)
+    assert bool(standing(FELL_TO, read=read)) == said
+
+
+@pytest.mark.parametrize(("classes", "said"), [(21, True), (22, False)])
+def test_of_words_a_batch_has_too_few_to_know_their_shares(classes, said):
+    level = np.log(classes)
+    read = readings([1.0] * 20, classes=classes, entropy=level - (classes - 1) / 128, rows=64)
+    found = standing([*np.geomspace(3 * level, level, 40), *[level] * 260], read=read,
+                     given=output(loss=("NllLoss", "LogSoftmax")))  # fmt: skip
+    assert bool(found) == said

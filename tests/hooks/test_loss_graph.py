@@ -50,6 +50,13 @@ def test_a_mistake_of_shapes_shows():
         assert "Expand" not in the_output(loss).loss
 
 
+def test_targets_may_come_first():
+    model, x, y = layers(3, 2), torch.randn(9, 3), torch.randn(9, 2)
+    read = the_output(F.mse_loss(y, model(x)))
+    assert torch.equal(read.target, y)
+    assert torch.allclose(read.values, model(x).detach(), atol=1e-6)
+
+
 def test_a_loss_that_adds_up_is_told_from_a_mean():
     out, y = layers(3, 1)(torch.randn(9, 3)), torch.randn(9, 1)
     assert "Sum" in the_output(F.mse_loss(out, y, reduction="sum")).loss

@@ -300,6 +300,15 @@ hundred thousand such steps move them once by their own size, if all go one way.
 SHRUNK_WEIGHTS = 0.5
 """Norm of the weights over that at the start below which decay is asked whether it moved them (our choice)."""
 
+LEAST_PER_CLASS = 3.0
+"""Rows of a batch for each class in it, below which the entropy of their shares is not held against a loss: it is that
+of the batch, and far below that of the data (our choice: 32 rows of ten classes have 3.2; of words, a batch has hardly
+two each)."""
+
+MOVING_TARGETS = 2.0
+"""Mean square of the targets at the end over that at the beginning, or the other way round, from which on they are said
+to move with the training, as those of Q-learning do (our choice)."""
+
 WORSE_THAN_CONSTANT = 2.0
 """A loss this many times what the best constant answer costs, after 100 steps, from which on a model is worse than a
 constant (our choice: noise of single batches stays well below)."""

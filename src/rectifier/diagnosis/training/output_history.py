@@ -76,21 +76,33 @@ class OutputHistory:
         """Whether any reading knows its targets."""
         return bool(np.isfinite(self.floats("target_spread")).any() or (self.ints("classes") >= 0).any())
 
+    @property
+    def _targets_move(self) -> bool:
+        """Whether the targets' size is another one at the end than at the beginning."""
+        squares = self.floats("target_square")
+        squares = squares[np.isfinite(squares)]
+        third = max(limit.LEAST_OBSERVATIONS, len(squares) // 3)
+        if len(squares) < 2 * third:
+            return False
+        first, last = float(np.median(squares[:third])), float(np.median(squares[-third:]))
+        return max(first, last) > limit.MOVING_TARGETS * min(first, last)
+
     def best_constant(self) -> tuple[float, Yardstick] | None:
         """What the best answer that is the same for every row would cost, over the last readings (median).
 
         For classes the entropy of their shares, for squared errors the spread of the targets; both are too small in a
-        sample of n rows: by (classes − 1) / 2n (Miller 1955), and by the factor (n − 1) / n. None for other losses, and
-        where the targets are not known, or hardly vary.
+        sample of n rows: by (classes − 1) / 2n (Miller 1955), and by the factor (n − 1) / n. None for other losses,
+        where the targets are not known, or hardly vary, or vary with the training (a value that is learned from its own
+        estimates), and where a batch has too few rows of each class (words of a language).
         """
-        if set(self.output.loss) & _RESCALED:
-            # The loss is a multiple of it, or has other parts.
+        if set(self.output.loss) & _RESCALED or self._targets_move:
+            # The loss is a multiple of it, or has other parts; or there is no one constant.
             return None
         rows = np.maximum(self.ints("rows"), 2).astype(float)
         classes = self.ints("classes")
         if (classes > 1).any():
             costs = self.floats("class_entropy") + (classes - 1) / (2 * rows)
-            known = (classes > 1) & np.isfinite(costs)
+            known = (classes > 1) & np.isfinite(costs) & (rows >= limit.LEAST_PER_CLASS * classes)
             yardstick, least = Yardstick.CLASSES, limit.LEAST_ENTROPY
         elif any(name in _SQUARED for name in self.output.loss):
             costs = self.floats("target_spread") * rows / (rows - 1)

@@ -107,11 +107,17 @@ def _read_activation(output: OutputLayer, node: Any, kind: str, path: tuple[Any,
 
 def _read_loss(output: OutputLayer, node: Any, kind: str, path: tuple[Any, ...]) -> None:
     """What one of torch's losses keeps: the targets, and what was predicted."""
-    for above in reversed(path):
+    for at, above in enumerate(path):
         above_kind = kind_of(above)
-        if above_kind not in _LOSSES or (target := saved(above, "target")) is None:
+        if above_kind not in _LOSSES:
             continue
-        predicted = saved(above, "self")
+        below = path[at + 1] if at + 1 < len(path) else node
+        predicted, target = saved(above, "self"), saved(above, "target")
+        if above.next_functions[0][0] is not below:
+            # Called the other way round, as in F.mse_loss(target, prediction): the gradient tells which is which.
+            predicted, target = target, predicted
+        if target is None:
+            return
         if above_kind in _BY_CLASS:
             output.target = target
             # (C,), (N, C) or (N, C, positions).
