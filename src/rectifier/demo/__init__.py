@@ -61,7 +61,8 @@ def command(seed: int, seeds: int, page: Path | None, no_html: bool) -> None:
         console.print(f"\nPage with plots: {written}", soft_wrap=True, highlight=False)
     console.print(
         "\nNow your own training script, unchanged:\n"
-        "    rectifier run train.py            what its units do, and why\n"
+        "    rectifier run train.py            what is wrong with it\n"
+        "    rectifier explain train.py        why: one change at a time, until the failure stays away\n"
         "    rectifier compare train.py        whether another activation would help it",
         highlight=False,
     )
