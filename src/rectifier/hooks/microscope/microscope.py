@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from rectifier.hooks import training
+from rectifier.hooks.attributes import on_construction
 from rectifier.hooks.function_calls import leave_if_idle
 from rectifier.hooks.microscope.addends import Sums
 from rectifier.hooks.microscope.gradient import Cuts, Followed
 from rectifier.hooks.microscope.inputs import inputs_of
 from rectifier.hooks.microscope.moved import by_addends, by_optimizer
 from rectifier.hooks.microscope.operations import OPTIMIZER, Operation, Operations, aside, first_of
-from rectifier.hooks.optimizers import on_construction
 from rectifier.hooks.roots import Forward, route_roots
 from rectifier.records import CauseKind, Sight, SightKind, Warned
 
@@ -66,7 +66,7 @@ class Microscope(training.TrainingListener):
         self._undo.append(route_roots(self._forward))
         if self._first == 0:
             # Before the first step there is no step's end: a model's first forward, or its optimizer, begins it.
-            self._undo.append(on_construction(lambda optimizer: self._guarded(self._turn)))
+            self._undo.append(on_construction(Optimizer, lambda optimizer: self._guarded(self._turn)))
 
     def stop(self) -> None:
         """Take everything away."""
