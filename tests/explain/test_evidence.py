@@ -48,6 +48,11 @@ def test_only_the_line_that_made_the_first_bad_number_is_guarded():
     assert guarded == [Intervention(Change.GUARD_OPERATION, "fit.py:5")]
 
 
+def test_who_only_reads_a_bad_input_is_not_guarded():
+    read = Sight(kind=SightKind.FIRST_NONFINITE, place="fit.py:5", cause_kind=CauseKind.INPUT_NOT_FINITE)
+    assert Change.GUARD_OPERATION not in {one.change for one in candidates([], [read], "non-finite")}
+
+
 def test_what_the_unchanged_run_has_none_of_is_not_tried():
     class Told(Script):
         def __call__(self, ask):

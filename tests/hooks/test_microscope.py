@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from rectifier.diagnosis import thresholds as limit
 from rectifier.hooks.microscope.microscope import look
 from rectifier.records import Sight, Warned
 from tests.one_thread import one_thread  # noqa: F401
@@ -30,7 +31,8 @@ def seen():
 
         handle = register_optimizer_step_post_hook(count)
         undo.append(handle.remove)
-        undo.append(look(first, first if last is None else last, lambda: state.step, state.sights.append))
+        to = first if last is None else last
+        undo.append(look(first, to, lambda: state.step, state.sights.append, lost=limit.EXPLAIN_LOST))
         state.end = undo[-1]
         return state
 
@@ -394,7 +396,7 @@ def test_a_step_may_end_in_the_middle_of_a_call(seen):
             passes.append(1)
 
     forget = training.listen(Count())
-    end = look(0, 1, lambda: len(passes), lambda sight: None)
+    end = look(0, 1, lambda: len(passes), lambda sight: None, lost=limit.EXPLAIN_LOST)
     torch.optim.SGD(model.parameters(), 0.1)
     for _ in range(4):
         model(torch.randn(7, 5)).square().mean().backward()

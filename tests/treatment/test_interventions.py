@@ -83,7 +83,7 @@ def test_nothing_is_left_behind(changed, text):
     assert plain(weight_decay=0.1) == before
 
 
-@pytest.mark.parametrize("text", ["learning_rate_third", "learning_rate_tenth"])
+@pytest.mark.parametrize("text", ["learning_rate_third", "learning_rate_tenth", "learning_rate_hundredth:0.05"])
 def test_a_lower_learning_rate_cures_a_divergence_under_a_schedule(changed, text):
     def run():
         model = mlp()
@@ -461,9 +461,17 @@ def test_missing_parameters_join_the_optimizer(changed):
     assert not same
     assert losses[-1] < 0.1
     assert change.applied().times == 2
+    assert change.applied().detail == "0.bias, 0.weight"
     assert len(optimizer.param_groups[0]["params"]) == 4
     change.stop()
     assert len(optimizer.param_groups[0]["params"]) == 2
+
+
+def test_of_many_things_that_were_changed_the_first_are_named(changed):
+    change = changed("weights_he")
+    nn.Sequential(*(nn.Linear(5, 5) for _ in range(11)))(torch.zeros(1, 5))
+    assert change.applied().times == 11
+    assert change.applied().detail == ", ".join([*(f"{number}.weight" for number in range(8)), "3 more"])
 
 
 def test_another_optimizers_parameters_are_not_missing(changed):

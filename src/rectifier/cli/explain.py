@@ -19,7 +19,7 @@ from rectifier.exit_codes import INTERRUPTED, UNEXPLAINED
 from rectifier.records import Conclusion, Explanation, Rule
 
 if TYPE_CHECKING:
-    from rectifier.comparison.explain.engine import Step
+    from rectifier.comparison.explain.progress import Step
 
 _EXPLAINED = (Conclusion.NOTHING_TO_EXPLAIN, Conclusion.ESTABLISHED, Conclusion.THIS_RUN, Conclusion.OBSERVED)
 

@@ -345,3 +345,7 @@ choice: the usual first tries, learning rate, initial weights, inputs, activatio
 
 EXPLAIN_MOST_OF_IT = 0.5
 """Share of what moved the parameters at a step from which on one source of it is asked first (our choice: most)."""
+
+EXPLAIN_LOST = 1e-4
+"""Share of a gradient that passes an operation, up to which it counts as lost there (our choice: far below the 0.25
+that a sigmoid passes at its best, whose slope is at most 1/4)."""

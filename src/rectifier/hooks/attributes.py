@@ -33,3 +33,13 @@ def wrap(holder: Any, name: str, around: Around) -> Callable[[], None]:
                 delattr(holder, name)
 
     return forget
+
+
+def on_construction(cls: type, react: Callable[[Any], object]) -> Callable[[], None]:
+    """Let `react` see each object of `cls`, and of what is derived from it, once `cls.__init__` is done with it."""
+
+    def around(construct: Callable[..., None], made: Any, *args: Any, **kwargs: Any) -> None:
+        construct(made, *args, **kwargs)
+        react(made)
+
+    return wrap(cls, "__init__", around)

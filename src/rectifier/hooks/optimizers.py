@@ -1,34 +1,12 @@
 """The optimizers of a process, from the moment at which they are made."""
 
-import functools
 import weakref
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from torch import Tensor
 from torch.optim import Optimizer
 
-
-def on_construction(react: Callable[[Optimizer], None]) -> Callable[[], None]:
-    """Let `react` see each optimizer once its groups are there; returns the undo."""
-    construct = Optimizer.__init__
-    active = True
-
-    @functools.wraps(construct)
-    def constructing(self: Optimizer, *args: Any, **kwargs: Any) -> None:
-        construct(self, *args, **kwargs)
-        if active:
-            react(self)
-
-    Optimizer.__init__ = constructing  # type: ignore[method-assign]
-
-    def forget() -> None:
-        nonlocal active
-        active = False
-        if Optimizer.__init__ is constructing:
-            Optimizer.__init__ = construct  # type: ignore[method-assign]
-
-    return forget
+from rectifier.hooks.attributes import on_construction
 
 
 class Optimizers:
@@ -39,7 +17,7 @@ class Optimizers:
 
     def start(self) -> Callable[[], None]:
         """Begin to note them; returns the undo."""
-        return on_construction(self._made.add)
+        return on_construction(Optimizer, self._made.add)
 
     def __iter__(self) -> Iterator[Optimizer]:
         return iter(tuple(self._made))

@@ -1,6 +1,5 @@
 """Forwards of whole models: calls of a module with parameters that no other module's call is around."""
 
-import functools
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -8,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_unflatten
+
+from rectifier.hooks.attributes import wrap
 
 Forward = Callable[..., Any]
 Route = Callable[[nn.Module, Forward, tuple[Any, ...], dict[str, Any]], Any]
@@ -40,25 +41,15 @@ def route_roots(route: Route) -> Callable[[], None]:
     A module without parameters is no model: losses and metrics are modules, too. While a compiler traces, every call
     runs as it is.
     """
-    call = nn.Module.__call__
-    inside, active = _Inside(), True
+    inside = _Inside()
 
-    @functools.wraps(call)
-    def routed(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
-        if torch.compiler.is_compiling() or not active or inside.routed or next(self.parameters(), None) is None:
-            return call(self, *args, **kwargs)
+    def routed(call: Forward, module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        if torch.compiler.is_compiling() or inside.routed or next(module.parameters(), None) is None:
+            return call(module, *args, **kwargs)
         inside.routed = True
         try:
-            return route(self, lambda *given, **named: call(self, *given, **named), args, kwargs)
+            return route(module, lambda *given, **named: call(module, *given, **named), args, kwargs)
         finally:
             inside.routed = False
 
-    nn.Module.__call__ = routed  # type: ignore[method-assign]
-
-    def forget() -> None:
-        nonlocal active
-        active = False
-        if nn.Module.__call__ is routed:
-            nn.Module.__call__ = call  # type: ignore[method-assign]
-
-    return forget
+    return wrap(nn.Module, "__call__", routed)

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 from torch.optim import Optimizer
 
+from rectifier.diagnosis import thresholds as limit
 from rectifier.hooks import training
 from rectifier.records import Change, Fact, Intervention
 from rectifier.treatment.interventions import Intervening, begin
@@ -41,7 +42,7 @@ class Explaining:
             from rectifier.hooks.microscope.microscope import look  # noqa: PLC0415 - one trial of an explanation only
 
             first, last = settings["microscope"]
-            self._looking = look(first, last, clock, record)
+            self._looking = look(first, last, clock, record, lost=limit.EXPLAIN_LOST)
 
     def finish(self) -> None:
         """Take everything away, and say what was changed."""

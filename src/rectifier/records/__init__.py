@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     from rectifier.records.explanation import *
     from rectifier.records.findings.causes import *
     from rectifier.records.findings.causes_model import *
-    from rectifier.records.findings.evidence import *
     from rectifier.records.findings.evidence_checkpoint import *
+    from rectifier.records.findings.evidence_finite import *
+    from rectifier.records.findings.evidence_gradient import *
     from rectifier.records.findings.evidence_output import *
     from rectifier.records.findings.evidence_parameters import *
     from rectifier.records.findings.evidence_probe import *
+    from rectifier.records.findings.evidence_units import *
     from rectifier.records.findings.finding import *
     from rectifier.records.findings.rules import *
     from rectifier.records.findings.suppression import *
@@ -57,11 +59,7 @@ _NAMES = {
     "comparison": "ArmVerdict Comparison Effect Failure FailureKind Trial",
     "explanation": (
         "Applied Change Conclusion Control EstablishedCause Experiment ExplainedFailure Explanation Intervention "
-        "Sight SightKind"
-    ),
-    "findings.evidence": (
-        "AlwaysOnUnits ConstantOutput DeadUnits FrozenLayers GradientSpike GradientWay InfiniteGradient NotFinite "
-        "PoorStart SaturatedUnits Signal SilentLayer Standing StarvedLayer StarvedUnits StuckUnits Origin"
+        "REPLACES Sight SightKind"
     ),
     "findings.evidence_checkpoint": (
         "BrokenRows Reach RowCounts RowsByWeights RowsThatCannotFire SilentInputs SilentRows SilentSpan "
@@ -92,10 +90,17 @@ _NAMES = {
     "findings.causes_model": (
         "ConstantInputs ConstantOptimum LargeBias LossOperations SmallUpdates WeightsDecayed ZeroWeights"
     ),
-    "findings.evidence_parameters": "DecayOfWeights ExplainedBy Lack UntrainedParameters WeightNorms ZeroAtStart",
+    "findings.evidence_units": "AlwaysOnUnits DeadUnits SaturatedUnits SilentLayer Standing StuckUnits",
+    "findings.evidence_gradient": (
+        "GradientSpike GradientWay InfiniteGradient PoorStart Signal StarvedLayer StarvedUnits"
+    ),
+    "findings.evidence_finite": "NotFinite Origin",
+    "findings.evidence_parameters": (
+        "DecayOfWeights ExplainedBy FrozenLayers Lack UntrainedParameters WeightNorms ZeroAtStart"
+    ),
     "findings.evidence_output": (
-        "AlikeAtStart CollapsedOutput DeadOutput EvalMode LinearLayer LinearNetwork StandingStill TargetsOutOfReach "
-        "Yardstick"
+        "AlikeAtStart CollapsedOutput ConstantOutput DeadOutput EvalMode LinearLayer LinearNetwork StandingStill "
+        "TargetsOutOfReach Yardstick"
     ),
     "training.loss": "Feeds InputFacts ModelState Output OutputWindow",
     "training.facts": "Changed Fact Restarted Unfinished Warned process_of",

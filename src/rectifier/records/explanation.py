@@ -13,6 +13,7 @@ class Change(StrEnum):
 
     LEARNING_RATE_THIRD = "learning_rate_third"
     LEARNING_RATE_TENTH = "learning_rate_tenth"
+    LEARNING_RATE_HUNDREDTH = "learning_rate_hundredth"
     LEARNING_RATE_TRIPLE = "learning_rate_triple"
     WARM_UP = "warm_up"
     CLIP_GRADIENT = "clip_gradient"
@@ -50,6 +51,13 @@ class Change(StrEnum):
     PLACEBO = "placebo"
     """The learning rate × 1.001; a control."""
     NONE = "none"
+
+
+REPLACES: dict[Change, tuple[str, ...]] = {
+    Change.LEAKY_ACTIVATION: ("relu", "relu6"),
+    Change.BOUNDED_ACTIVATION: ("relu", "leaky_relu", "elu", "selu", "gelu", "silu", "softplus", "mish"),
+}
+"""Changes of an activation -> those that it replaces."""
 
 
 @dataclass(frozen=True, slots=True)

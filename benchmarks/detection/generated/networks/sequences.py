@@ -29,12 +29,20 @@ class Attention(nn.Module):
         return x + self.down(self.act(self.up(self.norm2(x))))
 
 
-class Transformer(nn.Module):
+class OfSteps(nn.Module):
+    """What reads a token, or the numbers of one time step, at a time."""
+
     def __init__(self, design: Design, task: Task) -> None:
         super().__init__()
         self.text = task.kind == "tokens"
+        size = design.width
+        self.embed = nn.Embedding(task.outputs, size) if self.text else nn.Linear(task.inputs.shape[2], size)
+
+
+class Transformer(OfSteps):
+    def __init__(self, design: Design, task: Task) -> None:
+        super().__init__(design, task)
         width = design.width
-        self.embed = nn.Embedding(task.outputs, width) if self.text else nn.Linear(task.inputs.shape[2], width)
         self.place = nn.Parameter(0.1 * torch.randn(task.inputs.shape[1], width))
         self.blocks = nn.ModuleList(Attention(design, self.text) for _ in range(design.depth))
         self.head = nn.Linear(width, task.outputs)
@@ -46,14 +54,12 @@ class Transformer(nn.Module):
         return self.head(x if self.text else x.mean(1))
 
 
-class Encoder(nn.Module):
+class Encoder(OfSteps):
     """Torch's own encoder layers."""
 
     def __init__(self, design: Design, task: Task) -> None:
-        super().__init__()
-        self.text = task.kind == "tokens"
+        super().__init__(design, task)
         width = design.width
-        self.embed = nn.Embedding(task.outputs, width) if self.text else nn.Linear(task.inputs.shape[2], width)
         self.place = nn.Parameter(0.1 * torch.randn(task.inputs.shape[1], width))
         layer = nn.TransformerEncoderLayer(width, 4, 2 * width, 0.1, "gelu" if design.activation == "gelu" else "relu",
                                            batch_first=True)  # fmt: skip
@@ -67,14 +73,12 @@ class Encoder(nn.Module):
         return self.head(x if self.text else x.mean(1))
 
 
-class Recurrent(nn.Module):
+class Recurrent(OfSteps):
     """Torch's RNN, LSTM or GRU, and a head that reads the last state or each."""
 
     def __init__(self, design: Design, task: Task) -> None:
-        super().__init__()
-        self.text = task.kind == "tokens"
+        super().__init__(design, task)
         width = design.width
-        self.embed = nn.Embedding(task.outputs, width) if self.text else nn.Linear(task.inputs.shape[2], width)
         kind = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}[design.architecture]
         self.cells = kind(width, width, design.depth, batch_first=True)
         self.middle, self.act = nn.Linear(width, width), activation(design)

@@ -4,7 +4,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from rectifier.comparison.explain.engine import Engine, Step
+from rectifier.comparison.explain.engine import Engine
+from rectifier.comparison.explain.progress import Step
 from rectifier.comparison.explain.script import ScriptTrials
 from rectifier.records import Explanation, Rule
 

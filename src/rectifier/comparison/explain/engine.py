@@ -12,7 +12,9 @@ import numpy as np
 
 from rectifier.comparison.explain import knowledge
 from rectifier.comparison.explain.evidence import kinds_of
-from rectifier.comparison.explain.failure import Failing, better, failure_of, looked_at, onset_of, steps_enough
+from rectifier.comparison.explain.experiment import cured, experiment_of, motionless
+from rectifier.comparison.explain.failure import Failing, failure_of, looked_at, onset_of, steps_enough
+from rectifier.comparison.explain.progress import Step
 from rectifier.comparison.explain.trial import Ask, Runner, Shown, same_losses
 from rectifier.comparison.explain.verdict import Cure, Evidence, Verdict, conclude
 from rectifier.diagnosis import thresholds as limit
@@ -29,32 +31,9 @@ from rectifier.records import (
     Sight,
 )
 
-_CURVE_POINTS = 60
-
 
 class OutOfTime(Exception):
     """No further trial may begin."""
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """What is told while an explanation is at work.
-
-    Attributes:
-        done: Trials that have ended.
-        experiment: The one that ended last; None where it was the unchanged run.
-        shown: What that one showed.
-        failing: What is explained; None as long as that is not known.
-        most: Trials that may come at most, from now on.
-        stop_after: Steps of each of these; None for the script's own end.
-    """
-
-    done: int
-    experiment: Experiment | None
-    shown: Shown
-    failing: Failing | None = None
-    most: int | None = None
-    stop_after: int | None = None
 
 
 @dataclass(slots=True)
@@ -156,7 +135,7 @@ class Engine:
                 if experiment.applied is not None and not experiment.applied.times:
                     # Nor is there a further addend of the loss, or another place.
                     nothing_left.add(experiment.intervention.change)
-                if _cured(experiment):
+                if cured(experiment):
                     self._follow(experiment, shown, failing)
                     nothing_left |= self._settled()
             if self._confirmed(kinds):
@@ -196,7 +175,7 @@ class Engine:
             assert self._base is not None
             stop = slower * self._stop
             ask = Ask(intervention=intervention, stop_after=stop if stop < self._base.steps else None)
-            if not _cured(self._changed([ask])[0][0]):
+            if not cured(self._changed([ask])[0][0]):
                 return
         self._control(failing)
         held, failed = 1, 0
@@ -204,7 +183,7 @@ class Engine:
             if seed is None or not failing.seen_in(unchanged):
                 continue
             other, _ = self._changed([Ask(intervention=intervention, seed=seed, stop_after=self._stop)])[0]
-            if not _cured(other):
+            if not cured(other):
                 failed += 1
                 break
             held += 1
@@ -222,8 +201,7 @@ class Engine:
             shown = self._runs([Ask(seed=seed, stop_after=self._stop)])[0]
             if self._reach is None:
                 # The constant losses of two dead networks tell nothing of their seeds.
-                motionless = bool(len(shown.losses)) and bool((shown.losses == shown.losses[0]).all())
-                self._reach = motionless or not same_losses(first, shown)
+                self._reach = motionless(shown) or not same_losses(first, shown)
                 if not self._reach:
                     return
             self._unchanged[seed] = shown
@@ -238,19 +216,7 @@ class Engine:
         for ask, shown in zip(asks, self._runs(asks), strict=True):
             unchanged = self._base if ask.seed is None else self._unchanged[ask.seed]
             assert unchanged is not None
-            # The same to the bit: whatever it says of itself, it has changed nothing.
-            idle = ask.intervention.change is not Change.PLACEBO and _identical(shown, self._unchanged[ask.seed])
-            experiment = Experiment(
-                intervention=ask.intervention,
-                seed=ask.seed,
-                failed=self._failing.seen_in(shown) or idle,
-                loss_end=shown.loss_end if np.isfinite(shown.loss_end) else None,
-                steps=shown.steps,
-                seconds=shown.seconds,
-                applied=shown.applied,
-                losses=_curve(shown),
-                better=better(ask.intervention.change, shown, unchanged, self._failing),
-            )
+            experiment = experiment_of(ask, shown, self._unchanged[ask.seed], unchanged, self._failing)
             self._experiments.append(experiment)
             found.append((experiment, shown))
             self.tell(Step(self._done, experiment, shown, self._failing, self._most, self._stop))
@@ -317,28 +283,6 @@ class Engine:
             deterministic=self._deterministic,
             seeds_reach=self._reach,
         )
-
-
-def _cured(experiment: Experiment) -> bool:
-    changed = experiment.applied is None or experiment.applied.times > 0
-    if experiment.intervention.change is Change.SKIP_NONFINITE and experiment.applied is not None:
-        # Where every step is left out, nothing is trained.
-        changed = 0 < experiment.applied.times < experiment.steps
-    return changed and not experiment.failed and experiment.better is not False
-
-
-def _identical(one: Shown, other: Shown) -> bool:
-    return same_losses(one, other) and len(one.losses) == len(other.losses) and not _motionless(one)
-
-
-def _motionless(shown: Shown) -> bool:
-    return bool((shown.losses == shown.losses[0]).all())
-
-
-def _curve(shown: Shown) -> tuple[float | None, ...]:
-    """Some of the losses, equally far apart."""
-    values = shown.losses[:: max(1, -(-len(shown.losses) // _CURVE_POINTS))]
-    return tuple(float(value) if np.isfinite(value) else None for value in values)
 
 
 def _failure(

@@ -2,10 +2,7 @@
 
 import numpy as np
 
-from rectifier.records import Change, Process
-
-_FLAT_ON_ONE_SIDE = {"relu", "relu6"}
-_UNBOUNDED = {"relu", "leaky_relu", "elu", "selu", "gelu", "silu", "softplus", "mish"}
+from rectifier.records import REPLACES, Change, Process
 
 
 def idle_changes(process: Process) -> frozenset[Change]:
@@ -20,10 +17,7 @@ def idle_changes(process: Process) -> frozenset[Change]:
         found |= {Change.SKIP_NONFINITE, Change.GUARD_OPERATION}
     activations = {site.activation for site in process.sites}
     if activations and not process.unseen:
-        if not activations & _FLAT_ON_ONE_SIDE:
-            found.add(Change.LEAKY_ACTIVATION)
-        if not activations & _UNBOUNDED:
-            found.add(Change.BOUNDED_ACTIVATION)
+        found |= {change for change, replaced in REPLACES.items() if activations.isdisjoint(replaced)}
     last = process.snapshots[-1] if process.snapshots else None
     if last is None:
         return frozenset(found)

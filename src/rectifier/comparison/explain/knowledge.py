@@ -41,6 +41,7 @@ REMOVES: dict[Change, Removes] = {
     Change.LARGER_EPS: Removes(Kind.OPTIMIZER_STATE, RemedyId.LARGER_EPS),
     Change.LEARNING_RATE_THIRD: Removes(Kind.LEARNING_RATE, RemedyId.LOWER_LEARNING_RATE),
     Change.LEARNING_RATE_TENTH: Removes(Kind.LEARNING_RATE, RemedyId.LOWER_LEARNING_RATE),
+    Change.LEARNING_RATE_HUNDREDTH: Removes(Kind.LEARNING_RATE, RemedyId.LOWER_LEARNING_RATE),
     Change.WARM_UP: Removes(Kind.LEARNING_RATE, RemedyId.LOWER_LEARNING_RATE),
     Change.STANDARDISE_TARGETS: Removes(Kind.TARGET_SCALE, RemedyId.STANDARDISE_TARGETS),
     Change.WEIGHTS_HE: Removes(Kind.INITIAL_WEIGHTS, RemedyId.INIT_GAIN),
@@ -58,7 +59,14 @@ REMOVES: dict[Change, Removes] = {
 }
 
 _TRIED: dict[Kind, tuple[Change, ...]] = {
-    Kind.LEARNING_RATE: (Change.LEARNING_RATE_THIRD, Change.LEARNING_RATE_TENTH, Change.CLIP_GRADIENT, Change.WARM_UP),
+    # A hundredth only where evidence speaks for it: so slow a training comes to few failures in its time.
+    Kind.LEARNING_RATE: (
+        Change.LEARNING_RATE_THIRD,
+        Change.LEARNING_RATE_TENTH,
+        Change.LEARNING_RATE_HUNDREDTH,
+        Change.CLIP_GRADIENT,
+        Change.WARM_UP,
+    ),
     Kind.LEARNING_RATE_LOW: (Change.LEARNING_RATE_TRIPLE,),
     Kind.LEARNING_RATE_ZERO: (Change.LEARNING_RATE_TRIPLE,),
     Kind.OPTIMIZER_STATE: (Change.LARGER_EPS, Change.MOMENTUM_OFF, Change.LEARNING_RATE_THIRD),
@@ -156,6 +164,7 @@ MOST_TERMS = 4
 SLOWER: dict[Change, int] = {
     Change.LEARNING_RATE_THIRD: 3,
     Change.LEARNING_RATE_TENTH: 10,
+    Change.LEARNING_RATE_HUNDREDTH: 100,
     Change.WARM_UP: 3,
     Change.CLIP_GRADIENT: 3,
 }

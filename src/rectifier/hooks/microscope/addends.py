@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_leaves
 
 from rectifier.hooks.function_calls import Function, on_calls
 from rectifier.hooks.location import inside_a_model
-from rectifier.hooks.microscope.source_lines import Line, line_of
+from rectifier.hooks.microscope.source_lines import OURS, Line, line_of
 
 _SUMS = frozenset(
     {"add", "add_", "sub", "sub_", "__add__", "__radd__", "__iadd__", "__sub__", "__rsub__", "__isub__", "rsub",
@@ -25,7 +25,6 @@ _LINEAR = (
 _BRANCHES = ("AddBackward", "SubBackward", "RsubBackward", "StackBackward", "CatBackward")
 _TORCH = os.path.dirname(torch.__file__) + os.sep
 _WRAPPERS = tuple(os.path.join(_TORCH, name) for name in ("_tensor.py", "overrides.py", "functional.py"))
-_OURS = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))) + os.sep
 _MOST_ADDENDS = 32
 
 
@@ -142,7 +141,7 @@ def _written_by_user() -> Line | None:
     """The user's line, where the user adds: not where torch does on the user's behalf."""
     for frame in _frames():
         name = frame.f_code.co_filename
-        if name.startswith((_OURS, "<")) or name in _WRAPPERS:
+        if name.startswith((OURS, "<")) or name in _WRAPPERS:
             continue
         return None if name.startswith(_TORCH) else line_of(frame)
     return None

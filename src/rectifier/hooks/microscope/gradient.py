@@ -1,24 +1,18 @@
-"""Where the gradient of one backward pass becomes 0, and where the graph ends although its input is part of it."""
+"""Where the gradient of one backward pass becomes 0."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import count
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
-from torch.utils.weak import WeakTensorKeyDictionary
 
-from rectifier.hooks.function_calls import Function, on_calls
+from rectifier.hooks.microscope.graph import below, is_weight
 from rectifier.hooks.microscope.operations import aside
-from rectifier.hooks.microscope.source_lines import Line, users_line
+from rectifier.hooks.microscope.source_lines import Line
 from rectifier.records import CauseKind, Sight, SightKind
 
-_MOST_NODES = 20_000
 _MOST_TOLD = 3
-_LOST = 1e-4
-"""Share of a gradient that passes an operation below which it counts as lost; at its best a sigmoid passes 0.25."""
 _SATURATING = ("Sigmoid", "Tanh", "Softmax", "LogSoftmax", "Erf", "Hardsigmoid")
 _ONE_OF_ALL = ("Softmax", "LogSoftmax")
 _NORMALISING = ("NativeGroupNorm", "NativeLayerNorm", "NativeBatchNorm", "CudnnBatchNorm", "FusedRmsNorm")
@@ -41,25 +35,27 @@ class Followed:
 
     Args:
         loss: What is about to be back-propagated.
+        lost: Share of a gradient that passes an operation, up to which it counts as lost there.
     """
 
-    def __init__(self, loss: Tensor) -> None:
-        self._nodes = list(_below(loss.grad_fn))
-        self._head = set(_head(loss.grad_fn))
+    def __init__(self, loss: Tensor, lost: float) -> None:
+        self._share = lost
+        self._nodes = list(below(loss.grad_fn))
+        self._head = set(below(loss.grad_fn, _before_layers))
         self._contributed: dict[tuple[Any, int], float] = {}
         self._passed: dict[Any, _Passed] = {}
         self._handles = [node.register_hook(self._hook(node)) for node in self._nodes if not hasattr(node, "variable")]
 
     def _hook(self, node: Any) -> Callable[..., None]:
-        def hook(below: tuple[Tensor | None, ...], above: tuple[Tensor | None, ...]) -> None:
+        def hook(handed: tuple[Tensor | None, ...], above: tuple[Tensor | None, ...]) -> None:
             with aside():
-                note(below, above)
+                note(handed, above)
 
-        def note(below: tuple[Tensor | None, ...], above: tuple[Tensor | None, ...]) -> None:
+        def note(handed: tuple[Tensor | None, ...], above: tuple[Tensor | None, ...]) -> None:
             arrived = sum(_size(one) for one in above)
             contributed = sum(self._contributed.get((node, number), 0.0) for number in range(len(above)))
             handed_on, further = 0.0, False
-            for (parent, number), gradient in zip(node.next_functions, below, strict=False):
+            for (parent, number), gradient in zip(node.next_functions, handed, strict=False):
                 if parent is None:
                     continue
                 size = _size(gradient)
@@ -79,12 +75,12 @@ class Followed:
         largest = max(leaves.values(), default=0.0)
         found = []
         for node, passed in self._passed.items():
-            cancelled = passed.contributed > 0 and passed.arrived <= _LOST * passed.contributed
-            faded = passed.has_further and passed.arrived > 0 and passed.handed_on <= _LOST * passed.arrived
+            cancelled = passed.contributed > 0 and passed.arrived <= self._share * passed.contributed
+            faded = passed.has_further and passed.arrived > 0 and passed.handed_on <= self._share * passed.arrived
             if not (cancelled or faded):
                 continue
-            below = [one for one in _below(node) if hasattr(one, "variable")]
-            starved = [one for one in below if leaves.get(one, 0.0) <= _LOST * largest]
+            leaves_below = [one for one in below(node) if hasattr(one, "variable")]
+            starved = [one for one in leaves_below if leaves.get(one, 0.0) <= self._share * largest]
             if not starved:
                 continue
             line = line_of(node)
@@ -93,7 +89,7 @@ class Followed:
                 "handed_on": passed.handed_on,
                 "contributed": passed.contributed,
                 "cancelled": float(cancelled),
-                "parameters_below": float(len(below)),
+                "parameters_below": float(len(leaves_below)),
                 "parameters_without": float(len(starved)),
             }
             found.append(
@@ -140,180 +136,6 @@ def _size(gradient: Tensor | None) -> float:
     return size if size < float("inf") else 1e300
 
 
-def _below(root: Any) -> Iterator[Any]:
-    pending, met = [root], {root}
-    while pending and len(met) < _MOST_NODES:
-        node = pending.pop()
-        if node is None:
-            continue
-        yield node
-        for parent, _ in node.next_functions:
-            if parent is not None and parent not in met:
-                met.add(parent)
-                pending.append(parent)
-
-
-def _head(root: Any) -> Iterator[Any]:
-    """The nodes between a loss and the last layers."""
-    pending, met = [root], {root}
-    while pending and len(met) < _MOST_NODES:
-        node = pending.pop()
-        if node is None or any(is_weight(parent) for parent, _ in node.next_functions):
-            continue
-        yield node
-        for parent, _ in node.next_functions:
-            if parent is not None and parent not in met:
-                met.add(parent)
-                pending.append(parent)
-
-
-def is_weight(node: Any) -> bool:
-    """Whether a node of a graph is a leaf of two dimensions and more, transposed or not."""
-    if node is None:
-        return False
-    if node.name().startswith("TBackward") and node.next_functions:
-        return is_weight(node.next_functions[0][0])
-    variable = getattr(node, "variable", None)
-    return variable is not None and variable.ndim > 1
-
-
-@dataclass(slots=True, eq=False)
-class _Cut:
-    """An operation whose output has no part in the graph although an input has."""
-
-    operation: str
-    line: Line | None
-    nodes: list[Any]
-    leaves: list[Tensor]
-    no_grad: bool
-    number: int
-
-
-class _FromCut(float):
-    """A number that was taken out of the graph: in arithmetic it stays known as such."""
-
-    cuts: frozenset[_Cut] = frozenset()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return float, (float(self),)
-
-
-def _arithmetic(name: str) -> None:
-    plain = getattr(float, name)
-
-    def combined(self: _FromCut, *others: Any) -> Any:
-        result = plain(self, *others)
-        if type(result) is not float:
-            return result
-        return _marked(result, self.cuts.union(*(one.cuts for one in others if isinstance(one, _FromCut))))
-
-    setattr(_FromCut, name, combined)
-
-
-for _name in ("add", "radd", "sub", "rsub", "mul", "rmul", "truediv", "rtruediv", "neg", "pos", "abs", "pow", "rpow"):
-    _arithmetic(f"__{_name}__")
-
-
-def _marked(number: float, cuts: frozenset[_Cut]) -> _FromCut:
-    marked = _FromCut(number)
-    marked.cuts = cuts
-    return marked
-
-
-_NO_CUTS: frozenset[_Cut] = frozenset()
-_DATA = torch.Tensor.data.__get__  # type: ignore[attr-defined]
-
-
-class Cuts:
-    """Cuts of the graph within some steps, and the parameters that lose their gradient by them."""
-
-    def __init__(self) -> None:
-        self._of: Any = WeakTensorKeyDictionary()
-        self._in_losses: dict[_Cut, None] = {}
-        self._reached: set[int] = set()
-        self._numbers = count()
-
-    def start(self) -> Callable[[], None]:
-        """Begin; returns the undo."""
-        return on_calls(self._called)
-
-    def _called(self, function: Function, proceed: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        name = getattr(function, "__name__", "")
-        if name == "__get__" and function != _DATA:
-            return NotImplemented
-        given = tree_leaves((args, kwargs))
-        result = proceed(*args, **kwargs)
-        try:
-            return self._note(name, given, result)
-        except Exception:
-            # Another kind of tensor: it has no part in what is told.
-            return result
-
-    def _note(self, name: str, given: list[Any], result: Any) -> Any:
-        cuts = frozenset[_Cut]().union(*(self._known(one) for one in given))
-        made = [one for one in tree_leaves(result) if isinstance(one, Tensor)]
-        number = name == "item" and type(result) is float
-        within = [one for one in given if isinstance(one, Tensor) and one.requires_grad]
-        if within and (made or number) and not any(one.requires_grad for one in made):
-            cuts |= {
-                _Cut(
-                    name if name != "__get__" else "data",
-                    users_line(3),
-                    [one.grad_fn for one in within if one.grad_fn is not None],
-                    [one for one in within if one.grad_fn is None],
-                    not torch.is_grad_enabled(),
-                    next(self._numbers),
-                )
-            }
-        if not cuts:
-            return result
-        for one in made:
-            self._of[one] = cuts
-        return _marked(result, cuts) if number else result
-
-    def _known(self, value: Any) -> frozenset[_Cut]:
-        if isinstance(value, Tensor):
-            found: frozenset[_Cut] = self._of.get(value, _NO_CUTS)
-            return found
-        return value.cuts if isinstance(value, _FromCut) else _NO_CUTS
-
-    def note_loss(self, loss: Tensor) -> None:
-        """A loss is about to be back-propagated."""
-        self._in_losses.update(dict.fromkeys(self._known(loss)))
-        self._reached |= {id(leaf) for leaf in _leaves([loss.grad_fn])}
-
-    def found(self, step: int) -> list[Sight]:
-        """The cuts by which parameters lose the gradient of every loss of these steps."""
-        sights: dict[tuple[str, str], Sight] = {}
-        # What was cut last is nearest to the loss: a sample is drawn from `detach()`, its score goes through `item()`.
-        for cut in sorted(self._in_losses, key=lambda cut: -cut.number):
-            lost = {id(leaf): leaf for leaf in (*_leaves(cut.nodes), *cut.leaves) if id(leaf) not in self._reached}
-            if not lost:
-                continue
-            place = cut.line.place if cut.line is not None else ""
-            sights.setdefault(
-                (cut.operation, place),
-                Sight(
-                    kind=SightKind.GRADIENT_CUT,
-                    operation=cut.operation,
-                    phase="forward",
-                    place=place,
-                    expression=cut.line.expression if cut.line is not None else "",
-                    step=step,
-                    numbers={
-                        "parameters": float(len(lost)),
-                        "numbers": float(sum(leaf.numel() for leaf in lost.values())),
-                        "no_grad": float(cut.no_grad),
-                    },
-                    cause_kind=CauseKind.GRAPH_CUT,
-                ),
-            )
-        self._in_losses = {}
-        return list(sights.values())
-
-
-def _leaves(roots: list[Any]) -> Iterator[Tensor]:
-    for root in roots:
-        for node in _below(root):
-            if hasattr(node, "variable"):
-                yield node.variable
+def _before_layers(node: Any) -> bool:
+    """Whether a node stands between a loss and the last layers."""
+    return not any(is_weight(parent) for parent, _ in node.next_functions)

@@ -13,13 +13,14 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from rectifier.hooks import training
+from rectifier.hooks.attributes import on_construction
 from rectifier.hooks.function_calls import leave_if_idle
 from rectifier.hooks.microscope.addends import Sums
-from rectifier.hooks.microscope.gradient import Cuts, Followed
+from rectifier.hooks.microscope.cuts import Cuts
+from rectifier.hooks.microscope.gradient import Followed
 from rectifier.hooks.microscope.inputs import inputs_of
 from rectifier.hooks.microscope.moved import by_addends, by_optimizer
 from rectifier.hooks.microscope.operations import OPTIMIZER, Operation, Operations, aside, first_of
-from rectifier.hooks.optimizers import on_construction
 from rectifier.hooks.roots import Forward, route_roots
 from rectifier.records import CauseKind, Sight, SightKind, Warned
 
@@ -29,7 +30,7 @@ Clock = Callable[[], int]
 _OVER_A_BATCH = ("var", "std", "native_batch_norm", "VarBackward", "StdBackward")
 
 
-def look(first: int, last: int, clock: Clock, record: Record) -> Callable[[], None]:
+def look(first: int, last: int, clock: Clock, record: Record, *, lost: float) -> Callable[[], None]:
     """Look at the steps from `first` to `last`, counted from 0; returns the undo, which tells what is left to tell.
 
     Args:
@@ -37,8 +38,9 @@ def look(first: int, last: int, clock: Clock, record: Record) -> Callable[[], No
         last: Not before the first.
         clock: The step that comes next. It is asked after whoever counts has heard of a step.
         record: Takes what is seen.
+        lost: Share of a gradient that passes an operation, up to which it counts as lost there.
     """
-    microscope = Microscope(first, last, clock, record)
+    microscope = Microscope(first, last, clock, record, lost)
     microscope.start()
     return microscope.stop
 
@@ -46,7 +48,8 @@ def look(first: int, last: int, clock: Clock, record: Record) -> Callable[[], No
 class Microscope(training.TrainingListener):
     """See `look`."""
 
-    def __init__(self, first: int, last: int, clock: Clock, record: Record) -> None:
+    def __init__(self, first: int, last: int, clock: Clock, record: Record, lost: float) -> None:
+        self._lost = lost
         self._first, self._last, self._clock, self._record = first, last, clock, record
         self._operations: Operations | None = None
         self._cuts = Cuts()
@@ -66,7 +69,7 @@ class Microscope(training.TrainingListener):
         self._undo.append(route_roots(self._forward))
         if self._first == 0:
             # Before the first step there is no step's end: a model's first forward, or its optimizer, begins it.
-            self._undo.append(on_construction(lambda optimizer: self._guarded(self._turn)))
+            self._undo.append(on_construction(Optimizer, lambda optimizer: self._guarded(self._turn)))
 
     def stop(self) -> None:
         """Take everything away."""
@@ -114,7 +117,7 @@ class Microscope(training.TrainingListener):
             self._tell(by_addends(loss, self._sums.of(loss), self._step))
         self._sums.forget()
         if self._followed is None:
-            self._followed = Followed(loss)
+            self._followed = Followed(loss, self._lost)
 
     def on_backward_end(self) -> None:
         """It has been."""

@@ -9,7 +9,7 @@ from torch.autograd.graph import GradientEdge
 from torch.optim import Optimizer
 
 from rectifier.hooks.microscope.addends import Addend
-from rectifier.hooks.microscope.gradient import _below
+from rectifier.hooks.microscope.graph import below
 from rectifier.hooks.microscope.source_lines import users_line
 from rectifier.records import CauseKind, Sight, SightKind
 
@@ -21,7 +21,7 @@ def by_addends(loss: Tensor, addends: list[Addend], step: int) -> list[Sight]:
 
     The graph stays as it is for the training's own backward pass; nothing is added to any `.grad`.
     """
-    nodes = list(_below(loss.grad_fn))
+    nodes = list(below(loss.grad_fn))
     # This kind of checkpoint leaves its parameters out without an error.
     if len(addends) < 2 or any(_REENTRANT in node.name() for node in nodes):
         return []

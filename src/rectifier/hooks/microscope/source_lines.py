@@ -8,7 +8,7 @@ import types
 from itertools import islice
 from typing import NamedTuple
 
-_OURS = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))) + os.sep
+OURS = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))) + os.sep
 _OTHERS = tuple(
     os.path.join(path, "")
     for name, path in sysconfig.get_paths().items()
@@ -47,7 +47,7 @@ def frame_of_user(depth: int = 1) -> types.FrameType | None:
     frame: types.FrameType | None = sys._getframe(depth)
     while frame is not None:
         name = frame.f_code.co_filename
-        if not name.startswith(_OURS) and not name.startswith("<") and not _installed(name):
+        if not name.startswith(OURS) and not name.startswith("<") and not _installed(name):
             return frame
         frame = frame.f_back
     return None

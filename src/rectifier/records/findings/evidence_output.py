@@ -175,3 +175,18 @@ class TargetsOutOfReach(Evidence):
     readings: int
     lowest: float
     highest: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConstantOutput(Evidence):
+    """The last activation gives every sample almost the same output.
+
+    Attributes:
+        variation: Share of its mean square that differs between samples (median).
+        largest_variation: The most of it at any of the steps looked at.
+        observed_steps: How many these are.
+    """
+
+    variation: float
+    largest_variation: float
+    observed_steps: int

@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from rectifier.records.findings.finding import CauseFacts, Evidence
 from rectifier.records.findings.rules import Rule
+from rectifier.records.training.site import SiteRef
 
 
 class Lack(StrEnum):
@@ -131,3 +132,25 @@ class ExplainedBy(CauseFacts):
     """
 
     explained_by: Rule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrozenLayers(Evidence):
+    """Layers that are not trained.
+
+    Attributes:
+        sites: How many.
+        without_history: Those below which no gradient is asked for.
+        without_update: Those whose weights did not move at any counted step, although a gradient came, as far as
+            `untrained` does not say why.
+        parameters: Parameters with `requires_grad=False`.
+        elements: How many numbers these hold.
+        places: Modules of which all are, and single ones.
+    """
+
+    sites: int
+    without_history: tuple[SiteRef, ...]
+    without_update: tuple[SiteRef, ...]
+    parameters: int = 0
+    elements: int = 0
+    places: tuple[str, ...] = ()

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from rectifier.records.findings.evidence import Signal
+from rectifier.records.findings.evidence_gradient import Signal
 from rectifier.records.findings.finding import Evidence
 from rectifier.records.training.site import SiteRef
 

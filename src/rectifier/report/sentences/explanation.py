@@ -62,6 +62,7 @@ _CAUSES: dict[CauseKind, str] = {
 _CHANGES: dict[Change, str] = {
     Change.LEARNING_RATE_THIRD: "a third of the learning rate",
     Change.LEARNING_RATE_TENTH: "a tenth of the learning rate",
+    Change.LEARNING_RATE_HUNDREDTH: "a hundredth of the learning rate",
     Change.LEARNING_RATE_TRIPLE: "three times the learning rate",
     Change.WARM_UP: "warm-up",
     Change.CLIP_GRADIENT: "a clipped gradient",
@@ -92,7 +93,7 @@ _CHANGES: dict[Change, str] = {
     Change.NONE: "nothing",
 }
 _LINES: dict[RemedyId, str] = {
-    RemedyId.LOWER_LEARNING_RATE: "use a third of the learning rate, or a tenth",
+    RemedyId.LOWER_LEARNING_RATE: "use a third of the learning rate, a tenth or a hundredth",
     RemedyId.RAISE_LEARNING_RATE: "use three times the learning rate",
     RemedyId.MEND_SCHEDULE: "look at the learning-rate schedule",
     RemedyId.CLIP_GRADIENT: command(FixKind.CLIP_NORM),

@@ -11,16 +11,16 @@ from rectifier.catalogue import parse
 from rectifier.hooks.attributes import wrap
 from rectifier.hooks.function_calls import Function, on_calls
 from rectifier.hooks.location import locate
+from rectifier.hooks.microscope.graph import is_weight
 from rectifier.hooks.microscope.source_lines import frame_of_user, line_of
 from rectifier.hooks.roots import Forward, route_roots
+from rectifier.records import REPLACES
 from rectifier.records import Change as Changes
 from rectifier.treatment.change import Change
 from rectifier.treatment.interventions.intervening import Intervening
 from rectifier.treatment.swapping.everywhere import swap_everywhere
 
 _LEAKY = "leaky_relu:0.1"
-_FLAT_ON_ONE_SIDE = ("relu", "relu6")
-_UNBOUNDED = ("relu", "leaky_relu", "elu", "selu", "gelu", "silu", "softplus", "mish")
 _ACTIVATIONS = frozenset(
     {
         "relu", "relu_", "relu6", "hardtanh", "hardtanh_", "sigmoid", "sigmoid_", "hardsigmoid", "tanh", "tanh_",
@@ -47,13 +47,12 @@ class ExchangedActivation(Intervening):
 
     Args:
         change: Which change this is.
-        old: Those to replace.
         new: What is put there.
     """
 
-    def __init__(self, change: Changes, old: tuple[str, ...], new: str) -> None:
+    def __init__(self, change: Changes, new: str) -> None:
         super().__init__(change)
-        self._old, self._new = old, new
+        self._old, self._new = REPLACES[change], new
         self._swaps: list[Change] = []
         self._models = False
         self._compute = function_for(parse(new))
@@ -155,20 +154,10 @@ class LinearOutput(Intervening):
             if node in self._made:
                 key, name = self._made[node]
                 self._left_out[key] = name
-            elif not any(_is_parameter(parent) for parent, _ in node.next_functions):
+            elif not any(is_weight(parent) for parent, _ in node.next_functions):
                 pending += [parent for parent, _ in node.next_functions]
         # Nodes keep a graph alive.
         self._made.clear()
-
-
-def _is_parameter(node: Any) -> bool:
-    if node is None:
-        return False
-    # A linear layer's weight comes transposed.
-    if node.name().startswith("TBackward") and node.next_functions:
-        return _is_parameter(node.next_functions[0][0])
-    variable = getattr(node, "variable", None)
-    return variable is not None and variable.ndim > 1
 
 
 def _key(name: str) -> Key | None:
@@ -214,9 +203,9 @@ def exchanged(change: Changes) -> Intervening | None:
     """The change of a network's functions that is meant; None where it is none of these."""
     match change:
         case Changes.LEAKY_ACTIVATION:
-            return ExchangedActivation(change, _FLAT_ON_ONE_SIDE, _LEAKY)
+            return ExchangedActivation(change, _LEAKY)
         case Changes.BOUNDED_ACTIVATION:
-            return ExchangedActivation(change, _UNBOUNDED, "tanh")
+            return ExchangedActivation(change, "tanh")
         case Changes.LINEAR_OUTPUT:
             return LinearOutput()
         case Changes.NORMALISATION_OFF:

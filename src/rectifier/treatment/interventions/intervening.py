@@ -5,6 +5,8 @@ from collections.abc import Callable
 from rectifier.hooks import training
 from rectifier.records import Applied, Change
 
+_MOST_DETAILS = 8
+
 
 class Intervening(training.TrainingListener):
     """One change of an unmodified script, from `start` to `stop`; it counts what it changed.
@@ -35,7 +37,10 @@ class Intervening(training.TrainingListener):
 
     def applied(self) -> Applied:
         """What it has changed so far."""
-        return Applied(change=self.change, times=self.times, detail=", ".join(self.details))
+        told = list(self.details)
+        if len(told) > _MOST_DETAILS:
+            told = [*told[:_MOST_DETAILS], f"{len(told) - _MOST_DETAILS} more"]
+        return Applied(change=self.change, times=self.times, detail=", ".join(told))
 
     def note(self, detail: str = "") -> None:
         """Something was changed."""

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from rectifier.hooks.graph.loss_graph import read_loss
+from rectifier.hooks.holders import find_holders
 from rectifier.hooks.optimizers import Optimizers, tensors_of
 from rectifier.hooks.roots import Forward, route_roots
 from rectifier.records import Change
@@ -96,10 +97,11 @@ class AddedParameters(Intervening):
     def on_step_start(self, optimizer: Optimizer, *call: Any) -> None:
         """It is about to step, with them."""
         parameters: list[Any] = optimizer.param_groups[0]["params"]
-        for missing in self._missing.values():
+        held = find_holders(self._missing.values()) if self._missing else {}
+        for number, missing in self._missing.items():
             parameters.append(missing)
             self._added.append((parameters, missing))
-            self.note(f"parameter of shape {list(missing.shape)}")
+            self.note(held[number].path if number in held else f"parameter of shape {list(missing.shape)}")
         self._missing = {}
 
     def stop(self) -> None:

@@ -146,6 +146,8 @@ def settings(change: Change, value: float | None) -> Intervening | None:
             return LearningRate(change, value or 1 / 3)
         case Change.LEARNING_RATE_TENTH:
             return LearningRate(change, value or 0.1)
+        case Change.LEARNING_RATE_HUNDREDTH:
+            return LearningRate(change, value or 0.01)
         case Change.LEARNING_RATE_TRIPLE:
             return LearningRate(change, value or 3.0)
         case Change.PLACEBO:

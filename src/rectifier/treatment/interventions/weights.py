@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from rectifier.hooks.attributes import on_construction
 from rectifier.hooks.modules import on_parameters
-from rectifier.hooks.optimizers import on_construction, tensors_of
+from rectifier.hooks.optimizers import tensors_of
 from rectifier.hooks.roots import Forward, route_roots
 from rectifier.records import Change
 from rectifier.treatment.interventions.intervening import Intervening
@@ -61,7 +62,7 @@ class Redrawn(Intervening):
         """Begin."""
         super().start()
         self._undo.append(route_roots(self._forward))
-        self._undo.append(on_construction(self._constructed))
+        self._undo.append(on_construction(Optimizer, self._constructed))
         self._undo.append(on_parameters(lambda parameter: self._owned.add(id(parameter))))
 
     def on_step_start(self, optimizer: Optimizer, *call: Any) -> None:

@@ -1,6 +1,5 @@
 """One activation for another in every model of a process, before they are built: the script stays as it is."""
 
-import functools
 import os
 import sys
 import types
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from rectifier.catalogue import Choice, parse
 from rectifier.errors import CannotSwap
 from rectifier.hooks import modules
+from rectifier.hooks.attributes import on_construction
 from rectifier.hooks.calls import functions
 from rectifier.hooks.replace.replacement import Replacement
 from rectifier.treatment import steps
@@ -63,7 +63,7 @@ def swap_everywhere(old: str, new: str) -> Change:
     change.did(steps.Withdrawn(changing.put_back))
     change.did(steps.Withdrawn(modules.on_registration(changing.registered)))
     if wanted.name in FAST_PATH:
-        change.did(steps.Withdrawn(_after_construction(nn.TransformerEncoderLayer, changing.leave_fast_path)))
+        change.did(steps.Withdrawn(on_construction(nn.TransformerEncoderLayer, changing.leave_fast_path)))
     if not (put.activation is wanted.choice.activation and put.parameter is None):
         change.did(steps.Withdrawn(functions.replace(wanted.name, changing.called)))
     return change
@@ -185,24 +185,3 @@ def _told_at_trace(function: Any) -> Any:
     # torch.compiler.assume_constant_result sets this, too, but imports the whole compiler first.
     told._dynamo_marked_constant = True  # type: ignore[attr-defined]
     return told
-
-
-def _after_construction(cls: type[nn.Module], react: Any) -> Any:
-    construct = cls.__init__
-    listening = True
-
-    @functools.wraps(construct)
-    def reacting(self: nn.Module, *args: Any, **kwargs: Any) -> None:
-        construct(self, *args, **kwargs)
-        if listening:
-            react(self)
-
-    cls.__init__ = reacting  # type: ignore[method-assign]
-
-    def forget() -> None:
-        nonlocal listening
-        listening = False
-        if cls.__init__ is reacting:
-            cls.__init__ = construct  # type: ignore[method-assign]
-
-    return forget

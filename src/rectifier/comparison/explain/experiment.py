@@ -1,0 +1,58 @@
+"""What a trial with a change showed, against the unchanged script, and whether the change is a cure."""
+
+import numpy as np
+
+from rectifier.comparison.explain.failure import Failing, better
+from rectifier.comparison.explain.trial import Ask, Shown, same_losses
+from rectifier.records import Change, Experiment
+
+_CURVE_POINTS = 60
+
+
+def experiment_of(ask: Ask, shown: Shown, unchanged: Shown, base: Shown, failing: Failing) -> Experiment:
+    """The experiment that a trial was.
+
+    Args:
+        ask: The trial.
+        shown: What it showed.
+        unchanged: The unchanged script with the same seed, ended as early.
+        base: What its loss is compared with.
+        failing: The failure.
+    """
+    # The same to the bit: whatever it says of itself, it has changed nothing.
+    idle = ask.intervention.change is not Change.PLACEBO and _identical(shown, unchanged)
+    return Experiment(
+        intervention=ask.intervention,
+        seed=ask.seed,
+        failed=failing.seen_in(shown) or idle,
+        loss_end=shown.loss_end if np.isfinite(shown.loss_end) else None,
+        steps=shown.steps,
+        seconds=shown.seconds,
+        applied=shown.applied,
+        losses=_curve(shown),
+        better=better(ask.intervention.change, shown, base, failing),
+    )
+
+
+def cured(experiment: Experiment) -> bool:
+    """Whether the failure stayed away, and by what was changed."""
+    changed = experiment.applied is None or experiment.applied.times > 0
+    if experiment.intervention.change is Change.SKIP_NONFINITE and experiment.applied is not None:
+        # Where every step is left out, nothing is trained.
+        changed = 0 < experiment.applied.times < experiment.steps
+    return changed and not experiment.failed and experiment.better is not False
+
+
+def motionless(shown: Shown) -> bool:
+    """Whether the loss was the same number at every step."""
+    return bool(len(shown.losses)) and bool((shown.losses == shown.losses[0]).all())
+
+
+def _identical(one: Shown, other: Shown) -> bool:
+    return same_losses(one, other) and len(one.losses) == len(other.losses) and not motionless(one)
+
+
+def _curve(shown: Shown) -> tuple[float | None, ...]:
+    """Some of the losses, equally far apart."""
+    values = shown.losses[:: max(1, -(-len(shown.losses) // _CURVE_POINTS))]
+    return tuple(float(value) if np.isfinite(value) else None for value in values)
