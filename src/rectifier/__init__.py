@@ -1,4 +1,4 @@
-"""Find the neurons that stopped learning, put them right, and prove that it helped.
+"""Find the neurons that stopped learning, explain why, fix them, and prove that it helped.
 
 The names below load on first use, so that `rectifier --help` never pays for torch (PEP 562).
 """

@@ -26,7 +26,7 @@ class NothingToCompare(RectifierError):
 
 
 class CannotExplain(RectifierError):
-    """A script cannot be explained as asked: it gives no loss, or nothing that a trial could be judged by."""
+    """A script cannot be explained as asked; the text says why and what to write instead."""
 
 
 class CannotSwap(RectifierError):

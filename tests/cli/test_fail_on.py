@@ -60,7 +60,7 @@ def test_what_could_not_be_judged_does_not_pass(left, capsys):
     assert capsys.readouterr().err == ""
     assert gate(found, "serious") == PARTLY_UNJUDGED
     said = capsys.readouterr().err
-    assert "nothing so severe was found, but not all could be judged: " in said
+    assert "no finding is that severe, but a part could not be judged: " in said
     assert (left.what or "the training of a process") in said
     assert gate([diagnosis("warning", left=[left])], "warning") == FOUND, "what was found says more"
 

@@ -66,7 +66,7 @@ def test_every_cause_has_its_own_first_step(kind):
     text = " ".join(advice.for_dead_units(CAUSES[kind]))
     others = [advice.for_dead_units(cause)[0] for other, cause in CAUSES.items() if other != kind]
     assert not any(text.startswith(other) for other in others)
-    assert text.startswith(("First ", "Mend the layer below first"))
+    assert text.startswith(("First ", "Fix the layer below first"))
     assert text.endswith(
         "Leaky ReLU keeps a gradient in every unit. A slope of 0.01 rules out networks that are born dead, but leaves "
         "the gradient's size as it is; slopes of 0.1 to 0.3 are what moves hard problems (Dohare et al. 2024), and "

@@ -188,7 +188,7 @@ def test_a_layer_that_bends_nothing_is_a_warning_also_while_the_loss_falls(off, 
     if said:
         (got,) = found
         assert (got.severity, where(got), got.numbers["off"], got.numbers["on"]) == ("warning", "a", off, on)
-        assert got.title == "a is linear: 99 of 100 units never bend"
+        assert got.title == "a is linear: 99 of 100 units never switch on or off"
 
 
 def test_a_layer_that_is_silent_as_a_whole_has_its_own_finding():

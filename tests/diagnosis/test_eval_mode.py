@@ -39,15 +39,15 @@ def test_it_is_an_alarm_only_where_it_can_matter(losses, sites, severity):
     assert (one.severity, why(one)) == (severity, "eval_mode")
     alarm = severity == "warning"
     assert (one.remedies, one.command) == ((("train_mode",), "model.train()") if alarm else ((), None))
-    assert one.advice.startswith("Call model.train()" if alarm else "Nothing to do where that is meant")
+    assert one.advice.startswith("Call model.train()" if alarm else "Nothing to do if this is intended")
 
 
 def test_its_words():
     one = found(losses=FLAT)
     assert one.title == "Net trains in eval mode"
     assert one.detail == (
-        "It was so for 20 of 20 losses that were looked at: dropout is off. The batch normalisation before 1 "
-        "activation keeps the statistics that it had. Training does not progress: the loss went from 2.3 to 2.3 in 200 "
+        "20 of 20 observed losses came from a model in eval mode: dropout is off. The batch normalisation before 1 "
+        "activation does not update its statistics. Training does not progress: the loss went from 2.3 to 2.3 in 200 "
         "steps."
     )
     assert found(evaluated=7).title == "Net trains in eval mode in part"

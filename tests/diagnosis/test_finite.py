@@ -20,11 +20,10 @@ def test_the_first_place_that_is_not_finite_is_named_and_comes_first():
     assert (finding.rule, finding.severity, where(finding)) == ("non-finite", "serious", "c")
     assert finding.title == "the output of c held NaN or an infinity at step 5"
     assert finding.detail == (
-        "No observed activation was not finite before it. From there on other numbers of this run mean little, and "
-        "units "
-        "are judged by what came before. The last finite loss before it was 2."
+        "All activations observed before it were finite. Later numbers of this run mean little; units are judged by "
+        "the steps before. The last finite loss before it was 2."
     )
-    assert finding.cause.text == "cause unknown: the first place names the layer, not the reason"
+    assert finding.cause.text == "cause unknown: the layer is known, the operation is not"
     assert finding.evidence == NotFinite(
         step=5, sites_affected=2, losses=20, activations_observed=False, last_finite_loss=2.0, known_losses=26
     )
@@ -42,9 +41,8 @@ def test_a_loss_that_was_first_is_told_with_what_was_seen_of_its_step():
     seen = first_finding([window(steps=range(5))], [1.0, 1.0, np.inf, 1.0])
     assert seen.title == "the loss held NaN or an infinity at step 2"
     assert seen.detail == (
-        "All observed activations of that step were finite: it began behind the last of them. From there on other "
-        "numbers "
-        "of this run mean little, and units are judged by what came before. The last finite loss before it was 1."
+        "All observed activations of that step were finite: it arose after the last of them. Later numbers of this run "
+        "mean little; units are judged by the steps before. The last finite loss before it was 1."
     )
     assert seen.advice.startswith("First look at the loss: a logarithm")
     unseen = first_finding([window(steps=[0, 8])], [1.0, 1.0, np.inf])
@@ -64,16 +62,16 @@ def test_nan_is_not_read_as_health():
             "the weights moved too far: at step 3 an update moved those that feed a by 2% of their norm, 20 times the "
             "median of the steps before",
         ),
-        ([0.001, 0.001, 0.001, 0.0099, 0.001], "cause unknown: the first place names the layer, not the reason"),
+        ([0.001, 0.001, 0.001, 0.0099, 0.001], "cause unknown: the layer is known, the operation is not"),
         (
             [0.2] * 5,
             "the weights moved too far: at step 2 an update moved those that feed a by 20% of their norm, as the "
             "steps "
             "before it did",
         ),
-        ([NAN] * 5, "cause unknown: the first place names the layer, not the reason"),
-        ([np.inf] * 5, "cause unknown: the first place names the layer, not the reason"),
-        ([0.0] * 5, "cause unknown: the first place names the layer, not the reason"),
+        ([NAN] * 5, "cause unknown: the layer is known, the operation is not"),
+        ([np.inf] * 5, "cause unknown: the layer is known, the operation is not"),
+        ([0.0] * 5, "cause unknown: the layer is known, the operation is not"),
     ],
 )
 def test_a_large_update_just_before_is_the_cause(updates, cause):

@@ -123,8 +123,8 @@ def test_inputs_and_targets_are_the_datas():
     one = first(inputs=inputs(nonfinite_step=5, nonfinite_samples=30))
     assert (why(one), one.remedies) == ("input_not_finite", ("check_inputs",))
     assert one.title == "the input held NaN or an infinity at step 5"
-    assert one.detail.startswith("30 of 4,000 counted samples held one.")
-    assert one.cause.text == "the data hold it"
+    assert one.detail.startswith("30 of 4,000 observed samples held one.")
+    assert one.cause.text == "the data contain it"
     assert one.advice.startswith("Look for NaN in the data")
     one = first(outputs=[output(nonfinite_target=5)])
     assert (why(one), one.title) == ("input_not_finite", "the targets held NaN or an infinity at step 5")
@@ -167,7 +167,7 @@ def test_a_gradient_that_nothing_follows_is_somebody_elses_to_skip():
 def test_the_loss_itself_is_to_blame_where_what_came_to_it_was_finite():
     one = first(windows=act())
     assert (why(one), one.remedies[0], one.site) == ("loss_not_finite", "guard_operation", None)
-    assert one.cause.text == "the loss itself, on this batch: what came to it was finite"
+    assert one.cause.text == "the loss itself, on this batch: its inputs were finite"
     assert one.advice.startswith("First look at the loss: a logarithm")
 
 
@@ -184,8 +184,8 @@ def test_where_the_step_was_not_observed_an_operation_did_it_if_nothing_else_gre
     one = first(windows=windows, inputs=inputs())
     assert why(one) == "numerical_operation"
     assert one.cause.text == (
-        "an operation of this forward, or of the backward pass before it: nothing had grown, the loss was 1 times what "
-        "it was at the start"
+        "an operation of this forward, or of the backward pass before it; nothing had grown: the loss was 1 times its "
+        "initial value"
     )
     assert why(first(windows=windows)) == "unknown", "the input may have held it"
     assert why(first(windows=windows, inputs=inputs(), losses=[2.0] * 4 + [20.0, NAN])) == "unknown"
@@ -239,7 +239,7 @@ def test_a_weight_after_finite_gradients_is_the_optimizers(dtypes, known, cause,
         assert one.title == "the weight l1.weight held NaN or an infinity at step 5"
         assert one.detail.startswith("Losses and activations before it were finite. 2 parameters hold one.")
         assert one.cause.text.startswith(
-            "the optimizer made it from finite gradients: half precision rounds its eps of"
+            "the optimizer produced it from finite gradients: half precision rounds its eps of"
         )
         assert one.command == "optimizer = torch.optim.Adam(model.parameters(), eps=1e-4)"
 
@@ -254,7 +254,7 @@ def test_an_activation_of_a_weight_that_is_compared_later_is_the_optimizers_too(
 def test_weights_that_were_never_drawn():
     one = first(rows=bad(nonfinite_weight_step=0), losses=[NAN] * 9)
     assert (why(one), one.remedies) == ("initial_weights", ("init_random",))
-    assert one.cause.text == "it was so before the first step: these weights were never drawn"
+    assert one.cause.text == "the weights held it before the first step: they were never initialised"
 
 
 def recurrent(sizes, **more):
@@ -296,7 +296,7 @@ def test_outputs_near_the_end_of_half_precision(high, cause):
     assert why(one) == cause
     if cause == "precision":
         assert one.remedies[0] == "float32"
-        assert one.cause.text == "half precision holds no more than 65,504, and outputs of act had reached 6,550"
+        assert one.cause.text == "half precision (float16) holds at most 65,504, and outputs of act had reached 6,550"
 
 
 @pytest.mark.parametrize(
@@ -317,8 +317,8 @@ def test_a_batch_of_one_sample_that_came_where_it_began(before, after, cause):
     if cause == "batch_of_one":
         assert one.command == "torch.utils.data.DataLoader(dataset, drop_last=True)"
         assert one.cause.text == (
-            "a batch of one sample has no spread: 1 of 50 counted batches were so, and it began where the first of "
-            "them came"
+            "a batch of one sample has no variance: 1 of 50 observed batches had one sample, and the first of them is "
+            "where it began"
         )
 
 
@@ -332,9 +332,9 @@ def test_single_losses_of_a_training_that_goes_on_are_information():
     one = first(losses=SOME)
     assert (one.severity, one.remedies, one.fixes) == ("info", (), ())
     assert one.detail.startswith(
-        "3 of 200 losses were so, 1.5%. Every weight and activation stayed finite, and training progresses."
+        "3 of 200 losses (1.5%) were not finite. All weights and activations stayed finite, and training progresses."
     )
-    assert one.advice == "Nothing to do where that is meant."
+    assert one.advice == "Nothing to do if this is intended."
 
 
 @pytest.mark.parametrize(
@@ -357,7 +357,7 @@ def test_a_scaler_that_skips_for_ever(skipped, taken, severity):
     scaler = OptimizerState(name="Adam", steps=taken, skipped=skipped)
     one = first(losses=SOME, optimizers=(scaler,), steps=taken)
     assert one.severity == severity
-    assert f"The gradient scaler left out {skipped} of {skipped + taken} steps" in one.detail
+    assert f"The gradient scaler skipped {skipped} of {skipped + taken} steps" in one.detail
 
 
 def test_infinite_gradients_of_a_scaler_at_work_are_no_finding_here():

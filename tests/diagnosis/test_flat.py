@@ -37,7 +37,7 @@ def test_a_layer_is_saturated_when_more_than_half_of_it_is(saturated, visits, sa
     if said and visits == 1000:
         assert (got[0].severity, got[0].title, got[0].units) == ("info", "a: 3 of 5 units saturated", (0, 1, 2))
         assert got[0].detail == (
-            "Their slope was below 1% of its maximum on at least 99% of the last 1,000 samples counted. Over the "
+            "Their slope was below 1% of its maximum on at least 99% of the last 1,000 observed samples. Over the "
             "last 5,000 (sample, unit) pairs it was so in 59%."
         )
 
@@ -107,7 +107,7 @@ def test_always_on_is_three_thousand_samples_in_a_row(windows, said):
     if said:
         assert (got[0].severity, got[0].title, got[0].units) == ("info", "a: 1 of 5 units are always on", (0,))
         assert got[0].detail == (
-            "Their output stayed above 0 at every position of the last 3,000 samples counted (visits, not distinct "
+            "Their output stayed above 0 at every position of the last 3,000 observed samples (visits, not distinct "
             "samples): relu is linear there."
         )
 

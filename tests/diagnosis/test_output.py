@@ -190,9 +190,10 @@ def test_inputs_and_decay_are_named():
 
 def test_the_words():
     (finding,) = judged(readings(THEN_FLAT, target=1.0, features=THEN_FLAT), losses=FLAT)
-    assert finding.title == "the output of head collapsed: every row gets almost the same"
+    assert finding.title == "the output of head collapsed: it is almost the same for every sample"
     assert finding.detail == (
-        "Since step 20 the variance of its 1 unit between rows is 0.001, where their targets' is 1 (20 readings of 64 "
+        "Since step 20 the variance of its 1 unit between rows has been 0.001; that of the targets is 1 (20 readings "
+        "of 64 "
         "rows, the last at step 210). The rows that go into this layer hardly differ, either. Training does not "
         "progress: the loss went from 2.3 to 2.3 in 200 steps."
     )
@@ -278,4 +279,4 @@ def test_targets_that_the_last_activation_cannot_give(share, activation, said):
             "warning", "output_activation", "linear_output",
         )  # fmt: skip
         assert found[0].title == "10% of the targets cannot be reached by relu at the output"
-        assert found[0].detail.startswith("They lie below 0, and relu gives nothing there (median of 20 readings).")
+        assert found[0].detail.startswith("They lie below 0, where relu has no value (median of 20 readings).")

@@ -49,15 +49,15 @@ def test_a_loss_that_nothing_is_connected_to_is_a_cut_graph():
     (one,) = untrained(training([(parameter("a.weight"), UNREACHED), (parameter("a.bias", (5,)), UNREACHED)]))
     assert (one.severity, why(one), one.site, one.since) == ("serious", "graph_cut", None, 0)
     assert one.remedies == ("reconnect_graph",)
-    assert one.title == "Net: 2 parameters without any gradient"
+    assert one.title == "Net: 2 parameters never got a gradient"
     assert one.detail == (
-        "No gradient came at each of the 50 counted steps from step 0 to 199. That is 40 numbers, 100% of all that "
-        "could be trained. Nothing trains in this run."
+        "No gradient arrived at any of the 50 sampled steps from step 0 to 199. The parameters hold 40 numbers, 100% "
+        "of all trainable ones. Nothing trains in this run."
     )
     assert one.cause.text == (
         "the loss is connected to nothing that an optimizer holds: detach, no_grad, item or argmax cuts the graph"
     )
-    assert one.advice.startswith("Keep the way from the forward to the loss in tensors")
+    assert one.advice.startswith("Keep the path from the forward to the loss differentiable")
     assert one.evidence.everything
 
 
@@ -112,7 +112,7 @@ def test_no_gradient_is_not_said_of(known):
 def test_thirty_steps_and_three_looks_are_enough():
     known = {"looked": 3, "without_gradient": 3, "first_looked": 10, "last_looked": 39}
     (one,) = untrained(two({**UNREACHED, **known}))
-    assert one.detail.startswith("No gradient came at each of the 3 counted steps from step 10 to 39.")
+    assert one.detail.startswith("No gradient arrived at any of the 3 sampled steps from step 10 to 39.")
 
 
 def test_nan_is_no_missing_gradient():
@@ -139,11 +139,11 @@ def test_a_gradient_of_exactly_zero_has_its_cause_behind():
     assert one.remedies == ("change_objective", "reconnect_graph")
     assert one.title == "odd.weight: 1 parameter with a gradient of exactly 0"
     assert one.detail.startswith(
-        "The gradient was exactly 0 at each of the 50 counted steps from step 0 to 199, while the loss was not 0. That "
-        "is 35 numbers, 0.99%"
+        "The gradient was exactly 0 at each of the 50 sampled steps from step 0 to 199, while the loss was not 0. The "
+        "parameter holds 35 numbers, 0.99%"
     )
     assert one.cause.text.startswith("the loss depends on them only through something constant")
-    assert one.advice.startswith("Look at what the loss makes of their output")
+    assert one.advice.startswith("Check how the loss uses their output")
 
 
 def test_a_single_small_part_of_a_module_is_information():
@@ -274,8 +274,10 @@ def test_why_nothing_changes_although_gradients_come(holder, known, optimizers, 
     (one,) = untrained(training(rows, optimizers=optimizers))
     assert (why(one), one.severity, one.command) == (cause, "warning", line)
     assert one.remedies[:1] == (() if remedy is None else (remedy,))
-    assert one.title == "odd.weight: 1 parameter that never changed, although gradients came"
-    assert one.detail.startswith("Gradients came, and not one bit changed from step 0 to 198. That is 3,500 numbers")
+    assert one.title == "odd.weight: 1 parameter never changed, although gradients arrived"
+    assert one.detail.startswith(
+        "Gradients arrived, but not one bit changed from step 0 to 198. The parameter holds 3,500 numbers"
+    )
     assert not one.evidence.everything
 
 
@@ -285,8 +287,8 @@ def test_where_others_change_at_that_rate_it_is_the_gradient_that_is_too_small(r
     assert (why(one), one.severity) == (cause, "info" if cause == "upstream" else "warning")
     if cause == "upstream":
         assert one.cause.text == (
-            "others change at a learning rate of 0.01: these gradients are too small to change a bit, as where they "
-            "vanish on the way"
+            "other parameters change at this learning rate of 0.01, but these gradients are too small to change a bit, "
+            "as happens where gradients vanish"
         )
 
 
@@ -302,7 +304,7 @@ def test_the_words_of_each_reason():
         "them"
     )
     assert words({"optimizer": 1}, (ADAM, IDLE)) == "Adam.step() was never called in 200 backward passes"
-    assert words({"learning_rate": 0.0}) == "the learning rate is 0: nothing moves at that"
+    assert words({"learning_rate": 0.0}) == "the learning rate is 0: at this rate nothing moves"
     assert words({"learning_rate": 1e-9}) == (
         "a learning rate of 1e-09 makes updates too small for the number format: they are rounded away"
     )
@@ -314,7 +316,9 @@ def test_no_step_at_all_is_serious_and_counted_in_backward_passes(optimizers, op
     rows = [(parameter("a.weight"), row), (parameter("b.weight"), row)]
     (one,) = untrained(training(rows, optimizers=optimizers, steps=0, passes=100))
     assert (one.severity, why(one), one.command) == ("serious", "optimizer_not_stepped", "optimizer.step()")
-    assert one.detail.startswith("Gradients came, and not one bit changed in 100 backward passes. That is 70 numbers")
+    assert one.detail.startswith(
+        "Gradients arrived, but not one bit changed in 100 backward passes. The parameters hold 70 numbers"
+    )
     assert "100 backward passes" in one.cause.text
     assert untrained(training(rows, optimizers=optimizers, steps=0, passes=59)) == [], "it may accumulate"
 
@@ -344,7 +348,7 @@ def test_that_nothing_changes_is_not_said_of(known):
 def test_thirty_steps_without_a_change_are_enough():
     (one,) = untrained(two({**STILL, "first_compared": 4, "last_compared": 34}))
     assert one.severity == "info"
-    assert one.detail.startswith("Gradients came, and not one bit changed from step 4 to 34.")
+    assert one.detail.startswith("Gradients arrived, but not one bit changed from step 4 to 34.")
 
 
 def test_a_scaler_that_works_as_meant_hides_nothing():
@@ -366,7 +370,7 @@ def test_tensors_of_the_scripts_own_that_no_optimizer_holds_are_inputs():
     for row in (STILL, ZERO, UNREACHED):
         assert untrained(training([(parameter(), TRAINS), (own, {**row, "optimizer": -1})])) == []
     (one,) = untrained(training([(parameter(), TRAINS), (own, STILL)]))
-    assert one.title.startswith("tensors that no module holds: 1 parameter that never changed")
+    assert one.title.startswith("tensors that no module holds: 1 parameter never changed")
     assert one.site is None
 
 
@@ -378,11 +382,11 @@ def test_a_schedule_that_ended_at_zero_is_told_with_its_step(losses, severity):
     row = {**TRAINS, "last_changed": 64, "learning_rate": 0.0}
     (one,) = untrained(training([(parameter(), row)], losses=losses))
     assert (why(one), one.severity, one.since) == ("learning_rate_zero", severity, 64)
-    assert one.title == "fc.weight: 1 parameter without any further change"
+    assert one.title == "fc.weight: 1 parameter stopped changing"
     assert one.detail.startswith(
-        "The last change came before step 64. Not one bit changed from there to step 198, although gradients came."
+        "The last change was before step 64. From there to step 198 not one bit changed, although gradients arrived."
     )
-    assert one.cause.text == "the learning rate is 0: a schedule took it there"
+    assert one.cause.text == "the learning rate is 0: a schedule lowered it"
     assert one.remedies == (("mend_schedule", "raise_learning_rate") if severity == "warning" else ())
     assert not one.evidence.everything
 
@@ -443,7 +447,7 @@ def test_units_of_a_layer_that_does_not_train_are_not_called_born_dead(row):
     (one,) = [finding for finding in diagnosis.findings if finding.rule == "dead-units"]
     assert (one.severity, why(one), one.remedies, one.fixes) == ("info", "upstream", (), ())
     assert one.cause.text == "follows from the finding untrained"
-    assert one.advice == "Mend what that finding says first."
+    assert one.advice == "Fix that finding first."
     assert one.numbers["explained_by"] == "untrained"
 
 

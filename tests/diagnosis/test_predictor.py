@@ -80,11 +80,12 @@ def test_the_messages():
     assert (finding.severity, where(finding)) == ("serious", "b")
     assert finding.title == "b gives every sample almost the same output"
     assert finding.detail == (
-        "At the last 3 counted steps 3.0e-09 of its output's mean square, at most, differed between samples. Training "
+        "At each of the last 3 sampled steps the variance between samples was at most 3.0e-09 of its output's mean "
+        "square. Training "
         "does not progress: the loss went from 2.3 to 2.3 in 200 steps."
     )
     assert finding.cause.text == (
-        "initialisation, depth and width: at step 0, the first counted, 2.0e-09 of the output differed between samples "
+        "initialisation, depth and width: at step 0, the first sampled, 2.0e-09 of the output differed between samples "
         "(2 activations, narrowest width 5)"
     )
     (finding,) = predicted([0.0] * 3, offset=58.0, rms=293.0)

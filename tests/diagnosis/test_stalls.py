@@ -145,9 +145,9 @@ def test_inputs_and_the_loss_are_named():
 def test_the_words():
     read = readings([1.0] * 20, classes=10, entropy=np.log(10), rows=10_000)
     (finding,) = standing(read=read, one=working(update=1e-6, rate=1e-7))
-    assert finding.title == "training stands still: the loss stays at the best constant's cost"
+    assert finding.title == "training stands still: the loss stays at that of the best constant answer"
     assert finding.detail == (
-        "The loss went from 2.3 to 2.3 in 200 steps. Units fire and gradients arrive. To answer every row with the "
+        "The loss went from 2.3 to 2.3 in 200 steps. Units fire and gradients arrive. Answering every sample with the "
         "classes' shares costs 2.303. A step moves the weights of a layer by 0.0001% of their norm at most (median)."
     )
     assert finding.cause.text == (

@@ -29,7 +29,7 @@ def test_permanent_needs_that_nothing_moves(below, own, standing):
         standing == "tentative"
     )
     assert (
-        "Permanent: neither this layer's weights nor those below moved at the last counted steps." in got.detail
+        "Permanent: neither this layer's weights nor those below moved at the last sampled steps." in got.detail
     ) == (standing == "permanent")
 
 

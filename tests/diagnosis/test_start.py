@@ -47,7 +47,7 @@ def test_the_message():
     (finding,) = started(2e-5, 3e-5, losses=FLAT)
     assert finding.title == "the signal vanished both ways at the start"
     assert finding.detail == (
-        "At step 0, the first counted, 2.0e-05 times the differences between samples arrived at b, and 3.0e-05 of the "
+        "At step 0, the first sampled, 2.0e-05 times the differences between samples arrived at b, and 3.0e-05 of the "
         "gradient at a. Training does not progress: the loss went from 2.3 to 2.3 in 200 steps."
     )
     assert finding.cause.text == "initialisation and depth: 2 activations"
@@ -105,4 +105,4 @@ def test_an_offset_is_named_for_rows_that_look_alike():
     assert [str(one.cause.kind) for one in alike(0.999, input_offset=11.0)] == ["input_scale"]
     (got,) = alike(0.999)
     assert (str(got.cause.kind), got.remedies) == ("initial_weights", ("init_gain",))
-    assert got.title == "samples look alike to head since the start: their mean cosine is 0.9990"
+    assert got.title == "samples look alike at the input of head from the start: their mean cosine is 0.9990"

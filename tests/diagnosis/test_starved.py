@@ -40,18 +40,18 @@ def test_a_site_without_gradient_is_starved_after_a_hundred_steps(number, span, 
         (one,) = got
         assert (one.severity, where(one), one.title) == ("info", "a", "a gets no gradient although its units fire")
         assert one.detail == (
-            f"∂L/∂z was exactly 0 at each of the {number} counted steps from 0 to {span - 1}, while the loss was not 0."
+            f"∂L/∂z was exactly 0 at each of the {number} sampled steps from 0 to {span - 1}, while the loss was not 0."
         )
         assert one.cause.text == (
             "what follows this layer is scaled to zero or masked; others of the network do get one"
         )
-        assert one.advice.startswith("Nothing to do where that is meant (a branch scaled to zero")
+        assert one.advice.startswith("Nothing to do if this is intended (a branch scaled to zero")
 
 
 def test_a_gradient_that_never_came_is_told_apart_from_a_zero():
     steps = counted(50, 150)
     (one,) = found([site("a"), site("b")], [window(0, steps=steps, update=0.0), taught(1, steps)])
-    assert one.detail.startswith("No gradient came at each of the 50 counted steps")
+    assert one.detail.startswith("No gradient arrived at any of the 50 sampled steps")
     assert one.cause.text.startswith("what follows this layer is detached, or is not part of the loss")
 
 
@@ -115,7 +115,7 @@ def test_units_whose_bias_gets_no_gradient_while_they_fire(last, fired, units):
     if units == (0,):
         assert (got[0].severity, got[0].title) == ("info", "a: 1 of 5 units fire and get no gradient")
         assert got[0].detail == (
-            "The gradient of their biases was exactly 0 at each of the 150 counted steps from 0 to 149, while others "
+            "The gradient of their biases was exactly 0 at each of the 150 sampled steps from 0 to 149, while others "
             "of the layer got one."
         )
 
@@ -142,12 +142,14 @@ def test_weights_that_never_move_are_labelled(updates, delta, said):
     assert bool(got) == said
     if said:
         assert (got[0].severity, got[0].title) == ("info", "1 layer is frozen: a")
-        assert got[0].detail == ("The weights that feed a did not move at any counted step, although a gradient came.")
+        assert got[0].detail == (
+            "The weights that feed a did not move at any sampled step, although a gradient arrived."
+        )
 
 
 def test_a_site_below_which_no_gradient_is_asked_for_is_labelled():
     frozen = replace(site("a", units=None), unit_axis=UnitAxis(axis=None, ndim=2, source=AxisSource.NO_HISTORY))
     (got,) = found([frozen, site("b")], [window(0, fired=()), taught(1, (0,))], name="frozen")
     assert got.title == "1 layer is frozen: a"
-    assert got.detail == "No gradient is asked for below a."
+    assert got.detail == "No gradient is requested below a."
     assert got.severity == "info"

@@ -21,16 +21,16 @@ def test_weights_that_decay_takes_away_are_told_with_both_pulls():
     (one,) = norms(rows)
     assert (one.severity, why(one), one.site) == ("serious", "weight_decay", ParameterRef("fc.weight"))
     assert one.remedies == ("lower_weight_decay",)
-    assert one.title == "fc.weight: 1 of 1 weights shrank away"
+    assert one.title == "fc.weight: 1 of 1 weights shrank towards 0"
     assert one.detail == (
-        "From step 0 to 198 the norm of fc.weight went from 1 to 0.001, 0.001 of what it was. Training does not "
+        "From step 0 to 198 the norm of fc.weight fell, from 1 to 0.001. Training does not "
         "progress: the loss went from 2.3 to 2.3 in 200 steps."
     )
     assert one.cause.text == (
         "weight decay of 0.5 at a learning rate of 0.01 moved them, not the loss; at step 199 it pulled with about "
         "0.0005, the gradient with 1e-05"
     )
-    assert one.advice == "Divide weight_decay by ten, until the weights stay."
+    assert one.advice == "Divide weight_decay by 10; repeat until the weights keep their norm."
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_a_hundredth_and_a_hundredfold_are_the_limits(last, said):
 def test_growth_is_the_learning_rates_where_updates_were_large(update, cause):
     (one,) = norms([(parameter(), {**TRAINS, "weight_last": 500.0})], windows=[healthy(update=update)])
     assert (why(one), one.evidence.grew) == (cause, True)
-    assert one.title == "fc.weight: 1 of 1 weights grew without bound"
+    assert one.title == "fc.weight: 1 of 1 weights grew far beyond their initial norm"
     if cause == "learning_rate":
         assert one.remedies[0] == "lower_learning_rate"
         assert one.cause.text.endswith("an update moved those that feed act by 20% of their norm")

@@ -196,7 +196,7 @@ def test_the_command_line_treats_tells_and_draws(tmp_path):
     assert "After step 3: 3 dead units recycled: 3 of Sequential.1. Of the 3 recycled units, 3 fired since." in told
     assert re.search(r"The mean loss was [\d.]+ over the 4 steps before and [\d.]+ over the 5 steps after; what", told)
     assert re.search(r"Watching took .* of the training \(host clock\).* Treatments took another \d", told)
-    assert "Looked for units to recycle and found none that is confirmed dead: 1 time, last after step 7." in told
+    assert "Found no confirmed dead unit to recycle: searched 1 time, last after step 7." in told
     assert "rectifier compare" not in told, "it has just been treated"
     (folder,) = (tmp_path / "rectifier-runs").iterdir()
     page = tmp_path / "page.html"

@@ -442,7 +442,7 @@ def test_nothing_seen_is_not_called_healthy():
             other(torch.rand(11, 3)).mean().backward()
             optimizer.step()
     assert "No problems found" not in repr(watch)
-    assert "Neither activations nor parameters were looked at" in repr(watch)
+    assert "Neither activations nor parameters were observed" in repr(watch)
     assert "Nothing was observed" in watch._repr_html_()
     assert "No problems found" not in watch._repr_html_() + watch.diagnose()._repr_html_()
 

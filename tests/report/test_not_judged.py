@@ -58,7 +58,7 @@ def test_a_row_of_question_marks_has_its_reason_below():
          "reason": "Transpose before it may have moved the axis"} for name in "ab"
     ] + [
         {"kind": "unseen", "what": "torch.where", "why": "hand_written",
-         "reason": "may be a hand-written activation; its input cannot be told from a mask's"}
+         "reason": "may be a hand-written activation or a mask: the two cannot be distinguished"}
     ]  # fmt: skip
 
 

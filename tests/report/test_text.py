@@ -7,9 +7,10 @@ import pytest
 from rich.console import Console
 
 from rectifier._formatting import percent
+from rectifier.monitor.training import schedule
 from rectifier.records import Cause, Diagnosis, Finding, InfiniteGradient, Rule, Unseen
 from rectifier.report.sentences import describe
-from rectifier.report.text.run import print_comparison, print_run, run_text
+from rectifier.report.text.run import EARLY_STEPS, print_comparison, print_run, run_text
 from tests.findings import dead_units, ref
 from tests.report.builders import HOSTILE, make_comparison, make_hostile, make_process, make_run
 
@@ -136,9 +137,31 @@ def test_a_healthy_run_is_called_so(healthy):
     silent = Diagnosis(findings=(), layers=healthy[1][0].layers)
     without = printed(print_run, healthy[0], [silent])
     assert lines_of(without)[0] == "No problems found."
-    covered = "Observed 90 of 180 steps (every 2 at the end), 4,410 samples (4,000 distinct); counted in full at 90."
+    covered = "Sampled 90 of 180 steps (1 in 2 at the end), 90 of them in full: 4,410 samples (4,000 distinct)."
     assert covered in " ".join(text.split())
     assert "A count with ?" not in text
+
+
+def test_a_share_beyond_the_budget_has_its_reason(healthy):
+    """The budget holds after the early steps only; with every step in full there is none at all."""
+
+    def told(**more):
+        cost = {"watching_seconds": 0.4, "training_seconds": 1.0, "observed_steps": 171, "counted_steps": 50} | more
+        (process,) = healthy[0].processes
+        shots = [replace(shot, cost=replace(shot.cost, **cost)) for shot in process.snapshots]
+        run = replace(healthy[0], processes=(replace(process, snapshots=tuple(shots)),))
+        return " ".join(printed(print_run, run, healthy[1]).split())
+
+    early = "The budget holds after the first 1,024 steps, which are sampled at a fixed rate."
+    start = "Most of this is start-up: a longer run has a smaller share."
+    assert EARLY_STEPS == schedule.EARLY_STEPS
+    assert early in told(steps=1024)
+    assert early not in told(steps=1025)
+    assert start in told(steps=1025)
+    assert start in told(steps=300, counted_steps=171)
+    for rest in (told(watching_seconds=0.02, steps=300), told(steps=1025, watching_seconds=1.0, training_seconds=9.0)):
+        assert early not in rest
+        assert start not in rest
 
 
 def test_advice_is_not_said_twice():
@@ -166,7 +189,7 @@ def test_many_findings_are_counted_not_printed():
     assert "and 5 more remarks; --json lists all of them." in text
     assert "detail 4." in text
     assert "detail 5." not in text
-    assert "The page tells of the other 4 in detail, too." in text
+    assert "The page (--html) has the details of the other 4." in text
 
 
 def test_of_several_ranks_the_worst_is_named_first(dying, healthy):
@@ -189,7 +212,7 @@ def test_what_was_not_seen_changed_or_went_wrong_is_told(healthy):
     text = printed(print_run, make_run(process), healthy[1])
     assert "Not seen: net.act (compiled)." in text
     assert "Changed: relu to leaky_relu:0.1 at 3 sites." in text
-    assert "Trouble inside of Rectifier: the disk is full." in text
+    assert "Rectifier had an internal problem: the disk is full." in text
     assert printed(print_run, make_run(), []) == "Nothing was observed.\n"
 
 

@@ -110,8 +110,9 @@ def watch(
 
     Args:
         model: The module whose forwards are observed; None observes every model of the process.
-        budget: Largest share of the training time that watching may take.
-        every: Observe every so many steps instead, whatever it costs.
+        budget: Largest share of the training time that watching may take, after the first 1,024 steps: these are
+            sampled at a fixed rate.
+        every: Sample every `every`-th step in full instead, whatever it costs.
         units: Where a site's units are if that is `unknown` or wrong: path of the module that applies the activation
             (`*` allowed) -> axis, 1 or -1: `{"mixer.*.act": -1}`.
         observe_compiled: At observed steps, run the forward of what is compiled a second time as it is written, and

@@ -15,13 +15,13 @@ from rectifier.errors import RectifierError
 # imported.
 _COMMANDS = {
     "demo": ("rectifier.demo:command", "See a deep ReLU network die, be explained, treated and compared."),
-    "run": ("rectifier.cli.run:command", "Run a training script unchanged and diagnose its units."),
+    "run": ("rectifier.cli.run:command", "Run a training script unchanged and diagnose its training."),
     "report": ("rectifier.cli.report:command", "Render a run or a comparison again, as text, page or JSON."),
     "compare": ("rectifier.cli.compare:command", "Compare activations on your own script, paired by seed."),
-    "explain": ("rectifier.cli.explain:command", "Establish by experiment why a training fails."),
+    "explain": ("rectifier.cli.explain:command", "Find by experiment why a training fails."),
     "check": ("rectifier.cli.check:command", "Check an untrained network with one forward and one backward pass."),
     "census": ("rectifier.cli.census:command", "Count a trained network's dead and rare units over a data set."),
-    "inspect": ("rectifier.cli.inspect:command", "Tell from a checkpoint alone which units have not learned."),
+    "inspect": ("rectifier.cli.inspect:command", "Find units that have not learned, from a checkpoint alone."),
     "reproduce": ("rectifier.reproduce.command:command", "Measure published and exact results again."),
     "activations": ("rectifier.cli.activations:command", "List the activations that Rectifier knows."),
 }
@@ -46,7 +46,7 @@ class _LazyGroup(click.Group):
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="rectifier")
 def _group() -> None:
-    """Find the neurons that stopped learning, put them right, and prove that it helped."""
+    """Find the neurons that stopped learning, explain why, fix them, and prove that it helped."""
 
 
 def main() -> None:

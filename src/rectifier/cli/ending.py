@@ -92,14 +92,14 @@ def print_observed(run: Run, suppress: Mapping[str, str], console: Console) -> l
         if RunNote.nothing_swapped(old) in run.notes:
             _plain(console, f"Nothing was swapped: the training met no {old}.")
         elif not told:
-            _plain(console, f"Asked for: {swap}. The run ended before it could say where.")
+            _plain(console, f"Requested: {swap}. The run ended before any replacement was recorded.")
     treated = {one.name for process in run.processes for one in process.treated}
     if run.manifest.rescale and "rescale" not in treated and RunNote.NOT_TREATED not in run.notes:
-        _plain(console, "Nothing was rescaled: no first step of a model whose forward was seen came.")
+        _plain(console, "Nothing was rescaled: no observed model took an optimizer step.")
     if RunNote.LOOKED in run.notes:
         times, last = counted(int(run.notes[RunNote.LOOKED]), "time"), int(run.notes[RunNote.LAST_LOOK])
         looked = f"{times}, last after step {last:,}"
-        _plain(console, f"Looked for units to recycle and found none that is confirmed dead: {looked}.")
+        _plain(console, f"Found no confirmed dead unit to recycle: searched {looked}.")
     return diagnoses
 
 

@@ -25,11 +25,24 @@ _EXPLAINED = (Conclusion.NOTHING_TO_EXPLAIN, Conclusion.ESTABLISHED, Conclusion.
 
 
 @click.command("explain", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
-@click.option("--finding", type=click.Choice([str(rule) for rule in Rule]), help="Explain this finding of the run.")
-@click.option("--because", help='What is wrong, where no finding tells it: "loss stays at 2.3", "loss is nan".')
-@click.option("--jobs", type=click.IntRange(1, 256), default=1, show_default=True, help="Trials at a time.")
-@click.option("--max-minutes", type=click.FloatRange(0, min_open=True), help="No further trial begins after them.")
-@click.option("--timeout", type=click.FloatRange(0, min_open=True), help="Seconds after which a trial is ended.")
+@click.option(
+    "--finding",
+    type=click.Choice([str(rule) for rule in Rule]),
+    metavar="RULE",
+    help="Explain this finding of the run, dead-units for instance.",
+)
+@click.option("--because", help='Explain a failure that no finding reports: "loss stays at 2.3" or "loss is nan".')
+@click.option(
+    "--jobs",
+    type=click.IntRange(1, 256),
+    default=1,
+    show_default=True,
+    help="Number of trials that run at the same time.",
+)
+@click.option(
+    "--max-minutes", type=click.FloatRange(0, min_open=True), help="Start no further trial after this many minutes."
+)
+@click.option("--timeout", type=click.FloatRange(0, min_open=True), help="Stop a trial after this many seconds.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder of the explanation.")
 @click.option("--json", "machine", is_flag=True, help="Print JSON on standard output.")
 @click.argument("command_line", metavar="[-m MODULE | SCRIPT | RUN] [ITS OPTIONS]", nargs=-1, type=click.UNPROCESSED)
@@ -45,11 +58,14 @@ def command(
 ) -> None:
     """Find out by experiment why a training fails: one change at a time, with the same seed.
 
-    The script runs again, unchanged and then with one thing changed; none of your files is touched. Each trial has one
-    thread, because sums round differently on more. In the script's options {trial_dir} is replaced by a folder of its
-    own, and {seed} by the seed; a number behind an option called seed is taken for it. The same command goes on where
-    it was stopped. Exit codes: 0, 12 where a failure stays without a cause, 2 where the script cannot be explained,
-    130 after Ctrl-C.
+    Rectifier runs the script unchanged, and then with one thing changed at a time. It edits none of your files. Each
+    trial uses one thread, because more threads would round sums differently.
+
+    In the options of the script, {trial_dir} stands for a folder of the trial and {seed} for the seed. A number after
+    an option whose name ends in "seed" counts as the seed, too.
+
+    After Ctrl-C, the same command continues. Exit codes: 0; 12 if no cause was established or observed; 2 if the script
+    cannot be explained; 130 after Ctrl-C.
     """
     from rectifier.comparison.explain.command import explain_script  # noqa: PLC0415 (torch-free, but scipy)
 
@@ -73,7 +89,7 @@ def command(
         )
     except KeyboardInterrupt:
         click.echo(
-            f"\nStopped; what had ended is kept in {folder}. The same command goes on from there:\n"
+            f"\nStopped. Finished trials are kept in {folder}; the same command continues from there:\n"
             f"    {shlex.join(['rectifier', *sys.argv[1:]])}",
             err=True,
         )
@@ -141,7 +157,7 @@ class _Display:
             seconds = step.most * step.shown.seconds
             self._say(f"At most {counted(step.most, 'more change')}, about {duration(seconds)}. Ctrl-C stops.")
         one = step.experiment
-        ended = "still fails" if one.failed else "does no better" if one.better is False else "does not fail"
+        ended = "still fails" if one.failed else "no improvement" if one.better is False else "does not fail"
         if one.applied is not None and not one.applied.times:
             ended = "nothing to change"
         seed = "" if one.seed is None else f", another seed ({one.seed})"

@@ -22,7 +22,7 @@ def fail_on_option(default: str | None = None) -> Callable[[Any], Any]:
         type=click.Choice(["warning", "serious"]),
         default=default,
         show_default=default is not None,
-        help=f"Exit with {FOUND} where a finding is at least so severe.",
+        help=f"Exit with {FOUND} if there is a finding of this severity or a higher one.",
     )
 
 
@@ -31,7 +31,7 @@ def allow_unjudged_option(command: Any) -> Any:
     return click.option(
         "--allow-unjudged",
         is_flag=True,
-        help=f"With --fail-on: do not exit with {PARTLY_UNJUDGED} where a part could not be judged.",
+        help=f"With --fail-on: exit with 0 instead of {PARTLY_UNJUDGED} if a part could not be judged.",
     )(command)
 
 
@@ -60,8 +60,8 @@ def gate(
     if left:
         with suppress(OSError):
             click.echo(
-                f"--fail-on {fail_on}: nothing so severe was found, but not all could be judged: "
-                f"{listed(left, _MOST_NAMED)}. --allow-unjudged lets that pass.",
+                f"--fail-on {fail_on}: no finding is that severe, but a part could not be judged: "
+                f"{listed(left, _MOST_NAMED)}. --allow-unjudged accepts that.",
                 err=True,
             )
         return PARTLY_UNJUDGED
@@ -94,7 +94,7 @@ def suppress_option(command: Any) -> Any:
         multiple=True,
         metavar="NAME[:SITES]=REASON",
         callback=_read_suppressions,
-        help="A known finding that is no alarm, and why: 'dead-units:encoder.*=gated by design'. Repeatable.",
+        help="Suppress a known finding and say why: 'dead-units:encoder.*=gated by design'. Repeatable.",
     )(command)
 
 

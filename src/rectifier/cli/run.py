@@ -45,14 +45,16 @@ if TYPE_CHECKING:
     type=click.FloatRange(0, 1),
     default=0.01,
     show_default=True,
-    help="Largest share of the training time spent on watching.",
+    help="Largest share of the training time for watching, after the first 1,024 steps: these have a fixed rate.",
 )
-@click.option("--every", type=click.IntRange(min=1), help="Observe every so many steps, whatever it costs.")
+@click.option(
+    "--every", type=click.IntRange(min=1), help="Sample every N-th step in full, whatever it costs; replaces --budget."
+)
 @click.option(
     "--observe-compiled",
     is_flag=True,
-    help="At observed steps, repeat the forward of what runs compiled as it is written, and count there. "
-    "What the forward prints or writes to files then comes twice.",
+    help="Observe compiled modules by an extra uncompiled forward at sampled steps. What the forward prints or writes "
+    "to files then comes twice.",
 )
 @click.option("--out", type=click.Path(path_type=Path), default=RUNS, show_default=True, help="Folder for run folders.")
 @click.option("--name", help="Beginning of the run folder's name.  [default: the script's]")
@@ -79,12 +81,13 @@ def command(
     suppress: dict[str, str],
     command: tuple[str, ...],
 ) -> None:
-    """Run a training script unchanged, watch its activations, and say what is wrong with them.
+    """Run a training script unchanged, observe its training, and say what is wrong with it.
 
-    The script runs exactly as under `python`: same output, same exit code. What Rectifier has to say comes after it,
-    on standard error. Everything behind the script's name belongs to the script. Where it ends with 0 and --fail-on is
-    given, the exit code is 10 for a finding of that severity, 11 where there is none but a part could not be judged,
-    and 2 where nothing could be.
+    The script runs exactly as under `python`: same output, same exit code. The diagnosis follows on standard error.
+    Arguments after the script's name belong to the script.
+
+    With --fail-on, a script that ends with 0 gives exit code 10 if there is a finding of that severity, 11 if there is
+    none but a part could not be judged, and 2 if nothing could be judged.
     """
     for text in swap:
         check_swap(text)

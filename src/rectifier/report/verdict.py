@@ -37,7 +37,7 @@ def verdict_of(run: Run, diagnoses: Sequence[Diagnosis]) -> Verdict:
         lede += [f"Not judged: {left}." for diagnosis in diagnoses[:1] if (left := not_judged(diagnosis))]
         return Verdict(alarms[0].severity, describe(alarms[0]).heading, " ".join(lede))
     if all(diagnosis.nothing_observed for diagnosis in diagnoses):
-        lede.append("Neither activations nor parameters were looked at, so nothing can be said about this training.")
+        lede.append("Neither activations nor parameters were observed, so there is no verdict on this training.")
         return Verdict("unknown", "Nothing was observed", " ".join(lede))
     layers = [layer for diagnosis in diagnoses for layer in diagnosis.layers]
     suppressed = sum(len(diagnosis.suppressed) for diagnosis in diagnoses)
@@ -55,7 +55,7 @@ def _healthy_words(layers: Sequence[LayerSummary]) -> str:
     silent = sum((layer.dead or 0) + (layer.suspected or 0) for layer in layers)
     watched = f"{counted(len(layers), 'layer')} watched"
     if not units:
-        return f"{watched}; their units could not be told apart."
+        return f"{watched}; their units could not be identified."
     if not silent:
         return f"{watched}. None of the {units:,} units is dead."
     return f"{watched}. {silent:,} of the {units:,} units are dead or suspected. That alone is no alarm."

@@ -71,8 +71,8 @@ def read_because(text: str) -> float:
         level = None
     if level is None or level == 0:
         raise CannotExplain(
-            f'--because {text!r} tells no loss. Write --because "loss stays at 2.3", or --because "loss is nan"; '
-            "--finding names a finding of the run."
+            f'--because {text!r} names no loss. Write --because "loss stays at 2.3", or --because "loss is nan"; '
+            "To explain a finding of the run, use --finding RULE."
         )
     return level if math.isfinite(level) else math.nan
 

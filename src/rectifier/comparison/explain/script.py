@@ -125,22 +125,20 @@ class ScriptTrials:
         name = _file_name(ask.name)
         if ask == Ask() and outcome.exit_code and not any(one.severity != "info" for one in shown.findings):
             raise CannotExplain(
-                f"the script fails as it is (exit code {outcome.exit_code}), and no finding tells of its training. "
-                f"Does it run alone, with the same arguments from this directory? The end of {run.parent / OUTPUT}:\n"
+                f"the unchanged script fails (exit code {outcome.exit_code}), and its training has no finding. Does it "
+                f"run under python, with the same arguments from this directory? The end of {run.parent / OUTPUT}:\n"
                 f"{last_lines(run)}"
             )
         if ask == Ask() and not len(shown.losses) and not shown.findings:
-            raise CannotExplain(
-                "no loss was seen: a training is observed when it uses torch and calls backward() on a loss."
-            )
+            raise CannotExplain("no loss was seen: name a script that calls backward() on a torch loss.")
         self._ended[name] = run
         passed = passed_files(name, dict(self._ended))
         if passed:
             one = passed[0]
             raise CannotExplain(
-                f"one trial read what another one had written, so that they are not the same training with one change: "
-                f"{one.reader} read {one.path} after {one.writer} had written it. Let each trial write into a folder "
-                "of its own, {trial_dir} stands for one: rectifier explain train.py --out {trial_dir}"
+                f"trials share files, so they differ by more than one change: {one.reader} read {one.path} after "
+                f"{one.writer} had written it. Give each trial a folder of its own with "
+                "{trial_dir}: rectifier explain train.py --out {trial_dir}"
             )
 
 

@@ -8,8 +8,8 @@ from rectifier.records import Cause, CauseKind, Finding, ZeroWeights
 Advice = tuple[str, ...]
 
 UNKNOWN_CAUSE: Advice = (
-    "The cause is not known: change one thing at a time, and compare over seeds (`rectifier compare train.py`) before "
-    "you believe that it helped.",
+    "Run `rectifier explain train.py`: it changes one thing at a time and says which change removes the failure. "
+    "Compare over seeds (`rectifier compare train.py`) before you believe in a remedy.",
 )
 
 LEAVE_ALONE: Advice = (
@@ -31,13 +31,13 @@ _FIRST: dict[CauseKind, Advice] = {
     CauseKind.INPUT_SCALE: (
         "First standardise the inputs (subtract their mean, divide by their standard deviation; pixels by 255).",
     ),
-    CauseKind.UPSTREAM: ("Mend the layer below first: these units only follow it.",),
-    CauseKind.INPUT_CONSTANT: ("First look at what goes in: the data do not vary.",),
+    CauseKind.UPSTREAM: ("Fix the layer below first: these units only follow it.",),
+    CauseKind.INPUT_CONSTANT: ("First check the inputs: they do not vary.",),
     CauseKind.INITIAL_WEIGHTS: (
         "First initialise with the activation's gain (torch.nn.init.kaiming_normal_) and zero biases: these units "
         "never had a gradient.",
     ),
-    CauseKind.INITIAL_BIAS: ("First begin with zero biases: these units never had a gradient.",),
+    CauseKind.INITIAL_BIAS: ("First set the initial biases to 0: these units never had a gradient.",),
     CauseKind.NARROW_LAYER: ("First make the layer wider, or draw other weights: these units never had a gradient.",),
     CauseKind.WEIGHT_DECAY: ("First lower the weight decay by ten times.",),
     CauseKind.OUTPUT_ACTIVATION: ("First leave the output linear: remove its last activation.",),
@@ -67,15 +67,15 @@ CONSTANT_PREDICTOR: dict[CauseKind, Advice] = {
     CauseKind.INITIAL_WEIGHTS: (
         "First initialise with the activation's gain (torch.nn.init.kaiming_normal_ for ReLU, xavier_normal_ "
         "with torch.nn.init.calculate_gain('tanh') for tanh), or put normalisation or skip connections in; "
-        "fewer layers do, too.",
+        "fewer layers help, too.",
     ),
     CauseKind.LEARNING_RATE: _FIRST_FOR_UPDATE,
     CauseKind.UNKNOWN: UNKNOWN_CAUSE,
 }
 
 NON_FINITE: Advice = (
-    "The cause is not known. torch.autograd.set_detect_anomaly(True) names the operation, if a backward pass made it; "
-    "look at what goes into it at that step.",
+    "Run `rectifier explain train.py`: it names the first operation whose result is not finite. "
+    "torch.autograd.set_detect_anomaly(True) names it, too, if it is in a backward pass.",
 )
 
 NON_FINITE_LOSS: Advice = (
@@ -87,7 +87,7 @@ _NON_FINITE_UPDATE: Advice = ("First lower the learning rate, or clip the gradie
 
 INFINITE_GRADIENT: Advice = (
     "Under torch.amp.GradScaler single ones are normal: such steps are skipped, and the scale is halved.",
-    "Without it the cause is not known: torch.autograd.set_detect_anomaly(True) names the operation.",
+    "Without it, run `rectifier explain train.py`: it names the first operation whose result is not finite.",
 )
 
 NON_FINITE_AT_START: Advice = (
@@ -107,8 +107,8 @@ CONSTANT_AT_START: Advice = (
 )
 
 NO_GRADIENT: Advice = (
-    "Look at what follows the last layer: a softmax over one unit (use torch.sigmoid and two classes' worth of "
-    "loss), detach(), rounding or argmax pass no gradient.",
+    "Look at what follows the last layer: a softmax over one unit (use torch.sigmoid with binary "
+    "cross-entropy), detach(), rounding or argmax pass no gradient.",
 )
 
 OUTPUT_ACTIVATION: Advice = (
@@ -127,7 +127,7 @@ STARVED: Advice = (
 )
 
 STARVED_BY_DESIGN: Advice = (
-    "Nothing to do where that is meant (a branch scaled to zero, a mask, pruning); suppress it with the reason.",
+    "Nothing to do if this is intended (a branch scaled to zero, a mask, pruning); suppress it with the reason.",
 )
 
 _SATURATED: dict[CauseKind, Advice] = {
@@ -141,18 +141,18 @@ _SATURATED: dict[CauseKind, Advice] = {
 
 STUCK: Advice = ("Nothing to do unless the training stalls: these units still learn.",)
 
-UNTOUCHED: Advice = ("Nothing to do where that is meant.",)
+UNTOUCHED: Advice = ("Nothing to do if this is intended.",)
 
-SATURATED_IN_PROGRESS: Advice = ("Nothing to do: the training does not suffer from it.",)
+SATURATED_IN_PROGRESS: Advice = ("Nothing to do: training progresses.",)
 
-ALWAYS_ON: Advice = ("Nothing to do: such units still learn, and bend nothing.",)
+ALWAYS_ON: Advice = ("Nothing to do: these units still learn; they are only linear.",)
 
 SHRINKING: Advice = ("Nothing to do.",)
 
 ALIKE_AT_START: Advice = ("Nothing to do unless training stalls; centring the input or normalisation removes it.",)
 
 EARLIER_CHECKPOINT: Advice = (
-    "Go back to an earlier checkpoint, and train on from it under `rectifier run`: that tells where it comes from.",
+    "Resume from an earlier checkpoint under `rectifier run`: it shows where NaN or infinity appears first.",
 )
 
 
@@ -172,7 +172,7 @@ def for_dead_units(cause: Cause) -> Advice:
 _FOR_MODEL: dict[CauseKind, Advice] = {
     CauseKind.OUTPUT_ACTIVATION: ("Leave the output linear: remove its last activation.",),
     CauseKind.LOSS_SHAPE: ("Give output and targets the same shape: output.squeeze(-1), or targets.unsqueeze(-1).",),
-    CauseKind.INPUT_CONSTANT: ("Look at what goes in: the data do not vary.",),
+    CauseKind.INPUT_CONSTANT: ("Check the inputs: they do not vary.",),
     CauseKind.INPUT_SCALE: (
         "Standardise the inputs: subtract their mean, divide by their standard deviation; pixels by 255.",
     ),
@@ -184,7 +184,7 @@ _FOR_MODEL: dict[CauseKind, Advice] = {
     CauseKind.OBJECTIVE: ("Stop the gradient in one branch (detach()), or add a term that keeps samples apart.",),
     CauseKind.LEARNING_RATE: ("Halve the learning rate, or warm it up.",),
     CauseKind.LEARNING_RATE_LOW: ("Raise the learning rate by ten times.",),
-    CauseKind.LEARNING_RATE_ZERO: ("Raise the learning rate, and look at its schedule.",),
+    CauseKind.LEARNING_RATE_ZERO: ("Raise the learning rate, and check its schedule.",),
     CauseKind.NO_ACTIVATION: ("Put an activation between the layers, torch.nn.ReLU() for one.",),
 }
 
@@ -204,7 +204,7 @@ def for_linear_layer(cause: Cause) -> Advice:
     Args:
         cause: Why it is.
     """
-    return _FIRST.get(cause.kind, ("Nothing to do unless training stalls: the layer bends nothing.",))
+    return _FIRST.get(cause.kind, ("Nothing to do unless training stalls: the layer is only linear.",))
 
 
 def for_saturation(cause: Cause) -> Advice:
@@ -216,64 +216,70 @@ def for_saturation(cause: Cause) -> Advice:
     return _SATURATED.get(cause.kind, ("Normalise what comes into this layer.",))
 
 
-EVAL_MODE: Advice = ("Nothing to do where that is meant, as in fine-tuning with frozen statistics.",)
+EVAL_MODE: Advice = ("Nothing to do if this is intended, as in fine-tuning with frozen statistics.",)
 
 TRAIN_MODE: Advice = ("Call model.train() before the training loop, and again after each evaluation.",)
 
-EXPLAINED: Advice = ("Mend what that finding says first.",)
+EXPLAINED: Advice = ("Fix that finding first.",)
 
 _UNTRAINED: dict[CauseKind, Advice] = {
     CauseKind.GRAPH_CUT: (
-        "Keep the way from the forward to the loss in tensors: no detach(), no .item(), no torch.no_grad(), no new "
-        "torch.tensor of what was computed.",
+        "Keep the path from the forward to the loss differentiable: no detach(), no .item(), no torch.no_grad(), no "
+        "torch.tensor() around a computed value.",
     ),
     CauseKind.DOWNSTREAM_CONSTANT: (
-        "Look at what the loss makes of their output: a softmax over one element, a mask, a factor of 0.",
+        "Check how the loss uses their output: a softmax over one element, a mask, a factor of 0.",
     ),
     CauseKind.INITIAL_WEIGHTS: ("Draw these weights at random, with a small standard deviation, instead of 0.",),
-    CauseKind.INPUT_CONSTANT: ("Look at the data: what the model is given is 0 everywhere.",),
+    CauseKind.INPUT_CONSTANT: ("Check the data: the inputs of the model are all 0.",),
     CauseKind.NOT_REGISTERED: (
-        "Hold the modules in torch.nn.ModuleList or ModuleDict, and bare tensors as torch.nn.Parameter; then "
-        "model.parameters() lists them.",
+        "Put the modules in a torch.nn.ModuleList or ModuleDict, and wrap bare tensors in torch.nn.Parameter: "
+        "model.parameters() then lists them.",
     ),
     CauseKind.NOT_IN_OPTIMIZER: (
-        "Give the optimizer all parameters, and make it after the model is complete; where they are meant to stay, "
-        "requires_grad_(False) says so and saves their gradients.",
+        "Pass all parameters to the optimizer, and create it after the model is complete.",
+        "If these are meant to stay fixed, call requires_grad_(False) on them: their gradients are then not computed.",
     ),
     CauseKind.OPTIMIZER_NOT_STEPPED: (
-        "Call optimizer.step() after each backward pass; scheduler.step() does not do it.",
+        "Call optimizer.step() after each backward pass; scheduler.step() does not replace it.",
     ),
-    CauseKind.LEARNING_RATE_ZERO: (
-        "Look at the schedule: whether it is stepped once an epoch or once a batch, and where it ends.",
-    ),
+    CauseKind.LEARNING_RATE_ZERO: ("Check the schedule: is it stepped per epoch or per batch, and where does it end?",),
     CauseKind.LEARNING_RATE_LOW: ("Raise the learning rate, or keep the weights in float32.",),
+    CauseKind.UNKNOWN: (
+        "Check that the forward uses these parameters and that the loss uses the result.",
+        "If they are meant to stay fixed, call requires_grad_(False) on them.",
+    ),
 }
 
 WEIGHT_NORM: dict[CauseKind, Advice] = {
-    CauseKind.WEIGHT_DECAY: ("Divide weight_decay by ten, until the weights stay.",),
+    CauseKind.WEIGHT_DECAY: ("Divide weight_decay by 10; repeat until the weights keep their norm.",),
     CauseKind.LEARNING_RATE: _FIRST_FOR_UPDATE,
-    CauseKind.UNKNOWN: ("Look at which term of the loss pulls at these weights.",),
+    CauseKind.UNKNOWN: (
+        "Check weight_decay and the penalty terms of the loss: something other than the data moves these weights.",
+    ),
 }
 
 NOT_FINITE: dict[CauseKind, Advice] = {
-    CauseKind.INPUT_NOT_FINITE: ("Look for NaN in the data, and for a division by the spread of a constant column.",),
+    CauseKind.INPUT_NOT_FINITE: (
+        "Look for NaN in the data, and for a constant column divided by its standard deviation, which is 0.",
+    ),
     CauseKind.INPUT_SCALE: (
         "First standardise the inputs (subtract their mean, divide by their standard deviation), then lower the "
         "learning rate.",
     ),
     CauseKind.LEARNING_RATE: _NON_FINITE_UPDATE,
-    CauseKind.INITIAL_WEIGHTS: ("Draw these weights: torch.empty holds whatever was in memory.",),
+    CauseKind.INITIAL_WEIGHTS: ("Initialise these weights: torch.empty holds whatever was in memory.",),
     CauseKind.OPTIMIZER_STATE: (
         "Keep the weights in float32 (torch.autocast computes in half precision), or use an eps of 1e-4.",
     ),
-    CauseKind.PRECISION: ("Keep this layer in float32; bfloat16 holds as large numbers as that does.",),
+    CauseKind.PRECISION: ("Keep this layer in float32; bfloat16 has the same range.",),
     CauseKind.RECURRENCE: ("Use a bounded activation (tanh) in the recurrence, or clip the gradient's norm.",),
     CauseKind.BATCH_OF_ONE: (
         "Leave incomplete batches out (drop_last=True), or use a normalisation that needs no batch.",
     ),
     CauseKind.NUMERICAL_OPERATION: (
-        "Guard the operation: add a small number below a root, a logarithm or a division, before it and not after. "
-        "torch.autograd.set_detect_anomaly(True) names it.",
+        "Guard the operation: add a small number to the argument of a root or logarithm, or to a divisor. "
+        "`rectifier explain train.py` names the operation and its line.",
     ),
 }
 

@@ -117,14 +117,14 @@ def of_model(cause: Cause) -> str:  # noqa: PLR0912 - one case for each kind of 
         case WeightsDecayed() as facts:
             return (
                 f"weight decay of {facts.weight_decay:.3g}: the weights shrank to {percent(facts.shrunk_to)} of their "
-                f"norm, and decay pulls at them {times(facts.decay_over_gradient)} as much as the loss"
+                f"norm, and decay pulls at them {times(facts.decay_over_gradient)} as hard as the loss"
             )
         case SmallUpdates() as facts:
             return _small_updates(cause.kind, facts)
         case LossOperations() as facts:
             if cause.kind is CauseKind.LOSS_SHAPE:
                 return (
-                    f"{facts.loss} stretches the output over all targets: their shapes differ, and each answer is "
+                    f"{facts.loss} broadcasts the output over all targets: their shapes differ, so each output is "
                     "compared with every target"
                 )
             return f"{facts.before} before {facts.loss}, which expects logits"

@@ -103,7 +103,7 @@ def _sample(sample: SampleSize | None) -> str:
 
 def _standing(evidence: DeadUnits) -> list[str]:
     if evidence.standing is Standing.PERMANENT:
-        return ["Permanent: neither this layer's weights nor those below moved at the last counted steps."]
+        return ["Permanent: neither this layer's weights nor those below moved at the last sampled steps."]
     if evidence.moving_layers is None or evidence.largest_movement is None:
         return []
     number = evidence.moving_layers

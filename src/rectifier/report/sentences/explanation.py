@@ -48,7 +48,7 @@ _CAUSES: dict[CauseKind, str] = {
     CauseKind.DOWNSTREAM_SATURATION: "the gradient is lost above, where an operation is flat",
     CauseKind.DOWNSTREAM_CONSTANT: "the gradient is lost above, where the result does not depend on it",
     CauseKind.ZERO_HIGHER_DERIVATIVE: "a term of the loss needs a derivative that the activation does not have",
-    CauseKind.SELECTION: "what is never chosen cannot learn",
+    CauseKind.SELECTION: "what is never selected cannot learn",
     CauseKind.OBJECTIVE: "the loss reaches its optimum there",
     CauseKind.LOSS_SHAPE: "outputs and targets have different shapes",
     CauseKind.GRADIENT_ACCUMULATION: "gradients are not cleared between steps",
@@ -95,7 +95,7 @@ _CHANGES: dict[Change, str] = {
 _LINES: dict[RemedyId, str] = {
     RemedyId.LOWER_LEARNING_RATE: "use a third of the learning rate, a tenth or a hundredth",
     RemedyId.RAISE_LEARNING_RATE: "use three times the learning rate",
-    RemedyId.MEND_SCHEDULE: "look at the learning-rate schedule",
+    RemedyId.MEND_SCHEDULE: "check the learning-rate schedule",
     RemedyId.CLIP_GRADIENT: command(FixKind.CLIP_NORM),
     RemedyId.LARGER_EPS: command(FixKind.LARGER_EPSILON),
     RemedyId.INIT_GAIN: "torch.nn.init.kaiming_normal_(layer.weight, nonlinearity='relu')",
@@ -110,19 +110,19 @@ _LINES: dict[RemedyId, str] = {
     RemedyId.CHANGE_NORMALISATION: "remove the normalisation, or use another one",
     RemedyId.DROP_LAST_BATCH: command(FixKind.DROP_LAST),
     RemedyId.STANDARDISE_INPUTS: "inputs = (inputs - inputs.mean(0)) / inputs.std(0)",
-    RemedyId.CHECK_INPUTS: "look at what goes in",
+    RemedyId.CHECK_INPUTS: "check the inputs",
     RemedyId.STANDARDISE_TARGETS: "targets = (targets - targets.mean()) / targets.std()",
     RemedyId.WEAKEN_LOSS_TERM: "weaken this term of the loss",
     RemedyId.LOWER_WEIGHT_DECAY: "weight_decay=0.01, or less",
-    RemedyId.GUARD_OPERATION: "guard this operation: add a small number, or clamp, before it",
+    RemedyId.GUARD_OPERATION: "guard this operation: add a small number to its argument, or clamp it",
     RemedyId.FLOAT32: "keep weights and optimizer in float32",
-    RemedyId.RECONNECT_GRAPH: "keep the way to the loss in tensors: no detach(), .item(), argmax or no_grad()",
+    RemedyId.RECONNECT_GRAPH: "keep the path to the loss differentiable: no detach(), .item(), argmax or no_grad()",
     RemedyId.ADD_TO_OPTIMIZER: command(FixKind.ADD_TO_OPTIMIZER),
     RemedyId.REGISTER_PARAMETERS: command(FixKind.REGISTER_PARAMETERS),
     RemedyId.STEP_OPTIMIZER: command(FixKind.STEP_OPTIMIZER),
     RemedyId.TRAIN_MODE: command(FixKind.TRAIN_MODE),
-    RemedyId.CHANGE_OBJECTIVE: "look at what the loss makes of this output",
-    RemedyId.RESET_CODES: "set what is never chosen to random inputs now and then",
+    RemedyId.CHANGE_OBJECTIVE: "check how the loss uses this output",
+    RemedyId.RESET_CODES: "reset what is never selected to random inputs from time to time",
     RemedyId.STOP_GRADIENT: "stop the gradient in one branch: z.detach()",
 }
 
@@ -156,22 +156,22 @@ def headline(explanation: Explanation) -> str:
         case Conclusion.NOTHING_TO_EXPLAIN:
             return "Nothing to explain: no finding of this run is a warning."
         case Conclusion.NOT_REPRODUCED:
-            return "The failure did not come again: the unchanged script has run twice, and failed once."
+            return "Not reproduced: the unchanged script ran twice and failed once."
         case Conclusion.CHAOTIC:
-            return f"No cause established for {named}: the run is chaotic, and any change of it may help by luck."
+            return f"No cause established for {named}: the run is chaotic, so any change may help by luck."
         case Conclusion.NO_SINGLE_CHANGE:
             tried = len({one.intervention for one in explanation.experiments if one.seed is None})
-            return f"No single change of these {tried} prevents it ({named})."
+            return f"No cause established for {named}: none of {counted(tried, 'change')} prevents it."
     if explanation.cause is None or explanation.cause.kind is CauseKind.UNKNOWN:
-        return f"Time was up before a cause was found ({named})."
+        return f"Time ran out before a cause of {named} was found."
     text = cause_text(explanation.cause)
     if explanation.conclusion is Conclusion.ESTABLISHED:
         return f"Cause established: {text}."
     if explanation.conclusion is Conclusion.THIS_RUN:
         return f"Cause established for this run: {text}."
     if explanation.conclusion is Conclusion.OBSERVED:
-        return f"Cause seen: {text}. No change from outside can take it away, so that no experiment confirms it."
-    return f"Time was up. Likely cause: {text}."
+        return f"Cause observed: {text}. No experiment confirmed it."
+    return f"Time ran out. Likely cause: {text}."
 
 
 def details(explanation: Explanation) -> Iterator[str]:
@@ -183,8 +183,7 @@ def details(explanation: Explanation) -> Iterator[str]:
         yield f"{'Also established' if other.established else 'Also likely'}: {cause_text(other)}."
     failed = _unhelpful(explanation.experiments)
     if failed:
-        said = listed(failed)
-        yield f"{said[0].upper()}{said[1:]}: still fails."
+        yield f"Did not help: {listed(failed)}."
     yield from controls(explanation)
 
 
@@ -194,12 +193,12 @@ def controls(explanation: Explanation) -> Iterator[str]:
     if control.deterministic is False:
         yield "The script is not deterministic: two unchanged runs had different losses."
     if control.placebo_failed is not None:
-        ended = "fails, too" if control.placebo_failed else "does not fail: the run is chaotic"
+        ended = "still fails" if control.placebo_failed else "does not fail: the run is chaotic"
         yield f"Control: with the learning rate × 1.001, same seed, it {ended}."
     if control.seeds_reach is False:
-        yield "Control: another seed changes nothing, so that all this holds for this run."
+        yield "Control: another seed changed nothing, so the result holds for this run only."
     elif len(control.seeds) > 1:
-        yield f"Control: unchanged, {len(control.failing)} of {counted(len(control.seeds), 'seed')} fail."
+        yield f"Control: without a change, {len(control.failing)} of {counted(len(control.seeds), 'seed')} fail."
 
 
 def _without(explanation: Explanation, cause: EstablishedCause) -> str:
@@ -210,14 +209,14 @@ def _without(explanation: Explanation, cause: EstablishedCause) -> str:
     loss = (
         ""
         if first.loss_end is None
-        else f": loss {first.loss_end:.3g} instead of {_loss(before)} at step {first.steps:,}"
+        else f": loss {first.loss_end:.3g} at step {first.steps:,}; unchanged, it ended at {_loss(before)}"
     )
     count = len({one.seed for one in seeds})
     return f"With {change_words(first)}, same seed, it does not fail{loss} ({count} of {count} failing seeds)."
 
 
 def _loss(value: float | None) -> str:
-    return "one that is not finite" if value is None else f"{value:.3g}"
+    return "a value that is not finite" if value is None else f"{value:.3g}"
 
 
 def _unhelpful(experiments: Sequence[Experiment]) -> list[str]:
@@ -238,7 +237,7 @@ _SIGHTS: dict[SightKind, str] = {
     SightKind.FIRST_NONFINITE: "The first number that is not finite came from",
     SightKind.GRADIENT_LOST: "The gradient becomes 0 at",
     SightKind.GRADIENT_CUT: "The graph ends at",
-    SightKind.MOVED_BY: "The pre-activations were moved by",
+    SightKind.MOVED_BY: "Moved the pre-activations:",
     SightKind.PARAMETERS_IDLE: "These parameters do not move:",
     SightKind.INPUTS: "Inputs:",
 }

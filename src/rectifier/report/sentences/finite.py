@@ -22,7 +22,7 @@ from rectifier.report.sentences import advice
 from rectifier.report.sentences.causes import UNKNOWN
 from rectifier.report.sentences.words import Texts, input_scale, times, update_words
 
-_ONLY_THE_LAYER = f"{UNKNOWN}: the first place names the layer, not the reason"
+_ONLY_THE_LAYER = f"{UNKNOWN}: the layer is known, the operation is not"
 
 
 def not_finite(finding: Finding, evidence: NotFinite) -> Texts:
@@ -53,10 +53,10 @@ def _what(finding: Finding, evidence: NotFinite) -> str:
 
 
 def _how_first(evidence: NotFinite) -> str:
-    rest = "From there on other numbers of this run mean little, and units are judged by what came before."
+    rest = "Later numbers of this run mean little; units are judged by the steps before."
     match evidence.origin:
         case Origin.INPUT:
-            samples = f"{evidence.input_samples:,} of {evidence.input_samples_counted:,} counted samples held one."
+            samples = f"{evidence.input_samples:,} of {evidence.input_samples_counted:,} observed samples held one."
             return f"{samples} {rest}"
         case Origin.TARGET:
             return f"The model's output was finite before it. {rest}"
@@ -68,17 +68,17 @@ def _how_first(evidence: NotFinite) -> str:
             many = f"{counted(evidence.gradients_affected, 'parameter')} had one."
             return f"The loss and all observed activations of that step were finite. {many} {rest}"
         case Origin.ACTIVATION | Origin.OUTPUT:
-            return f"No observed activation was not finite before it. {rest}"
+            return f"All activations observed before it were finite. {rest}"
     if evidence.activations_observed:
-        return f"All observed activations of that step were finite: it began behind the last of them. {rest}"
+        return f"All observed activations of that step were finite: it arose after the last of them. {rest}"
     return f"The activations of that step were not observed. {rest}"
 
 
 def _harmless(evidence: NotFinite) -> str:
     share = percent(evidence.losses / max(evidence.known_losses, evidence.losses))
     return (
-        f"{evidence.losses:,} of {evidence.known_losses:,} losses were so, {share}. Every weight and activation stayed "
-        "finite, and training progresses."
+        f"{evidence.losses:,} of {evidence.known_losses:,} losses ({share}) were not finite. All weights and "
+        "activations stayed finite, and training progresses."
     )
 
 
@@ -87,7 +87,7 @@ def _scaler(evidence: NotFinite) -> str:
         return ""
     steps = evidence.steps_skipped + evidence.steps_taken
     share = percent(evidence.steps_skipped / steps)
-    return f" The gradient scaler left out {evidence.steps_skipped:,} of {steps:,} steps, {share}."
+    return f" The gradient scaler skipped {evidence.steps_skipped:,} of {steps:,} steps ({share})."
 
 
 def _advice(finding: Finding, evidence: NotFinite) -> tuple[str, ...]:
@@ -112,29 +112,29 @@ def _why(cause: Cause, evidence: NotFinite) -> str:
             )
         case SmallEpsilon() as facts:
             return (
-                f"the optimizer made it from finite gradients: half precision rounds its eps of {facts.epsilon:.2g} to "
-                "0, and it divides by that"
+                f"the optimizer produced it from finite gradients: half precision rounds its eps of "
+                f"{facts.epsilon:.2g} to 0, and the update divides by it"
             )
         case NearOverflow() as facts:
             return (
-                f"half precision holds no more than 65,504, and outputs of {facts.layer.label} had reached "
+                f"half precision (float16) holds at most 65,504, and outputs of {facts.layer.label} had reached "
                 f"{facts.largest_output:,.0f}"
             )
         case SingleSamples() as facts:
             return (
-                f"a batch of one sample has no spread: {facts.batches_of_one:,} of {facts.batches:,} counted batches "
-                "were so, and it began where the first of them came"
+                f"a batch of one sample has no variance: {facts.batches_of_one:,} of {facts.batches:,} observed "
+                "batches had one sample, and the first of them is where it began"
             )
         case LossBefore() as facts:
             return (
-                f"an operation of this forward, or of the backward pass before it: nothing had grown, the loss was "
-                f"{times(facts.loss_over_start)} what it was at the start"
+                "an operation of this forward, or of the backward pass before it; nothing had grown: the loss was "
+                f"{times(facts.loss_over_start)} its initial value"
             )
     return {
-        CauseKind.INPUT_NOT_FINITE: "the data hold it",
-        CauseKind.INITIAL_WEIGHTS: "it was so before the first step: these weights were never drawn",
+        CauseKind.INPUT_NOT_FINITE: "the data contain it",
+        CauseKind.INITIAL_WEIGHTS: "the weights held it before the first step: they were never initialised",
         CauseKind.NUMERICAL_OPERATION: "an operation's derivative: a root, norm, logarithm or division at 0",
-        CauseKind.LOSS_NOT_FINITE: "the loss itself, on this batch: what came to it was finite",
+        CauseKind.LOSS_NOT_FINITE: "the loss itself, on this batch: its inputs were finite",
     }.get(cause.kind, UNKNOWN if evidence.origin is Origin.LOSS else _ONLY_THE_LAYER)
 
 

@@ -83,7 +83,7 @@ def _began(finding: Finding, evidence: GradientWay) -> str:
     early, facts = evidence.delta_first_over_last_at_start, finding.cause.facts
     if isinstance(facts, WayAtStart):
         return (
-            f"initialisation and depth: at the first counted step {facts.sensitivity:.1e} times the differences "
+            f"initialisation and depth: at the first sampled step {facts.sensitivity:.1e} times the differences "
             f"between samples came through, and {facts.gradient_at_start:.1e} of the gradient"
         )
     if finding.cause.kind is CauseKind.INITIAL_WEIGHTS:

@@ -55,7 +55,7 @@ def why_not_judged(one: NotJudged) -> str:
         return why_unknown(one.axis)
     if one.unseen is not None:
         return why_unseen(one.unseen)
-    return "neither activations nor parameters were looked at" if one.kind is Unjudged.NOTHING_OBSERVED else "unknown"
+    return "neither activations nor parameters were observed" if one.kind is Unjudged.NOTHING_OBSERVED else "unknown"
 
 
 def layers_not_judged(parts: Sequence[NotJudged]) -> tuple[str, ...]:

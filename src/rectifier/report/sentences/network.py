@@ -50,8 +50,8 @@ def constant_output(finding: Finding, evidence: ConstantOutput) -> Texts:
     still = "Training does not progress" if stalled else "The loss has stopped falling"
     return Texts(
         title=f"{finding.site.label} gives every sample almost the same output",
-        detail=f"At the last {evidence.observed_steps} counted steps {evidence.largest_variation:.1e} of its output's "
-        f"mean square, at most, differed between samples. {still}: {loss_words(finding.loss)}.",
+        detail=f"At each of the last {evidence.observed_steps} sampled steps the variance between samples was at most "
+        f"{evidence.largest_variation:.1e} of its output's mean square. {still}: {loss_words(finding.loss)}.",
         cause=_why_alike(finding.cause),
         advised=advice.CONSTANT_PREDICTOR[finding.cause.kind],
         name_first=True,
@@ -90,4 +90,4 @@ def _from_the_start(facts: AlikeFromTheStart) -> str:
         else f"{facts.way.sensitivity:.1e} times the differences between samples came through, and "
         f"{facts.way.gradient_at_start:.1e} of the gradient went back"
     )
-    return f"initialisation, depth and width: at step {facts.first_step:,}, the first counted, {what} ({through})"
+    return f"initialisation, depth and width: at step {facts.first_step:,}, the first sampled, {what} ({through})"

@@ -24,7 +24,7 @@ from rectifier.report.sentences.words import Texts, loss_words, no_progress
 def collapsed_output(finding: Finding, evidence: CollapsedOutput) -> Texts:
     """`collapsed-output`."""
     against = {
-        Yardstick.TARGETS: "their targets' is",
+        Yardstick.TARGETS: "that of the targets is",
         Yardstick.BEFORE: "it had been up to",
         Yardstick.CLASSES: "it had been up to",
     }[evidence.against]
@@ -33,9 +33,9 @@ def collapsed_output(finding: Finding, evidence: CollapsedOutput) -> Texts:
         as_little = "hardly differ, either" if evidence.features_collapsed else "still differ"
         features = f" The rows that go into this layer {as_little}."
     return Texts(
-        title=f"{_name(evidence.output)} collapsed: every row gets almost the same",
+        title=f"{_name(evidence.output)} collapsed: it is almost the same for every sample",
         detail=f"Since step {evidence.first_step:,} the variance of its {counted(evidence.units, 'unit')} between rows "
-        f"is {evidence.spread:.2g}, where {against} {evidence.reference:.2g} ({evidence.readings:,} readings of "
+        f"has been {evidence.spread:.2g}; {against} {evidence.reference:.2g} ({evidence.readings:,} readings of "
         f"{evidence.rows:,} rows, the last at step {evidence.last_step:,}).{features}{_loss(finding)}",
         cause=_why(finding.cause),
         advised=advice.for_model(finding.cause),
@@ -54,7 +54,7 @@ def dead_output(finding: Finding, evidence: DeadOutput) -> Texts:
         title = f"the one unit of the output{behind} never changes, although its target does"
     return Texts(
         title=f"{label}: {title}",
-        detail=f"Shown by {evidence.readings:,} readings from step {evidence.first_step:,} to step "
+        detail=f"Seen in {evidence.readings:,} readings from step {evidence.first_step:,} to step "
         f"{evidence.last_step:,}.{_loss(finding)}",
         cause=f"{evidence.activation} as the last activation: where it is flat, no gradient passes"
         if finding.cause.kind is CauseKind.OUTPUT_ACTIVATION
@@ -68,10 +68,10 @@ def targets_out_of_reach(finding: Finding, evidence: TargetsOutOfReach) -> Texts
     """`output-activation`, in a training."""
     bound = f"below {evidence.lowest:g}"
     if evidence.highest is not None:
-        bound = f"outside of {evidence.lowest:g} to {evidence.highest:g}"
+        bound = f"outside {evidence.lowest:g} to {evidence.highest:g}"
     return Texts(
         title=f"{percent(evidence.share)} of the targets cannot be reached by {evidence.activation} at the output",
-        detail=f"They lie {bound}, and {evidence.activation} gives nothing there (median of "
+        detail=f"They lie {bound}, where {evidence.activation} has no value (median of "
         f"{counted(evidence.readings, 'reading')}).{_loss(finding)}",
         cause=f"{evidence.activation} as the last activation",
         advised=advice.for_model(finding.cause),
@@ -83,12 +83,12 @@ def standing_still(finding: Finding, evidence: StandingStill) -> Texts:
     told = [f"{_capital_loss(finding)}.", "Units fire and gradients arrive."]
     if evidence.best_constant is not None:
         what = "the classes' shares" if evidence.against is Yardstick.CLASSES else "the targets' mean"
-        told.append(f"To answer every row with {what} costs {evidence.best_constant:.4g}.")
+        told.append(f"Answering every sample with {what} costs {evidence.best_constant:.4g}.")
     if evidence.update is not None:
         told.append(
             f"A step moves the weights of a layer by {percent(evidence.update)} of their norm at most (median)."
         )
-    where = "at the best constant's cost" if evidence.at_best_constant else "where it began"
+    where = "at that of the best constant answer" if evidence.at_best_constant else "where it began"
     title = f"training stands still: the loss stays {where}"
     if evidence.worse_than_constant and finding.consequence is not Consequence.NO_PROGRESS:
         title = "the model is worse than a constant answer"
@@ -103,9 +103,9 @@ def standing_still(finding: Finding, evidence: StandingStill) -> Texts:
 def linear_network(finding: Finding, evidence: LinearNetwork) -> Texts:
     """`no-activation`."""
     return Texts(
-        title=f"{evidence.model} has {evidence.weights:,} layers and no activation that was seen",
+        title=f"{evidence.model} has {evidence.weights:,} layers, and no activation was observed",
         detail="Layers without an activation between them compute no more than one layer does.",
-        cause="no activation was applied at any step that was looked at",
+        cause="no activation was applied at any sampled step",
         advised=advice.for_model(finding.cause),
         name_first=True,
     )
@@ -117,12 +117,12 @@ def eval_mode(finding: Finding, evidence: EvalMode) -> Texts:
     frozen = ""
     if evidence.batch_normalised:
         behind = counted(evidence.batch_normalised, "activation")
-        frozen = f" The batch normalisation before {behind} keeps the statistics that it had."
+        frozen = f" The batch normalisation before {behind} does not update its statistics."
     return Texts(
         title=f"{evidence.model} trains in eval mode{'' if always else ' in part'}",
-        detail=f"It was so for {evidence.eval_steps:,} of {counted(evidence.steps, 'loss', 'losses')} that were looked "
-        f"at: dropout is off.{frozen}{no_progress(finding)}",
-        cause="model.eval() was called, and not model.train() after it",
+        detail=f"{evidence.eval_steps:,} of {counted(evidence.steps, 'observed loss', 'observed losses')} came from a "
+        f"model in eval mode: dropout is off.{frozen}{no_progress(finding)}",
+        cause="model.eval() was called without model.train() after it",
         advised=advice.EVAL_MODE if finding.severity == "info" else advice.TRAIN_MODE,
         name_first=True,
     )
@@ -147,8 +147,8 @@ def _why(cause: Cause) -> str:
     match cause.facts:
         case ConstantOptimum() as facts:
             return (
-                f"the objective: it keeps no targets, and fell from {facts.loss_before:.4g} to {facts.loss_after:.4g} "
-                "while the features collapsed, too, so a constant is its optimum"
+                f"the objective: it uses no targets and fell from {facts.loss_before:.4g} to {facts.loss_after:.4g} "
+                "while the features collapsed, so its optimum is a constant output"
             )
         case LargeUpdate() as facts:
             where = "" if facts.layer is None else f" that feed {facts.layer.label}"

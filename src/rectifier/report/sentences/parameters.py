@@ -15,16 +15,16 @@ from rectifier.records import (
 )
 from rectifier.report.sentences import advice
 from rectifier.report.sentences.causes import UNKNOWN
-from rectifier.report.sentences.words import Texts, no_progress
+from rectifier.report.sentences.words import Texts, no_progress, times
 
 _MOST_PLACES = 6
 """Places that one sentence lists."""
 
 _TITLES = {
-    Lack.NO_GRADIENT: "{} without any gradient",
+    Lack.NO_GRADIENT: "{} never got a gradient",
     Lack.ZERO_GRADIENT: "{} with a gradient of exactly 0",
-    Lack.NO_CHANGE: "{} that never changed, although gradients came",
-    Lack.STOPPED: "{} without any further change",
+    Lack.NO_CHANGE: "{} never changed, although gradients arrived",
+    Lack.STOPPED: "{} stopped changing",
 }
 
 
@@ -32,13 +32,12 @@ def untrained(finding: Finding, evidence: UntrainedParameters) -> Texts:
     """`untrained`."""
     many = counted(evidence.parameters, "parameter")
     where = places(evidence.places, evidence.model)
-    share = (
-        f"{counted(evidence.elements, 'number')}, {percent(evidence.elements_fraction)} of all that could be trained"
-    )
+    holds = "The parameter holds" if evidence.parameters == 1 else "The parameters hold"
+    share = f"{counted(evidence.elements, 'number')}, {percent(evidence.elements_fraction)} of all trainable ones"
     everything = " Nothing trains in this run." if evidence.everything else ""
     return Texts(
         title=f"{where}: {_TITLES[evidence.lack].format(many)}",
-        detail=f"{_seen(evidence)} That is {share}.{everything}{no_progress(finding)}",
+        detail=f"{_seen(evidence)} {holds} {share}.{everything}{no_progress(finding)}",
         cause=_why(finding.cause, evidence),
         advised=advice.for_untrained(finding),
         name_first=True,
@@ -47,20 +46,21 @@ def untrained(finding: Finding, evidence: UntrainedParameters) -> Texts:
 
 def _seen(evidence: UntrainedParameters) -> str:
     span = f"from step {evidence.first_step:,} to {evidence.last_step:,}"
-    counted = f"at each of the {evidence.looks:,} counted steps {span}"
+    steps = f"of the {evidence.looks:,} sampled steps {span}"
+    at_any, at_each = f"at any {steps}", f"at each {steps}"
     if evidence.last_step == evidence.first_step:
-        span = counted = f"in {evidence.backward_passes:,} backward passes"
+        span = at_any = at_each = f"in {evidence.backward_passes:,} backward passes"
     match evidence.lack:
         case Lack.NO_GRADIENT:
-            return f"No gradient came {counted}."
+            return f"No gradient arrived {at_any}."
         case Lack.ZERO_GRADIENT:
-            return f"The gradient was exactly 0 {counted}, while the loss was not 0."
+            return f"The gradient was exactly 0 {at_each}, while the loss was not 0."
         case Lack.NO_CHANGE:
-            return f"Gradients came, and not one bit changed {span}."
+            return f"Gradients arrived, but not one bit changed {span}."
         case Lack.STOPPED:
             return (
-                f"The last change came before step {evidence.last_changed:,}. Not one bit changed from there to step "
-                f"{evidence.last_step:,}, although gradients came."
+                f"The last change was before step {evidence.last_changed:,}. From there to step "
+                f"{evidence.last_step:,} not one bit changed, although gradients arrived."
             )
 
 
@@ -78,7 +78,7 @@ _CAUSES = {
 def _why(cause: Cause, evidence: UntrainedParameters) -> str:
     match cause.kind:
         case CauseKind.GRAPH_CUT:
-            whose = "the forward uses them, and the loss is not connected to them"
+            whose = "the forward uses them, but the loss is not connected to them"
             if not evidence.runs:
                 whose = "the loss is connected to nothing that an optimizer holds"
             return f"{whose}: detach, no_grad, item or argmax cuts the graph"
@@ -91,7 +91,7 @@ def _why(cause: Cause, evidence: UntrainedParameters) -> str:
             passes = max(evidence.backward_passes, evidence.last_step - evidence.first_step)
             return f"{name} was never called in {passes:,} backward passes"
         case CauseKind.LEARNING_RATE_ZERO:
-            how = "a schedule took it there" if evidence.lack is Lack.STOPPED else "nothing moves at that"
+            how = "a schedule lowered it" if evidence.lack is Lack.STOPPED else "at this rate nothing moves"
             return f"the learning rate is {evidence.learning_rate:.3g}: {how}"
         case CauseKind.LEARNING_RATE_LOW:
             return (
@@ -100,11 +100,11 @@ def _why(cause: Cause, evidence: UntrainedParameters) -> str:
             )
         case CauseKind.UPSTREAM if evidence.lack is Lack.NO_CHANGE:
             return (
-                f"others change at a learning rate of {evidence.learning_rate:.3g}: these gradients are too small to "
-                "change a bit, as where they vanish on the way"
+                f"other parameters change at this learning rate of {evidence.learning_rate:.3g}, but these gradients "
+                "are too small to change a bit, as happens where gradients vanish"
             )
         case CauseKind.UNKNOWN if evidence.lack is Lack.NO_GRADIENT:
-            meant = "no optimizer holds them and no loss was connected to them, which may be meant"
+            meant = "no optimizer holds them and no loss was connected to them, which may be intended"
             unused = "the forward does not use them, or the loss is not connected to them"
             return f"{UNKNOWN}: {unused if evidence.held else meant}"
     return _CAUSES.get(cause.kind, UNKNOWN)
@@ -112,12 +112,14 @@ def _why(cause: Cause, evidence: UntrainedParameters) -> str:
 
 def weight_norms(finding: Finding, evidence: WeightNorms) -> Texts:
     """`weight-norm`."""
-    what = "grew without bound" if evidence.grew else "shrank away"
-    factor = evidence.norm_last / evidence.norm_first
+    what = "grew far beyond their initial norm" if evidence.grew else "shrank towards 0"
+    went = "fell"
+    if evidence.grew:
+        went = f"grew {times(evidence.norm_last / evidence.norm_first)}"
     return Texts(
         title=f"{places(evidence.places, evidence.model)}: {evidence.weights} of {evidence.of_weights} weights {what}",
-        detail=f"From step {evidence.first_step:,} to {evidence.last_step:,} the norm of {evidence.most} went from "
-        f"{evidence.norm_first:.3g} to {evidence.norm_last:.3g}, {factor:.2g} of what it was.{no_progress(finding)}",
+        detail=f"From step {evidence.first_step:,} to {evidence.last_step:,} the norm of {evidence.most} {went}, from "
+        f"{evidence.norm_first:.3g} to {evidence.norm_last:.3g}.{no_progress(finding)}",
         cause=_why_norm(finding.cause),
         advised=advice.WEIGHT_NORM[finding.cause.kind],
         name_first=True,

@@ -18,10 +18,10 @@ _UNSEEN = {
     ),
     WhyUnseen.COMPILED: (
         "inside torch.compile, where nothing is observed; rectifier run --observe-compiled, or "
-        "watch(..., observe_compiled=True), repeats the forward of a compiled module as it is written, and counts there"
+        "watch(..., observe_compiled=True), runs an extra uncompiled forward of a compiled module and counts there"
     ),
-    WhyUnseen.HAND_WRITTEN: "may be a hand-written activation; its input cannot be told from a mask's",
-    WhyUnseen.CUSTOM: "a custom autograd.Function; whether it is an activation cannot be told",
+    WhyUnseen.HAND_WRITTEN: "may be a hand-written activation or a mask: the two cannot be distinguished",
+    WhyUnseen.CUSTOM: "a custom autograd.Function; whether it is an activation is unknown",
 }
 
 

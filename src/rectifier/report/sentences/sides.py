@@ -23,7 +23,7 @@ def saturated_units(finding: Finding, evidence: SaturatedUnits) -> Texts:
     label, told = finding.site.label, []
     if evidence.saturated:
         told.append(
-            f"Their slope was below 1% of its maximum on at least 99% of the last {evidence.visits:,} samples counted."
+            f"Their slope was below 1% of its maximum on at least 99% of the last {evidence.visits:,} observed samples."
         )
     if evidence.pair_fraction is not None and evidence.pairs is not None:
         told.append(
@@ -68,7 +68,7 @@ def always_on_units(finding: Finding, evidence: AlwaysOnUnits) -> Texts:
     return Texts(
         title=f"{finding.site.label}: {evidence.always_on} of {evidence.units:,} {are} always on",
         detail=f"Their output stayed above {evidence.value_at_zero:g} at every position of the last "
-        f"{evidence.least_visits:,} samples counted (visits, not distinct samples): {evidence.activation} is linear "
+        f"{evidence.least_visits:,} observed samples (visits, not distinct samples): {evidence.activation} is linear "
         f"there.{whole}",
         cause="not asked: these units have a gradient",
         advised=advice.ALWAYS_ON,
@@ -82,9 +82,9 @@ def linear_layer(finding: Finding, evidence: LinearLayer) -> Texts:
     rest, number = evidence.units - evidence.off - evidence.on, evidence.off + evidence.on
     what = "constant" if evidence.off == evidence.units else "linear"
     return Texts(
-        title=f"{finding.site.label} is {what}: {number:,} of {counted(evidence.units, 'unit')} never bend",
-        detail=f"On the last {evidence.visits:,} samples counted {evidence.off:,} units were off throughout and "
-        f"{evidence.on:,} on throughout; {rest:,} bend.{no_progress(finding)}",
+        title=f"{finding.site.label} is {what}: {number:,} of {counted(evidence.units, 'unit')} never switch on or off",
+        detail=f"On the last {evidence.visits:,} observed samples {evidence.off:,} units were off throughout and "
+        f"{evidence.on:,} on throughout; {rest:,} switched.{no_progress(finding)}",
         cause=of_model(finding.cause) if finding.cause.facts is None else of_death(finding.cause),
         advised=advice.for_linear_layer(finding.cause),
         name_first=True,

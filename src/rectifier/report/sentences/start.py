@@ -24,7 +24,7 @@ def poor_start(finding: Finding, evidence: PoorStart) -> Texts:
     vanished = evidence.signal is Signal.VANISHES
     return Texts(
         title=f"the signal {'vanished' if vanished else 'exploded'} both ways at the start",
-        detail=f"At step {evidence.first_step:,}, the first counted, {evidence.sensitivity:.1e} times the differences "
+        detail=f"At step {evidence.first_step:,}, the first sampled, {evidence.sensitivity:.1e} times the differences "
         f"between samples arrived at {evidence.last.label}, and {evidence.gradient_first_over_last:.1e} of the "
         f"gradient at {evidence.first.label}.{no_progress(finding)}",
         cause=f"initialisation and depth: {evidence.sites} activations",
@@ -34,11 +34,11 @@ def poor_start(finding: Finding, evidence: PoorStart) -> Texts:
 
 def alike_at_start(finding: Finding, evidence: AlikeAtStart) -> Texts:
     """`poor-initialisation`, of a training: rows look alike to the last layer."""
-    layer = f"to {evidence.output.removesuffix('.weight')}" if evidence.output else "to the last layer"
+    layer = f"at the input of {evidence.output.removesuffix('.weight')}" if evidence.output else "at the last layer"
     initial = finding.cause.kind is CauseKind.INITIAL_WEIGHTS
     return Texts(
-        title=f"samples look alike {layer} since the start: their mean cosine is {evidence.cosine:.4f}",
-        detail=f"Of {evidence.rows:,} rows at the first step; at the end it is {evidence.cosine_at_end:.4f}."
+        title=f"samples look alike {layer} from the start: their mean cosine is {evidence.cosine:.4f}",
+        detail=f"On {evidence.rows:,} rows at the first step; at the end it is {evidence.cosine_at_end:.4f}."
         f"{no_progress(finding)}",
         cause="initialisation and depth" if initial else of_model(finding.cause),
         advised=advice.CONSTANT_PREDICTOR[CauseKind.INITIAL_WEIGHTS] if initial else advice.for_model(finding.cause),

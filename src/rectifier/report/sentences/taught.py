@@ -20,8 +20,8 @@ def starved_layer(finding: Finding, evidence: StarvedLayer) -> Texts:
         cause = "what follows this layer is detached, or is not part of the loss; others of the network do get one"
     return Texts(
         title=f"{finding.site.label} gets no gradient although its units fire",
-        detail=f"{'∂L/∂z was exactly 0' if evidence.exact_zero else 'No gradient came'} at each of the "
-        f"{evidence.steps:,} counted steps from {evidence.first_step:,} to {evidence.last_step:,}, while the loss was "
+        detail=f"{'∂L/∂z was exactly 0 at each' if evidence.exact_zero else 'No gradient arrived at any'} of the "
+        f"{evidence.steps:,} sampled steps from {evidence.first_step:,} to {evidence.last_step:,}, while the loss was "
         f"not 0.{no_progress(finding)}",
         cause=cause,
         advised=advice.STARVED if finding.severity == "warning" else advice.STARVED_BY_DESIGN,
@@ -34,7 +34,7 @@ def starved_units(finding: Finding, evidence: StarvedUnits) -> Texts:
     assert finding.site is not None
     return Texts(
         title=f"{finding.site.label}: {evidence.starved} of {evidence.units:,} units fire and get no gradient",
-        detail=f"The gradient of their biases was exactly 0 at each of the {evidence.steps:,} counted steps from "
+        detail=f"The gradient of their biases was exactly 0 at each of the {evidence.steps:,} sampled steps from "
         f"{evidence.first_step:,} to {evidence.last_step:,}, while others of the layer got one.",
         cause="masked, pruned or unused by what follows; a loss that does not ask for them does the same",
         advised=advice.STARVED_BY_DESIGN,
@@ -54,10 +54,10 @@ def frozen_layers(finding: Finding, evidence: FrozenLayers) -> Texts:
             f"{parameters.listed_places(evidence.places)}."
         )
     if unasked:
-        parts.append(f"No gradient is asked for below {_labels(unasked)}.")
+        parts.append(f"No gradient is requested below {_labels(unasked)}.")
     if still:
         parts.append(
-            f"The weights that feed {_labels(still)} did not move at any counted step, although a gradient came."
+            f"The weights that feed {_labels(still)} did not move at any sampled step, although a gradient arrived."
         )
     title = f"{counted(evidence.sites, 'layer is', 'layers are')} frozen: {_labels((*unasked, *still))}{more}"
     if not evidence.sites:

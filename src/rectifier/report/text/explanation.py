@@ -25,4 +25,4 @@ def print_explanation(explanation: Explanation, console: Console) -> None:
         say(console, note, indent=2)
     if explanation.fixes:
         place = explanation.cause.place if explanation.cause is not None else ""
-        say(console, f"Do this: {explanation.fixes[0]}{f'        {place}' if place else ''}", style="bold")
+        say(console, f"Do this: {explanation.fixes[0]}{f' (observed at {place})' if place else ''}", style="bold")

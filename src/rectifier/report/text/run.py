@@ -41,6 +41,9 @@ _MOST_LISTED = 8
 _WIDE = 100
 _HANGING = 10
 _WORTH_CUTTING = 80
+_WORTH_A_REASON = 0.02
+EARLY_STEPS = 1024
+"""Steps that are sampled at a fixed rate, as the monitor's schedule has it; reports never import torch."""
 
 
 def run_text(run: Run, diagnoses: Sequence[Diagnosis], width: int = 100) -> str:
@@ -89,7 +92,7 @@ def _print_process(process: Process, diagnosis: Diagnosis, console: Console) -> 
     if diagnosis.nothing_observed and not diagnosis.findings:
         say(
             console,
-            "Neither activations nor parameters were looked at, so nothing can be said about this training.",
+            "Neither activations nor parameters were observed, so there is no verdict on this training.",
             style="bold",
         )
     else:
@@ -120,7 +123,7 @@ def _print_remarks(process: Process, console: Console) -> None:
         which = "All layers" if len(repeated) == len(process.sites) else listed(repeated, _MOST_LISTED)
         say(
             console,
-            f"Runs compiled: {which}. Counted in a repetition of the forward as it is written; ‖δ‖ was not seen.",
+            f"Runs compiled: {which}. Counted in an extra uncompiled forward; ‖δ‖ was not observed.",
         )
     for unseen in process.unseen:
         say(console, f"Not seen: {unseen.what} ({why_unseen(unseen)}).")
@@ -131,7 +134,7 @@ def _print_remarks(process: Process, console: Console) -> None:
     for line in treated_lines(process):
         say(console, line)
     for warning in process.warnings:
-        say(console, f"Trouble inside of Rectifier: {warning}.", style="yellow")
+        say(console, f"Rectifier had an internal problem: {warning}.", style="yellow")
 
 
 def print_findings(diagnosis: Judged, console: Console) -> None:
@@ -157,7 +160,7 @@ def print_findings(diagnosis: Judged, console: Console) -> None:
                 say(console, f"{label}{text}", indent=4)
     if len(alarms) > _MOST_TOLD:
         console.print()
-        say(console, f"The page tells of the other {len(alarms) - _MOST_TOLD} in detail, too.", indent=2)
+        say(console, f"The page (--html) has the details of the other {len(alarms) - _MOST_TOLD}.", indent=2)
     if diagnosis.suppressed:
         console.print()
     print_suppressed(diagnosis, console)
@@ -208,18 +211,17 @@ def _print_coverage(process: Process, console: Console) -> None:
         f"{visits:,} samples ({last.distinct_samples:,} distinct)"
     )  # fmt: skip
     console.print()
-    short = " Most of that is its start: the longer the training, the less it weighs." if _is_start(cost) else ""
     say(
         console,
-        f"Observed {cost.observed_steps:,} of {cost.steps:,} steps ({_every(cost.interval)} at the end), {samples}; "
-        f"counted in full at {cost.counted_steps:,}. "
+        f"Sampled {cost.observed_steps:,} of {cost.steps:,} steps ({_every(cost.interval)} at the end), "
+        f"{cost.counted_steps:,} of them in full: {samples}. "
         f"Watching took {duration(cost.watching_seconds)}, {percent(cost.watching_fraction)} of the training "
-        f"(host clock).{short}{_treating(cost)}{thinning_told(process)}",
+        f"(host clock).{_why_so_much(cost)}{_treating(cost)}{thinning_told(process)}",
     )
 
 
 def _every(interval: int) -> str:
-    return "every one" if interval == 1 else f"every {interval}"
+    return "every step" if interval == 1 else f"1 in {interval:,}"
 
 
 def _treating(cost: Cost) -> str:
@@ -228,9 +230,14 @@ def _treating(cost: Cost) -> str:
     return f" Treatments took another {duration(cost.treating_seconds)}, including the search for units to treat."
 
 
-def _is_start(cost: Cost) -> bool:
-    """Whether the fixed expense of the first steps, rather than a lasting one, makes up the share."""
-    return cost.watching_fraction > 0.02 and cost.watching_seconds < 1.0
+def _why_so_much(cost: Cost) -> str:
+    """Why a short run costs more than its budget: a sentence after a space, or nothing."""
+    if cost.watching_fraction <= _WORTH_A_REASON:
+        return ""
+    # Under --every all sampled steps are full ones, and no budget holds at all.
+    if cost.steps <= EARLY_STEPS and cost.counted_steps < cost.observed_steps:
+        return f" The budget holds after the first {EARLY_STEPS:,} steps, which are sampled at a fixed rate."
+    return " Most of this is start-up: a longer run has a smaller share." if cost.watching_seconds < 1.0 else ""
 
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
