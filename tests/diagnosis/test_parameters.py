@@ -68,7 +68,7 @@ def test_a_layer_that_is_known_to_run_and_gets_none_is_cut_off(fed_by, cause, se
     (one,) = untrained(two(UNREACHED, sites=[replace(site("act"), fed_by=fed_by)]))
     assert (why(one), one.severity, one.site) == (cause, severity, ParameterRef("odd.weight"))
     assert one.cause.text == (
-        "the forward uses them, and the loss is not connected to them: detach, no_grad, item or argmax cuts the graph"
+        "the forward uses them, but the loss is not connected to them: detach, no_grad, item or argmax cuts the graph"
         if fed_by
         else "cause unknown: the forward does not use them, or the loss is not connected to them"
     )
@@ -90,7 +90,7 @@ def test_a_small_unused_part_does_not_explain_a_stall():
 def test_what_no_optimizer_holds_and_no_loss_asks_for_is_a_part_that_rests(losses, severity):
     (one,) = untrained(two({**UNREACHED, "optimizer": -1}, shape=BIG, losses=losses))
     assert (why(one), one.severity) == ("unknown", severity)
-    assert one.cause.text.endswith("no optimizer holds them and no loss was connected to them, which may be meant")
+    assert one.cause.text.endswith("no optimizer holds them and no loss was connected to them, which may be intended")
 
 
 @pytest.mark.parametrize(

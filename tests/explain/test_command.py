@@ -81,4 +81,4 @@ def test_ctrl_c_ends_the_trial_and_keeps_what_had_ended(tmp_path):
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
-    assert "The same command goes on from there" in said
+    assert "the same command continues from there" in said

@@ -502,7 +502,7 @@ for _ in range(40):
             own.step()
     except TimeUp:
         caught += 1
-        torch.set_grad_enabled(True)  # A time limit that comes while `torch.no_grad` ends leaves gradients switched off.
+        torch.set_grad_enabled(True)  # Where the limit comes as `torch.no_grad` ends, it stays off.
 signal.setitimer(signal.ITIMER_REAL, 0)
 print("caught", caught)
 """,
