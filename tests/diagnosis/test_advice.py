@@ -6,9 +6,9 @@ import click
 import pytest
 
 from rectifier.catalogue import parse
-from rectifier.cli import commands
+from rectifier.cli import main as commands
 from rectifier.records import BornDead, Cause, CauseKind, ZeroWeights
-from rectifier.report.sentences import advice
+from rectifier.report.sentences.findings import advice
 from tests.edge import diagnose
 
 from .builders import FLAT, process, site, snapshot, window

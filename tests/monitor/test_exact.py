@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from rectifier import monitor
-from rectifier.monitor.training.schedule import EARLY_STEPS, PLANNED, Look, Schedule
 from rectifier.monitor.training.sites.counters import UnitCounters
 from rectifier.monitor.training.sites.samples import DistinctSamples
+from rectifier.monitor.training.steps.schedule import EARLY_STEPS, PLANNED, Look, Schedule
 from rectifier.records import MOST_TOLD_APART
 from rectifier.report.sentences.recorded import why_unseen
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
 import rectifier
-from rectifier.cli.run import command
+from rectifier.cli.commands.run import command
 from rectifier.errors import CannotWatch
 from rectifier.monitor.training.observe_compiled import ExtraForwards
 from rectifier.sandbox import CannotKeep, repeat

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from rectifier.catalogue import parse
 from rectifier.diagnosis import thresholds as limit
-from rectifier.diagnosis.training.chains import reached
+from rectifier.diagnosis.training.signal.chains import reached
 from rectifier.records import (
     MOST_TOLD_APART,
     FloatArray,

@@ -19,18 +19,18 @@ from torch.optim import Optimizer
 from rectifier.hooks import announce, data, training
 from rectifier.hooks.calls import compiled, functions
 from rectifier.hooks.recorders import has_values, recorder, records_backward
-from rectifier.monitor.training.clock import Clock
 from rectifier.monitor.training.guard import Guard
 from rectifier.monitor.training.live import live
 from rectifier.monitor.training.losses import LossReader
-from rectifier.monitor.training.movement import OwnSteps
 from rectifier.monitor.training.numbers import Numbers
 from rectifier.monitor.training.outputs import OutputRecords
-from rectifier.monitor.training.parameters import ParameterRecords
-from rectifier.monitor.training.schedule import Look, Schedule
+from rectifier.monitor.training.parameters.records import ParameterRecords
 from rectifier.monitor.training.sinks import Sink
 from rectifier.monitor.training.sites.met import Token
 from rectifier.monitor.training.sites.models import ModelRecords
+from rectifier.monitor.training.steps.clock import Clock
+from rectifier.monitor.training.steps.movement import OwnSteps
+from rectifier.monitor.training.steps.schedule import Look, Schedule
 from rectifier.monitor.training.windows import Windows
 from rectifier.records import Recorder, Treated, Warned
 
