@@ -4,8 +4,8 @@ import pytest
 from click.testing import CliRunner
 
 from rectifier.cli import running
+from rectifier.cli.commands import report, run
 from rectifier.cli.gate import FOUND, PARTLY_UNJUDGED, UNJUDGED, gate
-from rectifier.cli.main import report, run
 from rectifier.errors import UnreadableRun
 from rectifier.records import AxisSource, Diagnosis, LayerSummary, NotJudged, UnitAxis, Unjudged, Unseen, WhyUnseen
 from tests.findings import dead_units, ref

@@ -14,8 +14,8 @@ import pytest
 from click.testing import CliRunner
 
 from rectifier.cli import live, running
+from rectifier.cli.commands import run
 from rectifier.cli.live import LiveTable
-from rectifier.cli.main import run
 from rectifier.report.text.live import live_lines
 from tests.cli.screen import Screen
 from tests.report.builders import diagnosed, make_hostile, make_process, make_run

@@ -12,9 +12,11 @@ from rectifier.diagnosis.training.history import SiteHistory, read_histories
 from rectifier.diagnosis.training.layers import summarise
 from rectifier.diagnosis.training.model_causes import last_counts
 from rectifier.diagnosis.training.not_finite.finding import judge_finiteness
-from rectifier.diagnosis.training.output.collapse import judge_collapse, judge_dead_output, judge_reach
+from rectifier.diagnosis.training.output.collapse import judge_collapse
+from rectifier.diagnosis.training.output.dead import judge_dead_output
 from rectifier.diagnosis.training.output.history import read_outputs, spans_of
 from rectifier.diagnosis.training.output.predictor import judge_predictor
+from rectifier.diagnosis.training.output.reach import judge_reach
 from rectifier.diagnosis.training.output.standing import judge_linear, judge_standing
 from rectifier.diagnosis.training.parameters.untrained import judge_parameters
 from rectifier.diagnosis.training.progress import judge_progress, own_stretch

@@ -1,4 +1,4 @@
-"""Findings about what a model gives: an output that tells hardly one row from another, and dead units of an output.
+"""The finding about an output that tells hardly one row from another.
 
 A bias learns the mean, and an objective can have its optimum at a constant: so the loss may fall meanwhile.
 """
@@ -20,14 +20,11 @@ from rectifier.records import (
     CauseKind,
     CollapsedOutput,
     ConstantOptimum,
-    DeadOutput,
     Finding,
     FloatArray,
     IntArray,
-    ParameterRef,
     Process,
     Rule,
-    TargetsOutOfReach,
     Yardstick,
 )
 
@@ -80,7 +77,7 @@ def judge_collapse(
             Finding(
                 rule=Rule.COLLAPSED_OUTPUT,
                 severity="serious" if stalled else "warning",
-                site=_ref(history),
+                site=history.parameter,
                 cause=cause,
                 since=since,
                 consequence=progress.consequence,
@@ -101,10 +98,6 @@ def judge_collapse(
             )
         )
     return found
-
-
-def _ref(history: OutputHistory) -> ParameterRef | None:
-    return ParameterRef(history.output.weight) if history.output.weight else None
 
 
 def _collapse(history: OutputHistory, *, alone: bool) -> _Collapse | None:
@@ -213,109 +206,3 @@ def _objective(history: OutputHistory, collapse: _Collapse, progress: Progress) 
     if end > max(0.0, limit.OPTIMUM_REACHED * start):
         return None
     return Cause(kind=CauseKind.OBJECTIVE, facts=ConstantOptimum(loss_before=start, loss_after=end))
-
-
-def judge_dead_output(
-    outputs: Sequence[OutputHistory], histories: Sequence[SiteHistory], progress: Progress
-) -> list[Finding]:
-    """Units of an output that are the same on every sample although their target varies, whatever the loss does.
-
-    Args:
-        outputs: Of one model.
-        histories: Its sites.
-        progress: Of its training.
-    """
-    return [finding for one in outputs if (finding := _dead_output(one, histories, progress)) is not None]
-
-
-def judge_reach(outputs: Sequence[OutputHistory], progress: Progress) -> list[Finding]:
-    """Targets that the last activation before the loss cannot give, whatever is learned.
-
-    Args:
-        outputs: Of one model.
-        progress: Of its training.
-    """
-    return [finding for one in outputs if (finding := _out_of_reach(one, progress)) is not None]
-
-
-def _out_of_reach(output: OutputHistory, progress: Progress) -> Finding | None:
-    shares = output.out_of_reach[output.usable & np.isfinite(output.out_of_reach)]
-    activation = next((name for name in output.output.loss if name in _REACHES), None)
-    if len(shares) < limit.LEAST_OBSERVATIONS or activation is None:
-        return None
-    share = float(np.median(shares))
-    if share < limit.TARGETS_OUT_OF_REACH:
-        return None
-    cause = Cause(kind=CauseKind.OUTPUT_ACTIVATION)
-    return Finding(
-        rule=Rule.OUTPUT_ACTIVATION,
-        severity="warning",
-        site=_ref(output),
-        cause=cause,
-        consequence=progress.consequence,
-        loss=progress.loss,
-        remedies=remedies.OUTPUT_ACTIVATION,
-        evidence=TargetsOutOfReach(
-            output=output.output.weight,
-            activation=activation.lower(),
-            share=share,
-            readings=len(shares),
-            lowest=_REACHES[activation][0],
-            highest=_REACHES[activation][1],
-        ),
-    )
-
-
-_REACHES = {"Relu": (0.0, None), "Sigmoid": (0.0, 1.0), "Tanh": (-1.0, 1.0), "Softmax": (0.0, 1.0)}
-"""Between which values an activation's lie; None for no bound."""
-
-
-def is_output_of(history: SiteHistory, output: OutputHistory) -> bool:
-    """Whether a site is the activation that follows an output's layer."""
-    return history.at_output and (history.site.model, history.site.fed_by) == output.output.ref
-
-
-def _dead_output(output: OutputHistory, histories: Sequence[SiteHistory], progress: Progress) -> Finding | None:
-    wrong = output.ints("wrongly_constant_units")
-    at = np.flatnonzero(output.usable & (wrong >= 0))
-    all_steps = output.ints("steps")
-    least = int((all_steps[at] > all_steps[at[-1]] - limit.STALLED_STEPS).sum()) if len(at) else 0
-    last = at[-max(least, limit.LEAST_OBSERVATIONS, len(at) // 3) :]
-    if len(last) < limit.LEAST_OBSERVATIONS:
-        return None
-    # A batch may hold no row on which a unit fires: what is so in each of the last readings counts.
-    number = int(wrong[last].min())
-    site = next((one for one in histories if is_output_of(one, output)), None)
-    if site is not None and site.states is not None and site.flat_when_silent:
-        stuck = site.states.stuck
-        number = min(number, int(stuck.sum()))
-        units, indices = len(stuck), tuple(int(unit) for unit in np.flatnonzero(stuck))
-    else:
-        units, indices = output.output.units, ()
-        if number == units or int(all_steps[at[-1]] - all_steps[at[0]]) < limit.STALLED_STEPS:
-            # All of them: that is a collapsed output.
-            return None
-    if number <= 0:
-        return None
-    cause = Cause(kind=CauseKind.OUTPUT_ACTIVATION) if indices else Cause()
-    steps = all_steps[last]
-    return Finding(
-        rule=Rule.DEAD_OUTPUT,
-        severity="serious" if number == units and progress.state == "none" else "warning",
-        site=site.ref if site is not None and indices else _ref(output),
-        cause=cause,
-        consequence=progress.consequence,
-        loss=progress.loss,
-        remedies=remedies.for_output(cause),
-        # Of several silent units it is not told which ones' targets vary.
-        units=indices if len(indices) == number else (),
-        evidence=DeadOutput(
-            output=output.output.weight,
-            activation=site.site.activation if site is not None and indices else None,
-            units=units,
-            dead=number,
-            first_step=int(steps[0]),
-            last_step=int(steps[-1]),
-            readings=len(steps),
-        ),
-    )

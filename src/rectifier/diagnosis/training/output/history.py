@@ -8,7 +8,17 @@ import numpy as np
 from scipy.special import entr
 
 from rectifier.diagnosis import thresholds as limit
-from rectifier.records import BoolArray, FloatArray, IntArray, Output, OutputWindow, Process, Snapshot, Yardstick
+from rectifier.records import (
+    BoolArray,
+    FloatArray,
+    IntArray,
+    Output,
+    OutputWindow,
+    ParameterRef,
+    Process,
+    Snapshot,
+    Yardstick,
+)
 
 
 @dataclass(frozen=True)
@@ -25,6 +35,11 @@ class OutputHistory:
     output: Output
     windows: tuple[OutputWindow, ...]
     snapshot: Snapshot
+
+    @property
+    def parameter(self) -> ParameterRef | None:
+        """The weight of its layer; None where that has none."""
+        return ParameterRef(self.output.weight) if self.output.weight else None
 
     def ints(self, name: str) -> IntArray:
         """One of the whole numbers of all readings."""

@@ -8,10 +8,11 @@ from rectifier.catalogue import parse
 from rectifier.diagnosis import remedies
 from rectifier.diagnosis import thresholds as limit
 from rectifier.diagnosis.training import model_causes
-from rectifier.diagnosis.training.history import BoolArray, SiteHistory
+from rectifier.diagnosis.training.history import SiteHistory
 from rectifier.diagnosis.training.progress import Progress
 from rectifier.records import (
     AlwaysOnUnits,
+    BoolArray,
     Cause,
     CauseKind,
     Finding,

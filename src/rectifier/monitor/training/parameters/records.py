@@ -1,26 +1,16 @@
 """Every parameter of a training: whether a gradient comes, whether it moves, which optimizer has it."""
 
-import math
 import threading
 import weakref
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 import numpy as np
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from rectifier.hooks.holders import find_holders, find_optimizers
-from rectifier.monitor.training.parameters.measures import (
-    Groups,
-    bits_of,
-    can_be_followed,
-    largest_of,
-    local_part,
-    measured,
-    norms_of,
-    number_of,
-)
+from rectifier.monitor.training.parameters.looks import Looks
+from rectifier.monitor.training.parameters.measures import can_be_followed, number_of
 from rectifier.monitor.training.parameters.record import ParameterRecord
 from rectifier.monitor.training.sites.parameters import hold
 from rectifier.monitor.training.steps.movement import Taken
@@ -30,28 +20,6 @@ from rectifier.records import FloatArray, Holder, IntArray, OptimizerState, Para
 _MOST_SEARCHES = 3
 # Leaves that nobody holds: of a training with bare tensors its weights, else inputs, new ones with each batch.
 _MOST_STRANGERS = 1_000
-# Bits are compared before the first step, before step 32, and then each time that the steps have doubled: often enough
-# to tell what happened in a short training, and rarely enough to cost nothing in a long one.
-_FIRST_COMPARISON = 32
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """What was taken of the weights at one step, as long as it waits on its device.
-
-    Attributes:
-        step: The training's.
-        places: Which parameters, by number.
-        bits: One number from all bits of each.
-        norms: Norm of each.
-        gradients: Which had a gradient, and its norm; None where that was not looked at.
-    """
-
-    step: int
-    places: list[int]
-    bits: Tensor
-    norms: Tensor
-    gradients: tuple[list[int], Tensor | None] | None
 
 
 class ParameterRecords:
@@ -89,9 +57,7 @@ class ParameterRecords:
         self._names: list[str] = []
         self._steps: list[int] = []
         self._skipped: list[int] = []
-        self._looks: list[tuple[int, list[int], list[int], Tensor | None]] = []
-        self._comparisons: list[Comparison] = []
-        self._next_comparison = 0
+        self._looks = Looks(self._records)
         self.losses_read = 0
         self.backward_passes = 0
         self.moved_by_others = False
@@ -264,42 +230,11 @@ class ParameterRecords:
         here = {threading.get_ident()}
         alone = not self._threads() - here
         # Reading a gradient while another thread sets it can end the process.
-        tensors = [record.held() if alone or record.threads == here else None for record in self._records]
-        none: list[int] = []
-        some: Groups = {}
-        for at, tensor in enumerate(tensors):
-            if tensor is None:
-                continue
-            gradient = local_part(tensor.grad) if tensor.grad is not None else None
-            if gradient is None:
-                none.append(at)
-            elif gradient.numel():
-                some.setdefault((gradient.device, gradient.dtype), []).append((at, gradient))
-        found, largest = measured(some, largest_of)
-        self._looks.append((step, none, found, largest))
-        if step >= self._next_comparison:
-            self._next_comparison = max(_FIRST_COMPARISON, 2 * step)
-            self._compare(step, tensors, some, scale)
+        self._looks.take(step, [one.held() if alone or one.threads == here else None for one in self._records], scale)
 
     def compare_at_end(self, step: int) -> None:
-        """Once more, where some steps were taken since the last time."""
-        if self._records and step >= _FIRST_COMPARISON and step > self._next_comparison // 2:
-            self._compare(step, [record.held() for record in self._records], None, None)
-
-    def _compare(self, step: int, tensors: list[Tensor | None], gradients: Groups | None, scale: Tensor | None) -> None:
-        weights: Groups = {}
-        for at, tensor in enumerate(tensors):
-            local = local_part(tensor.detach()) if tensor is not None else None
-            if local is not None and local.numel():
-                weights.setdefault((local.device, local.dtype), []).append((at, local))
-        places, bits = measured(weights, bits_of)
-        _, norms = measured(weights, norms_of)
-        having, sizes = measured(gradients or {}, norms_of)
-        if sizes is not None and scale is not None:
-            sizes = sizes / scale.to(sizes.device)
-        looked = None if gradients is None else (having, sizes)
-        if bits is not None and norms is not None:
-            self._comparisons.append(Comparison(step, places, bits, norms, looked))
+        """Whether the bits have changed, once more, where some steps were taken since the last time."""
+        self._looks.compare_at_end(step)
 
     # Reading ----------------------------------------------------------------------------------------------------
 
@@ -311,7 +246,7 @@ class ParameterRecords:
         """
         if not self._records:
             return None
-        self._settle()
+        self._looks.settle()
         return ParameterCounts(
             first_looked=self._whole("first_looked"),
             last_looked=self._whole("last_looked"),
@@ -353,26 +288,3 @@ class ParameterRecords:
 
     def _real(self, name: str) -> FloatArray:
         return np.array([getattr(record, name) for record in self._records], np.float64)
-
-    def _settle(self) -> None:
-        by_step: dict[int, dict[int, float]] = {}
-        for step, none, found, largest in self._looks:
-            state = by_step.setdefault(step, {})
-            for at in none:
-                state.setdefault(at, -1.0)
-            for at, size in zip(found, largest.tolist() if largest is not None else (), strict=True):
-                # NaN compares false: it stays, and is not 0.
-                state[at] = size if not size <= state.get(at, -1.0) else state[at]
-        self._looks.clear()
-        for step in sorted(by_step):
-            for at, size in by_step[step].items():
-                self._records[at].note_look(step, size)
-        for one in self._comparisons:
-            for at, bits, norm in zip(one.places, one.bits.tolist(), one.norms.tolist(), strict=True):
-                self._records[at].note_comparison(one.step, bits, norm)
-            if one.gradients is not None:
-                having, sizes = one.gradients
-                known = dict(zip(having, sizes.tolist() if sizes is not None else (), strict=True))
-                for at in one.places:
-                    self._records[at].gradient = known.get(at, math.nan)
-        self._comparisons.clear()

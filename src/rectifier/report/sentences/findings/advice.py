@@ -3,7 +3,7 @@
 Each advice is a tuple of sentences, so that whoever prints several tells what they have in common once.
 """
 
-from rectifier.records import Cause, CauseKind, Finding, ZeroWeights
+from rectifier.records import Cause, CauseKind, ZeroWeights
 
 Advice = tuple[str, ...]
 
@@ -24,10 +24,10 @@ _SLOPES: Advice = (
     "you believe it.",
 )
 
-_FIRST_FOR_UPDATE: Advice = ("First halve the learning rate, or warm it up: the weights moved too far at once.",)
+FIRST_FOR_UPDATE: Advice = ("First halve the learning rate, or warm it up: the weights moved too far at once.",)
 
 _FIRST: dict[CauseKind, Advice] = {
-    CauseKind.LEARNING_RATE: _FIRST_FOR_UPDATE,
+    CauseKind.LEARNING_RATE: FIRST_FOR_UPDATE,
     CauseKind.INPUT_SCALE: (
         "First standardise the inputs (subtract their mean, divide by their standard deviation; pixels by 255).",
     ),
@@ -69,7 +69,7 @@ CONSTANT_PREDICTOR: dict[CauseKind, Advice] = {
         "with torch.nn.init.calculate_gain('tanh') for tanh), or put normalisation or skip connections in; "
         "fewer layers help, too.",
     ),
-    CauseKind.LEARNING_RATE: _FIRST_FOR_UPDATE,
+    CauseKind.LEARNING_RATE: FIRST_FOR_UPDATE,
     CauseKind.UNKNOWN: UNKNOWN_CAUSE,
 }
 
@@ -222,43 +222,6 @@ TRAIN_MODE: Advice = ("Call model.train() before the training loop, and again af
 
 EXPLAINED: Advice = ("Fix that finding first.",)
 
-_UNTRAINED: dict[CauseKind, Advice] = {
-    CauseKind.GRAPH_CUT: (
-        "Keep the path from the forward to the loss differentiable: no detach(), no .item(), no torch.no_grad(), no "
-        "torch.tensor() around a computed value.",
-    ),
-    CauseKind.DOWNSTREAM_CONSTANT: (
-        "Check how the loss uses their output: a softmax over one element, a mask, a factor of 0.",
-    ),
-    CauseKind.INITIAL_WEIGHTS: ("Draw these weights at random, with a small standard deviation, instead of 0.",),
-    CauseKind.INPUT_CONSTANT: ("Check the data: the inputs of the model are all 0.",),
-    CauseKind.NOT_REGISTERED: (
-        "Put the modules in a torch.nn.ModuleList or ModuleDict, and wrap bare tensors in torch.nn.Parameter: "
-        "model.parameters() then lists them.",
-    ),
-    CauseKind.NOT_IN_OPTIMIZER: (
-        "Pass all parameters to the optimizer, and create it after the model is complete.",
-        "If these are meant to stay fixed, call requires_grad_(False) on them: their gradients are then not computed.",
-    ),
-    CauseKind.OPTIMIZER_NOT_STEPPED: (
-        "Call optimizer.step() after each backward pass; scheduler.step() does not replace it.",
-    ),
-    CauseKind.LEARNING_RATE_ZERO: ("Check the schedule: is it stepped per epoch or per batch, and where does it end?",),
-    CauseKind.LEARNING_RATE_LOW: ("Raise the learning rate, or keep the weights in float32.",),
-    CauseKind.UNKNOWN: (
-        "Check that the forward uses these parameters and that the loss uses the result.",
-        "If they are meant to stay fixed, call requires_grad_(False) on them.",
-    ),
-}
-
-WEIGHT_NORM: dict[CauseKind, Advice] = {
-    CauseKind.WEIGHT_DECAY: ("Divide weight_decay by 10; repeat until the weights keep their norm.",),
-    CauseKind.LEARNING_RATE: _FIRST_FOR_UPDATE,
-    CauseKind.UNKNOWN: (
-        "Check weight_decay and the penalty terms of the loss: something other than the data moves these weights.",
-    ),
-}
-
 NOT_FINITE: dict[CauseKind, Advice] = {
     CauseKind.INPUT_NOT_FINITE: (
         "Look for NaN in the data, and for a constant column divided by its standard deviation, which is 0.",
@@ -282,17 +245,6 @@ NOT_FINITE: dict[CauseKind, Advice] = {
         "`rectifier explain train.py` names the operation and its line.",
     ),
 }
-
-
-def for_untrained(finding: Finding) -> Advice:
-    """What to do about parameters that are not trained.
-
-    Args:
-        finding: Of that rule.
-    """
-    if finding.severity == "info":
-        return EXPLAINED if finding.cause.kind is CauseKind.UPSTREAM else UNTOUCHED
-    return _UNTRAINED.get(finding.cause.kind, UNTOUCHED)
 
 
 def for_exploding(cause: Cause) -> Advice:

@@ -14,8 +14,46 @@ from rectifier.records import (
     ZeroAtStart,
 )
 from rectifier.report.sentences.findings import advice
+from rectifier.report.sentences.findings.advice import Advice
 from rectifier.report.sentences.findings.causes import UNKNOWN
 from rectifier.report.sentences.findings.words import Texts, no_progress, times
+
+_ADVICE: dict[CauseKind, Advice] = {
+    CauseKind.GRAPH_CUT: (
+        "Keep the path from the forward to the loss differentiable: no detach(), no .item(), no torch.no_grad(), no "
+        "torch.tensor() around a computed value.",
+    ),
+    CauseKind.DOWNSTREAM_CONSTANT: (
+        "Check how the loss uses their output: a softmax over one element, a mask, a factor of 0.",
+    ),
+    CauseKind.INITIAL_WEIGHTS: ("Draw these weights at random, with a small standard deviation, instead of 0.",),
+    CauseKind.INPUT_CONSTANT: ("Check the data: the inputs of the model are all 0.",),
+    CauseKind.NOT_REGISTERED: (
+        "Put the modules in a torch.nn.ModuleList or ModuleDict, and wrap bare tensors in torch.nn.Parameter: "
+        "model.parameters() then lists them.",
+    ),
+    CauseKind.NOT_IN_OPTIMIZER: (
+        "Pass all parameters to the optimizer, and create it after the model is complete.",
+        "If these are meant to stay fixed, call requires_grad_(False) on them: their gradients are then not computed.",
+    ),
+    CauseKind.OPTIMIZER_NOT_STEPPED: (
+        "Call optimizer.step() after each backward pass; scheduler.step() does not replace it.",
+    ),
+    CauseKind.LEARNING_RATE_ZERO: ("Check the schedule: is it stepped per epoch or per batch, and where does it end?",),
+    CauseKind.LEARNING_RATE_LOW: ("Raise the learning rate, or keep the weights in float32.",),
+    CauseKind.UNKNOWN: (
+        "Check that the forward uses these parameters and that the loss uses the result.",
+        "If they are meant to stay fixed, call requires_grad_(False) on them.",
+    ),
+}
+
+_ADVICE_ON_NORMS: dict[CauseKind, Advice] = {
+    CauseKind.WEIGHT_DECAY: ("Divide weight_decay by 10; repeat until the weights keep their norm.",),
+    CauseKind.LEARNING_RATE: advice.FIRST_FOR_UPDATE,
+    CauseKind.UNKNOWN: (
+        "Check weight_decay and the penalty terms of the loss: something other than the data moves these weights.",
+    ),
+}
 
 _MOST_PLACES = 6
 """Places that one sentence lists."""
@@ -39,7 +77,7 @@ def untrained(finding: Finding, evidence: UntrainedParameters) -> Texts:
         title=f"{where}: {_TITLES[evidence.lack].format(many)}",
         detail=f"{_seen(evidence)} {holds} {share}.{everything}{no_progress(finding)}",
         cause=_why(finding.cause, evidence),
-        advised=advice.for_untrained(finding),
+        advised=_advised(finding),
         name_first=True,
     )
 
@@ -62,6 +100,12 @@ def _seen(evidence: UntrainedParameters) -> str:
                 f"The last change was before step {evidence.last_changed:,}. From there to step "
                 f"{evidence.last_step:,} not one bit changed, although gradients arrived."
             )
+
+
+def _advised(finding: Finding) -> Advice:
+    if finding.severity == "info":
+        return advice.EXPLAINED if finding.cause.kind is CauseKind.UPSTREAM else advice.UNTOUCHED
+    return _ADVICE.get(finding.cause.kind, advice.UNTOUCHED)
 
 
 _CAUSES = {
@@ -121,7 +165,7 @@ def weight_norms(finding: Finding, evidence: WeightNorms) -> Texts:
         detail=f"From step {evidence.first_step:,} to {evidence.last_step:,} the norm of {evidence.most} {went}, from "
         f"{evidence.norm_first:.3g} to {evidence.norm_last:.3g}.{no_progress(finding)}",
         cause=_why_norm(finding.cause),
-        advised=advice.WEIGHT_NORM[finding.cause.kind],
+        advised=_ADVICE_ON_NORMS[finding.cause.kind],
         name_first=True,
     )
 
