@@ -423,7 +423,8 @@ def measure(name: str, seconds: float, clock: Callable[[], float], *, compiled: 
             # Until the schedule has found its length.
             for _ in range(6):
                 with arm.around():
-                    run.timed(arm.step, min(max(8, 2 * arm.watched.monitor.observation.schedule.count_interval), longest))
+                    interval = arm.watched.monitor.observation.schedule.count_interval
+                    run.timed(arm.step, min(max(8, 2 * interval), longest))
     run.run()
     return run.rows(f"{name}, compiled" if compiled else name)
 
