@@ -29,6 +29,10 @@ LARGE_SHARE = 0.10
 """Share of a layer's units below which death is information only: a default 3 × 128 MLP that reaches 97% on digits
 has up to 20% of them, and no slope changes its result."""
 
+REMARKABLE_UNITS = 3
+"""Units from which on it says something that all of a layer died while the training progresses: one unit in five dies
+in healthy networks (see `LARGE_SHARE`), so all of two in 4% of the layers, all of three in 0.8%."""
+
 SEVERE_SHARE = 0.50
 """Share of a layer's units that is serious when the training makes no progress (DeadRelu's threshold, too)."""
 
