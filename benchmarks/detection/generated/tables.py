@@ -67,7 +67,8 @@ def table(rows: list[Row], key: str) -> str:
         total = [row for row in failed if row["lost"] >= 0.9]
         lines.append(
             f"| {name} | {share(failed, is_found)} | {share(total, is_found)} | {share(failed, names_first)} "
-            f"| {share(failed, names_another_first)} | {share(harmless, accuses_another)} | {share(controls, is_found)} |"
+            f"| {share(failed, names_another_first)} | {share(harmless, accuses_another)} "
+            f"| {share(controls, is_found)} |"
         )
     return "\n".join(lines)
 

@@ -321,6 +321,32 @@ LARGE_FIRST_LOSS = 10.0
 """The first losses over what the best constant answer costs, from which on the initial weights are named: outputs of
 usual initial weights are near 0, and cost little more than the best constant (our choice: an order of magnitude)."""
 
+LITTLE_EXPLAINED = 0.5
+"""Share of the best constant answer's cost that a model must have saved after 100 steps. With less, a flaw of loss,
+data or optimizer that was seen is told as an alarm; less alone is none: a task may be noisy (our choice: half)."""
+
+SORTED_SHARE = 0.5
+"""Entropy of the classes of a batch over that of all, below which batches are sorted. Drawn at random, n rows of C
+classes have H - (C - 1)/2n on the average (Miller 1955): with three rows for each class that is above 0.8 H."""
+
+OTHER_TERMS = 0.5
+"""Share of the loss that other terms make, from which on they outweigh the one that has the targets (by definition)."""
+
+LITTLE_MOVEMENT = 0.1
+"""Sum of all ‖Δw‖/‖w‖ of a training below which no layer can be far from its initial weights, whatever the direction
+of each step: healthy trainings of 120 to 400 steps move their weights by .4 and more in the same measure."""
+
+USUAL_EPSILON = 1e-6
+"""Adam's `eps` up to which it only keeps a division by 0 away: torch's default is 1e-8, half precision asks for more
+(our choice: a hundred times the default)."""
+
+SMALL_INPUT = 0.1
+"""Root mean square of the inputs below which their scale is named for a model that learned little: the inverse of
+`LARGE_INPUT`."""
+
+LEAST_SYMMETRIC = 16
+"""Numbers of a weight from which on it is no chance that all have one sign: 2⁻¹⁵ of symmetric draws."""
+
 TARGETS_OUT_OF_REACH = 0.10
 """Share of the targets that the last activation cannot give, from which on that is a warning: fewer may be outliers
 (our choice)."""

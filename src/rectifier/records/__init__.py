@@ -88,7 +88,9 @@ _NAMES = {
     "training.touched": "Touched",
     "training.treated": "RecycledUnits RescaledLayers SwappedActivation Treated Treatment",
     "findings.causes_model": (
-        "ConstantInputs ConstantOptimum LargeBias LossOperations SmallUpdates WeightsDecayed ZeroWeights"
+        "BiasesBelowRange BoundedOutput ClearedGradients ConstantInputs ConstantOptimum EqualWeights KeptGradients "
+        "LargeBias LargeEpsilon LittleMovement LossOperations MostlyFrozen NegatedLoss OtherTerms SetupFacts "
+        "SmallInputs SmallUpdates SortedBatches Stretched WeightsDecayed ZeroAtFirst ZeroWeights"
     ),
     "findings.evidence_units": "AlwaysOnUnits DeadUnits SaturatedUnits SilentLayer Standing StuckUnits",
     "findings.evidence_gradient": (
@@ -100,7 +102,7 @@ _NAMES = {
     ),
     "findings.evidence_output": (
         "AlikeAtStart CollapsedOutput ConstantOutput DeadOutput EvalMode LinearLayer LinearNetwork StandingStill "
-        "TargetsOutOfReach Yardstick"
+        "TargetsOutOfReach TrainingSetup Yardstick"
     ),
     "training.loss": "Feeds InputFacts ModelState Output OutputWindow",
     "training.facts": "Changed Fact Restarted Unfinished Warned process_of",

@@ -10,6 +10,7 @@ import numpy as np
 from rectifier.diagnosis import remedies
 from rectifier.diagnosis import thresholds as limit
 from rectifier.diagnosis.training import model_causes
+from rectifier.diagnosis.training.explained_cost import explained_by
 from rectifier.diagnosis.training.history import SiteHistory
 from rectifier.diagnosis.training.output_history import OutputHistory
 from rectifier.diagnosis.training.progress import Progress
@@ -51,19 +52,23 @@ def judge_standing(
         loss: Of this model alone; empty where that cannot be told.
         process: The training.
     """
-    if progress.steps < limit.STALLED_STEPS or not np.isfinite(progress.end) or progress.end <= 0:
+    if progress.steps < limit.STALLED_STEPS or not np.isfinite(progress.end):
         return []
     if not len(loss.steps) or int(loss.steps[0]) > 0:
         # A training that was joined in its middle, or resumed, may have converged before.
         return []
     if not _is_alive(model, histories, process):
         return []
-    best = _best_constant(outputs)
-    near = best is not None and _near(progress.end, best[0])
-    no_better = best is not None and progress.end > (1 - limit.PLATEAU_FRACTION) * best[0]
-    worse = best is not None and progress.end > limit.WORSE_THAN_CONSTANT * best[0]
+    best, share = _best_constant(outputs), explained_by(outputs)
+    if best is not None:
+        share = 1 - progress.end / best[0]
+    elif progress.end <= 0 and share is None:
+        return []
+    near = share is not None and abs(share) <= limit.PLATEAU_FRACTION
+    no_better = share is not None and share < limit.PLATEAU_FRACTION
+    worse = share is not None and 1 - share > limit.WORSE_THAN_CONSTANT
     if progress.state == "none":
-        if best is not None and not no_better:
+        if share is not None and not no_better:
             # It knows more than the best constant does.
             return []
         cause = _cause(outputs, histories, process)
@@ -71,8 +76,7 @@ def judge_standing(
         cause = _cause(outputs, histories, process)
         if not worse and (not progress.settled or not (no_better or cause.kind is CauseKind.LOSS_SHAPE)):
             return []
-    if worse and cause.kind is CauseKind.UNKNOWN:
-        assert best is not None
+    if worse and best is not None and cause.kind is CauseKind.UNKNOWN:
         cause = _why_worse(outputs[0], best[0], progress) or cause
     linear = _weights(model, process) if _without_activation(model, outputs, histories, process) else 0
     if cause.kind is CauseKind.UNKNOWN and linear > 1:
@@ -150,10 +154,6 @@ def _without_activation(
 def _best_constant(outputs: Sequence[OutputHistory]) -> tuple[float, Yardstick] | None:
     """Of a model with one output: the loss of several is a sum of which the parts are not known."""
     return outputs[0].best_constant() if len(outputs) == 1 else None
-
-
-def _near(loss: float, cost: float) -> bool:
-    return abs(loss - cost) <= limit.PLATEAU_FRACTION * cost
 
 
 def _is_alive(model: str, histories: Sequence[SiteHistory], process: Process) -> bool:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from rectifier.hooks.holders import find_holders, find_optimizers
+from rectifier.monitor.training.carried import CarriedGradients
 from rectifier.monitor.training.measures import (
     Groups,
     bits_of,
@@ -20,6 +21,7 @@ from rectifier.monitor.training.measures import (
     measured,
     norms_of,
     number_of,
+    range_of,
 )
 from rectifier.monitor.training.movement import Taken
 from rectifier.monitor.training.parameter_record import ParameterRecord
@@ -44,6 +46,7 @@ class Comparison:
         places: Which parameters, by number.
         bits: One number from all bits of each.
         norms: Norm of each.
+        ranges: (parameters, 2) the smallest and the largest number of each.
         gradients: Which had a gradient, and its norm; None where that was not looked at.
     """
 
@@ -51,6 +54,7 @@ class Comparison:
     places: list[int]
     bits: Tensor
     norms: Tensor
+    ranges: Tensor
     gradients: tuple[list[int], Tensor | None] | None
 
 
@@ -89,6 +93,8 @@ class ParameterRecords:
         self._names: list[str] = []
         self._steps: list[int] = []
         self._skipped: list[int] = []
+        self._without: list[int] = []
+        self._carried = CarriedGradients()
         self._looks: list[tuple[int, list[int], list[int], Tensor | None]] = []
         self._comparisons: list[Comparison] = []
         self._next_comparison = 0
@@ -238,7 +244,17 @@ class ParameterRecords:
 
     def note_step(self, optimizer: Optimizer) -> None:
         """An optimizer has stepped."""
-        self._steps[self._number_of(optimizer)] += 1
+        number = self._number_of(optimizer)
+        self._steps[number] += 1
+        self._without[number] += all(one.grad is None for group in optimizer.param_groups for one in group["params"])
+
+    def note_before_backward(self, step: int) -> None:
+        """A loss is about to be back-propagated: gradients of the step before may still be there.
+
+        Args:
+            step: The training's.
+        """
+        self._carried.note(step, self._optimizers)
 
     def note_skipped(self, optimizer: Optimizer) -> None:
         """A GradScaler left an optimizer's step out."""
@@ -252,6 +268,7 @@ class ParameterRecords:
         self._names.append(type(optimizer).__name__)
         self._steps.append(0)
         self._skipped.append(0)
+        self._without.append(0)
         return len(self._optimizers) - 1
 
     def look(self, step: int, scale: Tensor | None = None) -> None:
@@ -294,12 +311,13 @@ class ParameterRecords:
                 weights.setdefault((local.device, local.dtype), []).append((at, local))
         places, bits = measured(weights, bits_of)
         _, norms = measured(weights, norms_of)
+        _, ranges = measured(weights, range_of)
         having, sizes = measured(gradients or {}, norms_of)
         if sizes is not None and scale is not None:
             sizes = sizes / scale.to(sizes.device)
         looked = None if gradients is None else (having, sizes)
-        if bits is not None and norms is not None:
-            self._comparisons.append(Comparison(step, places, bits, norms, looked))
+        if bits is not None and norms is not None and ranges is not None:
+            self._comparisons.append(Comparison(step, places, bits, norms, ranges, looked))
 
     # Reading ----------------------------------------------------------------------------------------------------
 
@@ -312,6 +330,7 @@ class ParameterRecords:
         if not self._records:
             return None
         self._settle()
+        carried_looks, carried = self._carried.read()
         return ParameterCounts(
             first_looked=self._whole("first_looked"),
             last_looked=self._whole("last_looked"),
@@ -334,11 +353,17 @@ class ParameterRecords:
             weight_decay=self._real("decay"),
             epsilon=self._real("epsilon"),
             optimizers=tuple(
-                OptimizerState(name=name, steps=taken, skipped=skipped)
-                for name, taken, skipped in zip(self._names, self._steps, self._skipped, strict=True)
+                OptimizerState(name=name, steps=taken, skipped=skipped, without_gradients=without)
+                for name, taken, skipped, without in zip(
+                    self._names, self._steps, self._skipped, self._without, strict=True
+                )
             ),
             backward_passes=self.backward_passes,
             optimizer_steps=steps if any(self._steps) or self.moved_by_others else 0,
+            weight_low=self._real("weight_low"),
+            weight_high=self._real("weight_high"),
+            carried_looks=carried_looks,
+            carried=carried,
         )
 
     def find_idle_optimizers(self) -> None:
@@ -368,8 +393,9 @@ class ParameterRecords:
             for at, size in by_step[step].items():
                 self._records[at].note_look(step, size)
         for one in self._comparisons:
-            for at, bits, norm in zip(one.places, one.bits.tolist(), one.norms.tolist(), strict=True):
-                self._records[at].note_comparison(one.step, bits, norm)
+            taken = zip(one.places, one.bits.tolist(), one.norms.tolist(), one.ranges.tolist(), strict=True)
+            for at, bits, norm, (low, high) in taken:
+                self._records[at].note_comparison(one.step, bits, norm, low, high)
             if one.gradients is not None:
                 having, sizes = one.gradients
                 known = dict(zip(having, sizes.tolist() if sizes is not None else (), strict=True))

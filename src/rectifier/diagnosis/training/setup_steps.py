@@ -1,0 +1,117 @@
+"""What is wrong with the steps: gradients that are kept or cleared at the wrong time, and steps that are too small."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from rectifier.diagnosis import thresholds as limit
+from rectifier.diagnosis.training import model_causes
+from rectifier.diagnosis.training.history import SiteHistory
+from rectifier.diagnosis.training.progress import Progress
+from rectifier.records import (
+    Cause,
+    CauseKind,
+    ClearedGradients,
+    KeptGradients,
+    LargeEpsilon,
+    LittleMovement,
+    Process,
+)
+
+
+def cleared(model: str, process: Process) -> Cause | None:
+    """Gradients came, and none was left at any step of the optimizer that holds the parameters.
+
+    Args:
+        model: Its name.
+        process: The training.
+    """
+    counts = model_causes.last_counts(process.snapshots)
+    if counts is None:
+        return None
+    for at, optimizer in enumerate(counts.optimizers):
+        own = [
+            index
+            for index, one in enumerate(process.parameters[: len(counts.optimizer)])
+            if counts.optimizer[index] == at and one.model == model
+        ]
+        came = counts.looked[own] - counts.without_gradient[own] - counts.zero_gradient[own]
+        always = optimizer.steps >= limit.UNTRAINED_LOOKS and optimizer.without_gradients == optimizer.steps
+        if always and len(came) and int(came.max()) >= limit.UNTRAINED_LOOKS:
+            facts = ClearedGradients(optimizer=optimizer.name, steps=optimizer.steps)
+            return Cause(kind=CauseKind.GRADIENT_ACCUMULATION, facts=facts)
+    return None
+
+
+def kept(model: str, process: Process) -> Cause | None:
+    """Gradients that nobody clears.
+
+    Args:
+        model: Its name.
+        process: The training.
+    """
+    counts = model_causes.last_counts(process.snapshots)
+    if counts is None or counts.carried < limit.LEAST_OBSERVATIONS or counts.carried < counts.carried_looks:
+        return None
+    if not any(
+        one.model == model and held >= 0 for one, held in zip(process.parameters, counts.optimizer, strict=False)
+    ):
+        return None
+    facts = KeptGradients(kept=counts.carried, looks=counts.carried_looks)
+    return Cause(kind=CauseKind.GRADIENT_ACCUMULATION, facts=facts)
+
+
+def decay(model: str, process: Process) -> Cause | None:
+    """Weights that their decay shrank.
+
+    Args:
+        model: Its name.
+        process: The training.
+    """
+    return model_causes.of_decay(process, model)
+
+
+def epsilon(model: str, process: Process) -> Cause | None:
+    """Adam's `eps` above the gradients: a step is then no longer near the learning rate, but far below.
+
+    Args:
+        model: Its name.
+        process: The training.
+    """
+    counts = model_causes.last_counts(process.snapshots)
+    if counts is None:
+        return None
+    own = [
+        index
+        for index, one in enumerate(process.parameters[: len(counts.epsilon)])
+        if one.model == model and len(one.shape) > 1 and counts.epsilon[index] > 0 and counts.gradient[index] > 0
+    ]
+    sizes = [float(counts.gradient[index]) / process.parameters[index].size ** 0.5 for index in own]
+    if not own:
+        return None
+    eps, size = float(counts.epsilon[own].min()), float(np.median(sizes))
+    # Below 1e-6 it is what keeps a division by 0 away, and gradients that are smaller have vanished.
+    if eps <= limit.USUAL_EPSILON or size >= eps:
+        return None
+    return Cause(kind=CauseKind.OPTIMIZER_STATE, facts=LargeEpsilon(epsilon=eps, gradient=size))
+
+
+def little_movement(histories: Sequence[SiteHistory], progress: Progress) -> Cause | None:
+    """Updates so small that all of them together could not have moved any layer far.
+
+    Args:
+        histories: Of one model.
+        progress: Of its training.
+    """
+    paths = []
+    for history in histories:
+        updates = history.update()
+        updates = updates[np.isfinite(updates)]
+        if len(updates) >= limit.LEAST_OBSERVATIONS:
+            paths.append(float(updates.mean()) * progress.steps)
+    if not paths or max(paths) >= limit.LITTLE_MOVEMENT:
+        return None
+    rate = model_causes.update_and_rate(histories)[1]
+    zero = rate is not None and rate <= limit.ZERO_RATE
+    facts = LittleMovement(moved=max(paths), steps=progress.steps, learning_rate=rate)
+    return Cause(kind=CauseKind.LEARNING_RATE_ZERO if zero else CauseKind.LEARNING_RATE_LOW, facts=facts)
