@@ -78,7 +78,7 @@ def test_classes_of_all_readings_count_together():
     pooled = np.concatenate([window.pooled_entropy for window in windows])
     assert np.concatenate([window.class_entropy for window in windows]).max() == 0
     assert pooled[0] == 0
-    assert pooled[-1] > 0.9
+    assert pooled[-1] > 0.8
 
 
 def test_the_cost_of_each_reading_is_kept_beside_the_loss():

@@ -329,6 +329,10 @@ SORTED_SHARE = 0.5
 """Entropy of the classes of a batch over that of all, below which batches are sorted. Drawn at random, n rows of C
 classes have H - (C - 1)/2n on the average (Miller 1955): with three rows for each class that is above 0.8 H."""
 
+RESCALED = 1e3
+"""Factor between the loss and what it costs by itself, from which on its scale is named (our choice: three orders of
+magnitude; the mean of a batch may have been a sum)."""
+
 OTHER_TERMS = 0.5
 """Share of the loss that other terms make, from which on they outweigh the one that has the targets (by definition)."""
 
@@ -339,6 +343,10 @@ of each step: healthy trainings of 120 to 400 steps move their weights by .4 and
 USUAL_EPSILON = 1e-6
 """Adam's `eps` up to which it only keeps a division by 0 away: torch's default is 1e-8, half precision asks for more
 (our choice: a hundred times the default)."""
+
+HELD_BACK = 0.1
+"""Update of Adam over its learning rate, below which its own state is what makes it small: of noise alone it is
+√((1 − β₁)/(1 + β₁)) = .23 of the rate (our choice: below half of that)."""
 
 SMALL_INPUT = 0.1
 """Root mean square of the inputs below which their scale is named for a model that learned little: the inverse of

@@ -89,8 +89,8 @@ _NAMES = {
     "training.treated": "RecycledUnits RescaledLayers SwappedActivation Treated Treatment",
     "findings.causes_model": (
         "BiasesBelowRange BoundedOutput ClearedGradients ConstantInputs ConstantOptimum EqualWeights KeptGradients "
-        "LargeBias LargeEpsilon LittleMovement LossOperations MostlyFrozen NegatedLoss OtherTerms SetupFacts "
-        "SmallInputs SmallUpdates SortedBatches Stretched WeightsDecayed ZeroAtFirst ZeroWeights"
+        "LargeBias LargeEpsilon LittleMovement LossOperations MostlyFrozen NegatedLoss OtherTerms ScaledLoss "
+        "SetupFacts SmallInputs SmallUpdates SortedBatches Stretched WeightsDecayed ZeroAtFirst ZeroLoss ZeroWeights"
     ),
     "findings.evidence_units": "AlwaysOnUnits DeadUnits SaturatedUnits SilentLayer Standing StuckUnits",
     "findings.evidence_gradient": (

@@ -101,7 +101,7 @@ def _severity(first: First, places: Places, loss: Series) -> Severity:
 
 
 def _cause(first: First, places: Places, process: Process, histories: Sequence[SiteHistory]) -> Cause:
-    if first.origin in (Origin.INPUT, Origin.TARGET):
+    if first.origin in (Origin.INPUT, Origin.TARGET) or _data_hold_it(process, places, first.step):
         return Cause(kind=CauseKind.INPUT_NOT_FINITE)
     if first.at_start:
         return Cause(kind=CauseKind.INITIAL_WEIGHTS)
@@ -123,6 +123,14 @@ def _cause(first: First, places: Places, process: Process, histories: Sequence[S
         return Cause(kind=CauseKind.LEARNING_RATE, facts=update)
     if (single := _single_samples(process, first.step)) is not None:
         return Cause(kind=CauseKind.BATCH_OF_ONE, facts=single)
+    return _without_growth(first, places, histories, diverged=diverged)
+
+
+def _without_growth(first: First, places: Places, histories: Sequence[SiteHistory], *, diverged: bool) -> Cause:
+    """Why it is so where no update was large: an operation at a pole, or a number format."""
+    if first.step == 0 and first.origin in (Origin.ACTIVATION, Origin.OUTPUT) and _inputs_are_finite(places):
+        # Nothing has been learned yet: finite weights and inputs went in.
+        return Cause(kind=CauseKind.NUMERICAL_OPERATION)
     if diverged or places.loss_over_start is None or (first.origin is Origin.PARAMETER and first.gradient_was_finite):
         return Cause()
     if (overflow := _near_overflow(histories, first.step)) is not None:
@@ -131,6 +139,28 @@ def _cause(first: First, places: Places, process: Process, histories: Sequence[S
         # Nothing grew. An operation with a pole did it, in this forward or in the backward pass before it.
         return Cause(kind=CauseKind.NUMERICAL_OPERATION, facts=LossBefore(loss_over_start=places.loss_over_start))
     return Cause()
+
+
+def _inputs_are_finite(places: Places) -> bool:
+    return places.inputs is not None and places.inputs.nonfinite_step is None
+
+
+def _data_hold_it(process: Process, places: Places, step: int) -> bool:
+    """Whether some batches hold NaN or an infinity, and others do not, after the first place that did.
+
+    What is computed from the model (targets of its own, states that are given back) is not finite ever after. Data are
+    not looked at in every step, so theirs may have been first.
+    """
+    facts = places.inputs
+    if facts is not None and facts.nonfinite_step is not None and 2 * facts.nonfinite_samples < facts.samples:
+        return True
+    bad = [
+        value
+        for shot in process.snapshots
+        for window in shot.outputs
+        for value in window.nonfinite_target[window.steps > step]
+    ]
+    return 0 < sum(bad) < len(bad)
 
 
 def _grows_over_calls(histories: Sequence[SiteHistory], step: int) -> GrowsOverCalls | None:

@@ -1,5 +1,6 @@
 """Causes that concern a model as a whole: what goes in, what the loss does with its output, what moves its weights."""
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -25,6 +26,8 @@ from rectifier.records import (
 
 _EXPECTS_LOGITS = frozenset({"LogSoftmax", "BinaryCrossEntropyWithLogits"})
 _SQUASHES = frozenset({"Softmax", "Sigmoid", "Relu", "Tanh"})
+_SAME = frozenset({"View", "UnsafeView", "ReshapeAlias", "Squeeze", "Unsqueeze", "Transpose", "Permute", "Clone"})
+"""Operations that leave each number as it is."""
 _STRETCHED = frozenset({"MseLoss", "Pow", "SmoothL1Loss", "HuberLoss", "L1Loss"})
 
 
@@ -34,7 +37,8 @@ def of_loss(output: Output) -> Cause | None:
     Logits that are squashed before a loss that squashes them itself; rows that are stretched over all targets, so that
     each answer is compared with every target and the best one is their mean.
     """
-    for loss, before in zip(output.loss, output.loss[1:], strict=False):
+    path = [name for name in output.loss if name not in _SAME]
+    for loss, before in itertools.pairwise(path):
         if loss in _EXPECTS_LOGITS and before in _SQUASHES:
             return Cause(kind=CauseKind.OUTPUT_ACTIVATION, facts=LossOperations(loss=loss, before=before))
         if loss in _STRETCHED and before == "Expand" and output.units == 1:

@@ -20,8 +20,11 @@ _GIVES_WAY = frozenset({CauseKind.UNKNOWN, CauseKind.LEARNING_RATE, CauseKind.LE
 """Causes that say how it came about, and not why: what is wrong by itself comes before them."""
 
 _OF_MODELS = frozenset(
-    {Rule.COLLAPSED_OUTPUT, Rule.STANDING_STILL, Rule.CONSTANT_PREDICTOR, Rule.DEAD_OUTPUT, Rule.POOR_INITIALISATION}
-)
+    {
+        Rule.COLLAPSED_OUTPUT, Rule.STANDING_STILL, Rule.CONSTANT_PREDICTOR, Rule.DEAD_OUTPUT,
+        Rule.POOR_INITIALISATION, Rule.WEIGHT_NORM,
+    }
+)  # fmt: skip
 """Rules about what a model as a whole gives: what concerns it as a whole may be the reason."""
 
 
@@ -85,18 +88,20 @@ def _as_flaw(
 
 _LOOKS = (
     _likely(setup_data.constant_inputs, "process", "alone"),
-    _sure(setup_loss.surely_squashed, "outputs"),
+    _sure(setup_loss.surely_squashed, "outputs", "histories"),
     _sure(setup_loss.stretched, "outputs"),
     _sure(setup_loss.negated, "outputs", "loss", "alone"),
+    _sure(setup_loss.masked, "outputs", "loss", "alone"),
     _sure(setup_steps.cleared, "model", "process"),
     _sure(setup_steps.kept, "model", "process"),
     _sure(setup_data.sorted_batches, "outputs"),
     _likely(setup_loss.bounded, "outputs"),
     _sure(setup_data.equal_weights, "model", "process"),
     _likely(setup_loss.other_terms, "outputs", "loss"),
+    _likely(setup_loss.scaled, "outputs", "loss"),
     _likely(setup_steps.decay, "model", "process"),
     _likely(setup_steps.epsilon, "model", "process"),
-    _likely(setup_steps.little_movement, "histories", "progress"),
+    _likely(setup_steps.little_movement, "model", "histories", "progress", "process"),
     _likely(setup_data.targets, "outputs"),
     _likely(setup_data.inputs, "process", "alone"),
     _likely(setup_loss.squashed, "outputs"),
@@ -105,6 +110,7 @@ _LOOKS = (
     _likely(setup_data.biases, "histories"),
     _likely(setup_data.large_first_cost, "outputs"),
     _likely(setup_data.frozen, "model", "process"),
+    _likely(setup_data.without_activation, "model", "outputs", "histories", "process"),
 )
 
 
@@ -160,11 +166,13 @@ def _fitting(finding: Finding, flaws: Sequence[Flaw]) -> Iterator[Flaw]:
     for flaw in flaws:
         kind = flaw.cause.kind
         if finding.rule is Rule.UNTRAINED:
-            fits = kind is CauseKind.GRADIENT_ACCUMULATION
+            fits = kind in (CauseKind.GRADIENT_ACCUMULATION, CauseKind.INITIAL_BIAS)
         elif finding.rule in _OF_MODELS:
             fits = True
         else:
             fits = flaw.by_itself or (kind is CauseKind.INPUT_CONSTANT and finding.rule is not Rule.NON_FINITE)
         weak = finding.cause.kind in _GIVES_WAY and (flaw.by_itself or kind is CauseKind.LOSS_TERM)
+        # Units that biases keep on the flat side pass an exact 0, which looks like a constant behind them.
+        weak |= finding.cause.kind is CauseKind.DOWNSTREAM_CONSTANT and kind is CauseKind.INITIAL_BIAS
         if fits and (unknown or weak):
             yield flaw

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from rectifier.diagnosis import thresholds as limit
-from rectifier.diagnosis.training import model_causes
+from rectifier.diagnosis.training import model_causes, standing
 from rectifier.diagnosis.training.explained_cost import constants_of
 from rectifier.diagnosis.training.history import SiteHistory
 from rectifier.diagnosis.training.output_history import OutputHistory
@@ -149,7 +149,7 @@ def _paths(model: str, process: Process, test: object, *, least: int) -> tuple[s
 
 
 def biases(histories: Sequence[SiteHistory]) -> Cause | None:
-    """A hidden layer of which most units never left the negative side, by biases beyond the range of w·x.
+    """A hidden layer of which most units began on the negative side and are there, by biases beyond the range of w·x.
 
     Args:
         histories: Of one model.
@@ -159,7 +159,7 @@ def biases(histories: Sequence[SiteHistory]) -> Cause | None:
         if states is None or history.at_output or not history.finite_windows or int(history.steps()[0]) > 0:
             continue
         first = history.finite_windows[0]
-        off = states.stuck & states.born
+        off = states.stuck & (first.fired == 0)
         if 2 * int(off.sum()) < len(off) or first.pre_mean is None or first.bias is None:
             continue
         if len(first.bias) != len(off):
@@ -188,6 +188,21 @@ def large_first_cost(outputs: Sequence[OutputHistory]) -> Cause | None:
             facts = LargeFirstLoss(first_loss=first, best_constant=cost)
             return Cause(kind=CauseKind.INITIAL_WEIGHTS, facts=facts)
     return None
+
+
+def without_activation(
+    model: str, outputs: Sequence[OutputHistory], histories: Sequence[SiteHistory], process: Process
+) -> Cause | None:
+    """A network of several layers without an activation.
+
+    Args:
+        model: Its name.
+        outputs: Of it.
+        histories: Its sites.
+        process: The training.
+    """
+    linear = standing.is_without_activation(model, outputs, histories, process)
+    return Cause(kind=CauseKind.NO_ACTIVATION) if linear and standing.weights_of(model, process) > 1 else None
 
 
 def frozen(model: str, process: Process) -> Cause | None:

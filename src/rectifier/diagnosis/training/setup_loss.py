@@ -6,6 +6,7 @@ import numpy as np
 
 from rectifier.diagnosis import thresholds as limit
 from rectifier.diagnosis.training import model_causes
+from rectifier.diagnosis.training.history import SiteHistory
 from rectifier.diagnosis.training.output_history import OutputHistory
 from rectifier.records import (
     BoundedOutput,
@@ -15,8 +16,10 @@ from rectifier.records import (
     LossOperations,
     NegatedLoss,
     OtherTerms,
+    ScaledLoss,
     Series,
     Stretched,
+    ZeroLoss,
 )
 
 _TO_SHARES = frozenset({"Softmax", "Sigmoid"})
@@ -27,15 +30,24 @@ _LOSSES = frozenset(
 """Losses of torch that are never below 0 for what they are meant for."""
 
 
-def surely_squashed(outputs: Sequence[OutputHistory]) -> Cause | None:
+def surely_squashed(outputs: Sequence[OutputHistory], histories: Sequence[SiteHistory]) -> Cause | None:
     """Shares in the place of logits: the loss makes shares of them a second time, and none can come near 0 or 1.
+
+    Or logits behind an activation of which some unit is silent: that class has no logit above the others any more.
 
     Args:
         outputs: Of one model.
+        histories: Its sites.
     """
     cause = squashed(outputs)
     facts = None if cause is None else cause.facts
-    return cause if isinstance(facts, LossOperations) and facts.before in _TO_SHARES else None
+    if not isinstance(facts, LossOperations):
+        return None
+    silent = any(
+        one.at_output and one.flat_when_silent and one.states is not None and one.states.stuck.any()
+        for one in histories
+    )
+    return cause if facts.before in _TO_SHARES or silent else None
 
 
 def squashed(outputs: Sequence[OutputHistory]) -> Cause | None:
@@ -90,6 +102,53 @@ def negated(outputs: Sequence[OutputHistory], loss: Series, alone: bool) -> Caus
     return None
 
 
+def masked(outputs: Sequence[OutputHistory], loss: Series, alone: bool) -> Cause | None:
+    """A loss of exactly 0 at most steps, although the part of it that has the targets is none.
+
+    Args:
+        outputs: Of one model.
+        loss: Of it.
+        alone: Whether no other model trains at the same time.
+    """
+    values = loss.values[np.isfinite(loss.values)]
+    if not alone or len(values) < limit.LEAST_LOSSES or np.median(np.abs(values)) > 0:
+        return None
+    costs = [float(np.median(known)) for one in outputs if len(known := one.costs[~np.isnan(one.costs)])]
+    if len(costs) != 1 or not costs[0] > 0:
+        return None
+    share = float((values == 0).mean())
+    return Cause(kind=CauseKind.DOWNSTREAM_CONSTANT, facts=ZeroLoss(share=share, cost=costs[0]))
+
+
+def scaled(outputs: Sequence[OutputHistory], loss: Series) -> Cause | None:
+    """A loss that is a thousand times what it costs by itself, or a thousandth, with nothing added.
+
+    Args:
+        outputs: Of one model.
+        loss: Of it.
+    """
+    known = [one for one in outputs if np.isfinite(one.costs).any()]
+    if len(known) != 1 or set(known[0].output.loss) & (_ADDS - {"Sum"}):
+        return None
+    costs, total = _beside(known[0], loss)
+    usable = (costs > 0) & (total > 0)
+    if usable.sum() < limit.LEAST_OBSERVATIONS:
+        return None
+    factors = _ends(total[usable] / costs[usable])
+    factor = max(factors, key=lambda one: abs(float(np.log(one))))
+    if 1 / limit.RESCALED < factor < limit.RESCALED:
+        return None
+    return Cause(kind=CauseKind.LOSS_SCALE, facts=ScaledLoss(factor=factor))
+
+
+def _beside(output: OutputHistory, loss: Series) -> tuple[FloatArray, FloatArray]:
+    """What the part with the targets costs, and the whole loss of the same steps, where both are finite."""
+    _, at, of = np.intersect1d(output.ints("steps"), loss.steps, return_indices=True)
+    costs, total = output.costs[at], loss.values[of]
+    usable = np.isfinite(costs) & np.isfinite(total)
+    return costs[usable], total[usable]
+
+
 def bounded(outputs: Sequence[OutputHistory]) -> Cause | None:
     """Targets outside of what comes through behind the output's layer.
 
@@ -120,13 +179,11 @@ def other_terms(outputs: Sequence[OutputHistory], loss: Series) -> Cause | None:
     if name is None or not set(before) & _ADDS or set(before) & {"Mul", "Div"}:
         # A multiple of it says nothing of other terms.
         return None
-    _, at, of = np.intersect1d(one.ints("steps"), loss.steps, return_indices=True)
-    costs, total = one.costs[at], loss.values[of]
-    usable = np.isfinite(costs) & np.isfinite(total)
-    others = np.abs(total[usable] - costs[usable])
-    if usable.sum() < limit.LEAST_OBSERVATIONS:
+    costs, total = _beside(one, loss)
+    if len(costs) < limit.LEAST_OBSERVATIONS:
         return None
-    share = max(_ends(others / (others + np.abs(costs[usable]) + np.finfo(float).tiny)))
+    others = np.abs(total - costs)
+    share = max(_ends(others / (others + np.abs(costs) + np.finfo(float).tiny)))
     if share <= limit.OTHER_TERMS:
         return None
     return Cause(kind=CauseKind.LOSS_TERM, facts=OtherTerms(share=share, loss=name))

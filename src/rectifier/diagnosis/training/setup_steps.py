@@ -96,13 +96,20 @@ def epsilon(model: str, process: Process) -> Cause | None:
     return Cause(kind=CauseKind.OPTIMIZER_STATE, facts=LargeEpsilon(epsilon=eps, gradient=size))
 
 
-def little_movement(histories: Sequence[SiteHistory], progress: Progress) -> Cause | None:
+def little_movement(model: str, histories: Sequence[SiteHistory], progress: Progress, process: Process) -> Cause | None:
     """Updates so small that all of them together could not have moved any layer far.
 
     Args:
-        histories: Of one model.
+        model: Its name.
+        histories: Of it.
         progress: Of its training.
+        process: The training.
     """
+    if not any(np.nanmax(history.delta(), initial=0.0) > 0 for history in histories):
+        # Without a gradient no rate is too low.
+        return None
+    if _is_held_back(model, process, histories):
+        return None
     paths = []
     for history in histories:
         updates = history.update()
@@ -115,3 +122,22 @@ def little_movement(histories: Sequence[SiteHistory], progress: Progress) -> Cau
     zero = rate is not None and rate <= limit.ZERO_RATE
     facts = LittleMovement(moved=max(paths), steps=progress.steps, learning_rate=rate)
     return Cause(kind=CauseKind.LEARNING_RATE_ZERO if zero else CauseKind.LEARNING_RATE_LOW, facts=facts)
+
+
+def _is_held_back(model: str, process: Process, histories: Sequence[SiteHistory]) -> bool:
+    """Whether Adam moves weights far less than by its rate: its second moment, or `eps`, is what makes steps small."""
+    counts = model_causes.last_counts(process.snapshots)
+    if counts is None:
+        return False
+    shares = []
+    for history in histories:
+        at = history.weight
+        updates, rates = history.update(), history.learning_rate()
+        known = np.isfinite(updates) & (rates > 0)
+        if at is None or at >= len(counts.epsilon) or not counts.epsilon[at] > 0 or not known.any():
+            continue
+        norm = float(counts.weight_first[at])
+        whole = rates[known] * process.parameters[at].size ** 0.5 / norm if norm > 0 else np.zeros(0)
+        if len(whole):
+            shares.append(float(np.median(updates[known] / whole)))
+    return bool(shares) and max(shares) < limit.HELD_BACK

@@ -62,7 +62,7 @@ def judge_standing(
     best, share = _best_constant(outputs), explained_by(outputs)
     if best is not None:
         share = 1 - progress.end / best[0]
-    elif progress.end <= 0 and share is None:
+    elif (progress.end <= 0 and share is None) or any(_is_on_its_way(one) for one in outputs):
         return []
     near = share is not None and abs(share) <= limit.PLATEAU_FRACTION
     no_better = share is not None and share < limit.PLATEAU_FRACTION
@@ -78,7 +78,7 @@ def judge_standing(
             return []
     if worse and best is not None and cause.kind is CauseKind.UNKNOWN:
         cause = _why_worse(outputs[0], best[0], progress) or cause
-    linear = _weights(model, process) if _without_activation(model, outputs, histories, process) else 0
+    linear = weights_of(model, process) if is_without_activation(model, outputs, histories, process) else 0
     if cause.kind is CauseKind.UNKNOWN and linear > 1:
         cause = Cause(kind=CauseKind.NO_ACTIVATION)
     update, rate = model_causes.update_and_rate(histories)
@@ -130,8 +130,8 @@ def judge_linear(
         process: The training.
         standing: Whether it stands still for that reason.
     """
-    weights = _weights(model, process)
-    if weights < 2 or not _without_activation(model, outputs, histories, process):
+    weights = weights_of(model, process)
+    if weights < 2 or not is_without_activation(model, outputs, histories, process):
         return []
     return [
         Finding(
@@ -143,10 +143,17 @@ def judge_linear(
     ]
 
 
-def _without_activation(
+def is_without_activation(
     model: str, outputs: Sequence[OutputHistory], histories: Sequence[SiteHistory], process: Process
 ) -> bool:
-    """Whether no activation of a model was met, and none was in its graph without having been observed."""
+    """Whether no activation of a model was met, and none was in its graph without having been observed.
+
+    Args:
+        model: Its name.
+        outputs: Of it.
+        histories: Its sites.
+        process: The training.
+    """
     met = histories or process.unseen or any(site.model == model for site in process.sites)
     return bool(outputs) and not met
 
@@ -154,6 +161,16 @@ def _without_activation(
 def _best_constant(outputs: Sequence[OutputHistory]) -> tuple[float, Yardstick] | None:
     """Of a model with one output: the loss of several is a sum of which the parts are not known."""
     return outputs[0].best_constant() if len(outputs) == 1 else None
+
+
+def _is_on_its_way(output: OutputHistory) -> bool:
+    """Whether what tells its rows apart still grows: many a network begins with the mean of its targets."""
+    spread = output.floats("spread")[output.usable]
+    third = len(spread) // 3
+    if third < limit.LEAST_OBSERVATIONS:
+        return False
+    before, last = float(np.median(spread[-2 * third : -third])), float(np.median(spread[-third:]))
+    return last > limit.GROWING_SPREAD * before
 
 
 def _is_alive(model: str, histories: Sequence[SiteHistory], process: Process) -> bool:
@@ -172,8 +189,13 @@ def _is_alive(model: str, histories: Sequence[SiteHistory], process: Process) ->
     return bool((gradient[np.isfinite(gradient)] > 0).any())
 
 
-def _weights(model: str, process: Process) -> int:
-    """Weights of two and more dimensions that a loss reached."""
+def weights_of(model: str, process: Process) -> int:
+    """Weights of two and more dimensions that a loss reached.
+
+    Args:
+        model: Whose.
+        process: The training.
+    """
     counts = model_causes.last_counts(process.snapshots)
     if counts is None:
         return 0

@@ -209,6 +209,7 @@ def _read_squares(output: OutputLayer, node: Any, kind: str, path: tuple[Any, ..
     first = path[at].next_functions[0][0] is below
     output.target = output.values - rows if first else output.values + rows
     output.aligned = True
+    output.cost = rows.square().mean()
 
 
 def _rows(tensor: Tensor) -> Tensor:

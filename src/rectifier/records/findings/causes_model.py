@@ -204,6 +204,30 @@ class OtherTerms(SetupFacts):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ScaledLoss(SetupFacts):
+    """The loss that is back-propagated is another multiple of what it costs by itself.
+
+    Attributes:
+        factor: That, at the start or the end, whichever is further from 1 (median).
+    """
+
+    factor: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ZeroLoss(SetupFacts):
+    """The loss is exactly 0, although the part of it that has the targets is none: all of it is masked.
+
+    Attributes:
+        share: Of the losses that are 0.
+        cost: What that part costs (median).
+    """
+
+    share: float
+    cost: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LargeEpsilon(SetupFacts):
     """`eps` of the optimizer outweighs the root mean square of the gradients.
 

@@ -17,10 +17,12 @@ from rectifier.records import (
     MostlyFrozen,
     NegatedLoss,
     OtherTerms,
+    ScaledLoss,
     SmallInputs,
     SortedBatches,
     Stretched,
     ZeroAtFirst,
+    ZeroLoss,
     ZeroWeights,
 )
 
@@ -226,6 +228,8 @@ _FOR_SETUP: dict[type, Advice] = {
     EqualWeights: ("Draw the weights at random, with both signs: units that begin alike stay alike.",),
     ZeroAtFirst: ("Draw these weights at random, with a small standard deviation, instead of 0.",),
     OtherTerms: ("Lower the weight of the other terms by ten times, or raise it slowly.",),
+    ScaledLoss: ("Take the mean of the loss over the batch, without a factor.",),
+    ZeroLoss: ("Check the mask, and the label that is ignored: nothing is left of the loss.",),
     LargeEpsilon: ("Lower eps to 1e-8 (torch's default), or raise the learning rate by as much.",),
     LittleMovement: ("Raise the learning rate by ten times; check its schedule, clipping, and the scale of the loss.",),
     SmallInputs: ("Standardise the inputs: subtract their mean, divide by their standard deviation.",),

@@ -14,12 +14,14 @@ from rectifier.records import (
     MostlyFrozen,
     NegatedLoss,
     OtherTerms,
+    ScaledLoss,
     SetupFacts,
     SmallInputs,
     SortedBatches,
     Stretched,
     TrainingSetup,
     ZeroAtFirst,
+    ZeroLoss,
 )
 from rectifier.report.sentences import advice
 from rectifier.report.sentences.causes import of_model
@@ -43,6 +45,9 @@ _TITLES = {
     CauseKind.TARGET_SCALE: "the scale of the targets keeps the model from learning",
     CauseKind.INPUT_SCALE: "the scale of the inputs keeps the model from learning",
     CauseKind.INPUT_CONSTANT: "the inputs do not vary",
+    CauseKind.LOSS_SCALE: "the scale of the loss keeps the model from learning",
+    CauseKind.DOWNSTREAM_CONSTANT: "the loss is 0, and teaches nothing",
+    CauseKind.NO_ACTIVATION: "the model is linear, and that is too little",
     CauseKind.FROZEN: "most of the model is frozen",
 }
 
@@ -104,6 +109,13 @@ def why(facts: SetupFacts) -> str:  # noqa: PLR0912 - one case for each kind of 
             return f"initial weights: all numbers were 0 in {_named(facts.weights)}"
         case OtherTerms():
             return f"{percent(facts.share)} of the loss are terms other than {facts.loss}, which has the targets"
+        case ScaledLoss():
+            return f"the loss is {facts.factor:.3g} times what it costs by itself"
+        case ZeroLoss():
+            return (
+                f"{percent(facts.share)} of the losses are exactly 0, although answers and targets differ by "
+                f"{facts.cost:.3g} (their loss without a mask)"
+            )
         case LargeEpsilon():
             return (
                 f"an eps of {facts.epsilon:.3g}, where the gradient of a weight is {facts.gradient:.2g} (root mean "
