@@ -19,6 +19,9 @@ from rectifier.records import Cause, CauseKind, Finding, Process, Rule, Series, 
 _GIVES_WAY = frozenset({CauseKind.UNKNOWN, CauseKind.LEARNING_RATE, CauseKind.LEARNING_RATE_LOW})
 """Causes that say how it came about, and not why: what is wrong by itself comes before them."""
 
+_STOPS = frozenset({CauseKind.INITIAL_BIAS, CauseKind.OUTPUT_ACTIVATION})
+"""What passes an exact 0 as gradient: units on the flat side, answers outside of their bounds. To those below it looks
+like a constant."""
 _OF_MODELS = frozenset(
     {
         Rule.COLLAPSED_OUTPUT, Rule.STANDING_STILL, Rule.CONSTANT_PREDICTOR, Rule.DEAD_OUTPUT,
@@ -166,13 +169,12 @@ def _fitting(finding: Finding, flaws: Sequence[Flaw]) -> Iterator[Flaw]:
     for flaw in flaws:
         kind = flaw.cause.kind
         if finding.rule is Rule.UNTRAINED:
-            fits = kind in (CauseKind.GRADIENT_ACCUMULATION, CauseKind.INITIAL_BIAS)
+            fits = kind is CauseKind.GRADIENT_ACCUMULATION or kind in _STOPS
         elif finding.rule in _OF_MODELS:
             fits = True
         else:
             fits = flaw.by_itself or (kind is CauseKind.INPUT_CONSTANT and finding.rule is not Rule.NON_FINITE)
         weak = finding.cause.kind in _GIVES_WAY and (flaw.by_itself or kind is CauseKind.LOSS_TERM)
-        # Units that biases keep on the flat side pass an exact 0, which looks like a constant behind them.
-        weak |= finding.cause.kind is CauseKind.DOWNSTREAM_CONSTANT and kind is CauseKind.INITIAL_BIAS
+        weak |= finding.cause.kind is CauseKind.DOWNSTREAM_CONSTANT and kind in _STOPS
         if fits and (unknown or weak):
             yield flaw
