@@ -348,6 +348,18 @@ HELD_BACK = 0.1
 """Update of Adam over its learning rate, below which its own state is what makes it small: of noise alone it is
 √((1 − β₁)/(1 + β₁)) = .23 of the rate (our choice: below half of that)."""
 
+LARGE_GAIN = 10.0
+"""Root mean square of a weight times √fan_in, from which on (or below its inverse) it began on an unusual scale: .58
+with torch's default, 1 with LeCun's, 1.41 with He's (our choice: an order of magnitude around 1)."""
+
+WARMING = 0.6
+"""Learning rate in the middle of a training over that at its end, below which one that only ever rises is still
+warming up: half on a straight line."""
+
+RATE_GONE = 0.01
+"""Learning rate in the middle of a training over that at its start, below which one that only ever falls was taken away
+too early: a cosine has a half there, one epoch in three at a tenth each a tenth (our choice: below both)."""
+
 SMALL_INPUT = 0.1
 """Root mean square of the inputs below which their scale is named for a model that learned little: the inverse of
 `LARGE_INPUT`."""

@@ -88,7 +88,8 @@ _NAMES = {
     "training.touched": "Touched",
     "training.treated": "RecycledUnits RescaledLayers SwappedActivation Treated Treatment",
     "findings.causes_model": (
-        "BiasesBelowRange BoundedOutput ClearedGradients ConstantInputs ConstantOptimum EqualWeights KeptGradients "
+        "BiasesBelowRange BoundedOutput ClearedGradients ConstantInputs ConstantOptimum EqualWeights InitialGain "
+        "KeptGradients RateByStep "
         "LargeBias LargeEpsilon LittleMovement LossOperations MostlyFrozen NegatedLoss OtherTerms ScaledLoss "
         "SetupFacts SmallInputs SmallUpdates SortedBatches Stretched WeightsDecayed ZeroAtFirst ZeroLoss ZeroWeights"
     ),

@@ -256,6 +256,28 @@ class LittleMovement(SetupFacts):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class InitialGain(SetupFacts):
+    """Weights before most activations began far larger or smaller than usual.
+
+    Attributes:
+        gain: Root mean square of a weight times √fan_in (median over them).
+        weights: How many.
+    """
+
+    gain: float
+    weights: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateByStep(SetupFacts):
+    """The learning rate at the first, the middle and the last sampled step."""
+
+    first: float
+    middle: float
+    last: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SmallInputs(SetupFacts):
     """The inputs are on a small scale."""
 

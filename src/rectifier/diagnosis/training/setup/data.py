@@ -16,6 +16,7 @@ from rectifier.records import (
     CauseKind,
     EqualWeights,
     Holder,
+    InitialGain,
     LargeFirstLoss,
     MostlyFrozen,
     Process,
@@ -147,6 +148,29 @@ def _paths(model: str, process: Process, test: object, *, least: int) -> tuple[s
         if int(counts.connected[at]) > 0 and bool(test(counts.weight_low[at], counts.weight_high[at])):
             found.append(one.path)
     return tuple(found)
+
+
+def initial_gain(histories: Sequence[SiteHistory], process: Process) -> Cause | None:
+    """Weights that began on another scale than any usual initialisation has, before most activations.
+
+    Args:
+        histories: Of one model.
+        process: The training.
+    """
+    counts = model_causes.last_counts(process.snapshots)
+    gains = []
+    for history in histories:
+        at = history.weight
+        if counts is None or at is None or at >= len(counts.weight_first) or int(counts.first_compared[at]) > 0:
+            continue
+        shape, norm = process.parameters[at].shape, float(counts.weight_first[at])
+        if len(shape) > 1 and np.isfinite(norm):
+            # Root mean square times √fan_in is norm / √fan_out.
+            gains.append(norm / shape[0] ** 0.5)
+    odd = [gain for gain in gains if not 1 / limit.LARGE_GAIN <= gain <= limit.LARGE_GAIN]
+    if 2 * len(odd) <= len(gains):
+        return None
+    return Cause(kind=CauseKind.INITIAL_WEIGHTS, facts=InitialGain(gain=float(np.median(odd)), weights=len(odd)))
 
 
 def biases(histories: Sequence[SiteHistory]) -> Cause | None:

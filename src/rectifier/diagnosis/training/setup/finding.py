@@ -14,7 +14,7 @@ from rectifier.diagnosis.training.output.explained import explained_by
 from rectifier.diagnosis.training.output.history import OutputHistory
 from rectifier.diagnosis.training.progress import Progress
 from rectifier.diagnosis.training.setup import data, loss, steps
-from rectifier.records import Cause, CauseKind, Finding, Process, Rule, Series, TrainingSetup
+from rectifier.records import Cause, CauseKind, Finding, InitialGain, Process, Rule, Series, TrainingSetup
 
 _GIVES_WAY = frozenset({CauseKind.UNKNOWN, CauseKind.LEARNING_RATE, CauseKind.LEARNING_RATE_LOW})
 """Causes that say how it came about, and not why: what is wrong by itself comes before them."""
@@ -25,7 +25,7 @@ like a constant."""
 _OF_MODELS = frozenset(
     {
         Rule.COLLAPSED_OUTPUT, Rule.STANDING_STILL, Rule.CONSTANT_PREDICTOR, Rule.DEAD_OUTPUT,
-        Rule.POOR_INITIALISATION, Rule.WEIGHT_NORM,
+        Rule.POOR_INITIALISATION
     }
 )  # fmt: skip
 """Rules about what a model as a whole gives: what concerns it as a whole may be the reason."""
@@ -107,6 +107,8 @@ _LOOKS = (
     _likely(steps.little_movement, "model", "histories", "progress", "process"),
     _likely(data.targets, "outputs"),
     _likely(data.inputs, "process", "alone"),
+    _likely(data.initial_gain, "histories", "process"),
+    _likely(steps.schedule, "histories"),
     _likely(loss.squashed, "outputs"),
     _likely(data.zero_weights, "model", "process"),
     _likely(data.one_sided_weights, "model", "process"),
@@ -169,12 +171,18 @@ def _fitting(finding: Finding, flaws: Sequence[Flaw]) -> Iterator[Flaw]:
     for flaw in flaws:
         kind = flaw.cause.kind
         if finding.rule is Rule.UNTRAINED:
-            fits = kind is CauseKind.GRADIENT_ACCUMULATION or kind in _STOPS
+            fits = kind in (CauseKind.GRADIENT_ACCUMULATION, CauseKind.INPUT_CONSTANT) or kind in _STOPS
+        elif finding.rule is Rule.WEIGHT_NORM:
+            # It asks for decay itself.
+            fits = kind is CauseKind.LOSS_TERM
         elif finding.rule in _OF_MODELS:
             fits = True
         else:
             fits = flaw.by_itself or (kind is CauseKind.INPUT_CONSTANT and finding.rule is not Rule.NON_FINITE)
         weak = finding.cause.kind in _GIVES_WAY and (flaw.by_itself or kind is CauseKind.LOSS_TERM)
         weak |= finding.cause.kind is CauseKind.DOWNSTREAM_CONSTANT and kind in _STOPS
+        # Small weights make any update large, small inputs any sample alike.
+        weak |= finding.cause.kind is CauseKind.LEARNING_RATE and isinstance(flaw.cause.facts, InitialGain)
+        weak |= finding.rule is Rule.POOR_INITIALISATION and kind is CauseKind.INPUT_SCALE
         if fits and (unknown or weak):
             yield flaw

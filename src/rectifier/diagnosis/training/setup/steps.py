@@ -16,6 +16,7 @@ from rectifier.records import (
     LargeEpsilon,
     LittleMovement,
     Process,
+    RateByStep,
 )
 
 
@@ -122,6 +123,27 @@ def little_movement(model: str, histories: Sequence[SiteHistory], progress: Prog
     zero = rate is not None and rate <= limit.ZERO_RATE
     facts = LittleMovement(moved=max(paths), steps=progress.steps, learning_rate=rate)
     return Cause(kind=CauseKind.LEARNING_RATE_ZERO if zero else CauseKind.LEARNING_RATE_LOW, facts=facts)
+
+
+def schedule(histories: Sequence[SiteHistory]) -> Cause | None:
+    """A learning rate that rises during the whole training, or that is gone before half of it.
+
+    Args:
+        histories: Of one model.
+    """
+    for history in histories:
+        rates = history.learning_rate()
+        rates = rates[np.isfinite(rates)]
+        if len(rates) < 2 * limit.LEAST_OBSERVATIONS or not rates.max() > 0:
+            continue
+        first, middle, last = float(rates[0]), float(rates[len(rates) // 2]), float(rates[-1])
+        # A straight line from 0 has half of it in the middle.
+        rises = bool((np.diff(rates) > 0).all()) and middle < limit.WARMING * last
+        gone = bool((np.diff(rates) <= 0).all()) and middle < limit.RATE_GONE * first
+        if rises or gone:
+            facts = RateByStep(first=first, middle=middle, last=last)
+            return Cause(kind=CauseKind.LEARNING_RATE_LOW, facts=facts)
+    return None
 
 
 def _is_held_back(model: str, process: Process, histories: Sequence[SiteHistory]) -> bool:

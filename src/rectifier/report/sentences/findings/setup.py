@@ -8,12 +8,14 @@ from rectifier.records import (
     ClearedGradients,
     EqualWeights,
     Finding,
+    InitialGain,
     KeptGradients,
     LargeEpsilon,
     LittleMovement,
     MostlyFrozen,
     NegatedLoss,
     OtherTerms,
+    RateByStep,
     ScaledLoss,
     SetupFacts,
     SmallInputs,
@@ -40,7 +42,7 @@ _TITLES = {
     CauseKind.LOSS_TERM: "other terms of the loss outweigh the one with the targets",
     CauseKind.WEIGHT_DECAY: "weight decay outweighs the loss",
     CauseKind.OPTIMIZER_STATE: "eps of the optimizer outweighs the gradients",
-    CauseKind.LEARNING_RATE_LOW: "the weights hardly moved",
+    CauseKind.LEARNING_RATE_LOW: "the steps are too small for this training",
     CauseKind.LEARNING_RATE_ZERO: "the weights did not move",
     CauseKind.TARGET_SCALE: "the scale of the targets keeps the model from learning",
     CauseKind.INPUT_SCALE: "the scale of the inputs keeps the model from learning",
@@ -126,6 +128,16 @@ def why(facts: SetupFacts) -> str:  # noqa: PLR0912 - one case for each kind of 
             return (
                 f"all {facts.steps:,} updates together come to {percent(facts.moved)} of the norm of a layer's weights "
                 f"at most{rate}"
+            )
+        case InitialGain():
+            return (
+                f"initial weights: before {counted(facts.weights, 'activation')} their root mean square times √fan_in "
+                f"is {facts.gain:.2g}, where 0.6 to 1.4 is usual"
+            )
+        case RateByStep():
+            return (
+                f"the learning rate was {facts.first:.3g} at first, {facts.middle:.3g} in the middle and "
+                f"{facts.last:.3g} at last"
             )
         case SmallInputs():
             return f"the inputs are on a small scale: their root mean square is {facts.input_rms:.2g}"
