@@ -336,9 +336,10 @@ magnitude; the mean of a batch may have been a sum)."""
 OTHER_TERMS = 0.5
 """Share of the loss that other terms make, from which on they outweigh the one that has the targets (by definition)."""
 
-LITTLE_MOVEMENT = 0.1
+LITTLE_MOVEMENT = 0.05
 """Sum of all ‖Δw‖/‖w‖ of a training below which no layer can be far from its initial weights, whatever the direction
-of each step: healthy trainings of 120 to 400 steps move their weights by .4 and more in the same measure."""
+of each step: generated trainings of 120 to 400 steps that are well come to .19 and more (our choice: a quarter
+of that)."""
 
 USUAL_EPSILON = 1e-6
 """Adam's `eps` up to which it only keeps a division by 0 away: torch's default is 1e-8, half precision asks for more
@@ -359,6 +360,10 @@ warming up: half on a straight line."""
 RATE_GONE = 0.01
 """Learning rate in the middle of a training over that at its start, below which one that only ever falls was taken away
 too early: a cosine has a half there, one epoch in three at a tenth each a tenth (our choice: below both)."""
+
+DEFAULT_ERRORS = 3.0
+"""Standard errors within which the norm of a weight must be that of torch's default initialisation to be taken for it
+(99.7% of such draws)."""
 
 SMALL_INPUT = 0.1
 """Root mean square of the inputs below which their scale is named for a model that learned little: the inverse of

@@ -119,6 +119,50 @@ def of_decay_of(counts: ParameterCounts | None, weights: Sequence[int]) -> Cause
     )
 
 
+def epsilon_and_gradient(model: str, process: Process) -> tuple[float | None, float]:
+    """Adam's `eps`, and the root mean square of a weight's gradient (median over the weights) at the last look.
+
+    Args:
+        model: Its name.
+        process: The training.
+    """
+    counts = last_counts(process.snapshots)
+    if counts is None:
+        return None, 0.0
+    own = [
+        index
+        for index, one in enumerate(process.parameters[: len(counts.epsilon)])
+        if one.model == model and len(one.shape) > 1 and counts.epsilon[index] > 0 and counts.gradient[index] > 0
+    ]
+    if not own:
+        return None, 0.0
+    sizes = [float(counts.gradient[index]) / process.parameters[index].size ** 0.5 for index in own]
+    return float(counts.epsilon[own].min()), float(np.median(sizes))
+
+
+def loss_is_flat(model: str, process: Process, loss: float) -> bool:
+    """Whether a step of plain descent as long as a weight itself would hardly change the loss: no rate is too low then.
+
+    To first order a weight that moves by its own norm along the gradient changes the loss by ‖∂L/∂w‖‖w‖. Adam's steps
+    do not depend on the gradient's size.
+
+    Args:
+        model: Its name.
+        process: The training.
+        loss: At the end.
+    """
+    counts = last_counts(process.snapshots)
+    if counts is None or not loss > 0 or epsilon_and_gradient(model, process)[0] is not None:
+        return False
+    changes = counts.gradient * counts.weight_last / loss
+    own = [
+        float(changes[at])
+        for at, one in enumerate(process.parameters[: len(changes)])
+        if one.model == model and len(one.shape) > 1 and np.isfinite(changes[at])
+    ]
+    return bool(own) and max(own) < limit.PLATEAU_FRACTION
+
+
 def update_and_rate(histories: Sequence[SiteHistory]) -> tuple[float | None, float | None]:
     """Largest median ‖Δw‖/‖w‖ of any layer's weights a step, and the last learning rate that is known."""
     updates = [float(np.median(known)) for one in histories if len(known := _finite(one.update()))]

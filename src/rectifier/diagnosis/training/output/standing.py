@@ -71,9 +71,9 @@ def judge_standing(
         if share is not None and not no_better:
             # It knows more than the best constant does.
             return []
-        cause = _cause(outputs, histories, process)
+        cause = _cause(model, outputs, histories, process, progress.end)
     else:
-        cause = _cause(outputs, histories, process)
+        cause = _cause(model, outputs, histories, process, progress.end)
         if not worse and (not progress.settled or not (no_better or cause.kind is CauseKind.LOSS_SHAPE)):
             return []
     if worse and best is not None and cause.kind is CauseKind.UNKNOWN:
@@ -203,10 +203,19 @@ def weights_of(model: str, process: Process) -> int:
     return sum(one.model == model and len(one.shape) > 1 and int(counts.connected[index]) > 0 for index, one in own)
 
 
-def _cause(outputs: Sequence[OutputHistory], histories: Sequence[SiteHistory], process: Process) -> Cause:
+def _cause(
+    model: str, outputs: Sequence[OutputHistory], histories: Sequence[SiteHistory], process: Process, loss: float
+) -> Cause:
     of_loss = (model_causes.of_loss(one.output) for one in outputs)
+    small = model_causes.of_small_updates(histories)
+    if (
+        small is not None
+        and small.kind is CauseKind.LEARNING_RATE_LOW
+        and model_causes.loss_is_flat(model, process, loss)
+    ):
+        small = None
     return (
-        model_causes.of_small_updates(histories)
+        small
         or next((cause for cause in of_loss if cause is not None), None)
         or model_causes.of_inputs(process.snapshots[-1])
         or _of_flat_start(histories)

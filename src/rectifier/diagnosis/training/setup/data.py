@@ -27,6 +27,9 @@ from rectifier.records import (
     ZeroAtFirst,
 )
 
+_OF_ROWS = frozenset({"Addmm", "Mm", "Linear"})
+_FLATTENS = frozenset({"View", "UnsafeView", "ReshapeAlias", "NllLoss2D"})
+
 
 def constant_inputs(process: Process, alone: bool) -> Cause | None:
     """Inputs that never vary.
@@ -57,13 +60,16 @@ def inputs(process: Process, alone: bool) -> Cause | None:
 def sorted_batches(outputs: Sequence[OutputHistory]) -> Cause | None:
     """Batches that hold far fewer classes than all of them together.
 
+    Tokens of one text and positions of one image are alike by themselves: only rows that are samples are asked.
+
     Args:
         outputs: Of one model.
     """
     for one in outputs:
         classes, pooled = one.ints("classes"), one.maybe("pooled_entropy")
         known = (classes >= 1) & np.isfinite(pooled)
-        if known.sum() < 2 * limit.LEAST_OBSERVATIONS:
+        samples = one.output.operation in _OF_ROWS and not set(one.output.loss) & _FLATTENS
+        if not samples or known.sum() < 2 * limit.LEAST_OBSERVATIONS:
             continue
         of_all, rows = float(pooled[known][-1]), float(np.median(one.ints("rows")[known]))
         in_batch = float(np.median(one.floats("class_entropy")[known]))
@@ -208,8 +214,11 @@ def large_first_cost(outputs: Sequence[OutputHistory]) -> Cause | None:
         known = np.flatnonzero(np.isfinite(costs) & np.isfinite(constants))
         if not len(known) or int(one.ints("steps")[known[0]]) > 0:
             continue
-        first, cost = float(costs[known[0]]), float(constants[known[0]])
-        if first > limit.LARGE_FIRST_LOSS * cost:
+        at = known[0]
+        first, cost = float(costs[at]), float(constants[at])
+        # Targets far from 0 cost as much.
+        by_targets = bool(one.floats("square")[at] < one.floats("target_square")[at])
+        if first > limit.LARGE_FIRST_LOSS * cost and not by_targets:
             facts = LargeFirstLoss(first_loss=first, best_constant=cost)
             return Cause(kind=CauseKind.INITIAL_WEIGHTS, facts=facts)
     return None
@@ -231,12 +240,22 @@ def without_activation(
 
 
 def frozen(model: str, process: Process) -> Cause | None:
-    """Most numbers of a model are frozen.
+    """Most numbers of a model are frozen, and are as torch's default initialisation draws them: nothing was learned.
+
+    Their root mean square times √fan_in is then √⅓, with a relative standard error of √(0.2/n).
 
     Args:
         model: Its name.
         process: The training.
     """
-    own = [one for one in process.parameters if one.model == model and one.holder is Holder.MODULE]
-    share = sum(one.size for one in own if not one.requires_grad) / max(sum(one.size for one in own), 1)
+    counts = model_causes.last_counts(process.snapshots)
+    if counts is None:
+        return None
+    own = [(at, one) for at, one in enumerate(process.parameters[: len(counts.weight_first)]) if one.model == model]
+    still = [(at, one) for at, one in own if one.holder is Holder.MODULE and not one.requires_grad]
+    drawn = 0
+    for at, one in still:
+        gain = float(counts.weight_first[at]) / max(one.shape[0], 1) ** 0.5 if len(one.shape) > 1 else np.nan
+        drawn += one.size * bool(abs(gain * 3**0.5 - 1) < limit.DEFAULT_ERRORS * (0.2 / max(one.size, 1)) ** 0.5)
+    share = drawn / max(sum(one.size for _, one in own), 1)
     return Cause(kind=CauseKind.FROZEN, facts=MostlyFrozen(share=share)) if share >= limit.EXPLAINING_SHARE else None

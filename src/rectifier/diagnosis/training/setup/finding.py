@@ -19,9 +19,9 @@ from rectifier.records import Cause, CauseKind, Finding, InitialGain, Process, R
 _GIVES_WAY = frozenset({CauseKind.UNKNOWN, CauseKind.LEARNING_RATE, CauseKind.LEARNING_RATE_LOW})
 """Causes that say how it came about, and not why: what is wrong by itself comes before them."""
 
-_STOPS = frozenset({CauseKind.INITIAL_BIAS, CauseKind.OUTPUT_ACTIVATION})
-"""What passes an exact 0 as gradient: units on the flat side, answers outside of their bounds. To those below it looks
-like a constant."""
+_STOPS = frozenset({CauseKind.INITIAL_BIAS, CauseKind.OUTPUT_ACTIVATION, CauseKind.INPUT_CONSTANT})
+"""What makes a gradient an exact 0: units on the flat side, answers outside of their bounds, inputs that do not differ.
+To those below it looks like a constant behind them."""
 _OF_MODELS = frozenset(
     {
         Rule.COLLAPSED_OUTPUT, Rule.STANDING_STILL, Rule.CONSTANT_PREDICTOR, Rule.DEAD_OUTPUT,
@@ -101,7 +101,7 @@ _LOOKS = (
     _likely(loss.bounded, "outputs"),
     _sure(data.equal_weights, "model", "process"),
     _likely(loss.other_terms, "outputs", "loss"),
-    _likely(loss.scaled, "outputs", "loss"),
+    _likely(loss.scaled, "model", "outputs", "loss", "process"),
     _likely(steps.decay, "model", "process"),
     _likely(steps.epsilon, "model", "process"),
     _likely(steps.little_movement, "model", "histories", "progress", "process"),
@@ -171,7 +171,7 @@ def _fitting(finding: Finding, flaws: Sequence[Flaw]) -> Iterator[Flaw]:
     for flaw in flaws:
         kind = flaw.cause.kind
         if finding.rule is Rule.UNTRAINED:
-            fits = kind in (CauseKind.GRADIENT_ACCUMULATION, CauseKind.INPUT_CONSTANT) or kind in _STOPS
+            fits = kind is CauseKind.GRADIENT_ACCUMULATION or kind in _STOPS
         elif finding.rule is Rule.WEIGHT_NORM:
             # It asks for decay itself.
             fits = kind is CauseKind.LOSS_TERM

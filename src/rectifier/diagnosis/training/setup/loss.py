@@ -16,6 +16,7 @@ from rectifier.records import (
     LossOperations,
     NegatedLoss,
     OtherTerms,
+    Process,
     ScaledLoss,
     Series,
     Stretched,
@@ -120,12 +121,16 @@ def masked(outputs: Sequence[OutputHistory], loss: Series, alone: bool) -> Cause
     return Cause(kind=CauseKind.DOWNSTREAM_CONSTANT, facts=ZeroLoss(share=share, cost=costs[0]))
 
 
-def scaled(outputs: Sequence[OutputHistory], loss: Series) -> Cause | None:
+def scaled(model: str, outputs: Sequence[OutputHistory], loss: Series, process: Process) -> Cause | None:
     """A loss that is a thousand times what it costs by itself, or a thousandth, with nothing added.
 
+    To Adam the scale is nothing, unless it changes on the way, or takes the gradients below `eps`.
+
     Args:
-        outputs: Of one model.
+        model: Its name.
+        outputs: Of it.
         loss: Of it.
+        process: The training.
     """
     known = [one for one in outputs if np.isfinite(one.costs).any()]
     if len(known) != 1 or set(known[0].output.loss) & (_ADDS - {"Sum"}):
@@ -137,6 +142,11 @@ def scaled(outputs: Sequence[OutputHistory], loss: Series) -> Cause | None:
     factors = _ends(total[usable] / costs[usable])
     factor = max(factors, key=lambda one: abs(float(np.log(one))))
     if 1 / limit.RESCALED < factor < limit.RESCALED:
+        return None
+    eps, gradient = model_causes.epsilon_and_gradient(model, process)
+    every = total[usable] / costs[usable]
+    changes = every.max() > limit.RESCALED * every.min()
+    if eps is not None and not changes and gradient > eps:
         return None
     return Cause(kind=CauseKind.LOSS_SCALE, facts=ScaledLoss(factor=factor))
 
@@ -176,7 +186,7 @@ def other_terms(outputs: Sequence[OutputHistory], loss: Series) -> Cause | None:
     one = known[0]
     name = next((name for name in one.output.loss if name in _LOSSES), None)
     before = one.output.loss[: one.output.loss.index(name)] if name is not None else ()
-    if name is None or not set(before) & _ADDS or set(before) & {"Mul", "Div"}:
+    if name is None or not set(before) & _ADDS or set(before) & {"Mul", "Div", "Sum"}:
         # A multiple of it says nothing of other terms.
         return None
     costs, total = _beside(one, loss)

@@ -79,20 +79,9 @@ def epsilon(model: str, process: Process) -> Cause | None:
         model: Its name.
         process: The training.
     """
-    counts = model_causes.last_counts(process.snapshots)
-    if counts is None:
-        return None
-    own = [
-        index
-        for index, one in enumerate(process.parameters[: len(counts.epsilon)])
-        if one.model == model and len(one.shape) > 1 and counts.epsilon[index] > 0 and counts.gradient[index] > 0
-    ]
-    sizes = [float(counts.gradient[index]) / process.parameters[index].size ** 0.5 for index in own]
-    if not own:
-        return None
-    eps, size = float(counts.epsilon[own].min()), float(np.median(sizes))
+    eps, size = model_causes.epsilon_and_gradient(model, process)
     # Below 1e-6 it is what keeps a division by 0 away, and gradients that are smaller have vanished.
-    if eps <= limit.USUAL_EPSILON or size >= eps:
+    if eps is None or eps <= limit.USUAL_EPSILON or size >= eps:
         return None
     return Cause(kind=CauseKind.OPTIMIZER_STATE, facts=LargeEpsilon(epsilon=eps, gradient=size))
 
@@ -109,12 +98,17 @@ def little_movement(model: str, histories: Sequence[SiteHistory], progress: Prog
     if not any(np.nanmax(history.delta(), initial=0.0) > 0 for history in histories):
         # Without a gradient no rate is too low.
         return None
-    if _is_held_back(model, process, histories):
+    if _is_held_back(model, process, histories) or model_causes.loss_is_flat(model, process, progress.end):
+        return None
+    if _norms_changed(model, process):
         return None
     paths = []
     for history in histories:
         updates = history.update()
         updates = updates[np.isfinite(updates)]
+        if history.weight is not None and len(process.parameters[history.weight].shape) < 2:
+            # The gains of a normalisation stay near 1 whatever the layer before it learns.
+            continue
         if len(updates) >= limit.LEAST_OBSERVATIONS:
             paths.append(float(updates.mean()) * progress.steps)
     if not paths or max(paths) >= limit.LITTLE_MOVEMENT:
@@ -144,6 +138,19 @@ def schedule(histories: Sequence[SiteHistory]) -> Cause | None:
             facts = RateByStep(first=first, middle=middle, last=last)
             return Cause(kind=CauseKind.LEARNING_RATE_LOW, facts=facts)
     return None
+
+
+def _norms_changed(model: str, process: Process) -> bool:
+    """Whether the norm of any weight changed by more than all updates together may come to."""
+    counts = model_causes.last_counts(process.snapshots)
+    if counts is None:
+        return False
+    with np.errstate(divide="ignore", invalid="ignore"):
+        changes = np.abs(counts.weight_last / counts.weight_first - 1)
+    return any(
+        one.model == model and len(one.shape) > 1 and changes[at] > limit.LITTLE_MOVEMENT
+        for at, one in enumerate(process.parameters[: len(changes)])
+    )
 
 
 def _is_held_back(model: str, process: Process, histories: Sequence[SiteHistory]) -> bool:
