@@ -305,3 +305,53 @@ def test_earlier_records_lack_all_of_it():
     old = replace(training, snapshots=(replace(end, outputs=bare, series={"loss": Series(
         steps=np.arange(200), values=np.asarray(FALLING))}),))  # fmt: skip
     assert alarms(old) == []
+
+
+@pytest.mark.parametrize(("norm", "found"), [(0.22, True), (0.23, False), (22.3, False), (22.5, True)])
+def test_weights_on_an_unusual_scale_are_told_of_a_model_that_learned_little(norm, found):
+    """Five rows: the root mean square times √fan_in is the norm over √5."""
+    training = run(
+        np.geomspace(1.4, 0.8, 20), known={"weight_first": np.array([norm]), "weight_last": np.array([norm])}
+    )
+    training = replace(training, sites=(replace(site("act0"), fed_by="layers.0.weight"),))
+    assert (CauseKind.INITIAL_WEIGHTS in [kind for _, kind in alarms(training)]) == found
+
+
+@pytest.mark.parametrize(
+    ("rates", "found"),
+    [(np.linspace(0, 1, 50), True), (np.minimum(np.linspace(0, 2, 50), 1), False), (np.full(50, 0.1), False),
+     (0.8 ** np.arange(50), True), (np.cos(np.linspace(0, 1.5, 50)), False),
+     (np.repeat([1, 0.1, 0.01], 17)[:50], False)],
+)  # fmt: skip
+def test_schedules_that_never_let_it_learn_are_told_of_a_model_that_learned_little(rates, found):
+    training = run(np.geomspace(1.4, 0.8, 20))
+    (end,) = training.snapshots
+    one = replace(window(0, steps=range(0, 200, 4), delta=0.1, update=1e-3), learning_rate=rates)
+    kinds = [kind for _, kind in alarms(replace(training, snapshots=(replace(end, windows=(one,)),)))]
+    assert (CauseKind.LEARNING_RATE_LOW in kinds) == found
+
+
+def test_small_weights_make_any_update_large_and_are_named_in_its_place():
+    training = run(np.full(20, 1.0), spread=np.r_[np.full(5, 0.9), np.full(15, 1e-6)], losses=FLAT,
+                   known={"weight_first": np.array([0.01]), "weight_last": np.array([0.01])})  # fmt: skip
+    (end,) = training.snapshots
+    one = window(0, steps=range(0, 200, 4), delta=0.1, update=0.3)
+    fed = replace(site("act0"), fed_by="layers.0.weight")
+    training = replace(training, sites=(fed,), snapshots=(replace(end, windows=(one,)),))
+    assert (Rule.COLLAPSED_OUTPUT, CauseKind.INITIAL_WEIGHTS) in alarms(training)
+
+
+@pytest.mark.parametrize(("bias", "found"), [(-11.0, True), (-9.0, False)])
+def test_biases_beyond_the_range_are_told_also_where_a_slope_is_left(bias, found):
+    losses = np.r_[np.linspace(1.9, 1.0, 60), np.full(140, 1.0)]
+    training = run(np.full(20, 1.0), losses=losses, loss=("Add", "MseLoss"), spread=np.full(20, 0.5))
+    (end,) = training.snapshots
+    pre = np.full(5, bias) + 1.0
+    one = window(
+        0, steps=range(0, 200, 4), fired=(0,) * 5, distinct=5000, delta=0.1, update=1e-3, bias=np.full(5, bias),
+        pre_mean=pre,
+    )  # fmt: skip
+    training = replace(
+        training, sites=(replace(site("act0"), activation="gelu"),), snapshots=(replace(end, windows=(one,)),)
+    )
+    assert (CauseKind.INITIAL_BIAS in [kind for _, kind in alarms(training)]) == found
