@@ -97,7 +97,8 @@ class OutputRecords:
             low, high = output.bounds or (-math.inf, math.inf)
             self._tell(
                 Output(
-                    model=model, weight=path, operation=output.kind, units=units, loss=output.loss, linear=output.linear,
+                    model=model, weight=path, operation=output.kind, units=units, loss=output.loss,
+                    linear=output.linear,
                     lowest=low if math.isfinite(low) else None, highest=high if math.isfinite(high) else None,
                 )
             )  # fmt: skip
