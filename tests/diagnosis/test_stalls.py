@@ -162,7 +162,7 @@ def linear(losses=FALLING, *, weights=2, connected=9, unseen=(), sites=(), windo
         parameters=counts(weights, connected=connected),
     )  # fmt: skip
     given = process(
-        sites, shot, outputs=(replace(output(), linear=known),),
+        sites, shot, outputs=(output(linear=known),),
         parameters=[parameter(f"{n}.weight") for n in range(weights)], unseen=unseen,
     )  # fmt: skip
     return {finding.rule: finding for finding in diagnose(given).findings}
