@@ -276,6 +276,13 @@ def test_a_linear_model_that_learned_little():
     assert (Rule.TRAINING_SETUP, CauseKind.NO_ACTIVATION) in alarms(training)
 
 
+def test_what_is_wrong_by_itself_comes_before_what_is_as_severe():
+    training = run(loss=("Mean", "Mul", "Broadcast", "Pow"), target=np.nan, parameters=2,
+                   known={"zero_gradient": np.array([99, 0]), "last_nonzero": np.array([-1, 99]),
+                          "last_changed": np.array([-1, 99]), "gradient": np.array([0.0, 1.0])})  # fmt: skip
+    assert [kind for _, kind in alarms(training)] == [CauseKind.LOSS_SHAPE, CauseKind.DOWNSTREAM_CONSTANT]
+
+
 def test_an_alarm_without_a_cause_is_given_what_is_wrong():
     training = run(STAYS, losses=FLAT, more={"input_rms": 0.05})
     assert alarms(training) == [(Rule.STANDING_STILL, CauseKind.INPUT_SCALE)]
