@@ -43,7 +43,7 @@ def run(cost=LEARNS, *, loss=("MseLoss",), losses=None, units=1, known=None, par
     row = replace(counts(parameters), **(known or {}))
     end = replace(end, outputs=(found,), parameters=row)
     return process(
-        [site(f"act{at}") for at in range(sites)], end, outputs=(output(units=units, loss=loss),),
+        [site(f"act{at}") for at in range(sites)], end, outputs=(output(units=units, loss=loss, linear=not sites),),
         parameters=tuple(parameter(f"layers.{at}.weight") for at in range(parameters)),
     )  # fmt: skip
 

@@ -98,6 +98,7 @@ class OutputRecords:
             self._tell(
                 Output(
                     model=model, weight=path, operation=output.kind, units=units, loss=output.loss,
+                    linear=output.linear,
                     lowest=low if math.isfinite(low) else None, highest=high if math.isfinite(high) else None,
                 )
             )  # fmt: skip

@@ -146,7 +146,7 @@ def judge_linear(
 def is_without_activation(
     model: str, outputs: Sequence[OutputHistory], histories: Sequence[SiteHistory], process: Process
 ) -> bool:
-    """Whether no activation of a model was met, and none was in its graph without having been observed.
+    """Whether no activation of a model was met, and all that leads to its outputs is known to be linear.
 
     Args:
         model: Its name.
@@ -155,7 +155,7 @@ def is_without_activation(
         process: The training.
     """
     met = histories or process.unseen or any(site.model == model for site in process.sites)
-    return bool(outputs) and not met
+    return bool(outputs) and not met and all(one.output.linear for one in outputs)
 
 
 def _best_constant(outputs: Sequence[OutputHistory]) -> tuple[float, Yardstick] | None:
