@@ -8,7 +8,7 @@ import pytest
 from rectifier.records import CauseKind, OptimizerState, Rule, Series
 from tests.edge import diagnose
 
-from .builders import FALLING, FLAT, NAN, counts, output, parameter, process, readings, site, snapshot, window
+from .builders import FALLING, FLAT, NAN, counts, inputs, output, parameter, process, readings, site, snapshot, window
 
 LEARNS = np.geomspace(1.4, 0.1, 20)
 """What a model costs that learns."""
@@ -276,6 +276,13 @@ def test_a_linear_model_that_learned_little():
     assert (Rule.TRAINING_SETUP, CauseKind.NO_ACTIVATION) in alarms(training)
 
 
+def test_what_is_wrong_by_itself_comes_before_what_is_as_severe():
+    training = run(loss=("Mean", "Mul", "Broadcast", "Pow"), target=np.nan, parameters=2,
+                   known={"zero_gradient": np.array([99, 0]), "last_nonzero": np.array([-1, 99]),
+                          "last_changed": np.array([-1, 99]), "gradient": np.array([0.0, 1.0])})  # fmt: skip
+    assert [kind for _, kind in alarms(training)] == [CauseKind.LOSS_SHAPE, CauseKind.DOWNSTREAM_CONSTANT]
+
+
 def test_an_alarm_without_a_cause_is_given_what_is_wrong():
     training = run(STAYS, losses=FLAT, more={"input_rms": 0.05})
     assert alarms(training) == [(Rule.STANDING_STILL, CauseKind.INPUT_SCALE)]
@@ -355,3 +362,32 @@ def test_biases_beyond_the_range_are_told_also_where_a_slope_is_left(bias, found
         training, sites=(replace(site("act0"), activation="gelu"),), snapshots=(replace(end, windows=(one,)),)
     )
     assert (CauseKind.INITIAL_BIAS in [kind for _, kind in alarms(training)]) == found
+
+
+def test_a_loss_that_came_down_from_far_above_does_not_explain_a_later_collapse():
+    cost = np.r_[50.0, np.full(19, 1.0)]
+    training = run(cost, spread=np.r_[np.full(5, 0.9), np.full(15, 1e-6)], square=30.0)
+    assert (Rule.COLLAPSED_OUTPUT, CauseKind.UNKNOWN) in alarms(training)
+
+
+@pytest.mark.parametrize(("step", "low", "kind"), [
+    (0, 0.1, CauseKind.INITIAL_WEIGHTS), (0, -0.1, CauseKind.NUMERICAL_OPERATION),
+    (9, 0.1, CauseKind.NUMERICAL_OPERATION),
+])  # fmt: skip
+def test_what_overflows_at_once_does_so_by_weights_of_one_sign(step, low, kind):
+    losses = np.where(np.arange(200) >= step, np.nan, 1.0)
+    known = {"weight_low": np.array([low]), "weight_high": np.array([1.0])}
+    training = run(losses=losses, known=known, more={"inputs": inputs()})
+    (end,) = training.snapshots
+    one = window(0, steps=range(0, 200, 4), delta=0.1, update=1e-3, nonfinite_step=step)
+    found = diagnose(replace(training, snapshots=(replace(end, windows=(one,)),))).findings
+    assert next(one.cause.kind for one in found if one.rule is Rule.NON_FINITE) is kind
+
+
+def test_inputs_far_from_0_come_before_the_start_that_they_make_poor():
+    training = run(STAYS, losses=FLAT, more={"input_offset": 1e4}, sites=2)
+    (end,) = training.snapshots
+    deltas = [np.full(50, 1e-9), np.full(50, 1.0)]
+    windows = tuple(window(at, steps=range(0, 200, 4), delta=delta, update=1e-3) for at, delta in enumerate(deltas))
+    training = replace(training, snapshots=(replace(end, windows=windows),))
+    assert (Rule.VANISHING_GRADIENT, CauseKind.INPUT_SCALE) in alarms(training)

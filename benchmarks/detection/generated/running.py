@@ -63,7 +63,7 @@ def run_case(case: Case, clean_scores: dict[str, float]) -> Row:
             warnings.simplefilter("ignore", UserWarning)
             said = watch_case(job)
             score = job.score()
-    except (RuntimeError, ValueError, IndexError) as error:
+    except (RuntimeError, ValueError, IndexError, AttributeError) as error:
         # A training that cannot run tells its user so itself.
         return {**row, "verdict": Verdict.UNFIT, "error": str(error).splitlines()[0]}
     task = job.task

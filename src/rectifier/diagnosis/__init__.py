@@ -38,6 +38,7 @@ from rectifier.records import (
     NotJudged,
     Process,
     Rule,
+    TrainingSetup,
     Unjudged,
     most_serious_first,
 )
@@ -130,11 +131,18 @@ def diagnose(process: Process, suppress: Mapping[str, str] | None = None) -> Dia
         findings = _with_setup(findings, known, start, setup)
         findings[start:] = explain(findings[start:], own, untrained)
     diagnosis = Diagnosis(
-        findings=most_serious_first(findings),
+        findings=_in_order(findings),
         layers=tuple(summarise(history) for history in histories),
         not_judged=tuple(_not_judged(process, histories, findings)),
     )
     return apply_suppressions(diagnosis, suppress or {})
+
+
+def _in_order(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """Most serious first; of those that are as severe, what is wrong by itself: the others may follow from it."""
+    return most_serious_first(
+        sorted(findings, key=lambda one: not (isinstance(one.evidence, TrainingSetup) and one.evidence.by_itself))
+    )
 
 
 def _is_alone(histories: Sequence[SiteHistory], spans: Mapping[str, tuple[int, int]]) -> bool:

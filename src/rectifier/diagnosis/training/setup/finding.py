@@ -14,7 +14,18 @@ from rectifier.diagnosis.training.output.explained import explained_by
 from rectifier.diagnosis.training.output.history import OutputHistory
 from rectifier.diagnosis.training.progress import Progress
 from rectifier.diagnosis.training.setup import data, loss, steps
-from rectifier.records import Cause, CauseKind, Finding, InitialGain, Process, Rule, Series, TrainingSetup
+from rectifier.records import (
+    Cause,
+    CauseKind,
+    EqualWeights,
+    Finding,
+    InitialGain,
+    LargeFirstLoss,
+    Process,
+    Rule,
+    Series,
+    TrainingSetup,
+)
 
 _GIVES_WAY = frozenset({CauseKind.UNKNOWN, CauseKind.LEARNING_RATE, CauseKind.LEARNING_RATE_LOW})
 """Causes that say how it came about, and not why: what is wrong by itself comes before them."""
@@ -22,6 +33,8 @@ _GIVES_WAY = frozenset({CauseKind.UNKNOWN, CauseKind.LEARNING_RATE, CauseKind.LE
 _STOPS = frozenset({CauseKind.INITIAL_BIAS, CauseKind.OUTPUT_ACTIVATION, CauseKind.INPUT_CONSTANT})
 """What makes a gradient an exact 0: units on the flat side, answers outside of their bounds, inputs that do not differ.
 To those below it looks like a constant behind them."""
+_BY_INPUTS = frozenset({Rule.POOR_INITIALISATION, Rule.VANISHING_GRADIENT})
+"""Rules that lay to the initial weights what the scale of the inputs does."""
 _OF_MODELS = frozenset(
     {
         Rule.COLLAPSED_OUTPUT, Rule.STANDING_STILL, Rule.CONSTANT_PREDICTOR, Rule.DEAD_OUTPUT,
@@ -176,13 +189,25 @@ def _fitting(finding: Finding, flaws: Sequence[Flaw]) -> Iterator[Flaw]:
             # It asks for decay itself.
             fits = kind is CauseKind.LOSS_TERM
         elif finding.rule in _OF_MODELS:
-            fits = True
+            # A loss that came down from far above says nothing of what befell the model later.
+            fits = not isinstance(flaw.cause.facts, LargeFirstLoss) or finding.rule is Rule.STANDING_STILL
         else:
             fits = flaw.by_itself or (kind is CauseKind.INPUT_CONSTANT and finding.rule is not Rule.NON_FINITE)
+            fits |= finding.rule in _BY_INPUTS and kind is CauseKind.INPUT_SCALE
+            fits |= finding.rule is Rule.NON_FINITE and isinstance(flaw.cause.facts, InitialGain | EqualWeights)
         weak = finding.cause.kind in _GIVES_WAY and (flaw.by_itself or kind is CauseKind.LOSS_TERM)
         weak |= finding.cause.kind is CauseKind.DOWNSTREAM_CONSTANT and kind in _STOPS
         # Small weights make any update large, small inputs any sample alike.
         weak |= finding.cause.kind is CauseKind.LEARNING_RATE and isinstance(flaw.cause.facts, InitialGain)
-        weak |= finding.rule is Rule.POOR_INITIALISATION and kind is CauseKind.INPUT_SCALE
-        if fits and (unknown or weak):
+        weak |= finding.rule in _BY_INPUTS and kind is CauseKind.INPUT_SCALE
+        # What overflows at once does so by the weights that it meets.
+        at_once = finding.rule is Rule.NON_FINITE and finding.since is not None and finding.since <= 1
+        weak |= at_once and finding.cause.kind is CauseKind.NUMERICAL_OPERATION and kind is CauseKind.INITIAL_WEIGHTS
+        if fits and (weak or (unknown and _explains_unknown(finding, flaw))):
             yield flaw
+
+
+def _explains_unknown(finding: Finding, flaw: Flaw) -> bool:
+    """Of what is not finite without a known reason, weights at the start are one at the first steps only."""
+    of_start = finding.rule is Rule.NON_FINITE and not flaw.by_itself
+    return not of_start or (finding.since is not None and finding.since <= 1)

@@ -1,7 +1,7 @@
 """Whether gradients are ever cleared: those of the step before are there, and not 0, whenever a loss comes.
 
 Several losses may come before a step (accumulated gradients, several optimizers): what was cleared before any of them
-counts as cleared.
+counts as cleared. Only an optimizer that steps is asked: one whose training has ended keeps its last gradients.
 """
 
 import math
@@ -17,6 +17,8 @@ from rectifier.monitor.training.parameters.measures import largest_of, local_par
 _MOST_OPTIMIZERS = 4
 _MOST_TENSORS = 2
 """Of each optimizer the smallest ones stand for all: whoever clears gradients clears them of all."""
+_MOST_LOSSES = 16
+"""Losses before one step, of which more are not looked at."""
 
 
 class CarriedGradients:
@@ -24,69 +26,59 @@ class CarriedGradients:
 
     def __init__(self) -> None:
         self._chosen: weakref.WeakKeyDictionary[Optimizer, list[Tensor]] = weakref.WeakKeyDictionary()
-        self._empty: weakref.WeakKeyDictionary[Optimizer, int] = weakref.WeakKeyDictionary()
-        self._waiting: list[tuple[int, list[int], Tensor | None]] = []
-        self._open: dict[int, dict[int, float]] = {}
+        self._open: weakref.WeakKeyDictionary[Optimizer, list[Tensor | None]] = weakref.WeakKeyDictionary()
+        self._waiting: list[list[Tensor | None]] = []
         self._looks = self._carried = 0
 
-    def note(self, step: int, optimizers: Sequence[weakref.ref[Optimizer]]) -> None:
+    def note(self, optimizers: Sequence[weakref.ref[Optimizer]]) -> None:
         """A loss is about to be back-propagated.
 
         Args:
-            step: The training's.
             optimizers: Those that have been met.
         """
-        every: list[int] = []
-        some: list[Tensor] = []
-        there: list[int] = []
         for known in optimizers[:_MOST_OPTIMIZERS]:
             optimizer = known()
-            for number, one in enumerate(self._of(optimizer, step) if optimizer is not None else ()):
-                key = id(optimizer) * _MOST_TENSORS + number
-                every.append(key)
-                gradient = local_part(one.grad) if one.grad is not None else None
-                if gradient is not None and gradient.numel() and not gradient.is_meta:
-                    there.append(key)
-                    some.append(gradient)
-        if not every:
-            return
-        self._waiting.append((step, [*there, *(key for key in every if key not in there)], _largest(some)))
+            if optimizer is None:
+                continue
+            seen = self._open.setdefault(optimizer, [])
+            if len(seen) < _MOST_LOSSES:
+                seen.append(self._sizes(optimizer, first=not seen))
 
-    def _of(self, optimizer: Optimizer, step: int) -> list[Tensor]:
-        """Its smallest parameters of those that had a gradient when a step's first loss came."""
+    def note_step(self, optimizer: Optimizer) -> None:
+        """An optimizer has stepped: the losses since its last step were this one's.
+
+        Args:
+            optimizer: It.
+        """
+        losses = self._open.pop(optimizer, [])
+        if losses:
+            self._waiting.append(losses)
+
+    def _sizes(self, optimizer: Optimizer, *, first: bool) -> Tensor | None:
+        """The largest absolute value of each chosen gradient; None where one is missing, and so was cleared."""
         if optimizer not in self._chosen:
             held = [one for group in optimizer.param_groups for one in group["params"] if one.grad is not None]
-            if not held:
-                self._empty[optimizer] = step
-            if self._empty.get(optimizer) == step:
-                # What later losses of the step find has come meanwhile.
-                return []
+            if not held or not first:
+                # What later losses of a step find has come meanwhile.
+                return None
             self._chosen[optimizer] = sorted(held, key=lambda one: one.numel())[:_MOST_TENSORS]
-        return self._chosen[optimizer]
+        found = [local_part(one.grad) for one in self._chosen[optimizer] if one.grad is not None]
+        some = [one for one in found if one is not None and one.numel() and not one.is_meta]
+        if not some or len(some) < len(self._chosen[optimizer]):
+            return None
+        sizes = [largest_of([one])[0] for one in some]
+        together = len({one.device for one in sizes}) == 1
+        return torch.stack(sizes if together else [one.cpu() for one in sizes])
 
     def read(self) -> tuple[int, int]:
-        """Steps that were looked at so far, and those at which a gradient was there before every loss."""
-        for step, keys, sizes in self._waiting:
-            known = sizes.tolist() if sizes is not None else []
-            smallest = self._open.setdefault(step, {})
-            for at, key in enumerate(keys):
-                size = known[at] if at < len(known) else 0.0
-                smallest[key] = min(size, smallest.get(key, size)) if not math.isnan(size) else size
-        self._waiting.clear()
-        # NaN is not 0.
-        looks = {step: any(not size <= 0 for size in smallest.values()) for step, smallest in self._open.items()}
-        # More losses of the latest step may come.
-        for step in sorted(looks)[:-1]:
+        """Steps that were looked at so far, and those before whose every loss a gradient was there."""
+        for losses in self._waiting:
             self._looks += 1
-            self._carried += looks[step]
-            del self._open[step]
+            self._carried += all(one is not None and _is_there(one.tolist()) for one in losses)
+        self._waiting.clear()
         return self._looks, self._carried
 
 
-def _largest(gradients: Sequence[Tensor]) -> Tensor | None:
-    """The largest absolute value of each, without waiting for their device where that is one."""
-    if not gradients:
-        return None
-    sizes = [largest_of([one])[0] for one in gradients]
-    together = len({one.device for one in sizes}) == 1
-    return torch.stack(sizes if together else [one.cpu() for one in sizes])
+def _is_there(sizes: list[float]) -> bool:
+    # NaN is not 0.
+    return all(size > 0 or math.isnan(size) for size in sizes)

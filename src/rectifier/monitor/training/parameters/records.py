@@ -209,15 +209,12 @@ class ParameterRecords:
         """An optimizer has stepped."""
         number = self._number_of(optimizer)
         self._steps[number] += 1
+        self._carried.note_step(optimizer)
         self._without[number] += all(one.grad is None for group in optimizer.param_groups for one in group["params"])
 
-    def note_before_backward(self, step: int) -> None:
-        """A loss is about to be back-propagated: gradients of the step before may still be there.
-
-        Args:
-            step: The training's.
-        """
-        self._carried.note(step, self._optimizers)
+    def note_before_backward(self) -> None:
+        """A loss is about to be back-propagated: gradients of the step before may still be there."""
+        self._carried.note(self._optimizers)
 
     def note_skipped(self, optimizer: Optimizer) -> None:
         """A GradScaler left an optimizer's step out."""
