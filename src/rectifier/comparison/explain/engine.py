@@ -12,7 +12,7 @@ import numpy as np
 
 from rectifier.comparison.explain import knowledge
 from rectifier.comparison.explain.evidence import kinds_of
-from rectifier.comparison.explain.experiment import cured, experiment_of, motionless
+from rectifier.comparison.explain.experiment import cured, experiment_of, motionless, unchanged_trial
 from rectifier.comparison.explain.failure import Failing, failure_of, looked_at, onset_of, steps_enough
 from rectifier.comparison.explain.progress import Step
 from rectifier.comparison.explain.trial import Ask, Runner, Shown, same_losses
@@ -282,6 +282,9 @@ class Engine:
             placebo_failed=self._placebo_failed,
             deterministic=self._deterministic,
             seeds_reach=self._reach,
+            trials=()
+            if failing is None
+            else tuple(unchanged_trial(seed, shown, failing) for seed, shown in self._unchanged.items()),
         )
 
 

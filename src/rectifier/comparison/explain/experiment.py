@@ -4,7 +4,7 @@ import numpy as np
 
 from rectifier.comparison.explain.failure import Failing, better
 from rectifier.comparison.explain.trial import Ask, Shown, same_losses
-from rectifier.records import Change, Experiment
+from rectifier.records import Change, Experiment, Intervention
 
 _CURVE_POINTS = 60
 
@@ -31,6 +31,19 @@ def experiment_of(ask: Ask, shown: Shown, unchanged: Shown, base: Shown, failing
         applied=shown.applied,
         losses=_curve(shown),
         better=better(ask.intervention.change, shown, base, failing),
+    )
+
+
+def unchanged_trial(seed: int | None, shown: Shown, failing: Failing) -> Experiment:
+    """What the unchanged script showed with a seed."""
+    return Experiment(
+        intervention=Intervention(),
+        seed=seed,
+        failed=failing.seen_in(shown),
+        loss_end=shown.loss_end if np.isfinite(shown.loss_end) else None,
+        steps=shown.steps,
+        seconds=shown.seconds,
+        losses=_curve(shown),
     )
 
 

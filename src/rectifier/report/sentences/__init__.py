@@ -9,11 +9,12 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from rectifier import records
-from rectifier.records import Cause, Evidence, ExplainedBy, Finding, Inspection, Judged
+from rectifier.records import Cause, EstablishedCause, Evidence, ExplainedBy, Explanation, Finding, Inspection, Judged
 from rectifier.report.sentences import (
     advice,
     checkpoint,
     dead,
+    explanation,
     finite,
     fixes,
     gradients,
@@ -117,3 +118,19 @@ def told_finding(finding: Finding) -> Finding:
         cause=replace(finding.cause, text=texts.cause),
         fixes=tuple(replace(fix, text=fixes.command(fix.kind)) for fix in finding.fixes),
     )
+
+
+def told_explanation(found: Explanation) -> Explanation:
+    """The same explanation with its texts filled in."""
+    return replace(
+        found,
+        title=explanation.headline(found),
+        details=tuple(explanation.details(found)),
+        fixes=tuple(explanation.fix_text(remedy) for remedy in found.remedies),
+        cause=None if found.cause is None else _told_cause(found.cause),
+        causes=tuple(_told_cause(cause) for cause in found.causes),
+    )
+
+
+def _told_cause(cause: EstablishedCause) -> EstablishedCause:
+    return replace(cause, text=explanation.cause_text(cause))
