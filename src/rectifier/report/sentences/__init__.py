@@ -71,12 +71,14 @@ WRITERS: dict[type[Evidence], Callable[[Finding, Any], Texts]] = {
 """What writes of each kind of evidence."""
 
 
-def describe(finding: Finding) -> Texts:
-    """What is said of a finding: its title, detail, cause and advice.
+def describe(finding: Finding | Explanation) -> Texts:
+    """What is said of a finding or of an explanation: its title, detail, cause and advice.
 
     Args:
-        finding: Of a diagnosis, a check or an inspection.
+        finding: Of a diagnosis, a check or an inspection; or what `rectifier explain` found.
     """
+    if isinstance(finding, Explanation):
+        return _of_explanation(finding)
     write = WRITERS.get(type(finding.evidence), _own_texts)
     if isinstance(facts := finding.cause.facts, ExplainedBy):
         # What the rule itself would say of the cause is no longer true.
@@ -129,6 +131,15 @@ def told_explanation(found: Explanation) -> Explanation:
         fixes=tuple(explanation.fix_text(remedy) for remedy in found.remedies),
         cause=None if found.cause is None else _told_cause(found.cause),
         causes=tuple(_told_cause(cause) for cause in found.causes),
+    )
+
+
+def _of_explanation(found: Explanation) -> Texts:
+    return Texts(
+        title=explanation.headline(found),
+        detail=" ".join(explanation.details(found)),
+        cause="" if found.cause is None else explanation.cause_text(found.cause),
+        advised=tuple(explanation.fix_text(remedy) for remedy in found.remedies),
     )
 
 
