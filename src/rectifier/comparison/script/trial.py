@@ -1,6 +1,7 @@
 """One training of a user's own script: start it, wait, and read what it left behind."""
 
 import hashlib
+import json
 import math
 import os
 import signal
@@ -85,6 +86,7 @@ class ScriptLauncher:
             temporary=temporary,
             frameworks=True,
             directory=self._directory,
+            explain=None if spec.intervention is None else json.dumps({"intervention": spec.intervention}),
         )
         start_of_trial = time.perf_counter()
         with self._running.one() as started, (folder / OUTPUT).open("wb") as output, open(os.devnull, "rb") as nothing:
@@ -158,6 +160,7 @@ def _trial(
         fingerprint=None if process is None else fingerprint(process, question.metric),
         motionless=process is not None and motionless(process, question.metric),
         asked=question.asked,
+        changed=None if process is None or process.applied is None else process.applied.times,
     )
 
 

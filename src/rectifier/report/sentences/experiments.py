@@ -4,8 +4,8 @@ import shlex
 from collections.abc import Sequence
 
 from rectifier._formatting import counted
-from rectifier.records import Change, Experiment, SavedExplanation
-from rectifier.report.sentences.explanation import change_words
+from rectifier.records import Change, Experiment, Intervention, SavedExplanation
+from rectifier.report.sentences.explanation import change_words, intervention_words
 from rectifier.report.sentences.words import capital
 
 
@@ -13,6 +13,16 @@ def changed(experiment: Experiment) -> str:
     """A change as a heading: `No weight decay`."""
     words = capital(change_words(experiment))
     return f"Control: {words[0].lower()}{words[1:]}" if experiment.intervention.change is Change.PLACEBO else words
+
+
+def arm_words(intervention: Intervention) -> str:
+    """What an arm of a comparison is."""
+    return f"{intervention} is the script with one change: {intervention_words(intervention)}."
+
+
+def unchanged_words(arm: str, idle: int, trainings: int) -> str:
+    """That an arm's change found nothing to change."""
+    return f"{arm} found nothing to change in {idle} of {counted(trainings, 'training')}."
 
 
 def outcome(experiment: Experiment) -> str:
