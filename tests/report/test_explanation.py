@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from click.testing import CliRunner
 
-from rectifier.cli import report
+from rectifier.cli.commands import report
 from rectifier.records import Conclusion, RemedyId
 from rectifier.report.figures.explanation import change_curves
 from rectifier.report.page.explained import _IN_WORDS
