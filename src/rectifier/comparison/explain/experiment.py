@@ -57,8 +57,9 @@ def cured(experiment: Experiment) -> bool:
 
 
 def motionless(shown: Shown) -> bool:
-    """Whether the loss was the same number at every step."""
-    return bool(len(shown.losses)) and bool((shown.losses == shown.losses[0]).all())
+    """Whether the loss was the same number at every step, or at none a number."""
+    losses = shown.losses
+    return bool(len(losses)) and bool((losses == losses[0]).all() or np.isnan(losses).all())
 
 
 def _identical(one: Shown, other: Shown) -> bool:
