@@ -9,7 +9,17 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from rectifier import records
-from rectifier.records import Cause, EstablishedCause, Evidence, ExplainedBy, Explanation, Finding, Inspection, Judged
+from rectifier.records import (
+    Cause,
+    EstablishedCause,
+    Evidence,
+    ExplainedBy,
+    Explanation,
+    Finding,
+    Inspection,
+    Judged,
+    SetupFacts,
+)
 from rectifier.report.sentences import checkpoint, explanation, fixes
 from rectifier.report.sentences.findings import (
     advice,
@@ -19,6 +29,7 @@ from rectifier.report.sentences.findings import (
     network,
     output,
     parameters,
+    setup,
     sides,
     start,
     taught,
@@ -38,6 +49,7 @@ WRITERS: dict[type[Evidence], Callable[[Finding, Any], Texts]] = {
     records.DeadOutput: output.dead_output,
     records.StandingStill: output.standing_still,
     records.TargetsOutOfReach: output.targets_out_of_reach,
+    records.TrainingSetup: setup.training_setup,
     records.LinearNetwork: output.linear_network,
     records.EvalMode: output.eval_mode,
     records.LinearLayer: sides.linear_layer,
@@ -82,6 +94,9 @@ def describe(finding: Finding | Explanation) -> Texts:
         # What the rule itself would say of the cause is no longer true.
         texts = write(replace(finding, cause=Cause()), finding.evidence)
         return replace(texts, cause=parameters.explained(facts), advised=advice.EXPLAINED)
+    if isinstance(facts := finding.cause.facts, SetupFacts):
+        texts = write(replace(finding, cause=Cause()), finding.evidence)
+        return replace(texts, cause=setup.why(facts), advised=advice.for_setup(finding.cause))
     return write(finding, finding.evidence)
 
 
