@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rectifier.api.checkpoint import inspect_checkpoint as inspect_checkpoint
     from rectifier.api.comparison import compare as compare
     from rectifier.api.comparison import compare_models as compare_models
+    from rectifier.api.explanation import explain as explain
     from rectifier.api.probe import census as census
     from rectifier.api.probe import check as check
     from rectifier.api.training import Watch as Watch
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 _NAMES = {
     "api.checkpoint": "inspect_checkpoint",
     "api.comparison": "compare compare_models",
+    "api.explanation": "explain",
     "api.probe": "census check",
     "api.training": "Watch describe read watch",
     "api.treatments": "prescribe",
@@ -38,8 +40,8 @@ _NAMES = {
 }
 
 __all__ = [
-    "Watch", "__version__", "census", "check", "compare", "compare_models", "describe", "functional",
-    "inspect_checkpoint", "log", "nn", "plot", "prescribe", "read", "recycle", "rescale", "swap", "watch",
+    "Watch", "__version__", "census", "check", "compare", "compare_models", "describe", "explain",
+    "functional", "inspect_checkpoint", "log", "nn", "plot", "prescribe", "read", "recycle", "rescale", "swap", "watch",
 ]  # fmt: skip
 
 

@@ -163,6 +163,30 @@ def test_the_competitors_leave_the_activation_and_a_restart_costs_no_training():
     assert [spec.arm for spec in plan if spec.rescale] == ["rescale"]
 
 
+def test_changes_of_explain_are_arms_that_leave_the_activation():
+    asked = replace(QUESTION, arms=arms_from("weight_decay_off,elu,loss_term_off:01,guard_operation:fit.py:41 sqrt"))
+    assert asked.arms == ("weight_decay_off", "elu:1.0", "loss_term_off:01", "guard_operation:fit.py:41 sqrt")
+    plan = {spec.arm: (spec.intervention, spec.swap) for spec in asked.plan() if spec.seed == 0}
+    assert plan == {
+        BASELINE: (None, ()),
+        "weight_decay_off": ("weight_decay_off", ()),
+        "elu:1.0": (None, ("relu=elu:1.0",)),
+        "loss_term_off:01": ("loss_term_off:01", ()),
+        "guard_operation:fit.py:41 sqrt": ("guard_operation:fit.py:41 sqrt", ()),
+        PLACEBO: (None, ()),
+    }
+    assert len({spec.key for spec in asked.plan()}) == len(list(asked.plan()))
+    assert asked.title.endswith("what helps?")
+
+
+def test_controls_of_explain_are_no_arms_and_a_guard_needs_its_place():
+    for arm in ("placebo", "none"):
+        with pytest.raises(UnknownActivation):
+            arms_from(arm)
+    with pytest.raises(NothingToCompare, match=r"guard_operation:train\.py:41"):
+        arms_from("guard_operation")
+
+
 def test_a_restart_is_the_placebos_training_where_the_first_one_failed():
     asked = replace(QUESTION, arms=("restart",), seeds=3)
     trials = [

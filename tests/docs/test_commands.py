@@ -48,6 +48,12 @@ ELSEWHERE = {
     "rectifier compare --arms leaky_relu:0.3 --seeds 9 ": ("tests/test_readme.py", "shell(COMPARE, tmp_path)"),
     "rectifier run --every 1 examples/digits.py ": ("tests/docs/test_pages.py", 'HERE["tutorial"]'),
     "rectifier run --fail-on serious train.py ": ("tests/docs/test_pages.py", "def test_the_lines_for_ci"),
+    # Of one script, which stands on the page.
+    "rectifier explain --jobs 2 distill.py": ("tests/docs/test_explain_tutorial.py", "def test_the_first_case"),
+    "rectifier report rectifier-runs/explain-distill-": (
+        "tests/docs/test_explain_tutorial.py",
+        "def test_the_first_case",
+    ),
     # Needs a scheduler, which is started there.
     "rectifier compare --scheduler ": ("tests/comparison/test_cluster.py", "--scheduler"),
 }

@@ -38,10 +38,16 @@ def lines(page=None):
     ]
 
 
-def shell(text, folder):
+def shell(text, folder, timeout=240):
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "COLUMNS": "80"}
     return subprocess.run(
-        ["sh", "-e", "-c", text], cwd=folder, capture_output=True, text=True, check=False, env=environment, timeout=240
+        ["sh", "-e", "-c", text],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+        timeout=timeout,
     )
 
 

@@ -24,11 +24,15 @@ for step in range(150):
 """
 
 
-def explain(folder, *arguments):
+def rectifier(folder, *arguments):
     return subprocess.run(
-        [sys.executable, "-m", "rectifier", "explain", *arguments], cwd=folder, capture_output=True, text=True,
-        timeout=280, check=False,
+        [sys.executable, "-m", "rectifier", *arguments], cwd=folder, capture_output=True, text=True, timeout=280,
+        check=False,
     )  # fmt: skip
+
+
+def explain(folder, *arguments):
+    return rectifier(folder, "explain", *arguments)
 
 
 def test_a_healthy_script_has_nothing_to_explain(tmp_path):
@@ -39,9 +43,12 @@ def test_a_healthy_script_has_nothing_to_explain(tmp_path):
     assert (document["conclusion"], document["cause"]) == ("nothing_to_explain", None)
 
 
+@pytest.mark.timeout(600)
 def test_weight_decay_is_established_and_the_same_command_runs_nothing_again(tmp_path):
     (tmp_path / "fit.py").write_text(DECAYED.replace("DECAY", "5.0"))
     before = (tmp_path / "fit.py").read_bytes()
+    assert rectifier(tmp_path, "run", "fit.py", "--seed=3").returncode == 0
+    (run,) = Path(tmp_path, "rectifier-runs").iterdir()
     done = explain(tmp_path, "--json", "--because", "loss stays at 7", "fit.py", "--seed=3")
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
@@ -49,11 +56,19 @@ def test_weight_decay_is_established_and_the_same_command_runs_nothing_again(tmp
     assert document["remedies"][0] == "lower_weight_decay"
     assert document["control"]["deterministic"] is True
     assert (tmp_path / "fit.py").read_bytes() == before
-    (folder,) = Path(tmp_path, "rectifier-runs").iterdir()
+    (folder,) = Path(tmp_path, "rectifier-runs").glob("explain-*")
     trials = {path: path.stat().st_mtime_ns for path in folder.glob("trials/*/run/run.json")}
     again = explain(tmp_path, "--json", "--because", "loss stays at 7", "fit.py", "--seed=3")
     assert json.loads(again.stdout) == document
     assert {path: path.stat().st_mtime_ns for path in folder.glob("trials/*/run/run.json")} == trials
+    # It is found again: by its own folder, and from the run of the same command.
+    assert json.loads(rectifier(tmp_path, "report", folder, "--json").stdout) == document
+    assert json.loads(rectifier(tmp_path, "report", run, "--json").stdout)["explanation"] == document
+    # Named by its run, it is kept with that run, too.
+    (folder / "explanation.json").unlink()
+    named = explain(tmp_path, "--json", "--because", "loss stays at 7", run)
+    assert json.loads(named.stdout) == document
+    assert (run / "explanation.json").read_bytes() == (folder / "explanation.json").read_bytes()
 
 
 @pytest.mark.parametrize(

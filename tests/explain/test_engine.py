@@ -289,3 +289,16 @@ def test_inputs_that_are_not_finite_are_named_as_such_and_leaving_every_step_out
 
     found = explain(All(findings=(bad,), cures=(Change.SKIP_NONFINITE,)))
     assert (found.conclusion, found.cause.kind) == (Conclusion.OBSERVED, CauseKind.INPUT_NOT_FINITE)
+
+
+def test_losses_that_are_nan_from_the_start_do_not_tell_whether_a_seed_reaches():
+    class Nan(Script):
+        def __call__(self, ask):
+            shown = super().__call__(ask)
+            if ask.intervention.change not in self.cures:
+                object.__setattr__(shown, "losses", np.full(len(shown.losses), np.nan))
+            return shown
+
+    found = explain(Nan(findings=(stuck(Rule.NON_FINITE),), cures=(Change.LEARNING_RATE_THIRD,)))
+    assert found.control.seeds_reach is True
+    assert found.conclusion is Conclusion.ESTABLISHED

@@ -5,20 +5,34 @@ from dataclasses import replace
 import numpy as np
 
 from rectifier.records import (
+    Applied,
     ArmVerdict,
     AxisSource,
+    CauseKind,
+    Change,
     Comparison,
+    Conclusion,
+    Control,
     Cost,
     Diagnosis,
     Effect,
+    EstablishedCause,
+    Experiment,
+    ExplainedFailure,
+    Explanation,
     Failure,
     FailureKind,
+    Intervention,
     LayerSummary,
     Manifest,
     Outcome,
     Process,
+    RemedyId,
     Run,
+    SavedExplanation,
     Series,
+    Sight,
+    SightKind,
     Site,
     SiteWindow,
     Snapshot,
@@ -28,6 +42,7 @@ from rectifier.records import (
     Unseen,
     Writer,
 )
+from rectifier.report.sentences import told_explanation
 from tests.edge import diagnose
 
 HOSTILE = "<script>alert(1)</script>"
@@ -215,3 +230,62 @@ def make_curves(comparison):
 
 def make_hostile_comparison():
     return make_comparison(("relu", HOSTILE, CLOSING, '" onclick="alert(3)', "placebo"), metric=HOSTILE)
+
+
+def make_explanation(place="train.py:41", expression="loss.log()", detail="weight decay of 0.5 (AdamW, group 0)"):
+    """Weight decay is the cause on three seeds; five other changes do not help, and one finds nothing to change."""
+    random = np.random.default_rng(6)
+
+    def trial(change, seed=None, value=None, *, cured=False, times=1, finite=60):
+        level = 0.09 if cured else 2.3
+        losses = (level + (2.3 - level) * np.exp(-np.arange(60) / 9) + 0.01 * random.standard_normal(60)).tolist()
+        return Experiment(
+            intervention=Intervention(change, value), seed=seed, failed=not cured, better=cured or None, steps=600,
+            loss_end=level if finite == 60 else None, seconds=1.5, losses=(*losses[:finite], *[None] * (60 - finite)),
+            applied=None if change is Change.NONE else Applied(change=change, times=times, detail=detail),
+        )  # fmt: skip
+
+    decay = Intervention(Change.WEIGHT_DECAY_OFF)
+    cause = EstablishedCause(
+        kind=CauseKind.WEIGHT_DECAY, detail=detail, place=place, intervention=decay, established=True
+    )
+    sights = (
+        Sight(
+            kind=SightKind.INPUTS, operation="Net", phase="forward", place=place, expression=expression,
+            numbers={"offset": 0.1, "rows": 64.0},
+        ),
+        Sight(
+            kind=SightKind.MOVED_BY, operation="weight_decay", phase="optimizer", step=3, place=place,
+            expression=expression, numbers={"share": 0.98}, cause_kind=CauseKind.WEIGHT_DECAY,
+        ),
+    )  # fmt: skip
+    return Explanation(
+        conclusion=Conclusion.ESTABLISHED,
+        cause=cause,
+        causes=(cause,),
+        established=True,
+        remedies=(RemedyId.LOWER_WEIGHT_DECAY, RemedyId.MORE_UNITS),
+        experiments=(
+            trial(Change.LEARNING_RATE_THIRD),
+            trial(Change.LOSS_TERM_OFF, value=1),
+            trial(Change.GUARD_OPERATION, value=place, finite=20),
+            trial(Change.WEIGHTS_HE, finite=1),
+            trial(Change.NORMALISATION_OFF, times=0),
+            trial(Change.WEIGHT_DECAY_OFF, cured=True),
+            trial(Change.PLACEBO),
+            *(trial(Change.WEIGHT_DECAY_OFF, seed, cured=True) for seed in (1, 2)),
+        ),
+        control=Control(
+            seeds=(None, 1, 2), failing=(None, 1, 2), placebo_failed=True, deterministic=True, seeds_reach=True,
+            trials=tuple(trial(Change.NONE, seed) for seed in (None, 1, 2)),
+        ),
+        sights=sights,
+        failure=ExplainedFailure(rule="standing-still", onset=180, steps=600, loss_end=2.3),
+    )  # fmt: skip
+
+
+def make_saved(explanation=None, command=("train.py", "--lr", "0.1"), script="0" * 64, **more):
+    """An explanation as it is kept, with its texts."""
+    usual = {"folder": "/runs/explain-train-1", "written": "2026-11-24T10:15:00+01:00", "rectifier": "0.1.0"}
+    told = told_explanation(explanation or make_explanation())
+    return SavedExplanation(command=command, script=script, explanation=told, **{**usual, **more})

@@ -2,16 +2,20 @@ import os
 
 import pytest
 
-from rectifier.report.page.page import comparison_page, run_page
+from rectifier.report.page.page import comparison_page, explanation_page, run_page
 from tests.report.browser import Browser, find_chromium
 from tests.report.builders import (
+    CLOSING,
+    HOSTILE,
     diagnosed,
     make_comparison,
     make_curves,
+    make_explanation,
     make_hostile,
     make_hostile_comparison,
     make_process,
     make_run,
+    make_saved,
 )
 
 
@@ -54,6 +58,10 @@ def pages(tmp_path_factory, dying, healthy, comparison):
         "hostile": run_page(*make_hostile()),
         "comparison": comparison_page(comparison),
         "hostile comparison": comparison_page(hostile_comparison, curves=make_curves(hostile_comparison)),
+        "explained": run_page(run, diagnoses, explained=make_saved()),
+        "hostile explanation": explanation_page(
+            make_saved(make_explanation(HOSTILE, CLOSING, '" onclick="alert(3)'), (HOSTILE, CLOSING))
+        ),
         "demo": comparison_page(comparison, example=(run, diagnoses[0]), curves=make_curves(comparison)),
     }
     paths = {name: folder / f"{name}.html" for name in texts}

@@ -9,7 +9,9 @@ from tests.report.browser import CONTRASTS, TRACES
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(60)]
 
-NAMES = ["dying", "healthy", "hostile", "comparison", "hostile comparison", "demo"]
+NAMES = [
+    "dying", "healthy", "hostile", "comparison", "hostile comparison", "demo", "explained", "hostile explanation",
+]  # fmt: skip
 MARKS = ".cartesianlayer :is(.trace path, .barlayer path, .heatmaplayer image)"
 DRAWN = """
 [...document.querySelectorAll(".js-plotly-plot")].map((frame) => {
@@ -85,13 +87,14 @@ def test_a_page_that_complains_and_loads_is_noticed(browser, tmp_path):
     tab.close()
 
 
-def test_every_text_stands_out_by_day_and_by_night(fresh):
-    tab = fresh("demo")
+@pytest.mark.parametrize(("name", "texts"), [("demo", 300), ("explained", 200)])
+def test_every_text_stands_out_by_day_and_by_night(fresh, name, texts):
+    tab = fresh(name)
     for scheme in ("light", "dark"):
         tab.page.emulate_media(color_scheme=scheme)
         tab.settle()
         found = tab.js(CONTRASTS)
-        assert len(found) > 300
+        assert len(found) > texts
         assert any(one["text"] == "optimizer step" for one in found), "the words in the charts are looked at, too"
         assert [one for one in found if one["ratio"] < 4.5] == []
 
@@ -202,6 +205,33 @@ def test_every_chart_is_a_table_too(opened, dying, comparison):
     assert tab.js("[...document.querySelectorAll('.numbers table')].filter(t => t.rows.length < 2).length") == 0
     assert tab.js("document.documentElement.scrollWidth") == 400
     assert [one for one in tab.js(CONTRASTS) if one["ratio"] < 4.5] == []
+    assert tab.complaints == []
+
+
+def test_why_it_fails_comes_first_with_the_line_the_remedy_and_a_curve_of_each_change(fresh):
+    tab = fresh("explained")
+    section = tab.page.get_by_role("region", name="Why it fails", exact=True)
+    assert tab.page.locator("main > section").first.get_attribute("aria-labelledby") == "explanation"
+    assert "Cause established: weight decay of 0.5 (AdamW, group 0)." in section.locator("article").inner_text()
+    # What speaks for the cause is told first.
+    assert section.locator(".sights li").first.inner_text().startswith("Moved the pre-activations: weight_decay")
+    assert section.locator(".sights code").first.inner_text() == "train.py:41 loss.log()"
+    copied = section.get_by_role("button", name="Copy weight_decay=0.01, or less", exact=True)
+    assert copied.count() == 1
+    titles = section.locator("figure h4").all_inner_texts()
+    assert titles[0] == "No weight decay", "what helps comes first"
+    assert titles[-1] == "Control: the learning rate × 1.001"
+    # Of what found nothing to change, or has no finite loss but the first, there is no curve, but there is a row.
+    assert not {"No normalisation", "He initialisation"} & set(titles)
+    drawn = tab.js("document.getElementById('change-1').data.map(t => [t.name, t.line.color, t.y.length])")
+    assert drawn.count(["unchanged, another seed", "#77808A", 60]) == 2
+    assert drawn[-1] == ["with the change", "#0072B2", 60]
+    assert not section.locator("table.wide").is_visible()
+    section.locator("summary", has_text="All trials as a table").focus()
+    tab.page.keyboard.press("Enter")
+    rows = section.locator("table.wide tbody tr")
+    assert rows.count() == 3 + 9
+    assert rows.filter(has_text="No normalisation").inner_text().split("\t")[2] == "nothing to change"
     assert tab.complaints == []
 
 

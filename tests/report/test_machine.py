@@ -41,7 +41,8 @@ def names(kind):
 def test_a_run_has_the_documented_fields(dying):
     run, diagnoses = dying
     got = strictly(run_json(run, diagnoses))
-    assert set(got) == {"schema_version", "kind", "manifest", "outcome", "worst", "processes"}
+    assert set(got) == {"schema_version", "kind", "manifest", "outcome", "worst", "processes", "explanation"}
+    assert got["explanation"] is None
     assert (got["schema_version"], got["kind"], got["worst"]) == (2, "run", "warning")
     assert set(got["manifest"]) == names(Manifest)
     assert got["manifest"]["command"] == ["train.py", "--lr", "0.1"]

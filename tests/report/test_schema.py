@@ -9,9 +9,11 @@ from click.testing import CliRunner
 
 from rectifier.cli.commands import report
 from rectifier.report.json.documents import comparison_json, run_json
+from rectifier.report.json.explanation import explanation_json
 from rectifier.report.json.schema import json_schema
+from rectifier.report.sentences import told_explanation
 from tests.edge import diagnose
-from tests.report.builders import make_comparison, make_process, make_run
+from tests.report.builders import make_comparison, make_explanation, make_process, make_run
 from tests.report.validator import faults
 
 SCHEMA = json_schema()
@@ -42,6 +44,18 @@ def test_a_comparison_is_valid():
     broken = replace(comparison.trials[0], metric=float("inf"))
     got = as_read(comparison_json(replace(comparison, trials=(broken, *comparison.trials[1:]))))
     assert faults(got, SCHEMA, SCHEMA) == []
+
+
+def test_an_explanation_is_valid_by_itself_and_within_its_run(dying):
+    explanation = told_explanation(make_explanation())
+    document = as_read(explanation_json(explanation))
+    assert faults(document, SCHEMA, SCHEMA) == []
+    assert faults(as_read(run_json(*dying, explanation=explanation)), SCHEMA, SCHEMA) == []
+    document["control"].pop("chaotic")
+    document["cause"]["kind"] = "fate"
+    told = faults(document, SCHEMA["$defs"]["ExplanationDocument"], SCHEMA)
+    assert any("no chaotic" in fault for fault in told), told
+    assert any("fate" in fault for fault in told), told
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,8 @@ def compare(
 
     Args:
         train: Trains from the seed that it is given, and returns the metric, or None for the loss.
-        arms: What to put in the place of ReLU; `half-lr` and `restart` leave it (`rescale` is for scripts).
+        arms: What to put in the place of ReLU; `half-lr` and `restart` leave it (`rescale` is for scripts), and so do
+            the changes that `explain` makes, such as `weight_decay_off`.
         seeds: Trainings per arm.
         interim: Numbers of seeds for interim analyses, after which arms with a verdict stop early: `[12, 24, 48]`.
             None for a quarter, a half, and all of them, where a verdict is possible; `[seeds]` for the end alone.

@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from rectifier.records import Comparison, Diagnosis, shown_by
+from rectifier.records import Comparison, Diagnosis, Explanation, shown_by
 
 
 def as_html(name: str) -> Callable[..., str]:
@@ -26,3 +26,4 @@ def as_html(name: str) -> Callable[..., str]:
 
 shown_by(Diagnosis, as_html("diagnosis_html"))
 shown_by(Comparison, as_html("comparison_html"))
+shown_by(Explanation, as_html("explanation_html"))

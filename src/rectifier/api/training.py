@@ -12,7 +12,7 @@ from torch import nn
 from rectifier.api.notebook import as_html
 from rectifier.diagnosis import diagnose
 from rectifier.monitor import MemorySink, Monitor, check_units, module_to_watch
-from rectifier.records import Diagnosis, Finding, Manifest, Run
+from rectifier.records import Diagnosis, Explanation, Finding, Manifest, Run
 from rectifier.report import sentences
 from rectifier.report.sentences import Texts, told
 from rectifier.storage import read_run
@@ -160,14 +160,14 @@ def read(path: str | Path) -> Run:
     return read_run(Path(path))
 
 
-def describe(finding: Finding) -> Texts:
-    """Say in English what a finding says: its title, detail, cause and advice.
+def describe(finding: Finding | Explanation) -> Texts:
+    """Say in English what a finding or an explanation says: its title, detail, cause and advice.
 
     Findings of `watch.diagnose()`, `check` and `inspect_checkpoint` have these texts as attributes. This function also
     writes them for findings that do not, such as those of `rectifier.diagnosis.diagnose`.
 
     Args:
-        finding: Of a diagnosis, a check or an inspection.
+        finding: Of a diagnosis, a check or an inspection; or what `explain` returns.
 
     Example:
         >>> import torch, rectifier

@@ -12,8 +12,9 @@ from pathlib import Path
 from rich.console import Console
 
 from rectifier._formatting import counted
+from rectifier.comparison.question import script_digest
 from rectifier.diagnosis import diagnose
-from rectifier.errors import UnreadableRun
+from rectifier.errors import NothingToCompare, UnreadableRun
 from rectifier.exit_codes import SIGNALLED
 from rectifier.records import Diagnosis, Manifest, Outcome, Run, RunNote
 from rectifier.report.sentences.recorded import recorded, why_unseen
@@ -27,6 +28,9 @@ def note_beginning(
     folder: Path, command: Sequence[str], swap: Sequence[str], *, rescale: bool = False, recycle: int | None = None
 ) -> None:
     """Write what has been started; a disk that refuses will be told of at the end."""
+    script = None
+    with contextlib.suppress(NothingToCompare):
+        script = script_digest(command)
     manifest = Manifest.of_now(
         name=folder.name,
         # What is not UTF-8 in it cannot be written as text.
@@ -35,6 +39,7 @@ def note_beginning(
         swap=tuple(swap),
         rescale=rescale,
         recycle=recycle,
+        script=script,
     )
     with contextlib.suppress(OSError):
         write_manifest(folder, manifest)
@@ -103,20 +108,19 @@ def print_observed(run: Run, suppress: Mapping[str, str], console: Console) -> l
     return diagnoses
 
 
-def next_commands(run: Run, diagnoses: Sequence[Diagnosis], shown: str, suppress: Mapping[str, str]) -> list[str]:
+def next_commands(
+    run: Run, diagnoses: Sequence[Diagnosis], shown: str, suppress: Mapping[str, str], *, explained: bool = False
+) -> list[str]:
     """What to type next: the page, and how a cause is established and remedies compared where something is wrong."""
     if all(diagnosis.nothing_observed for diagnosis in diagnoses):
         return []
     known = "".join(f" --suppress {shlex.quote(f'{key}={reason}')}" for key, reason in suppress.items())
     lines = [f"rectifier report {shlex.quote(shown)}{known} --html {shlex.quote(Path(shown).name)}.html"]
-    if any(diagnosis.reaches("warning") for diagnosis in diagnoses) and not _treated(run.manifest):
-        lines.append(f"rectifier explain {shlex.join(run.manifest.command)}")
+    if any(diagnosis.reaches("warning") for diagnosis in diagnoses) and not run.manifest.treated:
+        if not explained:
+            lines.append(f"rectifier explain {shlex.join(run.manifest.command)}")
         lines.append(f"rectifier compare {shlex.join(with_seeds(run.manifest.command))}")
     return lines
-
-
-def _treated(manifest: Manifest) -> bool:
-    return bool(manifest.swap or manifest.rescale or manifest.recycle)
 
 
 def with_seeds(command: Sequence[str]) -> list[str]:

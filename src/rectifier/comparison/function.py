@@ -18,9 +18,10 @@ from rectifier.comparison.statistics.interim import checked_interim, default_int
 from rectifier.diagnosis.training.progress import judge_progress
 from rectifier.errors import NothingToCompare
 from rectifier.monitor import MemorySink, Monitor
-from rectifier.records import Comparison, Failure, FailureKind, Process, Trial
+from rectifier.records import Comparison, Failure, FailureKind, Intervention, Process, Trial
 from rectifier.sandbox import streams_kept
 from rectifier.treatment import scale_learning_rates, swap_everywhere
+from rectifier.treatment.interventions import begin
 
 Train = Callable[[int], Any]
 """Trains from a seed; returns the metric, or None for the loss that it back-propagates."""
@@ -108,6 +109,9 @@ def _train_once(train: Train, spec: TrialSpec, question: Question) -> Trial:
         monitor = Monitor(sink)
         monitor.start()
         stack.callback(monitor.stop)
+        changing = None if spec.intervention is None else begin(Intervention.parse(spec.intervention))
+        if changing is not None:
+            stack.callback(changing.stop)
         try:
             value = train(spec.drawn)
         except Exception as error:
@@ -130,6 +134,7 @@ def _train_once(train: Train, spec: TrialSpec, question: Question) -> Trial:
         seconds=time.perf_counter() - began,
         fingerprint=fingerprint(process, "loss") or (None if metric is None else metric.hex()),
         motionless=motionless(process, "loss"),
+        changed=None if changing is None else changing.times,
     )
 
 

@@ -10,7 +10,7 @@ from typing import Literal
 from rectifier.catalogue import parse
 from rectifier.comparison.metric import Summary
 from rectifier.errors import NothingToCompare
-from rectifier.records import Trial
+from rectifier.records import Change, Intervention, Trial
 
 Compared = Literal["script", "function", "models"]
 """What is trained: a user's script, a Python function, or small models in a loop of ours."""
@@ -42,6 +42,9 @@ COMPETITORS = {
 }
 """Arms that leave the activation alone: what one would try anyway."""
 
+NO_ARMS = frozenset({Change.NONE, Change.PLACEBO, Change.RESTART})
+"""Changes of `explain` that are its controls; a comparison has its own."""
+
 TREATED = "relu"
 """The activation that the arms replace."""
 
@@ -63,6 +66,7 @@ class TrialSpec:
         rescale: Whether initial weights are rescaled before the first step.
         max_steps: Optimizer steps after which it is ended, None for the script's own end.
         threads: Threads that it may use; sums round differently on other numbers of threads.
+        intervention: A change of `explain` in the form that `Intervention.parse` reads; None for none.
     """
 
     command: tuple[str, ...]
@@ -75,6 +79,7 @@ class TrialSpec:
     learning_rate: float = 1.0
     rescale: bool = False
     max_steps: int | None = None
+    intervention: str | None = None
 
     @property
     def key(self) -> str:
@@ -85,7 +90,7 @@ class TrialSpec:
         facts["swap"] = [
             f"{old}={renamed(new, EARLIER_NAMES)}" for old, _, new in (each.partition("=") for each in self.swap)
         ]
-        for name, usual in (("learning_rate", 1.0), ("rescale", False), ("max_steps", None)):
+        for name, usual in (("learning_rate", 1.0), ("rescale", False), ("max_steps", None), ("intervention", None)):
             if facts[name] == usual:
                 del facts[name]
         text = json.dumps(facts, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
@@ -145,13 +150,14 @@ class Question:
                     command=self.command,
                     script=self.script,
                     arm=arm,
-                    swap=(f"{TREATED}={arm}",) if arm in self.arms and arm not in COMPETITORS else (),
+                    swap=(f"{TREATED}={arm}",) if arm in self.arms and swaps(arm) else (),
                     seed=seed,
                     drawn=seed + _PLACEBO_SEEDS if arm == PLACEBO else seed,
                     threads=self.threads,
                     learning_rate=0.5 if arm == HALF_RATE else 1.0,
                     rescale=arm == RESCALE,
                     max_steps=self.max_steps,
+                    intervention=arm if is_change(arm) else None,
                 )
 
     @property
@@ -187,7 +193,24 @@ class Question:
     @property
     def title(self) -> str:
         """What was compared, for the head of a report."""
-        return f"{' '.join(self.command)}: does another activation help?"
+        asked = "does another activation help?" if all(map(swaps, self.arms)) else "what helps?"
+        return f"{' '.join(self.command)}: {asked}"
+
+
+def is_change(arm: str) -> bool:
+    """Whether an arm is a change of `explain`: `weight_decay_off`, `loss_term_off:1`.
+
+    Example:
+        >>> is_change("loss_term_off:1"), is_change("leaky_relu:0.1"), is_change("restart")
+        (True, False, False)
+    """
+    name = arm.partition(":")[0]
+    return name in set(Change) - NO_ARMS
+
+
+def swaps(arm: str) -> bool:
+    """Whether an arm puts another activation in the place of `TREATED`."""
+    return arm not in COMPETITORS and not is_change(arm)
 
 
 def renamed(arm: str, names: Mapping[str, str]) -> str:
@@ -222,21 +245,32 @@ def script_digest(command: Sequence[str]) -> str | None:
 
 
 def arms_from(text: str) -> tuple[str, ...]:
-    """Read `leaky_relu:0.1, elu:1.0, half-lr, restart` into the catalogue's spelling, each arm once.
+    """Read `leaky_relu:0.1, elu:1.0, half-lr, weight_decay_off` into one spelling, each arm once.
 
     Raises:
         UnknownActivation: A name or parameter is not in the catalogue.
-        NothingToCompare: No arm is left beside the script as it is.
+        NothingToCompare: No arm is left beside the script as it is, or a change lacks its place.
 
     Example:
-        >>> arms_from("leaky_relu:0.10,elu:1,relu,elu:1.0")
-        ('leaky_relu:0.1', 'elu:1.0')
+        >>> arms_from("leaky_relu:0.10,elu:1,relu,elu:1.0,weight_decay_off")
+        ('leaky_relu:0.1', 'elu:1.0', 'weight_decay_off')
     """
     parts = [part.strip() for part in text.split(",") if part.strip()]
-    specs = dict.fromkeys(part if part in COMPETITORS else parse(part).spec for part in parts)
+    specs = dict.fromkeys(_spelled(part) for part in parts)
     specs.pop(TREATED, None)
     if not specs:
         raise NothingToCompare(
             f"--arms {text!r} names nothing but the script as it is. Write for example: --arms leaky_relu:0.1,elu:1.0"
         )
     return tuple(specs)
+
+
+def _spelled(arm: str) -> str:
+    if arm in COMPETITORS:
+        return arm
+    if not is_change(arm):
+        return parse(arm).spec
+    change = Intervention.parse(arm)
+    if change.change is Change.GUARD_OPERATION and not change.value:
+        raise NothingToCompare(f"{arm} needs the place that is to be guarded: guard_operation:train.py:41")
+    return str(change)

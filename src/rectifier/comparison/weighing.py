@@ -1,16 +1,17 @@
 """What the trainings of a question say so far, and which ones it still waits for. No torch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from rectifier._formatting import listed
 from rectifier.comparison.metric import LOSS
-from rectifier.comparison.question import BASELINE, COMPETITORS, PLACEBO, Question, TrialSpec
+from rectifier.comparison.question import BASELINE, COMPETITORS, PLACEBO, Question, TrialSpec, is_change
 from rectifier.comparison.statistics.interim import ALPHA
 from rectifier.comparison.statistics.trials import compare_trials
 from rectifier.errors import UnreadableRun
-from rectifier.records import ArmVerdict, Comparison, Trial
+from rectifier.records import ArmVerdict, Comparison, Intervention, Trial
+from rectifier.report.sentences.experiments import arm_words, unchanged_words
 
 
 class Plan(NamedTuple):
@@ -72,7 +73,7 @@ def weigh(question: Question, recorded: Mapping[str, Trial], seconds: float, jud
     if not _begun(own):
         raise UnreadableRun("no training of the script as it is has finished, so there is nothing to compare with.")
     comparison = _compared(question, own, seconds)
-    notes = [*_notes(question), *_second_chances(question, judged)]
+    notes = [*_notes(question), *_unchanged(own.values()), *_second_chances(question, judged)]
     still = _ahead(question, own, comparison.arms)
     if still.now:
         until = f" before the analysis at {still.analysis} seeds" if question.planned_analyses[1:] else ""
@@ -138,6 +139,7 @@ def _notes(question: Question) -> list[str]:
             "compare what the network is for, return that, and name it: metric='test_accuracy'."
         )
     notes.extend(text for arm, text in COMPETITORS.items() if arm in question.arms)
+    notes.extend(arm_words(Intervention.parse(arm)) for arm in question.arms if is_change(arm))
     if question.max_steps is not None:
         notes.append(f"Each training was ended after {question.max_steps:,} optimizer steps, as asked.")
     if question.metric == "loss" and question.pattern is None and question.compared == "script":
@@ -146,6 +148,15 @@ def _notes(question: Question) -> list[str]:
             'what the network is for, log it: rectifier.log("val_accuracy", value) and --metric val_accuracy.'
         )
     return notes
+
+
+def _unchanged(trials: Iterable[Trial]) -> list[str]:
+    """Arms whose change found nothing to change: they are the baseline under another name."""
+    told: dict[str, list[bool]] = {}
+    for trial in trials:
+        if trial.changed is not None:
+            told.setdefault(trial.arm, []).append(trial.changed == 0)
+    return [unchanged_words(arm, sum(idle), len(idle)) for arm, idle in told.items() if any(idle)]
 
 
 def _second_chances(question: Question, judged: Sequence[Plan]) -> list[str]:

@@ -17,7 +17,7 @@ from rectifier.treatment.interventions import Intervening, begin
 
 VARIABLE = "RECTIFIER_EXPLAIN"
 """JSON: `{"intervention": "weight_decay_off", "microscope": [first, last] | null, "stop_after": steps | null,
-"seed_shift": 0}`."""
+"seed_shift": 0, "to_the_end": false}`. To the end: also where nothing is found to change."""
 
 
 class Explaining:
@@ -64,6 +64,7 @@ def read(text: str) -> dict[str, Any]:
         "microscope": None,
         "stop_after": None,
         "seed_shift": 0,
+        "to_the_end": False,
     }
     settings.update(json.loads(text))
     return settings

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from rectifier.records.notebook import *
     from rectifier.records.preflight import *
     from rectifier.records.prescription import *
+    from rectifier.records.saved_explanation import *
     from rectifier.records.training.facts import *
     from rectifier.records.training.loss import *
     from rectifier.records.training.notes import *
@@ -75,6 +76,7 @@ _NAMES = {
     ),
     "notebook": "shown_by",
     "prescription": "LeftOut RungFacts RungKind RungTexts WhyLeftOut",
+    "saved_explanation": "EXPLANATION_FORMAT SavedExplanation",
     "training.notes": "RunNote",
     "preflight": "LayerCheck Preflight Probe SiteProbe",
     "training.process": "Process Writer",

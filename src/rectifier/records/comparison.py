@@ -55,6 +55,8 @@ class Trial:
         motionless: Whether nothing that the fingerprint is of ever moved; two such trainings, as of networks that are
             dead from the start, are no sign of a fixed seed.
         asked: Which number of the training `metric` is, as `Question.asked`; None where there is only one.
+        changed: How often the arm's change changed something; None for arms that are no change of `rectifier explain`,
+            and where the training told nothing.
     """
 
     arm: str
@@ -67,6 +69,7 @@ class Trial:
     fingerprint: str | None = None
     motionless: bool = False
     asked: str | None = None
+    changed: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Self
 
 from rectifier.records.findings.rules import CauseKind, RemedyId
+from rectifier.records.notebook import InNotebook
 
 
 class Change(StrEnum):
@@ -199,6 +200,7 @@ class EstablishedCause:
         place: The user's own line; "" where it is unknown.
         intervention: The change that takes the failure away; None where no change can, and other evidence shows it.
         established: Whether an experiment showed it.
+        text: All of that in one sentence, for the reader; filled at the edge.
     """
 
     kind: CauseKind
@@ -206,6 +208,7 @@ class EstablishedCause:
     place: str = ""
     intervention: Intervention | None = None
     established: bool = False
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,6 +221,7 @@ class Control:
         placebo_failed: Whether the failure came with the placebo, the same seed; None where it was not tried.
         deterministic: Whether the unchanged script gave the same losses twice, to the bit.
         seeds_reach: Whether another seed changes anything; None where it was not tried.
+        trials: The unchanged script, seed by seed, ended as early as the experiments.
     """
 
     seeds: tuple[int | None, ...] = ()
@@ -225,6 +229,7 @@ class Control:
     placebo_failed: bool | None = None
     deterministic: bool | None = None
     seeds_reach: bool | None = None
+    trials: tuple[Experiment, ...] = ()
 
     @property
     def chaotic(self) -> bool:
@@ -269,7 +274,7 @@ class Conclusion(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Explanation:
+class Explanation(InNotebook):
     """Why a training fails.
 
     Attributes:
@@ -278,12 +283,14 @@ class Explanation:
         causes: All that are shown: first what the microscope measured, then what is nearest to the user's settings.
         established: Whether experiments showed the first cause.
         remedies: What to do, the first thing first.
-        fixes: What to type for that.
+        fixes: What to type for that; filled at the edge, as `title` and `details` are.
         experiments: All of them, in their order.
         control: What the unchanged script does.
         sights: What the microscope saw.
         failure: What is explained; None where there is nothing.
         notes: What the reader must know before believing it.
+        title: The verdict in one line.
+        details: What shows it, sentence by sentence.
     """
 
     conclusion: Conclusion
@@ -297,3 +304,5 @@ class Explanation:
     sights: tuple[Sight, ...] = ()
     failure: ExplainedFailure | None = None
     notes: tuple[str, ...] = ()
+    title: str = ""
+    details: tuple[str, ...] = ()

@@ -1,12 +1,14 @@
-"""What a notebook shows of a diagnosis, a run or a comparison: a fragment of HTML without a script.
+"""What a notebook shows of a diagnosis, a run, a comparison or an explanation: a fragment of HTML without a script.
 
 Everything that a user named is escaped by the template engine, as on the pages.
 """
 
 from collections.abc import Sequence
 
-from rectifier.records import Comparison, Diagnosis, Run
+from rectifier.records import Comparison, Diagnosis, Explanation, Run
+from rectifier.report.figures.explanation import by_change
 from rectifier.report.page.page import fragment
+from rectifier.report.sentences import told_explanation
 from rectifier.report.sentences.judged import heading
 from rectifier.report.verdict import verdict_of
 from rectifier.report.words import findings_counted
@@ -34,3 +36,8 @@ def run_html(run: Run, diagnoses: Sequence[Diagnosis]) -> str:
 def comparison_html(comparison: Comparison) -> str:
     """The headline, the arms with their verdicts, and what one must know to believe it."""
     return fragment("notebook.html", made=comparison)
+
+
+def explanation_html(explanation: Explanation) -> str:
+    """The verdict, what shows it, what to do, and every trial."""
+    return fragment("notebook.html", why=told_explanation(explanation), trials=by_change(explanation))

@@ -28,12 +28,12 @@ KINDS = {
 
 def write_manifest(folder: Path, manifest: "Manifest") -> None:
     """Write what has been started."""
-    _replace(folder / MANIFEST, records.encode(manifest))
+    replace_whole(folder / MANIFEST, records.encode(manifest))
 
 
 def write_outcome(folder: Path, outcome: "Outcome") -> None:
     """Write how it ended."""
-    _replace(folder / OUTCOME, records.encode(outcome))
+    replace_whole(folder / OUTCOME, records.encode(outcome))
 
 
 def write_note(folder: Path, name: str, text: str) -> None:
@@ -113,7 +113,7 @@ class RunWriter:
         def replace() -> None:
             # Another folder may have taken the name of ours, and nothing of ours belongs there.
             file.check()
-            _replace(self._latest, records.encode(snapshot))
+            replace_whole(self._latest, records.encode(snapshot))
 
         self._guarded(replace)
 
@@ -148,7 +148,8 @@ class RunWriter:
                 print(f"rectifier: {text}", file=sys.stderr)  # noqa: T201
 
 
-def _replace(path: Path, data: bytes) -> None:
+def replace_whole(path: Path, data: bytes) -> None:
+    """Write a file so that whoever reads it meanwhile gets a whole one, the old or the new."""
     beside = path.with_suffix(".part")
     beside.write_bytes(data)
     beside.replace(path)

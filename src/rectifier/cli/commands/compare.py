@@ -37,7 +37,8 @@ _JOBS = min(2, os.cpu_count() or 1)
     "--arms",
     default=",".join(DEFAULT_ARMS),
     show_default=True,
-    help="What to put in the place of ReLU; half-lr, rescale and restart leave it.",
+    help="What to put in the place of ReLU; half-lr, rescale and restart leave it, and so do the changes of "
+    "`rectifier explain`: weight_decay_off, clip_gradient, ...",
 )
 @click.option("--seeds", type=click.IntRange(1, 10_000), help=f"Trainings per arm [{DEFAULT_SEEDS}].")
 @click.option(

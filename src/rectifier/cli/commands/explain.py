@@ -5,7 +5,6 @@ import json
 import shlex
 import signal
 import sys
-from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -16,7 +15,7 @@ from rich.console import Console
 from rectifier._formatting import counted, duration
 from rectifier.comparison.question import script_digest
 from rectifier.exit_codes import INTERRUPTED, UNEXPLAINED
-from rectifier.records import Conclusion, Explanation, Rule
+from rectifier.records import Conclusion, Explanation, Rule, SavedExplanation
 
 if TYPE_CHECKING:
     from rectifier.comparison.explain.progress import Step
@@ -71,7 +70,8 @@ def command(
 
     typed = _typed(command_line)
     placed, own_seed = with_seed(typed)
-    folder = out or _default_folder(typed, script_digest(typed), finding, because)
+    script = script_digest(typed)
+    folder = out or _default_folder(typed, script, finding, because)
     folder.mkdir(parents=True, exist_ok=True)
     display = _Display()
     before = signal.signal(signal.SIGTERM, _interrupt)
@@ -96,6 +96,7 @@ def command(
         sys.exit(INTERRUPTED)
     finally:
         signal.signal(signal.SIGTERM, before)
+    keep(explanation, folder, typed, script, None if typed == command_line else Path(command_line[0]))
     _print(explanation, folder, machine=machine)
     if explanation.conclusion not in _EXPLAINED:
         sys.exit(UNEXPLAINED)
@@ -168,16 +169,33 @@ class _Display:
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
+def keep(explanation: Explanation, folder: Path, typed: tuple[str, ...], script: str | None, run: Path | None) -> None:
+    """Write the explanation to its folder, and to that of the run that was named; a disk that refuses is told of."""
+    from rectifier.storage import write_explanation  # noqa: PLC0415
+
+    saved = SavedExplanation.of_now(explanation, command=typed, script=script, folder=str(folder.absolute()))
+    for place in (folder, *([] if run is None else [run])):
+        try:
+            write_explanation(place, saved)
+        except OSError as error:
+            click.echo(f"The explanation cannot be written to {place}: {error.strerror or error}", err=True)
+
+
 def _print(explanation: Explanation, folder: Path, *, machine: bool) -> None:
     from rectifier.report.json.explanation import explanation_json  # noqa: PLC0415
-    from rectifier.report.sentences.explanation import fix_text  # noqa: PLC0415
+    from rectifier.report.sentences import told_explanation  # noqa: PLC0415
     from rectifier.report.text.explanation import print_explanation  # noqa: PLC0415
 
-    told = replace(explanation, fixes=tuple(fix_text(one) for one in explanation.remedies))
+    told = told_explanation(explanation)
     if machine:
         click.echo(json.dumps(explanation_json(told), indent=2, allow_nan=False))
         return
     console = Console()
     print_explanation(told, console)
     if explanation.conclusion is not Conclusion.NOTHING_TO_EXPLAIN:
-        console.print(f"Kept in {folder}.", highlight=False, markup=False, soft_wrap=True)
+        for line in (f"Kept in {folder}.", f"Next: rectifier report {shlex.quote(str(folder))} --html {_page(folder)}"):
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _page(folder: Path) -> str:
+    return shlex.quote(f"{folder.absolute().name}.html")

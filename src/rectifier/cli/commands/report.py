@@ -1,4 +1,4 @@
-"""`rectifier report`: a run or a comparison again, as text, as a page, as JSON."""
+"""`rectifier report`: a run, a comparison or an explanation again, as text, as a page, as JSON."""
 
 import json
 import sys
@@ -15,12 +15,27 @@ from rectifier.cli.gate import allow_unjudged_option, fail_on_option, gate, supp
 from rectifier.comparison.archive import is_comparison, read_comparison
 from rectifier.diagnosis import diagnose
 from rectifier.errors import UnreadableRun
-from rectifier.records import Comparison, Diagnosis, Run, Series, Severity, Trial
+from rectifier.records import (
+    Comparison,
+    Conclusion,
+    Diagnosis,
+    Explanation,
+    Run,
+    SavedExplanation,
+    Series,
+    Severity,
+    Trial,
+)
 from rectifier.report.json.documents import comparison_json, run_json
+from rectifier.report.json.explanation import explanation_json
 from rectifier.report.json.schema import json_schema
-from rectifier.report.page.page import comparison_page, run_page
+from rectifier.report.page.page import comparison_page, explanation_page, run_page
+from rectifier.report.sentences import told_explanation
+from rectifier.report.sentences.experiments import explained_when
+from rectifier.report.text.explanation import print_explanation
+from rectifier.report.text.lines import say
 from rectifier.report.text.run import print_comparison
-from rectifier.storage import is_run_folder, read_run
+from rectifier.storage import explanation_of, is_explanation, is_run_folder, read_explanation, read_run
 
 
 def _print_schema(context: click.Context, option: click.Parameter, asked: bool) -> None:
@@ -56,30 +71,32 @@ def command(
     allow_unjudged: bool,
     suppress: dict[str, str],
 ) -> None:
-    """Render a run folder, or a comparison's, again.
+    """Render the folder of a run, a comparison or an explanation again.
 
-    RUN is a folder that `rectifier run` or `rectifier compare` printed; a run may still be going on. With --fail-on the
-    exit code is 10 where a run has a finding of that severity, 11 where it has none but a part could not be judged, and
-    2 where nothing was observed.
+    RUN is a folder that `rectifier run`, `compare` or `explain` printed; a run may still be going on. If a run was
+    explained, the explanation is shown with it. With --fail-on the exit code is 10 where a run has a finding of that
+    severity, 11 where it has none but a part could not be judged, and 2 where nothing was observed.
     """
     run = _the_one(runs)
     if followed and page is None:
         raise click.UsageError("--follow writes a page again and again: name it, --html page.html")
-    if is_comparison(run):
+    other = "a comparison" if is_comparison(run) else None
+    if is_explanation(run) and not is_run_folder(run):
+        other = "an explanation"
+    if other is not None:
         if followed:
-            raise click.UsageError(f"--follow is for one run; {run} is a comparison.")
+            raise click.UsageError(f"--follow is for one run; {run} is {other}.")
         if fail_on is not None or suppress:
-            raise click.UsageError(
-                f"--fail-on and --suppress are about the findings of one run; {run} is a comparison."
-            )
-        _report_comparison(run, page, machine)
+            raise click.UsageError(f"--fail-on and --suppress are about the findings of one run; {run} is {other}.")
+        (_report_explanation if is_explanation(run) else _report_comparison)(run, page, machine)
     elif is_run_folder(run) or not run.exists():
         if followed and page is not None:
             _follow_run(run, page, suppress)
         sys.exit(gate(_report_run(run, page, machine, suppress), fail_on, allow_unjudged=allow_unjudged))
     else:
         raise UnreadableRun(
-            f"{run} is neither a run nor a comparison. Name a folder that `rectifier run` or `compare` printed."
+            f"{run} is neither a run nor a comparison nor an explanation. Name a folder that `rectifier run`, "
+            "`compare` or `explain` printed."
         )
 
 
@@ -107,16 +124,48 @@ def _follow_run(path: Path, page: Path, suppress: dict[str, str]) -> None:
 def _report_run(path: Path, page: Path | None, machine: bool, suppress: dict[str, str]) -> list[Diagnosis]:
     run = read_run(path)
     diagnoses = [diagnose(process, suppress) for process in run.processes]
+    saved = _explained(path, run)
     if page is not None:
-        _write(page, run_page(run, diagnoses))
+        _write(page, run_page(run, diagnoses, explained=saved))
     if machine:
-        click.echo(json.dumps(run_json(run, diagnoses), indent=2, allow_nan=False))
+        click.echo(json.dumps(run_json(run, diagnoses, explanation=_found(saved)), indent=2, allow_nan=False))
     elif page is None:
         console = Console()
         print_observed(run, suppress, console)
-        for line in next_commands(run, diagnoses, str(path), suppress):
+        if saved is not None:
+            console.print()
+            _print_explanation(saved, console)
+        for line in next_commands(run, diagnoses, str(path), suppress, explained=saved is not None):
             console.print(f"Next: {line}", markup=False, highlight=False, soft_wrap=True)
     return diagnoses
+
+
+def _explained(path: Path, run: Run) -> SavedExplanation | None:
+    """Why a run failed, with its texts, where that was found out."""
+    saved = explanation_of(path, run)
+    if saved is None or saved.explanation.conclusion is Conclusion.NOTHING_TO_EXPLAIN:
+        return None
+    return replace(saved, explanation=told_explanation(saved.explanation))
+
+
+def _found(saved: SavedExplanation | None) -> Explanation | None:
+    return None if saved is None else saved.explanation
+
+
+def _print_explanation(saved: SavedExplanation, console: Console) -> None:
+    print_explanation(saved.explanation, console)
+    say(console, explained_when(saved))
+
+
+def _report_explanation(path: Path, page: Path | None, machine: bool) -> None:
+    saved = read_explanation(path)
+    saved = replace(saved, explanation=told_explanation(saved.explanation))
+    if page is not None:
+        _write(page, explanation_page(saved))
+    if machine:
+        click.echo(json.dumps(explanation_json(saved.explanation), indent=2, allow_nan=False))
+    elif page is None:
+        _print_explanation(saved, Console())
 
 
 def _report_comparison(path: Path, page: Path | None, machine: bool) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from rectifier.comparison.explain import knowledge
 from rectifier.comparison.explain.evidence import kinds_of
-from rectifier.comparison.explain.experiment import cured, experiment_of, motionless
+from rectifier.comparison.explain.experiment import cured, experiment_of, motionless, unchanged_trial
 from rectifier.comparison.explain.failure import Failing, failure_of, looked_at, onset_of, steps_enough
 from rectifier.comparison.explain.progress import Step
 from rectifier.comparison.explain.trial import Ask, Runner, Shown, same_losses
@@ -48,6 +48,7 @@ class Engine:
         stop: Ends the trials that are running.
         finding: The rule that is to be explained; None for the most serious finding.
         because: A failure in the user's words.
+        here: Whether trials run in this thread, one at a time: what is run is the user's own function.
     """
 
     run: Runner
@@ -57,6 +58,7 @@ class Engine:
     stop: Callable[[], None] = lambda: None
     finding: Rule | None = None
     because: str | None = None
+    here: bool = False
     _experiments: list[Experiment] = field(default_factory=list)
     _done: int = 0
     _most: int | None = None
@@ -124,6 +126,9 @@ class Engine:
         rivals = 0
         assert self._base is not None
         nothing_left = set(self._base.idle)
+        if failing.level is not None and np.isfinite(failing.level):
+            # In another unit the loss tells nothing of the one that was named.
+            nothing_left |= knowledge.OTHER_LOSS
         if self._sights and not any(sight.cause_kind is CauseKind.LOSS_TERM for sight in self._sights):
             # The microscope tells addends apart, and has met none.
             nothing_left.add(Change.LOSS_TERM_OFF)
@@ -225,20 +230,23 @@ class Engine:
     def _runs(self, asks: Sequence[Ask]) -> list[Shown]:
         if not self.may_begin():
             raise OutOfTime
-        # In threads, also a single one: Ctrl-C is for this thread, and a trial in it would take it for its script.
-        with ThreadPoolExecutor(self.jobs, thread_name_prefix="trial") as pool:
-            running = [pool.submit(self.run, ask) for ask in asks]
-            try:
-                shown = [one.result() for one in running]
-            except BaseException:
-                # Leaving the pool waits for its threads, and they wait for their trials.
-                self.stop()
-                raise
+        shown = [self.run(ask) for ask in asks] if self.here else self._runs_in_threads(asks)
         self._done += len(shown)
         for ask, one in zip(asks, shown, strict=True):
             if ask.intervention.change is Change.NONE:
                 self.tell(Step(self._done, None, one, self._failing, self._most, self._stop))
         return shown
+
+    def _runs_in_threads(self, asks: Sequence[Ask]) -> list[Shown]:
+        # Also a single one: Ctrl-C is for this thread, and a trial in it would take it for its script.
+        with ThreadPoolExecutor(self.jobs, thread_name_prefix="trial") as pool:
+            running = [pool.submit(self.run, ask) for ask in asks]
+            try:
+                return [one.result() for one in running]
+            except BaseException:
+                # Leaving the pool waits for its threads, and they wait for their trials.
+                self.stop()
+                raise
 
     def _explanation(self, ended: Conclusion | None) -> Explanation:
         failing, base = self._failing, self._base
@@ -282,6 +290,9 @@ class Engine:
             placebo_failed=self._placebo_failed,
             deterministic=self._deterministic,
             seeds_reach=self._reach,
+            trials=()
+            if failing is None
+            else tuple(unchanged_trial(seed, shown, failing) for seed, shown in self._unchanged.items()),
         )
 
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from rectifier.comparison.explain.failure import Failing, better
 from rectifier.comparison.explain.trial import Ask, Shown, same_losses
-from rectifier.records import Change, Experiment
+from rectifier.records import Change, Experiment, Intervention
 
 _CURVE_POINTS = 60
 
@@ -34,6 +34,19 @@ def experiment_of(ask: Ask, shown: Shown, unchanged: Shown, base: Shown, failing
     )
 
 
+def unchanged_trial(seed: int | None, shown: Shown, failing: Failing) -> Experiment:
+    """What the unchanged script showed with a seed."""
+    return Experiment(
+        intervention=Intervention(),
+        seed=seed,
+        failed=failing.seen_in(shown),
+        loss_end=shown.loss_end if np.isfinite(shown.loss_end) else None,
+        steps=shown.steps,
+        seconds=shown.seconds,
+        losses=_curve(shown),
+    )
+
+
 def cured(experiment: Experiment) -> bool:
     """Whether the failure stayed away, and by what was changed."""
     changed = experiment.applied is None or experiment.applied.times > 0
@@ -44,8 +57,9 @@ def cured(experiment: Experiment) -> bool:
 
 
 def motionless(shown: Shown) -> bool:
-    """Whether the loss was the same number at every step."""
-    return bool(len(shown.losses)) and bool((shown.losses == shown.losses[0]).all())
+    """Whether the loss was the same number at every step, or at none a number."""
+    losses = shown.losses
+    return bool(len(losses)) and bool((losses == losses[0]).all() or np.isnan(losses).all())
 
 
 def _identical(one: Shown, other: Shown) -> bool:

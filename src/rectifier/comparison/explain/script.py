@@ -101,7 +101,7 @@ class ScriptTrials:
                 Launch(
                     command=arguments,
                     folder=run.resolve(),
-                    every=_every(ask),
+                    every=every_of(ask),
                     seed=None if takes_seed else self.own_seed + shift,
                     threads=self.threads,
                     own_group=True,
@@ -155,7 +155,8 @@ def _asked(ask: Ask, shift: int) -> str | None:
     )
 
 
-def _every(ask: Ask) -> int:
+def every_of(ask: Ask) -> int:
+    """After how many steps a trial is observed."""
     return 1 if ask.stop_after is None else 1 + ask.stop_after // _EVERY_STEP
 
 
@@ -181,17 +182,21 @@ def _read(ask: Ask, folder: Path, outcome: Outcome) -> Shown:
     process = _main_process(run)
     if process is None:
         return Shown(losses=_none(), steps=0, crashed=outcome.exit_code != 0, seconds=outcome.seconds)
-    loss = process.series("loss")
-    applied, sights = process.applied, process.sights
+    crashed = outcome.exit_code != 0 and STOPPED not in run.notes
+    return shown_of(process, ask, crashed=crashed, seconds=outcome.seconds)
+
+
+def shown_of(process: Process, ask: Ask, *, crashed: bool, seconds: float) -> Shown:
+    """What a process showed that trained as it was asked to."""
     return Shown(
         findings=diagnose(process).findings,
         history=_history(process) if ask == Ask() else (),
-        losses=loss.values,
+        losses=process.series("loss").values,
         steps=process.snapshots[-1].step + 1 if process.snapshots else 0,
-        crashed=outcome.exit_code != 0 and STOPPED not in run.notes,
-        seconds=outcome.seconds,
-        applied=applied,
-        sights=sights,
+        crashed=crashed,
+        seconds=seconds,
+        applied=process.applied,
+        sights=process.sights,
         idle=idle_changes(process) if ask == Ask() else frozenset(),
     )
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from rectifier._formatting import counted
-from rectifier.comparison.question import BASELINE, COMPETITORS, TREATED, Question
+from rectifier.comparison.question import BASELINE, COMPETITORS, TREATED, Question, is_change
 from rectifier.comparison.script.isolation import passed_files
 from rectifier.comparison.script.trial import OUTPUT, activations_seen, last_lines, logged_names
 from rectifier.errors import NothingToCompare
@@ -50,6 +50,11 @@ class Refusals:
             return
         seen = activations_seen(self._folder / (baseline.run or ""))
         used = f"the activations seen in it are {', '.join(seen)}" if seen else "no activation was seen in it"
+        if any(is_change(arm) for arm in arms):
+            raise NothingToCompare(
+                f"no arm changes anything: with {', '.join(arms)} the training is the same to the bit. The script has "
+                f"nothing that these would change; {used}."
+            )
         raise NothingToCompare(
             f"no arm changes anything: with {', '.join(arms)} in the place of {TREATED} the "
             f"training is the same to the bit. The script seems to apply no {TREATED}: {used}."

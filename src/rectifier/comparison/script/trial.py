@@ -1,6 +1,7 @@
 """One training of a user's own script: start it, wait, and read what it left behind."""
 
 import hashlib
+import json
 import math
 import os
 import signal
@@ -85,6 +86,7 @@ class ScriptLauncher:
             temporary=temporary,
             frameworks=True,
             directory=self._directory,
+            explain=None if spec.intervention is None else _asked(spec.intervention),
         )
         start_of_trial = time.perf_counter()
         with self._running.one() as started, (folder / OUTPUT).open("wb") as output, open(os.devnull, "rb") as nothing:
@@ -103,6 +105,11 @@ class ScriptLauncher:
     def stop(self, patience: float = 5.0) -> None:
         """End all trainings that are running: asked first, killed after `patience` seconds. No other will start."""
         self._running.stop(patience)
+
+
+def _asked(intervention: str) -> str:
+    # An arm that finds nothing to change is trained all the same: its metric is that of a whole training.
+    return json.dumps({"intervention": intervention, "to_the_end": True})
 
 
 def began(trials: Path) -> float:
@@ -158,6 +165,7 @@ def _trial(
         fingerprint=None if process is None else fingerprint(process, question.metric),
         motionless=process is not None and motionless(process, question.metric),
         asked=question.asked,
+        changed=None if process is None or process.applied is None else process.applied.times,
     )
 
 

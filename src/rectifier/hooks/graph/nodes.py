@@ -39,8 +39,8 @@ def saved(node: Any, name: str) -> Tensor | None:
         return None
     try:
         kept = getattr(node, f"_saved_{name}")
+        # Of a sharded one, to compute anything would be a collective in the user's run.
+        return kept.detach() if type(kept) in (Tensor, nn.Parameter) else None
     except RuntimeError:
-        # Freed, or changed in place since.
+        # Freed, or changed in place since; or a number (`0 * x`) that a dispatch mode is handed as it is.
         return None
-    # Of a sharded one, to compute anything would be a collective in the user's run.
-    return kept.detach() if type(kept) in (Tensor, nn.Parameter) else None

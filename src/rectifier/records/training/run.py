@@ -24,6 +24,7 @@ class Manifest:
         rescale: Whether initial weights were to be rescaled.
         recycle: After every how many steps dead units were to be recycled; None for never.
         started: Local time, ISO 8601 with its offset.
+        script: SHA-256 of the script's text; None for a module, under `watch`, and in runs of earlier versions.
     """
 
     name: str
@@ -35,7 +36,13 @@ class Manifest:
     swap: tuple[str, ...] = ()
     rescale: bool = False
     recycle: int | None = None
+    script: str | None = None
     format_version: int = FORMAT_VERSION
+
+    @property
+    def treated(self) -> bool:
+        """Whether the script ran with something changed."""
+        return bool(self.swap or self.rescale or self.recycle)
 
     @classmethod
     def of_now(
@@ -48,6 +55,7 @@ class Manifest:
         swap: tuple[str, ...] = (),
         rescale: bool = False,
         recycle: int | None = None,
+        script: str | None = None,
     ) -> Self:
         """What is started by this process, with its versions; `started` is now when None."""
         began = datetime.now().astimezone() if started is None else started
@@ -61,6 +69,7 @@ class Manifest:
             swap=swap,
             rescale=rescale,
             recycle=recycle,
+            script=script,
         )
 
 

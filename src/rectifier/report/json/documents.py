@@ -15,6 +15,7 @@ from rectifier.records import (
     Census,
     Comparison,
     Diagnosis,
+    Explanation,
     Inspection,
     Judged,
     Preflight,
@@ -22,14 +23,18 @@ from rectifier.records import (
     most_severe,
     to_builtins,
 )
-from rectifier.report.json.forms import form_of, layer_of, not_judged_of, treated_of, unseen_of
+from rectifier.report.json.explanation import explanation_json
+from rectifier.report.json.forms import SCHEMA_VERSION, form_of, layer_of, not_judged_of, treated_of, unseen_of
 from rectifier.report.sentences import checkpoint
 
-SCHEMA_VERSION = 2
 
-
-def run_json(run: Run, diagnoses: Sequence[Diagnosis]) -> dict[str, Any]:
+def run_json(run: Run, diagnoses: Sequence[Diagnosis], explanation: Explanation | None = None) -> dict[str, Any]:
     """A run and its diagnosis.
+
+    Args:
+        run: As read from its folder.
+        diagnoses: One per process of the run, in the same order.
+        explanation: Why it failed, where that was found out.
 
     Returns:
         `schema_version`, `kind` ("run"), `manifest`, `outcome` (null while the script runs, or where its end is not on
@@ -37,7 +42,7 @@ def run_json(run: Run, diagnoses: Sequence[Diagnosis]) -> dict[str, Any]:
         `findings`, `suppressed`, `layers`, `not_judged` (what could not be judged, and why), `cost` (null when nothing
         was counted), `loss` (lists `steps` and `values` of one length; `every` is above 1 where late values of a long
         run are thinned), `unseen`, `left_alone` (steps that were not observed, by who recorded the operations there),
-        `changes`, `treated`, `warnings`.
+        `changes`, `treated`, `warnings`. `explanation` is what `rectifier explain --json` printed of it, or null.
     """
     document: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
@@ -59,6 +64,7 @@ def run_json(run: Run, diagnoses: Sequence[Diagnosis]) -> dict[str, Any]:
             }
             for process, diagnosis in zip(run.processes, diagnoses, strict=True)
         ],
+        "explanation": None if explanation is None else explanation_json(explanation),
     }
     strict: dict[str, Any] = _strict(document)
     return strict

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from rectifier.records import EstablishedCause, Experiment, Explanation, to_builtins
-from rectifier.report.json.documents import SCHEMA_VERSION
+from rectifier.records import Control, EstablishedCause, Experiment, Explanation, to_builtins
+from rectifier.report.json.forms import SCHEMA_VERSION
 from rectifier.report.sentences.explanation import cause_text, headline
 
 
@@ -27,11 +27,16 @@ def explanation_json(explanation: Explanation) -> dict[str, Any]:
         "remedies": [str(one) for one in explanation.remedies],
         "fixes": list(explanation.fixes),
         "experiments": [_experiment(one) for one in explanation.experiments],
-        "control": {**to_builtins(explanation.control), "chaotic": explanation.control.chaotic},
+        "control": _control(explanation.control),
         "sights": to_builtins(explanation.sights),
         "failure": to_builtins(explanation.failure),
         "notes": list(explanation.notes),
     }
+
+
+def _control(control: Control) -> dict[str, Any]:
+    trials = [_experiment(one) for one in control.trials]
+    return {**to_builtins(control), "trials": trials, "chaotic": control.chaotic}
 
 
 def _cause(cause: EstablishedCause) -> dict[str, Any]:

@@ -11,6 +11,9 @@ from rectifier.report.sentences.judged import why_not_judged
 from rectifier.report.sentences.recorded import why_unseen
 from rectifier.report.sentences.treated import treatment_text
 
+SCHEMA_VERSION = 2
+"""Changes when a field of any document goes or changes."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:

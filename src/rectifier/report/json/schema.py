@@ -13,10 +13,15 @@ import msgspec
 
 from rectifier.records import (
     SEVERITIES,
+    CauseKind,
     Census,
     Comparison,
+    Conclusion,
+    Control,
     Cost,
     Diagnosis,
+    Experiment,
+    ExplainedFailure,
     Inspection,
     Judged,
     LayerCheck,
@@ -25,11 +30,14 @@ from rectifier.records import (
     Manifest,
     Outcome,
     Preflight,
+    RemedyId,
     Series,
+    Sight,
     Writer,
 )
 from rectifier.report.json import forms
-from rectifier.report.json.documents import FINDINGS, SCHEMA_VERSION
+from rectifier.report.json.documents import FINDINGS
+from rectifier.report.json.forms import SCHEMA_VERSION
 
 _DEFS = "#/$defs/"
 _ATTRIBUTE = re.compile(r"(?m)^ {8}(\w+): ((?:.+\n?)(?: {10,}.+\n?)*)")
@@ -45,7 +53,7 @@ def json_schema() -> dict[str, Any]:
         >>> schema = json_schema()
         >>> [branch["$ref"] for branch in schema["oneOf"]]
         ['#/$defs/RunDocument', '#/$defs/ComparisonDocument', '#/$defs/CensusDocument',
-         '#/$defs/CheckDocument', '#/$defs/InspectionDocument']
+         '#/$defs/CheckDocument', '#/$defs/InspectionDocument', '#/$defs/ExplanationDocument']
         >>> schema["$defs"]["Site"]["properties"]["label"]
         {'type': 'string', 'description': 'How reports name it.'}
     """
@@ -97,6 +105,7 @@ def json_schema() -> dict[str, Any]:
         outcome=_or_null(_ref("Outcome")),
         worst=worst,
         processes=_list(_ref("Process")),
+        explanation=_or_null(_ref("ExplanationDocument")),
     )
     for name, command in (("Comparison", "report COMPARISON"), ("Census", "census MODEL")):
         record = definitions.pop(name)
@@ -118,6 +127,7 @@ def json_schema() -> dict[str, Any]:
             worst=worst,
             **record["properties"],
         )
+    definitions |= _explanation(version)
     documents = [name for name in definitions if name.endswith("Document")]
     named = _named(documents, definitions)
     return {
@@ -126,6 +136,43 @@ def json_schema() -> dict[str, Any]:
         "oneOf": [_ref(name) for name in documents],
         "$defs": {name: _nullable(definition) for name, definition in definitions.items() if name in named},
     }
+
+
+def _explanation(version: dict[str, Any]) -> dict[str, Any]:
+    """An explanation and its parts, as `rectifier.report.json.explanation` writes them."""
+    definitions = _definitions((Control, Experiment, ExplainedFailure, Sight))
+    text = {"type": "string"}
+    change = {**text, "description": "The form that `--arms` of a comparison takes: `loss_term_off:1`."}
+    definitions["Experiment"]["properties"]["intervention"] = change
+    chaotic = {"type": "boolean", "description": "Whether a change of no meaning takes the failure away."}
+    definitions["Control"]["properties"]["chaotic"] = chaotic
+    definitions["Control"]["required"].append("chaotic")
+    definitions["ExplainedCause"] = _object(
+        "A cause with what shows it.",
+        kind={"enum": sorted(CauseKind)},
+        detail={**text, "description": "What exactly, in words."},
+        place={**text, "description": 'The user\'s own line; "" where it is unknown.'},
+        established={"type": "boolean", "description": "Whether an experiment showed it."},
+        change={**_or_null(change), "description": "The change that takes the failure away; null where none can."},
+    )
+    definitions["ExplanationDocument"] = _object(
+        "Why a training fails: `rectifier explain SCRIPT --json`.",
+        **version,
+        kind={"const": "explanation"},
+        conclusion={"enum": sorted(Conclusion)},
+        text={**text, "description": "The verdict in one line."},
+        cause=_or_null(_ref("ExplainedCause")),
+        causes=_list(_ref("ExplainedCause")),
+        established={"type": "boolean", "description": "Whether experiments showed the first cause."},
+        remedies=_list({"enum": sorted(RemedyId)}),
+        fixes=_list(text),
+        experiments=_list(_ref("Experiment")),
+        control=_ref("Control"),
+        sights=_list(_ref("Sight")),
+        failure=_or_null(_ref("ExplainedFailure")),
+        notes=_list(text),
+    )
+    return definitions
 
 
 def _without_findings(kind: type[Judged]) -> type:

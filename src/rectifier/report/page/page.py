@@ -20,10 +20,11 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from rectifier._formatting import duration, percent
-from rectifier.records import Comparison, Diagnosis, Effect, Run, Series
+from rectifier.records import Comparison, Diagnosis, Effect, Run, SavedExplanation, Series
 from rectifier.report.figures import comparison as comparison_figures
+from rectifier.report.page.explained import Explained
 from rectifier.report.page.shown import MOST_FINDINGS, MOST_LAYERS, Shown, parts_of
-from rectifier.report.sentences import describe
+from rectifier.report.sentences import describe, experiments
 from rectifier.report.sentences.failures import failure_text
 from rectifier.report.verdict import verdict_of
 from rectifier.report.words import interim_told, signed
@@ -31,12 +32,19 @@ from rectifier.report.words import interim_told, signed
 _OURS = ("draw.js", "reader.js")
 
 
-def run_page(run: Run, diagnoses: Sequence[Diagnosis], *, refresh_seconds: int | None = None) -> str:
+def run_page(
+    run: Run,
+    diagnoses: Sequence[Diagnosis],
+    *,
+    explained: SavedExplanation | None = None,
+    refresh_seconds: int | None = None,
+) -> str:
     """The page of one observed training.
 
     Args:
         run: As read from its folder; it may still be going on.
         diagnoses: One per process of the run, in the same order.
+        explained: Why it failed, with its texts, where that was found out.
         refresh_seconds: The page will be written again: let it load itself so often, as long as it has been written
             lately. Its reader can stop that.
 
@@ -55,9 +63,23 @@ def run_page(run: Run, diagnoses: Sequence[Diagnosis], *, refresh_seconds: int |
         run=run,
         parts=parts_of(run, diagnoses, shlex.join(run.manifest.command)),
         verdict=verdict_of(run, diagnoses),
+        explained=None if explained is None else Explained(explained.explanation, explained, run.manifest.script),
         refresh_seconds=refresh_seconds,
         written=round(time.time()),
     )
+
+
+def explanation_page(saved: SavedExplanation) -> str:
+    """The page of an explanation.
+
+    Args:
+        saved: With its texts.
+
+    Returns:
+        HTML, as `run_page`.
+    """
+    title = f"{' '.join(saved.command)} · Rectifier"
+    return _render("explanation.html", title=title, shown=Explained(saved.explanation, saved))
 
 
 def comparison_page(
@@ -159,6 +181,8 @@ def _environment() -> jinja2.Environment:
         "difference": _difference, "interval": _interval, "duration": duration, "every": _every,
         "interim": interim_told,
         "texts": describe,
+        "changed": experiments.changed, "outcome": experiments.outcome, "seed": experiments.seed_words,
+        "loss": experiments.loss_words,
     }  # fmt: skip
     environment.filters.update(filters)
     environment.globals.update(most_findings=MOST_FINDINGS, most_layers=MOST_LAYERS)

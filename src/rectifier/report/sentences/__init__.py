@@ -9,8 +9,18 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from rectifier import records
-from rectifier.records import Cause, Evidence, ExplainedBy, Finding, Inspection, Judged, SetupFacts
-from rectifier.report.sentences import checkpoint, fixes
+from rectifier.records import (
+    Cause,
+    EstablishedCause,
+    Evidence,
+    ExplainedBy,
+    Explanation,
+    Finding,
+    Inspection,
+    Judged,
+    SetupFacts,
+)
+from rectifier.report.sentences import checkpoint, explanation, fixes
 from rectifier.report.sentences.findings import (
     advice,
     dead,
@@ -71,12 +81,14 @@ WRITERS: dict[type[Evidence], Callable[[Finding, Any], Texts]] = {
 """What writes of each kind of evidence."""
 
 
-def describe(finding: Finding) -> Texts:
-    """What is said of a finding: its title, detail, cause and advice.
+def describe(finding: Finding | Explanation) -> Texts:
+    """What is said of a finding or of an explanation: its title, detail, cause and advice.
 
     Args:
-        finding: Of a diagnosis, a check or an inspection.
+        finding: Of a diagnosis, a check or an inspection; or what `rectifier explain` found.
     """
+    if isinstance(finding, Explanation):
+        return _of_explanation(finding)
     write = WRITERS.get(type(finding.evidence), _own_texts)
     if isinstance(facts := finding.cause.facts, ExplainedBy):
         # What the rule itself would say of the cause is no longer true.
@@ -121,3 +133,28 @@ def told_finding(finding: Finding) -> Finding:
         cause=replace(finding.cause, text=texts.cause),
         fixes=tuple(replace(fix, text=fixes.command(fix.kind)) for fix in finding.fixes),
     )
+
+
+def told_explanation(found: Explanation) -> Explanation:
+    """The same explanation with its texts filled in."""
+    return replace(
+        found,
+        title=explanation.headline(found),
+        details=tuple(explanation.details(found)),
+        fixes=tuple(explanation.fix_text(remedy) for remedy in found.remedies),
+        cause=None if found.cause is None else _told_cause(found.cause),
+        causes=tuple(_told_cause(cause) for cause in found.causes),
+    )
+
+
+def _of_explanation(found: Explanation) -> Texts:
+    return Texts(
+        title=explanation.headline(found),
+        detail=" ".join(explanation.details(found)),
+        cause="" if found.cause is None else explanation.cause_text(found.cause),
+        advised=tuple(explanation.fix_text(remedy) for remedy in found.remedies),
+    )
+
+
+def _told_cause(cause: EstablishedCause) -> EstablishedCause:
+    return replace(cause, text=explanation.cause_text(cause))

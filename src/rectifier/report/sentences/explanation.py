@@ -11,6 +11,7 @@ from rectifier.records import (
     Experiment,
     Explanation,
     FixKind,
+    Intervention,
     RemedyId,
     Sight,
     SightKind,
@@ -129,9 +130,13 @@ _LINES: dict[RemedyId, str] = {
 
 def change_words(experiment: Experiment) -> str:
     """A change, as a sentence names it."""
-    words = _CHANGES[experiment.intervention.change]
-    value = experiment.intervention.value
-    return words if value is None else f"{words} ({value})"
+    return intervention_words(experiment.intervention)
+
+
+def intervention_words(intervention: Intervention) -> str:
+    """The same of a change that was not tried."""
+    words = _CHANGES[intervention.change]
+    return words if intervention.value is None else f"{words} ({intervention.value})"
 
 
 def cause_text(cause: EstablishedCause) -> str:
