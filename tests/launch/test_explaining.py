@@ -109,3 +109,15 @@ def test_what_asked_this_process_is_not_meant_for_its_script(tmp_path, monkeypat
     here = lay(case, tmp_path / "here")
     _, (run,) = rectifier(case, here)
     assert run.processes[0].applied is None
+
+
+def test_it_ends_soon_where_there_is_nothing_to_change(tmp_path):
+    ran, run = asked(tmp_path / "one", intervention="normalisation_off")
+    assert ran.code == 0
+    assert run.notes["stopped"] == "after 25 steps"
+    (process,) = run.processes
+    assert process.applied.times == 0
+    for number, late in enumerate(("train_mode", "skip_nonfinite", "leaky_activation", "learning_rate_third")):
+        ran, run = asked(tmp_path / f"late{number}", intervention=late)
+        assert "stopped" not in run.notes, late
+        assert len(losses(ran.out)) == 60

@@ -55,7 +55,7 @@ def plain(**options):
 HEALTHY = [
     "momentum_off", "weight_decay_off", "loss_term_off:1", "weights_small_random", "normalisation_off", "float32",
     "zero_grad", "train_mode", "add_parameters", "step_optimizer", "skip_batches_of_one", "skip_nonfinite",
-    "guard_operation:nowhere.py:3", "linear_output", "larger_eps", "clip_gradient:1000000000", "none",
+    "guard_operation:nowhere.py:3", "linear_output", "zero_bias", "larger_eps", "clip_gradient:1000000000", "none",
 ]  # fmt: skip
 
 
@@ -217,7 +217,31 @@ def test_weights_of_zero_become_small_and_biases_zero(changed):
     with torch.no_grad():
         model[0].bias.fill_(-20)
     assert train(model, torch.optim.Adam(model.parameters(), 1e-2), *data())[-1] < 0.5
-    assert change.applied().detail == "0.bias, 2.bias"
+    assert change.applied().detail == "0.bias"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: nn.Linear(400, 7), lambda: nn.Conv2d(3, 5, 3), lambda: nn.ConvTranspose2d(3, 5, 3),
+        lambda: nn.LSTM(9, 4), lambda: nn.GRU(9, 40), lambda: nn.Bilinear(5, 9, 3), lambda: nn.RNNCell(3, 8),
+    ],
+)  # fmt: skip
+def test_biases_as_torch_draws_them_are_left_alone(changed, make):
+    """Others would be another draw: a cure by luck, where some seeds fail and some do not."""
+    change = changed("zero_bias")
+    torch.manual_seed(0)
+    module = make()
+    before = {name: value.clone() for name, value in module.named_parameters()}
+    given = {
+        "Linear": (torch.ones(2, 400),), "Conv2d": (torch.ones(1, 3, 5, 5),),
+        "ConvTranspose2d": (torch.ones(1, 3, 5, 5),),
+        "LSTM": (torch.ones(2, 3, 9),), "GRU": (torch.ones(2, 3, 9),), "Bilinear": (torch.ones(2, 5), torch.ones(2, 9)),
+        "RNNCell": (torch.ones(2, 3),),
+    }  # fmt: skip
+    module(*given[type(module).__name__])
+    assert change.applied().times == 0
+    assert all(torch.equal(before[name], value) for name, value in module.named_parameters())
 
 
 def test_inputs_are_standardised_by_the_first_batch(changed):

@@ -336,6 +336,9 @@ EXPLAIN_LEAST_STEPS = 100
 EXPLAIN_FAILING_SEEDS = 3
 """Failing seeds on which a cure must hold (definitions)."""
 
+EXPLAIN_LUCK = 0.05
+"""Chance that all failing seeds are spared by luck, up to which a cure of all of them counts (the usual 5%)."""
+
 EXPLAIN_MOST_SEEDS = 10
 """Seeds that are searched for these; a failure that comes on fewer is mostly luck (definitions)."""
 
@@ -345,6 +348,9 @@ choice: the usual first tries, learning rate, initial weights, inputs, activatio
 
 EXPLAIN_MOST_OF_IT = 0.5
 """Share of what moved the parameters at a step from which on one source of it is asked first (our choice: most)."""
+
+EXPLAIN_EASES = 1 / 3
+"""Share of what the best change takes off the loss, below which another change only eases the failure (our choice)."""
 
 EXPLAIN_LOST = 1e-4
 """Share of a gradient that passes an operation, up to which it counts as lost there (our choice: far below the 0.25

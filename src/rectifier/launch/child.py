@@ -109,6 +109,7 @@ class _Observed:
 
         settings = explaining.read(text)
         self._explaining = explaining.Explaining(settings, self._writer.record, lambda: self._monitor.step)
+        self._explaining.ends_unchanged(self._end_early)
         if settings["stop_after"] is not None:
             steps = settings["stop_after"]
             self.ends_after(steps)

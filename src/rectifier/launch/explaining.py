@@ -44,6 +44,15 @@ class Explaining:
             first, last = settings["microscope"]
             self._looking = look(first, last, clock, record, lost=limit.EXPLAIN_LOST)
 
+    def ends_unchanged(self, end: Callable[[int], None]) -> None:
+        """End a training early in which nothing is changed.
+
+        Args:
+            end: Called before the process is left, with the backward passes so far.
+        """
+        if self._intervening is not None:
+            EndUnchanged(self._intervening, end).start()
+
     def finish(self) -> None:
         """Take everything away, and say what was changed."""
         if self._looking is not None:
@@ -67,6 +76,38 @@ def read(text: str) -> dict[str, Any]:
     }
     settings.update(json.loads(text))
     return settings
+
+
+_MAY_COME_LATE = frozenset({
+    Change.NONE, Change.PLACEBO, Change.TRAIN_MODE, Change.SKIP_BATCHES_OF_ONE, Change.SKIP_NONFINITE,
+    Change.GUARD_OPERATION, Change.CLIP_GRADIENT, Change.STEP_OPTIMIZER, Change.WARM_UP,
+})  # fmt: skip
+"""Changes that may find something to change later than at the first steps."""
+_PASSES_TO_BEGIN = 25
+
+
+class EndUnchanged(training.TrainingListener):
+    """Ends a training in which the change has found nothing to change: it would be the unchanged one again.
+
+    Args:
+        intervening: The change.
+        end: Called before the process is left, with the backward passes so far.
+    """
+
+    def __init__(self, intervening: Intervening, end: Callable[[int], None]) -> None:
+        self._intervening, self._end, self._passes = intervening, end, 0
+
+    def start(self) -> None:
+        """Begin to count."""
+        if self._intervening.change not in _MAY_COME_LATE:
+            training.listen(self)
+
+    def on_backward(self, loss: Tensor, unscaled: Tensor) -> None:
+        """One more pass begins."""
+        self._passes += 1
+        if self._passes > _PASSES_TO_BEGIN and not self._intervening.has_changed():
+            self._end(self._passes - 1)
+            raise SystemExit(0)
 
 
 class EndWithoutSteps(training.TrainingListener):

@@ -13,7 +13,7 @@ import numpy as np
 from rectifier.comparison.explain import knowledge
 from rectifier.comparison.explain.evidence import kinds_of
 from rectifier.comparison.explain.experiment import cured, experiment_of, motionless
-from rectifier.comparison.explain.failure import Failing, failure_of, looked_at, onset_of, steps_enough
+from rectifier.comparison.explain.failure import Failing, failure_of, gain_of, looked_at, onset_of, steps_enough
 from rectifier.comparison.explain.progress import Step
 from rectifier.comparison.explain.trial import Ask, Runner, Shown, same_losses
 from rectifier.comparison.explain.verdict import Cure, Evidence, Verdict, conclude
@@ -121,6 +121,9 @@ class Engine:
     def _experiment(self, kinds: Sequence[CauseKind], failing: Failing) -> None:
         rule = "" if failing.rule is None else str(failing.rule)
         todo = knowledge.candidates(kinds, self._sights, rule)
+        if kinds and kinds[0] in knowledge.STRUCTURAL:
+            # It is seen as it is: a change can confirm it, and none could take its place.
+            todo = [one for one in todo if knowledge.supports(kinds[0], one)]
         rivals = 0
         assert self._base is not None
         nothing_left = set(self._base.idle)
@@ -188,7 +191,15 @@ class Engine:
                 break
             held += 1
         detail = "" if shown.applied is None else shown.applied.detail
-        self._cures.append(Cure(intervention=intervention, held=held, failed=failed, detail=detail))
+        self._cures.append(
+            Cure(
+                intervention=intervention,
+                held=held,
+                failed=failed,
+                detail=detail,
+                gain=gain_of(intervention.change, shown, self._unchanged[None]),
+            )
+        )
 
     def _control(self, failing: Failing) -> None:
         """Run the script with a change of no meaning, and unchanged with other seeds; once for all cures."""
@@ -205,9 +216,16 @@ class Engine:
                 if not self._reach:
                     return
             self._unchanged[seed] = shown
-            failing_seeds = sum(failing.seen_in(one) for one in self._unchanged.values())
-            if failing_seeds >= limit.EXPLAIN_FAILING_SEEDS or len(self._unchanged) >= limit.EXPLAIN_MOST_SEEDS:
+            if self._seeds_tell(failing) or len(self._unchanged) >= limit.EXPLAIN_MOST_SEEDS:
                 return
+
+    def _seeds_tell(self, failing: Failing) -> bool:
+        """Whether enough seeds fail: at least so many, and so many that luck alone would not spare them all."""
+        failed = len(self._failing_seeds(failing))
+        survived = len(self._unchanged) - failed
+        # The share that survives, by Laplace's rule of succession: few seeds tell it.
+        share = (survived + 1) / (len(self._unchanged) + 2)
+        return failed >= limit.EXPLAIN_FAILING_SEEDS and share**failed <= limit.EXPLAIN_LUCK
 
     def _changed(self, asks: Sequence[Ask]) -> list[tuple[Experiment, Shown]]:
         """Run trials with a change each."""
@@ -256,7 +274,7 @@ class Engine:
                 experiments=self._experiments,
                 sights=self._sights,
                 chaotic=self._placebo_failed is False,
-                this_run=self._reach is False or len(self._failing_seeds(failing)) < limit.EXPLAIN_FAILING_SEEDS,
+                this_run=self._reach is False or not self._seeds_tell(failing),
                 unfinished=ended is Conclusion.UNFINISHED,
             )
         )

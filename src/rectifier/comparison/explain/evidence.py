@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from rectifier.comparison.explain.failure import Failing
 from rectifier.comparison.explain.knowledge import STRUCTURAL, mendable
 from rectifier.diagnosis import thresholds as limit
-from rectifier.records import CauseKind, Rule, Sight, SightKind
+from rectifier.records import CauseKind, DeadUnits, Evidence, Rule, Sight, SightKind, SilentLayer
 
 _NO_CAUSE = (CauseKind.UNKNOWN, CauseKind.UPSTREAM, CauseKind.FROZEN)
 _OF_GRADIENT = frozenset({Rule.UNTRAINED, Rule.STARVED, Rule.NO_GRADIENT, Rule.STANDING_STILL, Rule.VANISHING_GRADIENT})
@@ -37,6 +37,7 @@ def kinds_of(failing: Failing, sights: Sequence[Sight]) -> list[CauseKind]:
         *(kind for kind in seen if mendable(kind)),
         *rest,
         *seen,
+        *([CauseKind.NARROW_LAYER] if any(_narrow(one.evidence) for one in failing.findings) else ()),
     ]
     return [kind for kind in dict.fromkeys(order) if kind not in _NO_CAUSE]
 
@@ -54,6 +55,16 @@ def _weighty(failing: Failing, sights: Iterable[Sight]) -> list[Sight]:
             and (failing.rule is None or failing.rule in _OF_GRADIENT)
         )
     ]
+
+
+def _narrow(evidence: Evidence | None) -> bool:
+    """Whether a whole layer is silent that has so few units that chance does it."""
+    match evidence:
+        case DeadUnits(units=units, dead=dead):
+            return dead == units <= limit.NARROW_LAYER
+        case SilentLayer(silent_units=units):
+            return units <= limit.NARROW_LAYER
+    return False
 
 
 def _not_finite(failing: Failing) -> bool:

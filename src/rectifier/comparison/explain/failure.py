@@ -179,3 +179,18 @@ def better(change: Change, trial: Shown, base: Shown, failing: Failing) -> bool 
         return True
     room = limit.PLATEAU_FRACTION * abs(before)
     return end <= before + room if failing.progressed else end < before - room
+
+
+def gain_of(change: Change, trial: Shown, base: Shown) -> float | None:
+    """Share of a failing run's loss that a change took away, at the same step; None where the two cannot be compared.
+
+    Args:
+        change: What was changed.
+        trial: With the change.
+        base: Without.
+    """
+    n = min(len(trial.losses), len(base.losses))
+    end, before = trial.loss_at(n), base.loss_at(n)
+    if change in OTHER_LOSS or not math.isfinite(end) or not math.isfinite(before) or before <= 0:
+        return None
+    return (before - end) / before

@@ -5,25 +5,31 @@ import json
 import os
 import signal
 import tempfile
+import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from rectifier.comparison.explain.idle import idle_changes
-from rectifier.comparison.explain.trial import Ask, Shown
+from rectifier.comparison.explain.trial import Ask, Shown, same_losses
 from rectifier.comparison.script.isolation import passed_files
-from rectifier.comparison.script.running import Running
+from rectifier.comparison.script.running import Running, WithPid
 from rectifier.comparison.script.trial import OUTPUT, last_lines
 from rectifier.diagnosis import diagnose
 from rectifier.errors import CannotExplain, UnreadableRun
 from rectifier.exit_codes import SIGNALLED
 from rectifier.launch import STOPPED, Launch, start
-from rectifier.records import Finding, FloatArray, Manifest, Outcome, Process, Run
+from rectifier.launch.forking.client import CannotFork, Forking
+from rectifier.records import Change, Finding, FloatArray, Manifest, Outcome, Process, Run
 from rectifier.storage import read_run, write_manifest, write_outcome
 
-_MOST_LOOKS = 16
+_BETWEEN_LOOKS = 1.4
+"""Ratio of the lengths that two neighbouring looks have."""
+_LONGEST_LOOKING = 10.0
+"""Seconds that looking back may take; it only makes trials shorter."""
 _LONGEST_NAME = 120
 _EVERY_STEP = 4_000
 """Steps up to which a trial is observed at each of them; longer ones at every second, third ..."""
@@ -47,6 +53,10 @@ class ScriptTrials:
     threads: int = 1
     timeout: float | None = None
     _running: Running = field(default_factory=Running)
+    _fork: bool = True
+    _forking: Forking | None = None
+    _unchanged: Shown | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
     _began: float = field(default_factory=time.time)
     _ended: dict[str, Path] = field(default_factory=dict)
 
@@ -61,9 +71,30 @@ class ScriptTrials:
         kept = _outcome(run)
         if kept is None:
             kept = self._run(ask, self._new_folder(trial))
-        shown = _read(ask, run, kept)
+            shown = _read(ask, run, kept)
+            if self._forking is not None and self._fork and self._differs(ask, shown):
+                # It must be as in a new process, or it is none of the user's trainings.
+                self._fork = False
+                kept = self._run(ask, self._new_folder(trial))
+                shown = _read(ask, run, kept)
+        else:
+            shown = _read(ask, run, kept)
+        if ask == Ask():
+            self._unchanged = shown
         self._check(ask, run, shown, kept)
         return shown
+
+    def _differs(self, ask: Ask, shown: Shown) -> bool:
+        """Whether the unchanged script, forked, did anything else than in a process of its own."""
+        before = self._unchanged
+        if ask.intervention.change is not Change.NONE or ask.seed is not None or before is None:
+            return False
+        return not same_losses(before, shown) and bool(len(before.losses) or len(shown.losses))
+
+    def close(self) -> None:
+        """End what trials were forked from."""
+        if self._forking is not None:
+            self._forking.close()
 
     def stop(self) -> None:
         """End all trials that are running; no other will start."""
@@ -94,32 +125,44 @@ class ScriptTrials:
         with (
             tempfile.TemporaryDirectory(prefix="rectifier-", ignore_cleanup_errors=True) as temporary,
             self._running.one() as started,
-            (trial / OUTPUT).open("wb") as output,
-            open(os.devnull, "rb") as nothing,
         ):
-            code = start(
-                Launch(
-                    command=arguments,
-                    folder=run.resolve(),
-                    every=_every(ask),
-                    seed=None if takes_seed else self.own_seed + shift,
-                    threads=self.threads,
-                    own_group=True,
-                    files_since=self._began,
-                    own_folders=(str(trial), temporary),
-                    temporary=Path(temporary),
-                    explain=_asked(ask, 0 if takes_seed else shift),
-                ),
-                stdin=nothing,
-                stdout=output,
-                stderr=output,
-                timeout=self.timeout,
-                started=started,
+            launch = Launch(
+                command=arguments,
+                folder=run.resolve(),
+                every=_every(ask),
+                seed=None if takes_seed else self.own_seed + shift,
+                threads=self.threads,
+                own_group=True,
+                files_since=self._began,
+                own_folders=(str(trial), temporary),
+                temporary=Path(temporary),
+                explain=_asked(ask, 0 if takes_seed else shift),
             )
+            code = self._start(ask, launch, trial / OUTPUT, started)
         outcome = Outcome(exit_code=code, seconds=time.perf_counter() - began)
         if code not in (SIGNALLED + signal.SIGTERM, SIGNALLED + signal.SIGKILL) or self.timeout is not None:
             write_outcome(run, outcome)
         return outcome
+
+    def _start(self, ask: Ask, launch: Launch, output: Path, started: Callable[[WithPid], None]) -> int:
+        forking = self._forked(launch) if ask != Ask() else None
+        if forking is not None:
+            try:
+                return forking.run(launch, output, timeout=self.timeout, started=started)
+            except CannotFork:
+                self._fork = False
+        with output.open("wb") as written, open(os.devnull, "rb") as nothing:
+            return start(launch, stdin=nothing, stdout=written, stderr=written, timeout=self.timeout, started=started)
+
+    def _forked(self, launch: Launch) -> Forking | None:
+        """What forks trials; None where new processes have to be started."""
+        with self._lock:
+            if self._fork and self._forking is None:
+                try:
+                    self._forking = Forking(launch)
+                except (CannotFork, OSError):
+                    self._fork = False
+            return self._forking if self._fork else None
 
     def _check(self, ask: Ask, run: Path, shown: Shown, outcome: Outcome) -> None:
         name = _file_name(ask.name)
@@ -203,13 +246,15 @@ def _main_process(run: Run) -> Process | None:
 
 
 def _history(process: Process) -> tuple[tuple[int, tuple[Finding, ...]], ...]:
-    """What would have been found earlier, of at most so many windows."""
-    count = len(process.snapshots)
-    ends = {count, *(max(1, round(count * part / _MOST_LOOKS)) for part in range(1, _MOST_LOOKS))}
-    found = []
-    for end in sorted(one for one in ends if 0 < one <= count):
-        earlier = replace(process, snapshots=process.snapshots[:end])
-        found.append((earlier.snapshots[-1].step, diagnose(earlier).findings))
+    """What would have been found earlier: looks that are closer together the earlier they are, back to a silent one."""
+    found: list[tuple[int, tuple[Finding, ...]]] = []
+    end, began = float(len(process.snapshots)), time.perf_counter()
+    while end >= 1 and time.perf_counter() - began < _LONGEST_LOOKING:
+        earlier = replace(process, snapshots=process.snapshots[: int(end)])
+        found.insert(0, (earlier.snapshots[-1].step, diagnose(earlier).findings))
+        if all(one.severity == "info" for one in found[0][1]):
+            break
+        end = min(end / _BETWEEN_LOOKS, int(end) - 1)
     return tuple(found)
 
 

@@ -13,6 +13,7 @@ from rectifier.comparison.explain.knowledge import (
     removed_by,
     supports,
 )
+from rectifier.diagnosis import thresholds as limit
 from rectifier.records import CauseKind, Conclusion, EstablishedCause, Experiment, Intervention, RemedyId, Sight
 
 
@@ -25,12 +26,14 @@ class Cure:
         held: Failing seeds on which it helped.
         failed: Failing seeds on which it did not; the first of these ends the search.
         detail: What it changed, as it said itself.
+        gain: Share of the failing run's loss that it took away; None where the two cannot be compared.
     """
 
     intervention: Intervention
     held: int
     failed: int
     detail: str = ""
+    gain: float | None = None
 
     @property
     def holds(self) -> bool:
@@ -77,7 +80,9 @@ def conclude(evidence: Evidence) -> Verdict:
     A general change (a leaky slope, a clipped gradient) cures much that it did not cause: it is named as a cause only
     where the evidence speaks for it, or where all else was tried and nothing else helps.
     """
-    cures = sorted((cure for cure in evidence.cures if cure.holds), key=lambda cure: _order(cure, evidence.kinds))
+    holding = [cure for cure in evidence.cures if cure.holds]
+    best = max((cure.gain for cure in holding if cure.gain is not None), default=0.0)
+    cures = sorted(holding, key=lambda cure: _order(cure, evidence.kinds, best))
     causes = [] if evidence.chaotic else _established(cures, evidence)
     if causes:
         ended = Conclusion.THIS_RUN if evidence.this_run else Conclusion.ESTABLISHED
@@ -91,12 +96,14 @@ def conclude(evidence: Evidence) -> Verdict:
     )
 
 
-def _order(cure: Cure, kinds: Sequence[CauseKind]) -> tuple[int, int, bool, int]:
+def _order(cure: Cure, kinds: Sequence[CauseKind], best: float) -> tuple[int, bool, int, bool, int]:
     change = cure.intervention.change
     for place, kind in enumerate(kinds):
         if supports(kind, cure.intervention):
-            return place, place_among(kind, change), False, rank_of(change)
-    return len(kinds), 0, REMOVES[change].general, rank_of(change)
+            return place, False, place_among(kind, change), False, rank_of(change)
+    # What only eases the failure, where another change takes it away, is not what it comes from.
+    eases = cure.gain is not None and cure.gain < limit.EXPLAIN_EASES * best
+    return len(kinds), eases, 0, REMOVES[change].general, rank_of(change)
 
 
 def _established(cures: Sequence[Cure], evidence: Evidence) -> list[EstablishedCause]:

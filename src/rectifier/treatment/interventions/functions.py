@@ -79,6 +79,10 @@ class ExchangedActivation(Intervening):
         self.note("" if frame is None else f"{name} at {line_of(frame).place}")
         return z.copy_(self._compute(z.clone())) if name.endswith("_") else self._compute(z)
 
+    def has_changed(self) -> bool:
+        """Whether it has changed anything so far."""
+        return super().has_changed() or any(sum(swap._replaced.values()) for swap in self._swaps)
+
     def stop(self) -> None:
         """Take it away; what was replaced is known before."""
         super().stop()
