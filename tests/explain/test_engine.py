@@ -8,7 +8,19 @@ from rectifier.comparison.explain.engine import Engine
 from rectifier.comparison.explain.trial import Ask
 from rectifier.diagnosis import thresholds as limit
 from rectifier.errors import CannotExplain
-from rectifier.records import CauseKind, Change, Conclusion, Intervention, RemedyId, Rule, Sight, SightKind
+from rectifier.records import (
+    Cause,
+    CauseKind,
+    Change,
+    Conclusion,
+    Consequence,
+    Finding,
+    Intervention,
+    RemedyId,
+    Rule,
+    Sight,
+    SightKind,
+)
 from tests.explain.scripts import Script, explain, stuck
 
 
@@ -310,3 +322,43 @@ def test_what_only_eases_the_failure_comes_behind_what_takes_it_away():
     assert [cause.kind for cause in causes] == [CauseKind.INITIAL_WEIGHTS, CauseKind.LEARNING_RATE]
     causes = explain(Script(cures=both, ends={Change.LEARNING_RATE_THIRD: 0.9})).causes
     assert [cause.kind for cause in causes] == [CauseKind.LEARNING_RATE, CauseKind.INITIAL_WEIGHTS]
+
+
+class Progressing(Script):
+    """Its loss falls to 0.1 all the same."""
+
+    def __call__(self, ask):
+        shown = super().__call__(ask)
+        end = self.ends.get(ask.intervention.change, 0.1)
+        object.__setattr__(shown, "losses", np.linspace(2.3, end, len(shown.losses)))
+        return shown
+
+
+def harmless(kind=CauseKind.UNKNOWN):
+    return Finding(rule=Rule.SATURATED, severity="warning", cause=Cause(kind=kind), consequence=Consequence.PROGRESS)
+
+
+def test_a_slower_training_that_does_no_better_is_no_cure_of_one_that_progresses():
+    script = Progressing(findings=(harmless(),), cures=(Change.LEARNING_RATE_THIRD,), onset=40, steps=5_000)
+    assert explain(script).conclusion is Conclusion.NO_SINGLE_CHANGE
+
+
+def test_standardised_inputs_may_have_another_loss_that_falls_alike():
+    cures = (Change.STANDARDISE_INPUTS,)
+    falls = Progressing(findings=(harmless(),), cures=cures, ends={Change.STANDARDISE_INPUTS: 0.4}, steps=130)
+    assert explain(falls).cause.kind is CauseKind.INPUT_SCALE
+    stands = Progressing(findings=(harmless(),), cures=cures, ends={Change.STANDARDISE_INPUTS: 2.2}, steps=130)
+    assert explain(stands).conclusion is Conclusion.NO_SINGLE_CHANGE
+
+
+def test_a_constant_that_is_the_optimum_is_the_objectives_own():
+    class Reached(Progressing):
+        def __call__(self, ask):
+            shown = super().__call__(ask)
+            object.__setattr__(shown, "constant_optimum", ask == Ask())
+            return shown
+
+    found = explain(Reached(findings=(harmless(),), cures=(Change.ZERO_BIAS,)))
+    assert (found.conclusion, found.cause.kind) == (Conclusion.OBSERVED, CauseKind.OBJECTIVE)
+    assert found.remedies[0] is RemedyId.STOP_GRADIENT
+    assert not found.experiments

@@ -105,3 +105,19 @@ def test_in_a_narrow_layer_a_leaky_slope_comes_before_a_lower_learning_rate():
         cures=(Change.LEAKY_ACTIVATION, Change.LINEAR_OUTPUT),
     )  # fmt: skip
     assert explain(output).cause.kind is CauseKind.OUTPUT_ACTIVATION
+
+
+def inputs(**numbers):
+    return Sight(kind=SightKind.INPUTS, operation="Net[0]", numbers=numbers)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "named"),
+    [
+        ({"rms": 173.0, "offset": 0.0, "scale": 173.0}, True), ({"rms": 5.0, "offset": 5.0, "scale": 0.4}, True),
+        ({"rms": 1.0, "offset": 0.2, "scale": 1.0}, False), ({"rms": 900.0, "integers": 1.0}, False),
+    ],
+)  # fmt: skip
+def test_inputs_off_scale_speak_for_themselves_where_a_layer_is_flat(numbers, named):
+    assert kinds_of(of(Rule.SATURATED), [inputs(**numbers)]) == ([CauseKind.INPUT_SCALE] if named else [])
+    assert kinds_of(of(Rule.UNTRAINED), [inputs(**numbers)]) == []

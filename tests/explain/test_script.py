@@ -66,3 +66,14 @@ def test_where_nothing_can_be_forked_new_processes_are_started(trials, monkeypat
 
     monkeypatch.setattr(Forking, "__init__", refuse)
     assert same_losses(trials(Ask()), trials(Ask(stop_after=30)))
+
+
+def test_a_trial_that_has_shown_enough_ends(trials, tmp_path):
+    (tmp_path / "fit.py").write_text(
+        FIT.replace("    x =", "    __import__('time').sleep(0.05)\n    x =").replace("40", "4000")
+    )
+    seen = []
+    shown = trials(Ask(stop_after=3000, enough=lambda so_far: seen.append(so_far.steps) or so_far.steps >= 5))
+    assert seen[-1] >= 5
+    assert 5 <= shown.steps < 400
+    assert not shown.crashed

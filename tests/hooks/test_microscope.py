@@ -11,6 +11,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from rectifier.diagnosis import thresholds as limit
 from rectifier.hooks.microscope.microscope import look
+from rectifier.hooks.microscope.operations import Operations
 from rectifier.records import Sight, Warned
 from tests.one_thread import one_thread  # noqa: F401
 
@@ -403,3 +404,11 @@ def test_a_step_may_end_in_the_middle_of_a_call(seen):
     end()
     forget()
     assert torch._C._len_torch_dispatch_stack() == torch._C._len_torch_function_stack() == 0
+
+
+@pytest.mark.parametrize("factor", [-0.5, 2])
+def test_a_number_that_autograd_saved_as_a_tensor_can_be_read_meanwhile(factor):
+    """Whoever follows the graph of a loss reads it; within a mode torch hands it on as a plain number."""
+    loss = factor * torch.ones(3, requires_grad=True).mean()
+    with Operations(lambda: False):
+        assert loss.grad_fn._saved_other.item() == factor

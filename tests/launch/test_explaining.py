@@ -3,9 +3,12 @@
 import json
 
 import pytest
+import torch
 
 from rectifier.diagnosis import diagnose
+from rectifier.hooks import training
 from rectifier.launch import Launch, start
+from rectifier.launch.explaining import OwnClock
 from rectifier.records import Manifest
 from rectifier.storage import create_run_folder, read_run, write_manifest
 from tests.launch.running import Case, Ran, lay, python, rectifier
@@ -121,3 +124,18 @@ def test_it_ends_soon_where_there_is_nothing_to_change(tmp_path):
         ran, run = asked(tmp_path / f"late{number}", intervention=late)
         assert "stopped" not in run.notes, late
         assert len(losses(ran.out)) == 60
+
+
+def test_the_clock_goes_on_where_watching_stopped():
+    model = torch.nn.Linear(2, 1)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    clock = OwnClock(lambda: 0)
+    undo = training.listen(clock)
+    try:
+        for _ in range(3):
+            model(torch.ones(1, 2)).sum().backward()
+            optimizer.step()
+    finally:
+        undo()
+    assert clock.now() == 3
+    assert OwnClock(lambda: 7).now() == 7

@@ -173,7 +173,7 @@ def _print(explanation: Explanation, folder: Path, *, machine: bool) -> None:
     from rectifier.report.sentences.explanation import fix_text  # noqa: PLC0415
     from rectifier.report.text.explanation import print_explanation  # noqa: PLC0415
 
-    told = replace(explanation, fixes=tuple(fix_text(one) for one in explanation.remedies))
+    told = replace(explanation, fixes=tuple(fix_text(one, explanation) for one in explanation.remedies))
     if machine:
         click.echo(json.dumps(explanation_json(told), indent=2, allow_nan=False))
         return

@@ -333,8 +333,18 @@ EXPLAIN_MARGIN = 30
 EXPLAIN_LEAST_STEPS = 100
 """Fewest steps of a trial: rules about collapsed outputs and best constants speak after 100 (definitions)."""
 
+EXPLAIN_SURE = 1.25
+"""Times the step at which the failure was certain unchanged, after which a trial that has it is ended (our choice)."""
+
+EXPLAIN_SURE_SHARE = 0.5
+"""Share of its steps before which no trial is ended for having failed: some failures pass (our choice)."""
+
 EXPLAIN_FAILING_SEEDS = 3
 """Failing seeds on which a cure must hold (definitions)."""
+
+LOST_DISTINCTION = 10.0
+"""Times that an output's share of what tells rows apart must have fallen, for its objective to be said to reach its
+optimum at a constant (our choice: an order of magnitude)."""
 
 EXPLAIN_LUCK = 0.05
 """Chance that all failing seeds are spared by luck, up to which a cure of all of them counts (the usual 5%)."""
@@ -342,7 +352,7 @@ EXPLAIN_LUCK = 0.05
 EXPLAIN_MOST_SEEDS = 10
 """Seeds that are searched for these; a failure that comes on fewer is mostly luck (definitions)."""
 
-EXPLAIN_RIVALS = 4
+EXPLAIN_RIVALS = 3
 """Other changes that are tried after evidence and experiment agree: enough to show that not everything helps (our
 choice: the usual first tries, learning rate, initial weights, inputs, activation)."""
 

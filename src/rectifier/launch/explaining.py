@@ -4,6 +4,7 @@ It comes by an environment variable, beside what `run` and `compare` ask for.
 """
 
 import json
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -42,7 +43,9 @@ class Explaining:
             from rectifier.hooks.microscope.microscope import look  # noqa: PLC0415 - one trial of an explanation only
 
             first, last = settings["microscope"]
-            self._looking = look(first, last, clock, record, lost=limit.EXPLAIN_LOST)
+            own = OwnClock(clock)
+            training.listen(own)
+            self._looking = look(first, last, own.now, record, lost=limit.EXPLAIN_LOST)
 
     def ends_unchanged(self, end: Callable[[int], None]) -> None:
         """End a training early in which nothing is changed.
@@ -76,6 +79,26 @@ def read(text: str) -> dict[str, Any]:
     }
     settings.update(json.loads(text))
     return settings
+
+
+class OwnClock(training.TrainingListener):
+    """A clock that goes on where watching had to stop: the busiest optimizer's steps then tell the time.
+
+    Args:
+        clock: Steps that the training has taken, as it is watched.
+    """
+
+    def __init__(self, clock: Callable[[], int]) -> None:
+        self._clock = clock
+        self._own: weakref.WeakKeyDictionary[Optimizer, int] = weakref.WeakKeyDictionary()
+
+    def on_step_end(self, optimizer: Optimizer, *call: Any) -> None:
+        """It has stepped."""
+        self._own[optimizer] = self._own.get(optimizer, 0) + 1
+
+    def now(self) -> int:
+        """Steps that the training has taken."""
+        return max(self._clock(), *self._own.values(), 0)
 
 
 _MAY_COME_LATE = frozenset({

@@ -19,6 +19,9 @@ from rectifier.launch.signals import follow
 
 BOOTSTRAP = Path(__file__).parent / "bootstrap"
 PACKAGE = Path(__file__).parents[2]
+ENOUGH = "enough"
+"""The file in a run folder by which a driver asks a script to end at its next step."""
+
 _Stream = int | IO[bytes] | IO[str] | None
 
 STOPPED = "stopped"
@@ -127,6 +130,15 @@ def start(
             _kill(process, group=launch.own_group)
             raise
     return code if code >= 0 else SIGNALLED - code
+
+
+def end_soon(folder: Path) -> None:
+    """Ask a script that was started with `max_steps` or for an explanation to end at its next optimizer step.
+
+    Args:
+        folder: Its run folder.
+    """
+    (folder / ENOUGH).touch()
 
 
 def environment_of(launch: Launch) -> dict[str, str]:

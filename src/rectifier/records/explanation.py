@@ -113,11 +113,19 @@ class Applied:
         change: Which.
         times: How often it changed something; 0 is a change that did nothing, and never a cure.
         detail: What it changed, for the report: `weight decay of 0.5 (AdamW, group 0)`.
+        before: The number that it changed first; None where it is none.
+        after: What it became.
+        place: The user's own line that gives this number, `train.py:41`; "" where it is unknown.
+        expression: What stands there.
     """
 
     change: Change
     times: int
     detail: str = ""
+    before: float | None = None
+    after: float | None = None
+    place: str = ""
+    expression: str = ""
 
 
 class SightKind(StrEnum):

@@ -103,7 +103,7 @@ class Engine:
         stop = steps_enough(onset_of(failing, base), base.steps)
         look = looked_at(failing, base)
         while True:
-            again = self._runs([Ask(stop_after=stop, microscope=look)])[0]
+            again = self._runs([Ask(stop_after=stop, microscope=look, enough=self._fails(stop))])[0]
             if self._deterministic is None:
                 self._deterministic = same_losses(base, again)
             self._sights, self._stop = again.sights, stop
@@ -116,7 +116,15 @@ class Engine:
 
     def _kinds(self, failing: Failing) -> list[CauseKind]:
         """Causes that evidence speaks for, best first."""
-        return kinds_of(failing, self._sights)
+        kinds = kinds_of(failing, self._sights)
+        if (
+            self._base is not None
+            and self._base.constant_optimum
+            and (not kinds or kinds[0] not in knowledge.STRUCTURAL)
+        ):
+            # What a training was asked for it reached: no change of the way there is a cure.
+            kinds = list(dict.fromkeys((CauseKind.OBJECTIVE, *kinds)))
+        return kinds
 
     def _experiment(self, kinds: Sequence[CauseKind], failing: Failing) -> None:
         rule = "" if failing.rule is None else str(failing.rule)
@@ -133,7 +141,8 @@ class Engine:
         while todo := [one for one in todo if one.change not in nothing_left]:
             batch, todo = todo[: self.jobs], todo[self.jobs :]
             self._most = len(todo)
-            ended = self._changed([Ask(intervention=one, stop_after=self._stop) for one in batch])
+            enough = self._fails(self._stop)
+            ended = self._changed([Ask(intervention=one, stop_after=self._stop, enough=enough) for one in batch])
             for experiment, shown in ended:
                 if experiment.applied is not None and not experiment.applied.times:
                     # Nor is there a further addend of the loss, or another place.
@@ -148,6 +157,15 @@ class Engine:
                 rivals += len(batch)
                 if rivals > limit.EXPLAIN_RIVALS:
                     return
+
+    def _fails(self, stop: int | None) -> Callable[[Shown], bool]:
+        """Tells of a trial at work whether it has failed for good: long after the failure was certain unchanged."""
+        failing, base = self._failing, self._base
+        assert failing is not None
+        assert base is not None
+        onset = onset_of(failing, base)
+        steps = max(limit.EXPLAIN_SURE * (onset or 0), limit.EXPLAIN_SURE_SHARE * (stop or base.steps))
+        return lambda shown: shown.steps >= steps and failing.seen_in(shown)
 
     def _settled(self) -> set[Change]:
         """Changes that would show again what is shown: a tenth of the learning rate, where a third of it helps."""
@@ -190,6 +208,7 @@ class Engine:
                 failed += 1
                 break
             held += 1
+        assert self._base is not None
         detail = "" if shown.applied is None else shown.applied.detail
         self._cures.append(
             Cure(
@@ -197,7 +216,7 @@ class Engine:
                 held=held,
                 failed=failed,
                 detail=detail,
-                gain=gain_of(intervention.change, shown, self._unchanged[None]),
+                gain=gain_of(intervention.change, shown, self._base),
             )
         )
 
@@ -205,7 +224,8 @@ class Engine:
         """Run the script with a change of no meaning, and unchanged with other seeds; once for all cures."""
         if self._placebo_failed is not None:
             return
-        placebo, _ = self._changed([Ask(intervention=Intervention(Change.PLACEBO), stop_after=self._stop)])[0]
+        ask = Ask(intervention=Intervention(Change.PLACEBO), stop_after=self._stop, enough=self._fails(self._stop))
+        placebo, _ = self._changed([ask])[0]
         self._placebo_failed = placebo.failed
         first = self._unchanged[None]
         for seed in itertools.count(1):

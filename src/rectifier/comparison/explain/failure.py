@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rectifier.comparison.explain.knowledge import OTHER_LOSS
+from rectifier.comparison.explain.knowledge import OTHER_LOSS, SLOWER
 from rectifier.comparison.explain.trial import Shown
 from rectifier.diagnosis import thresholds as limit
 from rectifier.errors import CannotExplain
@@ -178,7 +178,17 @@ def better(change: Change, trial: Shown, base: Shown, failing: Failing) -> bool 
     if math.isnan(before):
         return True
     room = limit.PLATEAU_FRACTION * abs(before)
-    return end <= before + room if failing.progressed else end < before - room
+    if failing.progressed and change is Change.STANDARDISE_INPUTS and _fell(trial, n) >= _fell(base, n) / 2:
+        # A loss of derivatives by the inputs is another one then; that it falls alike is all that can be asked for.
+        return True
+    # What only makes a training slower shows each symptom later.
+    return end <= before + room if failing.progressed and change not in SLOWER else end < before - room
+
+
+def _fell(shown: Shown, steps: int) -> float:
+    """Share of its first loss that a training has lost after so many steps."""
+    first = abs(float(shown.losses[0])) if len(shown.losses) else 0.0
+    return (float(shown.losses[0]) - shown.loss_at(steps)) / first if first else 0.0
 
 
 def gain_of(change: Change, trial: Shown, base: Shown) -> float | None:

@@ -7,12 +7,14 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
+from rectifier.comparison.explain.collapse import constant_optimum
 from rectifier.comparison.explain.idle import idle_changes
 from rectifier.comparison.explain.trial import Ask, Shown, same_losses
 from rectifier.comparison.script.isolation import passed_files
@@ -21,7 +23,7 @@ from rectifier.comparison.script.trial import OUTPUT, last_lines
 from rectifier.diagnosis import diagnose
 from rectifier.errors import CannotExplain, UnreadableRun
 from rectifier.exit_codes import SIGNALLED
-from rectifier.launch import STOPPED, Launch, start
+from rectifier.launch import STOPPED, Launch, end_soon, start
 from rectifier.launch.forking.client import CannotFork, Forking
 from rectifier.records import Change, Finding, FloatArray, Manifest, Outcome, Process, Run
 from rectifier.storage import read_run, write_manifest, write_outcome
@@ -30,6 +32,10 @@ _BETWEEN_LOOKS = 1.4
 """Ratio of the lengths that two neighbouring looks have."""
 _LONGEST_LOOKING = 10.0
 """Seconds that looking back may take; it only makes trials shorter."""
+_LEAST_WAIT = 0.25
+"""Seconds between two looks at a trial that runs."""
+_READING = 5.0
+"""Times as long as a look took that the next one waits for."""
 _LONGEST_NAME = 120
 _EVERY_STEP = 4_000
 """Steps up to which a trial is observed at each of them; longer ones at every second, third ..."""
@@ -138,7 +144,8 @@ class ScriptTrials:
                 temporary=Path(temporary),
                 explain=_asked(ask, 0 if takes_seed else shift),
             )
-            code = self._start(ask, launch, trial / OUTPUT, started)
+            with _watched(ask, run):
+                code = self._start(ask, launch, trial / OUTPUT, started)
         outcome = Outcome(exit_code=code, seconds=time.perf_counter() - began)
         if code not in (SIGNALLED + signal.SIGTERM, SIGNALLED + signal.SIGKILL) or self.timeout is not None:
             write_outcome(run, outcome)
@@ -183,6 +190,37 @@ class ScriptTrials:
                 f"{one.writer} had written it. Give each trial a folder of its own with "
                 "{trial_dir}: rectifier explain train.py --out {trial_dir}"
             )
+
+
+@contextmanager
+def _watched(ask: Ask, run: Path) -> Iterator[None]:
+    """While a trial runs: end it as soon as it has shown enough."""
+    if ask.enough is None:
+        yield
+        return
+    over = threading.Event()
+    watching = threading.Thread(target=_watch, args=(ask, run, over), name="rectifier-watching")
+    watching.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watching.join()
+
+
+def _watch(ask: Ask, run: Path, over: threading.Event) -> None:
+    assert ask.enough is not None
+    wait = _LEAST_WAIT
+    while not over.wait(wait):
+        began = time.perf_counter()
+        try:
+            shown = _read(ask, run, Outcome(exit_code=0, seconds=0.0))
+        except UnreadableRun:
+            continue
+        if ask.enough(shown):
+            end_soon(run)
+            return
+        wait = max(_LEAST_WAIT, _READING * (time.perf_counter() - began))
 
 
 def _asked(ask: Ask, shift: int) -> str | None:
@@ -236,6 +274,7 @@ def _read(ask: Ask, folder: Path, outcome: Outcome) -> Shown:
         applied=applied,
         sights=sights,
         idle=idle_changes(process) if ask == Ask() else frozenset(),
+        constant_optimum=ask == Ask() and constant_optimum(process),
     )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from rectifier.comparison.explain.evidence import narrow
 from rectifier.comparison.explain.failure import Failing
 from rectifier.comparison.explain.knowledge import (
     MENDED_BY,
@@ -14,7 +15,17 @@ from rectifier.comparison.explain.knowledge import (
     supports,
 )
 from rectifier.diagnosis import thresholds as limit
-from rectifier.records import CauseKind, Conclusion, EstablishedCause, Experiment, Intervention, RemedyId, Sight
+from rectifier.records import (
+    CauseKind,
+    Change,
+    Conclusion,
+    EstablishedCause,
+    Experiment,
+    Intervention,
+    RemedyId,
+    Sight,
+    SightKind,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,13 +134,26 @@ def _established(cures: Sequence[Cure], evidence: Evidence) -> list[EstablishedC
             kind,
             EstablishedCause(
                 kind=kind,
-                detail=cure.detail,
+                detail=_detail(kind, cure, evidence),
                 place=_place(kind, cure.intervention, evidence.sights),
                 intervention=cure.intervention,
                 established=True,
             ),
         )
     return list(found.values())
+
+
+def _detail(kind: CauseKind, cure: Cure, evidence: Evidence) -> str:
+    """What exactly it is: as it was seen, else as the change that takes it away tells it."""
+    if cure.intervention.change is Change.GUARD_OPERATION:
+        for sight in evidence.sights:
+            if sight.kind is SightKind.FIRST_NONFINITE and sight.place == cure.intervention.value and sight.expression:
+                return f"{sight.operation}: {sight.expression}"
+    if kind is CauseKind.NARROW_LAYER:
+        for finding in evidence.failing.findings:
+            if layer := narrow(finding):
+                return layer
+    return cure.detail
 
 
 def _shown(evidence: Evidence) -> Iterator[EstablishedCause]:

@@ -12,10 +12,9 @@ from rectifier.records import (
     Explanation,
     FixKind,
     RemedyId,
-    Sight,
-    SightKind,
 )
 from rectifier.report.sentences.fixes import command
+from rectifier.report.sentences.mending import with_numbers
 
 _CAUSES: dict[CauseKind, str] = {
     CauseKind.LEARNING_RATE: "the learning rate is too large",
@@ -143,9 +142,14 @@ def cause_text(cause: EstablishedCause) -> str:
     return cause.detail if cause.detail.startswith(words) else f"{words} ({cause.detail})"
 
 
-def fix_text(remedy: RemedyId) -> str:
-    """What to type, or what to do where no line says it."""
-    return _LINES[remedy]
+def fix_text(remedy: RemedyId, explanation: Explanation | None = None) -> str:
+    """What to type, or what to do where no line says it.
+
+    Args:
+        remedy: What is to be done.
+        explanation: What was found, with the numbers that belong there; None for the general line.
+    """
+    return (None if explanation is None else with_numbers(remedy, explanation)) or _LINES[remedy]
 
 
 def headline(explanation: Explanation) -> str:
@@ -231,23 +235,3 @@ def _unhelpful(experiments: Sequence[Experiment]) -> list[str]:
         and (one.applied is None or one.applied.times)
     ]
     return list(dict.fromkeys(found))
-
-
-_SIGHTS: dict[SightKind, str] = {
-    SightKind.FIRST_NONFINITE: "The first number that is not finite came from",
-    SightKind.GRADIENT_LOST: "The gradient becomes 0 at",
-    SightKind.GRADIENT_CUT: "The graph ends at",
-    SightKind.MOVED_BY: "Moved the pre-activations:",
-    SightKind.PARAMETERS_IDLE: "These parameters do not move:",
-    SightKind.INPUTS: "Inputs:",
-}
-
-
-def sight_text(sight: Sight) -> str:
-    """What the microscope saw, in one sentence."""
-    phase = f" ({sight.phase})" if sight.phase else ""
-    place = f", {sight.place}" if sight.place else ""
-    expression = f": {sight.expression}" if sight.expression else ""
-    numbers = ", ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in sight.numbers.items())
-    shown = f" [{numbers}]" if numbers else ""
-    return f"{_SIGHTS[sight.kind]} {sight.operation}{phase}, step {sight.step:,}{place}{expression}{shown}"
