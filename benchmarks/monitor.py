@@ -39,7 +39,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rectifier.monitor import MemorySink, Monitor
-from rectifier.monitor.training.schedule import ALLOWANCE_SECONDS, PLANNED, Look
+from rectifier.monitor.training.steps.schedule import ALLOWANCE_SECONDS, PLANNED, Look
 
 FEWEST_ROUNDS = 20
 FEWEST_OF_A_KIND = 8

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from rectifier.catalogue import CATALOGUE, parse
-from rectifier.cli.activations import command
+from rectifier.cli.commands.activations import command
 from rectifier.errors import UnknownActivation
 from rectifier.report.figures.activations import activation_figure
 from rectifier.report.text.activations import print_catalogue

@@ -7,7 +7,7 @@ import sys
 import pytest
 from click.testing import CliRunner
 
-from rectifier.cli.census import command
+from rectifier.cli.commands.census import command
 from rectifier.errors import CannotProbe
 from rectifier.report.json.schema import json_schema
 from tests.launch.running import RECTIFIER

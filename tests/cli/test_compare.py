@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from rectifier.cli.compare import _Display, command
+from rectifier.cli.commands.compare import _Display, command
 from rectifier.comparison.archive import read_comparison
 from rectifier.comparison.question import Question, script_digest
 from rectifier.comparison.script.driver import Progress
@@ -268,8 +268,8 @@ def test_the_scripts_own_options_are_not_ours(tmp_path, monkeypatch):
     """Everything behind the script belongs to it, also what looks like ours; before it, `-m` names a module."""
     monkeypatch.chdir(tmp_path)
     asked = []
-    monkeypatch.setattr("rectifier.cli.compare._run", lambda question, *rest: asked.append(question))
-    monkeypatch.setattr("rectifier.cli.compare._print", lambda *rest: None)
+    monkeypatch.setattr("rectifier.cli.commands.compare._run", lambda question, *rest: asked.append(question))
+    monkeypatch.setattr("rectifier.cli.commands.compare._print", lambda *rest: None)
     (tmp_path / "train.py").write_text("")
     for arguments in (["--seeds", "5", "train.py", "--seeds", "9", "--help"], ["-m", "package.module", "--jobs", "x"]):
         result = CliRunner().invoke(command, arguments, catch_exceptions=False)
@@ -283,7 +283,7 @@ def test_the_scripts_own_options_are_not_ours(tmp_path, monkeypatch):
 
 def test_help_is_quick_and_needs_no_torch():
     code = (
-        "import sys; from click.testing import CliRunner; from rectifier.cli.compare import command;"
+        "import sys; from click.testing import CliRunner; from rectifier.cli.commands.compare import command;"
         "r = CliRunner().invoke(command, ['--help']); assert 'paired by seed' in r.output;"
         "sys.exit('torch' in sys.modules or 'scipy' in sys.modules)"
     )
@@ -303,8 +303,8 @@ def test_help_is_quick_and_needs_no_torch():
 def test_seeds_and_interim_as_typed(tmp_path, monkeypatch, options, seeds, interim):
     monkeypatch.chdir(tmp_path)
     asked = []
-    monkeypatch.setattr("rectifier.cli.compare._run", lambda question, *rest: asked.append(question))
-    monkeypatch.setattr("rectifier.cli.compare._print", lambda *rest: None)
+    monkeypatch.setattr("rectifier.cli.commands.compare._run", lambda question, *rest: asked.append(question))
+    monkeypatch.setattr("rectifier.cli.commands.compare._print", lambda *rest: None)
     (tmp_path / "train.py").write_text("")
     assert CliRunner().invoke(command, [*options, "train.py"], catch_exceptions=False).exit_code == 0
     assert (asked[0].seeds, asked[0].interim) == (seeds, interim)

@@ -3,7 +3,8 @@
 import pytest
 from click.testing import CliRunner
 
-from rectifier.cli import report, run, running
+from rectifier.cli import running
+from rectifier.cli.commands import report, run
 from rectifier.cli.gate import FOUND, PARTLY_UNJUDGED, UNJUDGED, gate
 from rectifier.errors import UnreadableRun
 from rectifier.records import AxisSource, Diagnosis, LayerSummary, NotJudged, UnitAxis, Unjudged, Unseen, WhyUnseen

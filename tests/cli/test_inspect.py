@@ -9,7 +9,7 @@ import torch
 from click.testing import CliRunner
 from torch import nn
 
-from rectifier.cli.inspect import command
+from rectifier.cli.commands.inspect import command
 from rectifier.errors import UnreadableCheckpoint
 from rectifier.report.json.schema import json_schema
 from tests.checkpoints.trainings import stepped

@@ -13,7 +13,8 @@ import threading
 import pytest
 from click.testing import CliRunner
 
-from rectifier.cli import live, run, running
+from rectifier.cli import live, running
+from rectifier.cli.commands import run
 from rectifier.cli.live import LiveTable
 from rectifier.report.text.live import live_lines
 from tests.cli.screen import Screen

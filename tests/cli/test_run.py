@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from rectifier.cli import commands, ending, main, program
+from rectifier.cli import ending, main, program
+from rectifier.cli import main as commands
 from rectifier.storage import create_run_folder, read_run, write_manifest
 from tests.launch.running import RECTIFIER
 from tests.storage.test_runs import manifest

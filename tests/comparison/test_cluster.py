@@ -19,7 +19,7 @@ from unittest.mock import Mock
 import pytest
 from click.testing import CliRunner
 
-from rectifier.cli.compare import command
+from rectifier.cli.commands.compare import command
 from rectifier.comparison.question import Question, TrialSpec, script_digest
 from rectifier.comparison.script import cluster
 from rectifier.comparison.script.driver import run_comparison

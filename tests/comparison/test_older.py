@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from rectifier.cli.report import command as report
+from rectifier.cli.commands.report import command as report
 from rectifier.comparison.archive import open_archive, read_comparison
 from rectifier.comparison.older import read_plans, read_question, read_trial
 from rectifier.comparison.question import Question

@@ -6,9 +6,9 @@ import click
 import pytest
 
 from rectifier.catalogue import parse
-from rectifier.cli import commands
+from rectifier.cli.main import _group
 from rectifier.records import BornDead, Cause, CauseKind, ZeroWeights
-from rectifier.report.sentences import advice
+from rectifier.report.sentences.findings import advice
 from tests.edge import diagnose
 
 from .builders import FLAT, process, site, snapshot, window
@@ -52,7 +52,7 @@ def test_every_command_is_one_that_the_command_line_accepts(activation, command,
     (tmp_path / "train.py").touch()
     program, verb, *arguments = shlex.split(command)
     assert program == "rectifier"
-    found = commands._group.get_command(click.Context(commands._group), verb)
+    found = _group.get_command(click.Context(_group), verb)
     given = found.make_context(verb, arguments).params
     # What is no option of ours would be taken for the script's.
     assert ("train.py",) in given.values()

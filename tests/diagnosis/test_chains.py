@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rectifier.diagnosis.training.chains import above, below, chains, reached
 from rectifier.diagnosis.training.history import read_histories
+from rectifier.diagnosis.training.signal.chains import above, below, chains, reached
 from tests.edge import diagnose
 
 from .builders import FALLING, FLAT, process, site, snapshot, window

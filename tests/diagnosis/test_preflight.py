@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from rectifier.diagnosis.training.born import line_probability, one_input_probability
+from rectifier.diagnosis.training.units.born import line_probability, one_input_probability
 from rectifier.records import Probe, SiteProbe
 from tests.edge import judge_probe
 

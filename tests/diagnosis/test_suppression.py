@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 import rectifier
-from rectifier.cli import report, run
+from rectifier.cli.commands import report, run
 from rectifier.diagnosis import check_suppressions
 from rectifier.errors import CannotSuppress
 from rectifier.records import Rule

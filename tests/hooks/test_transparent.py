@@ -367,7 +367,7 @@ def test_an_observer_that_raises_never_reaches_the_user():
     model = ConvNet()
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
     with Watching(model) as watch:
-        watch.monitor._models.after = lambda *_: 1 / 0
+        watch.monitor.observation.models.after = lambda *_: 1 / 0
         losses = list(plain(model, optimizer))
     assert len(losses) == 13
     (warning,) = watch.process.warnings
@@ -384,9 +384,9 @@ def test_a_failure_inside_an_optimizers_hooks_leaves_torch_going_through_them(pl
     with Watching(model) as watch:
         user = register[place](lambda *call: heard.append(call[0]))
         if place == "on_step_start":
-            watch.monitor._models.updates.remember = lambda *_: 1 / 0
+            watch.monitor.observation.models.updates.remember = lambda *_: 1 / 0
         else:
-            watch.monitor._windows.wait = lambda **_: 1 / 0
+            watch.monitor.observation.windows.wait = lambda **_: 1 / 0
         losses = list(plain(model, optimizer))
         user.remove()
     assert len(losses) == 13

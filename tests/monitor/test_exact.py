@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from rectifier import monitor
-from rectifier.monitor.training.schedule import EARLY_STEPS, PLANNED, Look, Schedule
 from rectifier.monitor.training.sites.counters import UnitCounters
 from rectifier.monitor.training.sites.samples import DistinctSamples
+from rectifier.monitor.training.steps.schedule import EARLY_STEPS, PLANNED, Look, Schedule
 from rectifier.records import MOST_TOLD_APART
 from rectifier.report.sentences.recorded import why_unseen
 
@@ -252,7 +252,7 @@ def test_with_glances_in_between_deaths_are_as_exact_as_without(count, glance):
     stored = []
     model.act.register_forward_hook(lambda module, args, output: stored.append(output.detach().clone()))
     with Watching(model, every=1) as watch:
-        watch.monitor._schedule.interval, watch.monitor._schedule.count_interval = glance, count
+        watch.monitor.observation.schedule.interval, watch.monitor.observation.schedule.count_interval = glance, count
         train(model, 61, lr=0.3)
     process = watch.process
     for index in (0, 1):
@@ -485,7 +485,7 @@ def test_what_is_kept_on_the_device_is_at_most_64_bytes_a_unit(act):
         for _ in range(3):
             model(torch.randn(5, 1)).sum().backward()
             optimizer.step()
-        (site,) = watch.monitor._models.sites
+        (site,) = watch.monitor.observation.models.sites
         site.counters.glance(torch.randn(5, units), -1, 3)
         held = [*vars(site.counters).values(), site.last_gradient, *(high for _, _, high in site.counters._glances)]
     size = sum(tensor.untyped_storage().nbytes() for tensor in held if isinstance(tensor, torch.Tensor) and tensor.ndim)

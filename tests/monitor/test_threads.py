@@ -193,7 +193,7 @@ def test_a_thread_that_cannot_get_the_lock_trains_on(monkeypatch):
         held, trained = threading.Event(), threading.Event()
 
         def hold():
-            with monitor._guarded.lock:
+            with monitor.observation.guarded.lock:
                 held.set()
                 trained.wait(30)
 

@@ -287,8 +287,8 @@ def test_what_takes_long_to_write_is_written_rarely():
     model = Net()
     with Watching(model, every=1) as watching:
         train(model, 3)
-        assert 1.0 <= watching.monitor._windows.patience(armed=True) <= 4.0
-        read = watching.monitor._models.read
+        assert 1.0 <= watching.monitor.observation.windows.patience(armed=True) <= 4.0
+        read = watching.monitor.observation.models.read
 
         def slow(**options):
             until = time.thread_time() + 0.2
@@ -296,9 +296,9 @@ def test_what_takes_long_to_write_is_written_rarely():
                 pass
             return read(**options)
 
-        watching.monitor._models.read = slow
+        watching.monitor.observation.models.read = slow
         watching.monitor.flush()
-        assert watching.monitor._windows.patience(armed=True) >= 20 * 0.2
+        assert watching.monitor.observation.windows.patience(armed=True) >= 20 * 0.2
 
 
 # Units ------------------------------------------------------------------------------------------------------------

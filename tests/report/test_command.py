@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from rectifier.cli import report
+from rectifier.cli.commands import report
 from rectifier.errors import UnreadableRun
 from rectifier.records import Series
 from tests.report.builders import make_comparison, make_process, make_run

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from rectifier.cli import follow as module
-from rectifier.cli import report
+from rectifier.cli.commands import report
 from rectifier.records import Manifest, Outcome
 from rectifier.report.page.page import run_page
 from rectifier.storage import RunWriter, write_manifest, write_outcome

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from click.testing import CliRunner
 
-from rectifier.cli import report
+from rectifier.cli.commands import report
 from rectifier.report.json.documents import comparison_json, run_json
 from rectifier.report.json.schema import json_schema
 from tests.edge import diagnose

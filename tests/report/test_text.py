@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from rectifier._formatting import percent
-from rectifier.monitor.training import schedule
+from rectifier.monitor.training.steps import schedule
 from rectifier.records import Cause, Diagnosis, Finding, InfiniteGradient, Rule, Unseen
 from rectifier.report.sentences import describe
 from rectifier.report.text.run import EARLY_STEPS, print_comparison, print_run, run_text

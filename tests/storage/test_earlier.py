@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rectifier.cli.report import command
+from rectifier.cli.commands.report import command
 from rectifier.comparison.archive import read_comparison
 from rectifier.diagnosis import diagnose
 from rectifier.records import AxisSource, Parameter, RunNote, Site, UnitAxis, decode, encode

@@ -11,7 +11,7 @@ from rectifier import prescribe
 from rectifier.diagnosis.remedies import comparison_of
 from rectifier.errors import CannotPrescribe, CannotRescale
 from rectifier.records import BornDead, Cause, CauseKind, Diagnosis, Finding, LayerSummary, Rule
-from rectifier.report.sentences import advice
+from rectifier.report.sentences.findings import advice
 from tests.findings import BY_UPDATE, dead_units, gradient_way, ref
 from tests.treatment.recycle_models import picture, same
 

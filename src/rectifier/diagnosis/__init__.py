@@ -6,26 +6,28 @@ from rectifier.diagnosis.checkpoint.inspection import judge_checkpoint
 from rectifier.diagnosis.probe.census import judge_census
 from rectifier.diagnosis.probe.check import judge_probe
 from rectifier.diagnosis.suppression import apply_suppressions, check_suppressions
-from rectifier.diagnosis.training.chains import below
-from rectifier.diagnosis.training.constant import judge_constancy, judge_constant_layer
-from rectifier.diagnosis.training.dead import judge_silence
 from rectifier.diagnosis.training.eval_mode import judge_eval_mode
 from rectifier.diagnosis.training.explained import explain
-from rectifier.diagnosis.training.finite import judge_finiteness
-from rectifier.diagnosis.training.flat import judge_sides
-from rectifier.diagnosis.training.gradients import judge_gradients
 from rectifier.diagnosis.training.history import SiteHistory, read_histories
 from rectifier.diagnosis.training.layers import summarise
 from rectifier.diagnosis.training.model_causes import last_counts
-from rectifier.diagnosis.training.output import judge_collapse, judge_dead_output, judge_reach
-from rectifier.diagnosis.training.output_history import read_outputs, spans_of
-from rectifier.diagnosis.training.parameters import judge_parameters
-from rectifier.diagnosis.training.predictor import judge_predictor
+from rectifier.diagnosis.training.not_finite.finding import judge_finiteness
+from rectifier.diagnosis.training.output.collapse import judge_collapse
+from rectifier.diagnosis.training.output.dead import judge_dead_output
+from rectifier.diagnosis.training.output.history import read_outputs, spans_of
+from rectifier.diagnosis.training.output.predictor import judge_predictor
+from rectifier.diagnosis.training.output.reach import judge_reach
+from rectifier.diagnosis.training.output.standing import judge_linear, judge_standing
+from rectifier.diagnosis.training.parameters.untrained import judge_parameters
 from rectifier.diagnosis.training.progress import judge_progress, own_stretch
-from rectifier.diagnosis.training.spikes import judge_spikes
-from rectifier.diagnosis.training.standing import judge_linear, judge_standing
-from rectifier.diagnosis.training.start import judge_alike, judge_start
-from rectifier.diagnosis.training.starved import judge_frozen, judge_starvation
+from rectifier.diagnosis.training.signal.chains import below
+from rectifier.diagnosis.training.signal.gradients import judge_gradients
+from rectifier.diagnosis.training.signal.spikes import judge_spikes
+from rectifier.diagnosis.training.signal.start import judge_alike, judge_start
+from rectifier.diagnosis.training.units.constant import judge_constancy, judge_constant_layer
+from rectifier.diagnosis.training.units.dead import judge_silence
+from rectifier.diagnosis.training.units.flat import judge_sides
+from rectifier.diagnosis.training.units.starved import judge_frozen, judge_starvation
 from rectifier.records import (
     NORM_BEFORE_CLIPPING,
     CauseKind,

@@ -3,8 +3,8 @@
 import numpy as np
 
 from rectifier.diagnosis import thresholds as limit
-from rectifier.diagnosis.training.history import BoolArray, SiteHistory
-from rectifier.records import Deaths, IntArray, WholeSilence
+from rectifier.diagnosis.training.history import SiteHistory
+from rectifier.records import BoolArray, Deaths, IntArray, WholeSilence
 
 
 def deaths_of(history: SiteHistory, units: BoolArray) -> Deaths:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from torch import Tensor
 from torch.optim import Optimizer
 
-from rectifier.hooks.attributes import on_construction
+from rectifier.hooks.patch.attributes import on_construction
 
 
 class Optimizers:

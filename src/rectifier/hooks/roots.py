@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from rectifier.hooks.attributes import wrap
+from rectifier.hooks.patch.attributes import wrap
 
 Forward = Callable[..., Any]
 Route = Callable[[nn.Module, Forward, tuple[Any, ...], dict[str, Any]], Any]

@@ -16,7 +16,7 @@ from torch.nn.utils import clip_grad
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
-from rectifier.hooks.attributes import wrap
+from rectifier.hooks.patch.attributes import wrap
 from rectifier.hooks.recorders import recorder
 
 

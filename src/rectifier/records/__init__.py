@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from rectifier.records.explanation import *
     from rectifier.records.findings.causes import *
     from rectifier.records.findings.causes_model import *
-    from rectifier.records.findings.evidence_checkpoint import *
-    from rectifier.records.findings.evidence_finite import *
-    from rectifier.records.findings.evidence_gradient import *
-    from rectifier.records.findings.evidence_output import *
-    from rectifier.records.findings.evidence_parameters import *
-    from rectifier.records.findings.evidence_probe import *
-    from rectifier.records.findings.evidence_units import *
+    from rectifier.records.findings.evidence.checkpoint import *
+    from rectifier.records.findings.evidence.finite import *
+    from rectifier.records.findings.evidence.gradient import *
+    from rectifier.records.findings.evidence.output import *
+    from rectifier.records.findings.evidence.parameters import *
+    from rectifier.records.findings.evidence.probe import *
+    from rectifier.records.findings.evidence.units import *
     from rectifier.records.findings.finding import *
     from rectifier.records.findings.rules import *
     from rectifier.records.findings.suppression import *
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from rectifier.records.training.notes import *
     from rectifier.records.training.parameter import *
     from rectifier.records.training.process import *
-    from rectifier.records.training.ranks import *
+    from rectifier.records.training.ranks.merge import *
     from rectifier.records.training.recorder import *
     from rectifier.records.training.run import *
     from rectifier.records.training.site import *
@@ -61,11 +61,11 @@ _NAMES = {
         "Applied Change Conclusion Control EstablishedCause Experiment ExplainedFailure Explanation Intervention "
         "REPLACES Sight SightKind"
     ),
-    "findings.evidence_checkpoint": (
+    "findings.evidence.checkpoint": (
         "BrokenRows Reach RowCounts RowsByWeights RowsThatCannotFire SilentInputs SilentRows SilentSpan "
         "SilentWeights Table"
     ),
-    "findings.evidence_probe": (
+    "findings.evidence.probe": (
         "BornDeadNetwork FlatOutput HardlyVaryingOutput NoGradientAtAll NotFiniteAtStart Place PoorSignal "
         "SamplesAlike SilentAtStart"
     ),
@@ -78,7 +78,7 @@ _NAMES = {
     "training.notes": "RunNote",
     "preflight": "LayerCheck Preflight Probe SiteProbe",
     "training.process": "Process Writer",
-    "training.ranks": "merge_ranks",
+    "training.ranks.merge": "merge_ranks",
     "training.recorder": "Recorder",
     "findings.rules": "CauseKind Consequence FixKind RemedyId Rule SEVERITIES Severity most_severe rank",
     "training.run": "FORMAT_VERSION Manifest Outcome Run",
@@ -90,15 +90,15 @@ _NAMES = {
     "findings.causes_model": (
         "ConstantInputs ConstantOptimum LargeBias LossOperations SmallUpdates WeightsDecayed ZeroWeights"
     ),
-    "findings.evidence_units": "AlwaysOnUnits DeadUnits SaturatedUnits SilentLayer Standing StuckUnits",
-    "findings.evidence_gradient": (
+    "findings.evidence.units": "AlwaysOnUnits DeadUnits SaturatedUnits SilentLayer Standing StuckUnits",
+    "findings.evidence.gradient": (
         "GradientSpike GradientWay InfiniteGradient PoorStart Signal StarvedLayer StarvedUnits"
     ),
-    "findings.evidence_finite": "NotFinite Origin",
-    "findings.evidence_parameters": (
+    "findings.evidence.finite": "NotFinite Origin",
+    "findings.evidence.parameters": (
         "DecayOfWeights ExplainedBy FrozenLayers Lack UntrainedParameters WeightNorms ZeroAtStart"
     ),
-    "findings.evidence_output": (
+    "findings.evidence.output": (
         "AlikeAtStart CollapsedOutput ConstantOutput DeadOutput EvalMode LinearLayer LinearNetwork StandingStill "
         "TargetsOutOfReach Yardstick"
     ),

@@ -7,7 +7,7 @@ import torch
 
 from rectifier.activations import function_for
 from rectifier.catalogue import Choice, parse
-from rectifier.diagnosis.training.born import line_probability, one_input_probability
+from rectifier.diagnosis.training.units.born import line_probability, one_input_probability
 from rectifier.reproduce.result import Progress, Result
 from rectifier.reproduce.row import Known, Measured, Rate, exactly
 

@@ -10,7 +10,7 @@ from rectifier.catalogue import parse
 from rectifier.diagnosis import remedies
 from rectifier.diagnosis import thresholds as limit
 from rectifier.diagnosis.suppression import apply_suppressions
-from rectifier.diagnosis.training.start import poor_way
+from rectifier.diagnosis.training.signal.start import poor_way
 from rectifier.records import (
     BornDeadNetwork,
     Cause,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from rectifier.diagnosis.training.history import SiteHistory
-from rectifier.diagnosis.training.parameters import Untrained
+from rectifier.diagnosis.training.parameters.untrained import Untrained
 from rectifier.records import Cause, CauseKind, ExplainedBy, Finding, Rule
 
 _OF_PARAMETERS = frozenset({Rule.NON_FINITE, Rule.UNTRAINED, Rule.WEIGHT_NORM, Rule.FROZEN})

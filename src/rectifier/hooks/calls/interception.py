@@ -19,7 +19,9 @@ _PLAIN_TENSORS = (Tensor, torch.nn.Parameter)
 class Observer(Protocol):
     """Someone who wants to see activation calls; `armed` is read at every call and must be cheap."""
 
-    armed: bool
+    @property
+    def armed(self) -> bool:
+        """Whether it wants to see calls now."""
 
     def before(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Look at a call that is about to happen; None means not interested."""

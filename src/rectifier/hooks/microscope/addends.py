@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-from rectifier.hooks.function_calls import Function, on_calls
 from rectifier.hooks.location import inside_a_model
 from rectifier.hooks.microscope.source_lines import OURS, Line, line_of
+from rectifier.hooks.patch.function_calls import Function, on_calls
 
 _SUMS = frozenset(
     {"add", "add_", "sub", "sub_", "__add__", "__radd__", "__iadd__", "__sub__", "__rsub__", "__isub__", "rsub",

@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from rectifier.hooks.function_calls import Function, on_calls
 from rectifier.hooks.microscope.graph import below
 from rectifier.hooks.microscope.source_lines import Line, users_line
+from rectifier.hooks.patch.function_calls import Function, on_calls
 from rectifier.records import CauseKind, Sight, SightKind
 
 

@@ -13,14 +13,14 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from rectifier.hooks import training
-from rectifier.hooks.attributes import on_construction
-from rectifier.hooks.function_calls import leave_if_idle
 from rectifier.hooks.microscope.addends import Sums
 from rectifier.hooks.microscope.cuts import Cuts
 from rectifier.hooks.microscope.gradient import Followed
 from rectifier.hooks.microscope.inputs import inputs_of
 from rectifier.hooks.microscope.moved import by_addends, by_optimizer
 from rectifier.hooks.microscope.operations import OPTIMIZER, Operation, Operations, aside, first_of
+from rectifier.hooks.patch.attributes import on_construction
+from rectifier.hooks.patch.function_calls import leave_if_idle
 from rectifier.hooks.roots import Forward, route_roots
 from rectifier.records import CauseKind, Sight, SightKind, Warned
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from rectifier.hooks import feed_layers, unobserved_activations
 from rectifier.hooks.graph.loss_graph import read_loss
 from rectifier.monitor.training.outputs import OutputRecords
-from rectifier.monitor.training.parameters import ParameterRecords
+from rectifier.monitor.training.parameters.records import ParameterRecords
 from rectifier.monitor.training.sites.models import ModelRecords
 from rectifier.monitor.training.windows import Windows
 

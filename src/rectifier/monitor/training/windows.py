@@ -9,10 +9,10 @@ import torch
 from rectifier.hooks.ranks import rank_and_world_size
 from rectifier.monitor.training.numbers import Numbers
 from rectifier.monitor.training.outputs import OutputRecords
-from rectifier.monitor.training.parameters import ParameterRecords
-from rectifier.monitor.training.schedule import Schedule
+from rectifier.monitor.training.parameters.records import ParameterRecords
 from rectifier.monitor.training.sinks import Sink
 from rectifier.monitor.training.sites.models import ModelRecords
+from rectifier.monitor.training.steps.schedule import Schedule
 from rectifier.records import Fact, Feeds, Recorder, Restarted, Snapshot, Treated, Unfinished, Unseen, Writer
 
 _SECONDS_BETWEEN_WRITES = 1.0

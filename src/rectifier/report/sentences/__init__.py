@@ -10,12 +10,11 @@ from typing import Any, TypeVar
 
 from rectifier import records
 from rectifier.records import Cause, Evidence, ExplainedBy, Finding, Inspection, Judged
-from rectifier.report.sentences import (
+from rectifier.report.sentences import checkpoint, fixes
+from rectifier.report.sentences.findings import (
     advice,
-    checkpoint,
     dead,
     finite,
-    fixes,
     gradients,
     network,
     output,
@@ -24,7 +23,7 @@ from rectifier.report.sentences import (
     start,
     taught,
 )
-from rectifier.report.sentences.words import Texts as Texts
+from rectifier.report.sentences.findings.words import Texts as Texts
 
 J = TypeVar("J", bound=Judged)
 

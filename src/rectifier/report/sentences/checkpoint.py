@@ -21,9 +21,9 @@ from rectifier.records import (
     Untold,
     Why,
 )
-from rectifier.report.sentences import advice
-from rectifier.report.sentences.causes import UNKNOWN
-from rectifier.report.sentences.words import Texts, capital
+from rectifier.report.sentences.findings import advice
+from rectifier.report.sentences.findings.causes import UNKNOWN
+from rectifier.report.sentences.findings.words import Texts, capital
 
 
 def broken_rows(finding: Finding, evidence: BrokenRows) -> Texts:

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rectifier.hooks.attributes import wrap
-from rectifier.hooks.code import around_function
+from rectifier.hooks.patch.attributes import wrap
+from rectifier.hooks.patch.code import around_function
 from rectifier.hooks.roots import Forward, map_tensors, route_roots
 from rectifier.records import Change
 from rectifier.treatment.interventions.intervening import Intervening

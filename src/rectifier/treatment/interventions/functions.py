@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 from rectifier.activations import function_for
 from rectifier.catalogue import parse
-from rectifier.hooks.attributes import wrap
-from rectifier.hooks.function_calls import Function, on_calls
 from rectifier.hooks.location import locate
 from rectifier.hooks.microscope.graph import is_weight
 from rectifier.hooks.microscope.source_lines import frame_of_user, line_of
+from rectifier.hooks.patch.attributes import wrap
+from rectifier.hooks.patch.function_calls import Function, on_calls
 from rectifier.hooks.roots import Forward, route_roots
 from rectifier.records import REPLACES
 from rectifier.records import Change as Changes

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rectifier.hooks.function_calls import Function, on_calls
 from rectifier.hooks.microscope.source_lines import frame_of_user, line_of
+from rectifier.hooks.patch.function_calls import Function, on_calls
 from rectifier.records import Change
 from rectifier.treatment.interventions.intervening import Intervening
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from rectifier.hooks.attributes import wrap
+from rectifier.hooks.patch.attributes import wrap
 from rectifier.records import Change
 from rectifier.treatment.interventions.intervening import Intervening
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from rectifier.hooks.attributes import on_construction
 from rectifier.hooks.modules import on_parameters
 from rectifier.hooks.optimizers import tensors_of
+from rectifier.hooks.patch.attributes import on_construction
 from rectifier.hooks.roots import Forward, route_roots
 from rectifier.records import Change
 from rectifier.treatment.interventions.intervening import Intervening

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from rectifier.catalogue import Choice, parse
 from rectifier.errors import CannotSwap
 from rectifier.hooks import modules
-from rectifier.hooks.attributes import on_construction
 from rectifier.hooks.calls import functions
+from rectifier.hooks.patch.attributes import on_construction
 from rectifier.hooks.replace.replacement import Replacement
 from rectifier.treatment import steps
 from rectifier.treatment.change import Change

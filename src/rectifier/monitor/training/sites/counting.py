@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from rectifier.hooks.recorders import recorder
-from rectifier.monitor.training.schedule import Look
 from rectifier.monitor.training.sites.met import Gradient, SiteRecord, Token
+from rectifier.monitor.training.steps.schedule import Look
 
 Guarded = Callable[..., Any]
 """Calls its first argument with the others, and turns a failure into a warning."""

@@ -9,11 +9,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from rectifier.monitor.training.schedule import Look
 from rectifier.monitor.training.sites.counters import UnitCounters
 from rectifier.monitor.training.sites.feeds import Feed, Feeds
 from rectifier.monitor.training.sites.parameters import Held, Parameters
 from rectifier.monitor.training.sites.samples import DistinctSamples
+from rectifier.monitor.training.steps.schedule import Look
 
 
 @dataclass(slots=True)

@@ -13,7 +13,6 @@ from rectifier.hooks import between, find_unit_axis
 from rectifier.hooks.calls.functions import describe
 from rectifier.hooks.calls.tracker import Call, CallTracker
 from rectifier.hooks.modules import FOREIGN
-from rectifier.monitor.training.schedule import Look
 from rectifier.monitor.training.sinks import Sink
 from rectifier.monitor.training.sites.counters import UnitCounters
 from rectifier.monitor.training.sites.counting import count_input, count_output
@@ -23,6 +22,7 @@ from rectifier.monitor.training.sites.reading import begin_window, read_site
 from rectifier.monitor.training.sites.roots import Roots
 from rectifier.monitor.training.sites.samples import DistinctSamples
 from rectifier.monitor.training.sites.updates import Updates
+from rectifier.monitor.training.steps.schedule import Look
 from rectifier.monitor.training.watching import said_axis
 from rectifier.records import Site, SiteWindow
 

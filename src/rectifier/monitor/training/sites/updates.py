@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from rectifier.monitor.training.movement import OwnSteps
 from rectifier.monitor.training.sites.met import SiteRecord
+from rectifier.monitor.training.steps.movement import OwnSteps
 
 # The relative update of a large layer is measured on its first weights; 65,536 settle a ratio of norms to 0.4%.
 _MOST_WEIGHTS = 1 << 16

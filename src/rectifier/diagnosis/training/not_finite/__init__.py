@@ -1,0 +1,1 @@
+"""The rule about NaN and infinities."""

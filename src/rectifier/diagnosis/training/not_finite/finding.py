@@ -1,0 +1,242 @@
+"""Findings about NaN and infinities; looked at first, because NaN compares false with everything."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from rectifier.diagnosis import remedies
+from rectifier.diagnosis import thresholds as limit
+from rectifier.diagnosis.training.history import SiteHistory
+from rectifier.diagnosis.training.not_finite.first import First, Places, find_places
+from rectifier.diagnosis.training.progress import judge_progress
+from rectifier.records import (
+    Cause,
+    CauseKind,
+    Finding,
+    GrowsOverCalls,
+    InputScale,
+    LargeUpdate,
+    LossBefore,
+    NearOverflow,
+    NotFinite,
+    Origin,
+    ParameterRef,
+    Process,
+    Rule,
+    Series,
+    Severity,
+    SingleSamples,
+    SiteRef,
+    SmallEpsilon,
+    TargetScale,
+)
+
+
+def judge_finiteness(process: Process, histories: Sequence[SiteHistory], loss: Series) -> list[Finding]:
+    """The first place that was not finite, in the order of a training step.
+
+    Args:
+        process: What one process wrote.
+        histories: Of all models of it.
+        loss: What was back-propagated.
+    """
+    places = find_places(process, histories, loss)
+    first = places.first
+    if first is None:
+        return []
+    cause = _cause(first, places, process, histories)
+    severity = _severity(first, places, loss)
+    finite = loss.values[np.isfinite(loss.values) & (loss.steps < first.step)]
+    facts = places.inputs if first.origin is Origin.INPUT else None
+    return [
+        Finding(
+            rule=Rule.NON_FINITE,
+            severity=severity,
+            site=_site(first),
+            cause=cause,
+            since=first.step,
+            remedies=remedies.for_not_finite(cause) if severity != "info" else (),
+            fixes=remedies.lines_for_not_finite(cause) if severity != "info" else (),
+            evidence=NotFinite(
+                step=first.step,
+                sites_affected=places.sites,
+                losses=len(places.bad_losses),
+                activations_observed=any(first.step in other.steps() for other in histories),
+                last_finite_loss=float(finite[-1]) if len(finite) else None,
+                origin=first.origin,
+                known_losses=_known(loss),
+                parameters_affected=places.parameters,
+                gradients_affected=places.gradients,
+                parameter=first.parameter,
+                input_samples=None if facts is None else facts.nonfinite_samples,
+                input_samples_counted=None if facts is None else facts.samples,
+                steps_skipped=places.skipped,
+                steps_taken=places.taken,
+            ),
+        )
+    ]
+
+
+def _known(loss: Series) -> int:
+    """How many losses there were; of a long run not every one is kept."""
+    if loss.every == 1 or not len(loss.steps):
+        return len(loss.steps)
+    return int(loss.steps[-1] - loss.steps[0]) + 1
+
+
+def _site(first: First) -> SiteRef | ParameterRef | None:
+    if first.history is not None:
+        return first.history.ref
+    return ParameterRef(first.parameter) if first.parameter else None
+
+
+def _severity(first: First, places: Places, loss: Series) -> Severity:
+    """Single losses that are not finite do no harm where everything else stays finite and the training goes on."""
+    only_losses = first.origin is Origin.LOSS and not places.sites and not places.parameters
+    if only_losses and not places.skips_for_ever and judge_progress(loss).state == "some":
+        return "info"
+    return "serious"
+
+
+def _cause(first: First, places: Places, process: Process, histories: Sequence[SiteHistory]) -> Cause:
+    if first.origin in (Origin.INPUT, Origin.TARGET):
+        return Cause(kind=CauseKind.INPUT_NOT_FINITE)
+    if first.at_start:
+        return Cause(kind=CauseKind.INITIAL_WEIGHTS)
+    update = _largest_update(histories, first.step)
+    diverged = places.loss_over_start is not None and places.loss_over_start >= limit.DIVERGED_LOSS
+    thrown = update is not None and update.update >= limit.THROWN_UPDATE
+    if first.origin is Origin.GRADIENT and not thrown and not diverged:
+        return Cause(kind=CauseKind.NUMERICAL_OPERATION)
+    if first.origin is Origin.LOSS and first.outputs_finite and not diverged:
+        # Everything that came to it was finite, at this very step.
+        return Cause(kind=CauseKind.LOSS_NOT_FINITE)
+    if (grows := _grows_over_calls(histories, first.step)) is not None:
+        return Cause(kind=CauseKind.RECURRENCE, facts=grows)
+    if first.origin is not Origin.GRADIENT and (small := _small_epsilon(first, process)) is not None:
+        return Cause(kind=CauseKind.OPTIMIZER_STATE, facts=small)
+    if (scaled := _of_scale(process, histories, update, diverged=diverged)) is not None:
+        return scaled
+    if update is not None:
+        return Cause(kind=CauseKind.LEARNING_RATE, facts=update)
+    if (single := _single_samples(process, first.step)) is not None:
+        return Cause(kind=CauseKind.BATCH_OF_ONE, facts=single)
+    if diverged or places.loss_over_start is None or (first.origin is Origin.PARAMETER and first.gradient_was_finite):
+        return Cause()
+    if (overflow := _near_overflow(histories, first.step)) is not None:
+        return Cause(kind=CauseKind.PRECISION, facts=overflow)
+    if places.inputs is not None and places.inputs.nonfinite_step is None:
+        # Nothing grew. An operation with a pole did it, in this forward or in the backward pass before it.
+        return Cause(kind=CauseKind.NUMERICAL_OPERATION, facts=LossBefore(loss_over_start=places.loss_over_start))
+    return Cause()
+
+
+def _grows_over_calls(histories: Sequence[SiteHistory], step: int) -> GrowsOverCalls | None:
+    """Whether one module's output grows over its calls within a forward, the last time all of them were counted."""
+    calls: dict[tuple[str, str], list[SiteHistory]] = {}
+    for history in histories:
+        calls.setdefault((history.site.model, history.site.path), []).append(history)
+    for (_, path), own in calls.items():
+        own = sorted(own, key=lambda history: history.site.call)
+        sizes = [size for history in own if (size := _size_before(history, step)) is not None]
+        if len(sizes) < limit.RECURRENT_CALLS or len(sizes) < len(own) or sizes[0] <= 0:
+            continue
+        grows = all(later >= earlier for earlier, later in itertools.pairwise(sizes))
+        if grows and sizes[-1] >= limit.RECURRENT_GROWTH * sizes[0]:
+            return GrowsOverCalls(module=path, calls=len(sizes), first_call=sizes[0], last_call=sizes[-1])
+    return None
+
+
+def _size_before(history: SiteHistory, step: int) -> float | None:
+    """Mean absolute output in the last finite window that began before a step."""
+    windows = [window for window in history.finite_windows if window.steps[0] <= step and len(window.mean_abs)]
+    size = float(windows[-1].mean_abs.mean()) if windows else float("nan")
+    return size if np.isfinite(size) else None
+
+
+def _near_overflow(histories: Sequence[SiteHistory], step: int) -> NearOverflow | None:
+    """The largest output in the last finite window before a step, where half precision was about to overflow."""
+    largest: NearOverflow | None = None
+    for history in histories:
+        windows = [window for window in history.finite_windows if window.steps[0] <= step and len(window.highest)]
+        if not windows:
+            continue
+        size = float(np.maximum(np.abs(windows[-1].highest), np.abs(windows[-1].lowest)).max())
+        if np.isfinite(size) and (largest is None or size > largest.largest_output):
+            largest = NearOverflow(layer=history.ref, largest_output=size)
+    return largest if largest is not None and largest.largest_output >= limit.NEAR_HALF_OVERFLOW else None
+
+
+def _small_epsilon(first: First, process: Process) -> SmallEpsilon | None:
+    """`eps` of the optimizer of a weight in half precision that is not finite, where this rounds it to 0."""
+    counts = next((one.parameters for one in reversed(process.snapshots) if one.parameters is not None), None)
+    if counts is None or not first.gradient_was_finite:
+        return None
+    bad = (counts.nonfinite_weight_step >= first.step) & (counts.epsilon < limit.HALF_EPSILON)
+    half = [one.dtype == "float16" for one in process.parameters[: len(bad)]]
+    bad[: len(half)] &= half
+    bad[len(half) :] = False
+    return SmallEpsilon(epsilon=float(counts.epsilon[bad].max())) if bad.any() else None
+
+
+def _single_samples(process: Process, step: int) -> SingleSamples | None:
+    """Batches of one sample, the first of which came in the window in which it began."""
+    before = 0
+    for snapshot in process.snapshots:
+        facts = snapshot.inputs
+        if facts is None:
+            continue
+        if snapshot.step >= step:
+            fits = not before and 0 < facts.batches_of_one < facts.batches and snapshot is not process.snapshots[0]
+            return SingleSamples(batches_of_one=facts.batches_of_one, batches=facts.batches) if fits else None
+        before = facts.batches_of_one
+    return None
+
+
+def _of_scale(
+    process: Process, histories: Sequence[SiteHistory], update: LargeUpdate | None, *, diverged: bool
+) -> Cause | None:
+    """Inputs or targets on a large scale, which make gradients, and so updates, large."""
+    scale = histories[0].snapshots[-1].input_rms if histories else None
+    if scale is not None and np.isfinite(scale) and scale > limit.LARGE_INPUT:
+        facts = InputScale(input_rms=scale) if update is None else replace(update, input_rms=scale)
+        return Cause(kind=CauseKind.INPUT_SCALE, facts=facts)
+    targets = _target_rms(process)
+    if targets is not None and targets > limit.LARGE_INPUT and (update is not None or diverged):
+        return Cause(kind=CauseKind.TARGET_SCALE, facts=TargetScale(target_rms=targets))
+    return None
+
+
+def _target_rms(process: Process) -> float | None:
+    """Root mean square of the targets at the first reading; None where the loss keeps none, or they are classes."""
+    squares = [window.target_square for shot in process.snapshots for window in shot.outputs]
+    first = next((value for one in squares for value in one if np.isfinite(value)), None)
+    return None if first is None else float(first) ** 0.5
+
+
+def _largest_update(histories: Sequence[SiteHistory], step: int) -> LargeUpdate | None:
+    worst: LargeUpdate | None = None
+    for history in histories:
+        earlier = history.steps() < step
+        steps, updates = history.steps()[earlier], history.update()[earlier]
+        known = np.isfinite(updates)
+        if not known.any():
+            # An update that is itself not finite tells nothing that the finding does not.
+            continue
+        steps, updates = steps[known][-limit.LEAST_OBSERVATIONS :], updates[known]
+        latest, median = updates[-limit.LEAST_OBSERVATIONS :], float(np.median(updates))
+        size = float(latest.max())
+        if worst is None or size > worst.update:
+            worst = LargeUpdate(
+                update=size,
+                update_step=int(steps[int(latest.argmax())]),
+                layer=history.ref,
+                update_over_median=size / median if median > 0 else 1.0,
+                median_known=len(updates) >= limit.LEAST_OBSERVATIONS,
+            )
+    if worst is None or worst.update_over_median is None:
+        return None
+    large = worst.update >= limit.LARGE_UPDATE or worst.update_over_median >= limit.UPDATE_SPIKE
+    return worst if large else None

@@ -1,0 +1,212 @@
+"""The finding about a loss that stands still while everything seems to work, and the label of a linear network.
+
+A stall is its own finding: units that fire and gradients that arrive do not explain it.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from rectifier.diagnosis import remedies
+from rectifier.diagnosis import thresholds as limit
+from rectifier.diagnosis.training import model_causes
+from rectifier.diagnosis.training.history import SiteHistory
+from rectifier.diagnosis.training.output.history import OutputHistory
+from rectifier.diagnosis.training.progress import Progress
+from rectifier.records import (
+    Cause,
+    CauseKind,
+    Consequence,
+    Finding,
+    LargeFirstLoss,
+    LinearNetwork,
+    MostlyFlatAtStart,
+    Process,
+    Rule,
+    Series,
+    StandingStill,
+    TargetOffset,
+    Yardstick,
+)
+
+
+def judge_standing(
+    model: str,
+    outputs: Sequence[OutputHistory],
+    histories: Sequence[SiteHistory],
+    progress: Progress,
+    loss: Series,
+    process: Process,
+) -> list[Finding]:
+    """Whether the loss stays where it began, or at the best constant's cost, for 100 steps and more.
+
+    It is not asked where another finding explains it. A loss that is no measure of progress (of several models at
+    once, around 0 or negative, or too noisy) has no state "none", and is never judged by it.
+
+    Args:
+        model: Its name.
+        outputs: Of it.
+        histories: Its sites.
+        progress: Of its training.
+        loss: Of this model alone; empty where that cannot be told.
+        process: The training.
+    """
+    if progress.steps < limit.STALLED_STEPS or not np.isfinite(progress.end) or progress.end <= 0:
+        return []
+    if not len(loss.steps) or int(loss.steps[0]) > 0:
+        # A training that was joined in its middle, or resumed, may have converged before.
+        return []
+    if not _is_alive(model, histories, process):
+        return []
+    best = _best_constant(outputs)
+    near = best is not None and _near(progress.end, best[0])
+    no_better = best is not None and progress.end > (1 - limit.PLATEAU_FRACTION) * best[0]
+    worse = best is not None and progress.end > limit.WORSE_THAN_CONSTANT * best[0]
+    if progress.state == "none":
+        if best is not None and not no_better:
+            # It knows more than the best constant does.
+            return []
+        cause = _cause(outputs, histories, process)
+    else:
+        cause = _cause(outputs, histories, process)
+        if not worse and (not progress.settled or not (no_better or cause.kind is CauseKind.LOSS_SHAPE)):
+            return []
+    if worse and cause.kind is CauseKind.UNKNOWN:
+        assert best is not None
+        cause = _why_worse(outputs[0], best[0], progress) or cause
+    linear = _weights(model, process) if _without_activation(model, outputs, histories, process) else 0
+    if cause.kind is CauseKind.UNKNOWN and linear > 1:
+        cause = Cause(kind=CauseKind.NO_ACTIVATION)
+    update, rate = model_causes.update_and_rate(histories)
+    return [
+        Finding(
+            rule=Rule.STANDING_STILL,
+            severity="warning",
+            cause=cause,
+            consequence=Consequence.NO_PROGRESS if progress.state == "none" else Consequence.SETTLED,
+            loss=progress.loss,
+            remedies=remedies.for_standing_still(cause),
+            evidence=StandingStill(
+                best_constant=None if best is None else best[0],
+                against=None if best is None else best[1],
+                at_best_constant=near,
+                worse_than_constant=no_better and not near,
+                update=update,
+                learning_rate=rate,
+            ),
+        )
+    ]
+
+
+def _why_worse(output: OutputHistory, cost: float, progress: Progress) -> Cause | None:
+    """Why a model is worse than the best constant answer: its targets lie far away, or it began with large answers."""
+    spread, square = output.floats("target_spread"), output.floats("target_square")
+    known = np.isfinite(spread) & np.isfinite(square) & (spread > 0)
+    if known.any() and float(np.median(square[known] / spread[known])) > limit.LARGE_OFFSET**2:
+        return Cause(
+            kind=CauseKind.TARGET_SCALE,
+            facts=TargetOffset(target_offset=float(np.median(square[known] / spread[known] - 1)) ** 0.5),
+        )
+    if progress.start > limit.LARGE_FIRST_LOSS * cost:
+        return Cause(
+            kind=CauseKind.INITIAL_WEIGHTS, facts=LargeFirstLoss(first_loss=progress.start, best_constant=cost)
+        )
+    return None
+
+
+def judge_linear(
+    model: str, outputs: Sequence[OutputHistory], histories: Sequence[SiteHistory], process: Process, *, standing: bool
+) -> list[Finding]:
+    """That a network of several layers has no activation that was seen; an alarm only where it stands still.
+
+    Args:
+        model: Its name.
+        outputs: Of it.
+        histories: Its sites.
+        process: The training.
+        standing: Whether it stands still for that reason.
+    """
+    weights = _weights(model, process)
+    if weights < 2 or not _without_activation(model, outputs, histories, process):
+        return []
+    return [
+        Finding(
+            rule=Rule.NO_ACTIVATION,
+            severity="warning" if standing else "info",
+            cause=Cause(kind=CauseKind.NO_ACTIVATION),
+            evidence=LinearNetwork(model=model, weights=weights),
+        )
+    ]
+
+
+def _without_activation(
+    model: str, outputs: Sequence[OutputHistory], histories: Sequence[SiteHistory], process: Process
+) -> bool:
+    """Whether no activation of a model was met, and none was in its graph without having been observed."""
+    met = histories or process.unseen or any(site.model == model for site in process.sites)
+    return bool(outputs) and not met
+
+
+def _best_constant(outputs: Sequence[OutputHistory]) -> tuple[float, Yardstick] | None:
+    """Of a model with one output: the loss of several is a sum of which the parts are not known."""
+    return outputs[0].best_constant() if len(outputs) == 1 else None
+
+
+def _near(loss: float, cost: float) -> bool:
+    return abs(loss - cost) <= limit.PLATEAU_FRACTION * cost
+
+
+def _is_alive(model: str, histories: Sequence[SiteHistory], process: Process) -> bool:
+    """Whether units fire and gradients arrive; of a model without sites, whether gradients do."""
+    if any(history.blocked_since is not None for history in histories):
+        return False
+    n = limit.LEAST_OBSERVATIONS
+    if histories:
+        last = [delta[np.isfinite(delta)][-n:] for delta in (history.delta() for history in histories)]
+        return any(len(delta) == n and (delta > 0).all() for delta in last)
+    counts = model_causes.last_counts(process.snapshots)
+    if counts is None:
+        return False
+    own = [index for index, one in enumerate(process.parameters[: len(counts.gradient)]) if one.model == model]
+    gradient = counts.gradient[own]
+    return bool((gradient[np.isfinite(gradient)] > 0).any())
+
+
+def _weights(model: str, process: Process) -> int:
+    """Weights of two and more dimensions that a loss reached."""
+    counts = model_causes.last_counts(process.snapshots)
+    if counts is None:
+        return 0
+    own = enumerate(process.parameters[: len(counts.connected)])
+    return sum(one.model == model and len(one.shape) > 1 and int(counts.connected[index]) > 0 for index, one in own)
+
+
+def _cause(outputs: Sequence[OutputHistory], histories: Sequence[SiteHistory], process: Process) -> Cause:
+    of_loss = (model_causes.of_loss(one.output) for one in outputs)
+    return (
+        model_causes.of_small_updates(histories)
+        or next((cause for cause in of_loss if cause is not None), None)
+        or model_causes.of_inputs(process.snapshots[-1])
+        or _of_flat_start(histories)
+        or Cause()
+    )
+
+
+def _of_flat_start(histories: Sequence[SiteHistory]) -> Cause | None:
+    """Hidden layers whose activation was flat for most samples from the first step on, and still is."""
+    hidden = [history for history in histories if not history.at_output]
+    if any(int(history.steps()[0]) for history in hidden):
+        # Whoever came later cannot tell.
+        return None
+    shares = [share for share in map(_flat_at_start, hidden) if share is not None and share > limit.SATURATED_SHARE]
+    if not shares or 2 * len(shares) < len(hidden):
+        return None
+    facts = MostlyFlatAtStart(layers=len(shares), smallest_share=min(shares))
+    return Cause(kind=CauseKind.INITIAL_WEIGHTS, facts=facts)
+
+
+def _flat_at_start(history: SiteHistory) -> float | None:
+    first, now = history.finite_windows[0] if history.finite_windows else None, history.saturated_pairs
+    if first is None or first.saturated is None or not len(first.saturated) or not first.visits or now is None:
+        return None
+    return min(float(first.saturated.sum()) / (first.visits * len(first.saturated)), now[0])

@@ -1,0 +1,1 @@
+"""Rules about parameters that are not trained."""

@@ -1,0 +1,1 @@
+"""Rules about what comes through the network, forward and back."""

@@ -1,0 +1,1 @@
+"""Rules about units: dead, saturated, always on, constant, starved."""

@@ -1,0 +1,1 @@
+"""Functions and attributes of others', wrapped for a while."""

@@ -1,0 +1,1 @@
+"""Which training step it is, and how closely it is observed."""

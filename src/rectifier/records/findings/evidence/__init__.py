@@ -1,0 +1,1 @@
+"""What findings rest on, one record a rule."""

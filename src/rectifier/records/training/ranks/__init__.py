@@ -1,0 +1,1 @@
+"""Ranks that trained one model, counted together."""

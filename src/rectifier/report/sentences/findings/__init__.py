@@ -1,0 +1,1 @@
+"""What is said of findings: one file a subject, one function a rule."""

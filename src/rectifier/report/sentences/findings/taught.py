@@ -1,0 +1,76 @@
+"""What is said of units that work and are not taught: starved ones, and frozen layers."""
+
+from rectifier._formatting import counted
+from rectifier.records import Finding, FrozenLayers, SiteRef, StarvedLayer, StarvedUnits
+from rectifier.report.sentences.findings import advice, parameters
+from rectifier.report.sentences.findings.words import Texts, no_progress
+
+_MOST_LABELS = 6
+"""Layers that one sentence lists."""
+
+
+def starved_layer(finding: Finding, evidence: StarvedLayer) -> Texts:
+    """`starved`: a whole layer."""
+    assert finding.site is not None
+    if evidence.everything:
+        cause = "no activation of this network gets one: the loss does not depend on it, or gives an exact 0"
+    elif evidence.exact_zero:
+        cause = "what follows this layer is scaled to zero or masked; others of the network do get one"
+    else:
+        cause = "what follows this layer is detached, or is not part of the loss; others of the network do get one"
+    return Texts(
+        title=f"{finding.site.label} gets no gradient although its units fire",
+        detail=f"{'∂L/∂z was exactly 0 at each' if evidence.exact_zero else 'No gradient arrived at any'} of the "
+        f"{evidence.steps:,} sampled steps from {evidence.first_step:,} to {evidence.last_step:,}, while the loss was "
+        f"not 0.{no_progress(finding)}",
+        cause=cause,
+        advised=advice.STARVED if finding.severity == "warning" else advice.STARVED_BY_DESIGN,
+        name_first=True,
+    )
+
+
+def starved_units(finding: Finding, evidence: StarvedUnits) -> Texts:
+    """`starved`: some units of a layer."""
+    assert finding.site is not None
+    return Texts(
+        title=f"{finding.site.label}: {evidence.starved} of {evidence.units:,} units fire and get no gradient",
+        detail=f"The gradient of their biases was exactly 0 at each of the {evidence.steps:,} sampled steps from "
+        f"{evidence.first_step:,} to {evidence.last_step:,}, while others of the layer got one.",
+        cause="masked, pruned or unused by what follows; a loss that does not ask for them does the same",
+        advised=advice.STARVED_BY_DESIGN,
+        name_first=True,
+    )
+
+
+def frozen_layers(finding: Finding, evidence: FrozenLayers) -> Texts:
+    """`frozen`."""
+    unasked, still = evidence.without_history, evidence.without_update
+    more = " …" if evidence.sites > _MOST_LABELS else ""
+    parts = []
+    if evidence.parameters:
+        have = "has" if evidence.parameters == 1 else "have"
+        parts.append(
+            f"{counted(evidence.parameters, 'parameter')} {have} requires_grad=False ({evidence.elements:,} numbers): "
+            f"{parameters.listed_places(evidence.places)}."
+        )
+    if unasked:
+        parts.append(f"No gradient is requested below {_labels(unasked)}.")
+    if still:
+        parts.append(
+            f"The weights that feed {_labels(still)} did not move at any sampled step, although a gradient arrived."
+        )
+    title = f"{counted(evidence.sites, 'layer is', 'layers are')} frozen: {_labels((*unasked, *still))}{more}"
+    if not evidence.sites:
+        title = f"{counted(evidence.parameters, 'parameter is', 'parameters are')} frozen"
+    return Texts(
+        title=title,
+        detail=" ".join(parts),
+        cause="not asked: requires_grad=False, a learning rate of 0, or weights that no optimizer holds"
+        if still
+        else "not asked: requires_grad=False, or no gradient is recorded there",
+        advised=advice.UNTOUCHED,
+    )
+
+
+def _labels(sites: tuple[SiteRef, ...]) -> str:
+    return ", ".join(site.label for site in sites[:_MOST_LABELS])
