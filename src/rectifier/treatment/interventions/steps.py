@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
-from rectifier.hooks.attributes import on_construction
 from rectifier.hooks.microscope.source_lines import Line, users_line
+from rectifier.hooks.patch.attributes import on_construction
 from rectifier.records import Applied, Change
 from rectifier.treatment.interventions.intervening import Intervening
 
