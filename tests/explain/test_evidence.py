@@ -15,6 +15,7 @@ from rectifier.records import (
     Rule,
     Sight,
     SightKind,
+    SiteRef,
 )
 from tests.explain.scripts import Script, explain, stuck
 
@@ -121,3 +122,17 @@ def inputs(**numbers):
 def test_inputs_off_scale_speak_for_themselves_where_a_layer_is_flat(numbers, named):
     assert kinds_of(of(Rule.SATURATED), [inputs(**numbers)]) == ([CauseKind.INPUT_SCALE] if named else [])
     assert kinds_of(of(Rule.UNTRAINED), [inputs(**numbers)]) == []
+
+
+@pytest.mark.parametrize(("call", "recurrent"), [(0, False), (2, False), (4, True), (136, True)])
+def test_a_layer_that_one_forward_calls_again_and_again_speaks_for_a_recurrence(call, recurrent):
+    finding = stuck(Rule.SATURATED, site=SiteRef(model="Net", path="cell.act", call=call))
+    kinds = kinds_of(Failing(rule=Rule.SATURATED, findings=(finding,)), [])
+    assert kinds == ([CauseKind.RECURRENCE] if recurrent else [])
+    found = explain(Script(findings=(finding,), cures=(Change.BOUNDED_ACTIVATION, Change.LEARNING_RATE_THIRD)))
+    assert found.cause.kind is (CauseKind.RECURRENCE if recurrent else CauseKind.LEARNING_RATE)
+
+
+def test_an_operation_that_met_grown_numbers_is_not_guarded():
+    grown = Sight(kind=SightKind.FIRST_NONFINITE, place="fit.py:5", numbers={"grown": 1.0})
+    assert Change.GUARD_OPERATION not in {one.change for one in candidates([], [grown], "non-finite")}

@@ -7,7 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rectifier.records import CauseKind, Change, Intervention, RemedyId, Rule, Sight, SightKind, decode, encode
+from rectifier.records import (
+    CauseKind,
+    Change,
+    EstablishedCause,
+    Intervention,
+    RemedyId,
+    Rule,
+    Sight,
+    SightKind,
+    decode,
+    encode,
+)
 from rectifier.report.json.explanation import explanation_json
 from rectifier.report.sentences import explanation as sentences
 from rectifier.report.sentences.mending import place_of
@@ -88,6 +99,13 @@ def test_only_what_belongs_to_the_cause_is_told():
     assert sentences.fix_text(RemedyId.GUARD_OPERATION) == sentences._LINES[RemedyId.GUARD_OPERATION]
 
 
+def test_a_cause_is_not_said_twice():
+    said = EstablishedCause(
+        kind=CauseKind.BATCH_OF_ONE, detail="batches of one", intervention=Intervention(Change.SKIP_BATCHES_OF_ONE)
+    )
+    assert sentences.cause_text(said) == "batches of one sample"
+
+
 @pytest.mark.parametrize("kind", SightKind)
 def test_each_sight_has_a_sentence(kind):
     assert "step 3, fit.py:7: torch.log(p)" in sight_text(sight(kind, operation="log", phase="backward"))
@@ -101,3 +119,9 @@ def test_the_line_to_type_has_the_users_numbers_and_place():
     assert sentences.fix_text(RemedyId.LOWER_WEIGHT_DECAY, told) == "weight_decay=0.01 instead of 0.5"
     assert place_of(told) == "fit.py:9: SGD(p, weight_decay=0.5)"
     assert sentences.fix_text(RemedyId.LOWER_WEIGHT_DECAY, found) == "weight_decay=0.01, or less"
+
+
+def test_a_term_of_the_loss_is_named_and_its_loss_is_compared_with_no_other():
+    found = explain(Script(cures=(Change.LOSS_TERM_OFF,), detail="penalty (fit.py:8)"))
+    (text, *_) = sentences.details(found)
+    assert text == "With the loss without penalty (fit.py:8), same seed, it does not fail (3 of 3 failing seeds)."

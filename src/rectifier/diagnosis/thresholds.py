@@ -362,6 +362,14 @@ EXPLAIN_MOST_OF_IT = 0.5
 EXPLAIN_EASES = 1 / 3
 """Share of what the best change takes off the loss, below which another change only eases the failure (our choice)."""
 
+EXPLAIN_HUGE = 1e6
+"""Size of an operand from which on a product or a sum that overflows is where a growth ended, and not what is to be
+guarded (our choice: no healthy activation or gradient comes near)."""
+
+EXPLAIN_CALLS = 4
+"""Number of a layer's call within one forward, counted from 0, from which on the calls are taken for steps of a
+recurrence (our choice: layers are shared by two or three branches)."""
+
 EXPLAIN_LOST = 1e-4
 """Share of a gradient that passes an operation, up to which it counts as lost there (our choice: far below the 0.25
 that a sigmoid passes at its best, whose slope is at most 1/4)."""

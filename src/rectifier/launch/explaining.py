@@ -45,7 +45,7 @@ class Explaining:
             first, last = settings["microscope"]
             own = OwnClock(clock)
             training.listen(own)
-            self._looking = look(first, last, own.now, record, lost=limit.EXPLAIN_LOST)
+            self._looking = look(first, last, own.now, record, lost=limit.EXPLAIN_LOST, huge=limit.EXPLAIN_HUGE)
 
     def ends_unchanged(self, end: Callable[[int], None]) -> None:
         """End a training early in which nothing is changed.

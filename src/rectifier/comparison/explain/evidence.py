@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from rectifier.comparison.explain.failure import Failing
 from rectifier.comparison.explain.knowledge import STRUCTURAL, mendable
 from rectifier.diagnosis import thresholds as limit
-from rectifier.records import CauseKind, DeadUnits, Finding, Rule, Sight, SightKind, SilentLayer
+from rectifier.records import CauseKind, DeadUnits, Finding, Rule, Sight, SightKind, SilentLayer, SiteRef
 
 _NO_CAUSE = (CauseKind.UNKNOWN, CauseKind.UPSTREAM, CauseKind.FROZEN)
 _OF_GRADIENT = frozenset({Rule.UNTRAINED, Rule.STARVED, Rule.NO_GRADIENT, Rule.STANDING_STILL, Rule.VANISHING_GRADIENT})
@@ -41,6 +41,7 @@ def kinds_of(failing: Failing, sights: Sequence[Sight]) -> list[CauseKind]:
         *(kind for kind in seen if mendable(kind)),
         *rest,
         *seen,
+        *([CauseKind.RECURRENCE] if any(map(_of_many_calls, failing.findings[:1])) else ()),
         *([CauseKind.INPUT_SCALE] if failing.rule in _OF_FLATNESS and any(map(_off_scale, sights)) else ()),
         *([CauseKind.NARROW_LAYER] if any(map(narrow, failing.findings)) else ()),
     ]
@@ -60,6 +61,11 @@ def _weighty(failing: Failing, sights: Iterable[Sight]) -> list[Sight]:
             and (failing.rule is None or failing.rule in _OF_GRADIENT)
         )
     ]
+
+
+def _of_many_calls(finding: Finding) -> bool:
+    """Whether it is about a layer that one forward calls again and again."""
+    return isinstance(finding.site, SiteRef) and finding.site.call >= limit.EXPLAIN_CALLS
 
 
 def _off_scale(sight: Sight) -> bool:

@@ -183,11 +183,14 @@ def candidates(kinds: Iterable[Kind], sights: Sequence[Sight], rule: str) -> lis
         rule: Name of the rule that the failure has.
     """
     # By its line alone: a backward pass has other names for operations than who writes the line.
-    # What only reads a bad input is not to be guarded: that would hide the cause.
+    # What only reads a bad input is not to be guarded, nor what only met numbers that had grown: both hide the cause.
     places = [
         sight.place
         for sight in sights
-        if sight.place and sight.kind is SightKind.FIRST_NONFINITE and sight.cause_kind is not Kind.INPUT_NOT_FINITE
+        if sight.place
+        and sight.kind is SightKind.FIRST_NONFINITE
+        and sight.cause_kind is not Kind.INPUT_NOT_FINITE
+        and not sight.numbers.get("grown")
     ]
     addends = [sight for sight in sights if sight.cause_kind is Kind.LOSS_TERM and "index" in sight.numbers]
     addends.sort(key=lambda sight: -sight.numbers.get("share", 0.0))

@@ -130,13 +130,18 @@ def change_words(experiment: Experiment) -> str:
     """A change, as a sentence names it."""
     words = _CHANGES[experiment.intervention.change]
     value = experiment.intervention.value
+    applied = experiment.applied
+    if experiment.intervention.change is Change.LOSS_TERM_OFF and applied is not None and applied.detail:
+        return f"the loss without {applied.detail}"
     return words if value is None else f"{words} ({value})"
 
 
 def cause_text(cause: EstablishedCause) -> str:
     """What a cause is: `weight decay of 0.5 (AdamW, group 0)`."""
     words = _CAUSES[cause.kind]
-    if not cause.detail:
+    change = None if cause.intervention is None else cause.intervention.change
+    # What these left out is the cause itself.
+    if not cause.detail or change in (Change.SKIP_BATCHES_OF_ONE, Change.SKIP_NONFINITE):
         return words
     # A detail that begins with the same words says it all.
     return cause.detail if cause.detail.startswith(words) else f"{words} ({cause.detail})"
@@ -212,7 +217,7 @@ def _without(explanation: Explanation, cause: EstablishedCause) -> str:
     before = explanation.failure.loss_end if explanation.failure is not None else None
     loss = (
         ""
-        if first.loss_end is None
+        if first.loss_end is None or first.better is None
         else f": loss {first.loss_end:.3g} at step {first.steps:,}; unchanged, it ended at {_loss(before)}"
     )
     count = len({one.seed for one in seeds})

@@ -49,16 +49,20 @@ def with_numbers(remedy: RemedyId, explanation: Explanation) -> str | None:
 
 
 def place_of(explanation: Explanation) -> str:
-    """The user's own line that is to be changed, "" where it is unknown."""
+    """What is to be changed: the user's own line, or the parameters by their names; "" where it is unknown."""
     cause = explanation.cause
     if cause is None:
         return ""
     for one in explanation.experiments:
         if one.intervention == cause.intervention and one.applied is not None and one.applied.place:
             return f"{one.applied.place}: {one.applied.expression}"
+    if cause.intervention is not None and cause.intervention.change in _OF_PARAMETERS:
+        return cause.detail
     return cause.place
 
 
+_OF_PARAMETERS = (Change.WEIGHTS_HE, Change.WEIGHTS_GLOROT, Change.WEIGHTS_SMALL_RANDOM, Change.ZERO_BIAS,
+                  Change.ADD_PARAMETERS)  # fmt: skip
 _SETTINGS = {
     RemedyId.LOWER_LEARNING_RATE: ("lr", (Change.LEARNING_RATE_THIRD, Change.LEARNING_RATE_TENTH,
                                           Change.LEARNING_RATE_HUNDREDTH)),

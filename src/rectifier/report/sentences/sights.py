@@ -63,6 +63,8 @@ def _numbers(sight: Sight) -> str:
                 said.append(f"input from {numbers['input_min']:.3g} to {numbers['input_max']:.3g}")
             if numbers.get("input_zeros"):
                 said.append(f"{numbers['input_zeros']:.0f} of {numbers.get('input_numbers', 0):.0f} exactly 0")
+            if numbers.get("input_not_finite"):
+                said.append(f"{numbers['input_not_finite']:.0f} of {numbers.get('input_numbers', 0):.0f} infinite")
             return _listed(said)
         case SightKind.GRADIENT_LOST:
             without, below = numbers.get("parameters_without", 0), numbers.get("parameters_below", 0)
