@@ -5,7 +5,8 @@ import pytest
 
 from rectifier.comparison.explain import knowledge
 from rectifier.comparison.explain.engine import Engine
-from rectifier.comparison.explain.trial import Ask
+from rectifier.comparison.explain.failure import Certain
+from rectifier.comparison.explain.trial import Ask, Shown
 from rectifier.diagnosis import thresholds as limit
 from rectifier.errors import CannotExplain
 from rectifier.records import (
@@ -362,3 +363,40 @@ def test_a_constant_that_is_the_optimum_is_the_objectives_own():
     assert (found.conclusion, found.cause.kind) == (Conclusion.OBSERVED, CauseKind.OBJECTIVE)
     assert found.remedies[0] is RemedyId.STOP_GRADIENT
     assert not found.experiments
+
+
+def test_a_long_script_whose_failure_is_certain_is_ended_and_nothing_runs_longer_than_it_must():
+    class Long(Script):
+        """Runs for ever, unless it is ended."""
+
+        def __call__(self, ask):
+            steps = ask.stop_after
+            if ask == Ask():
+                assert ask.enough is not None
+                steps, self.steps = 400, 400
+            shown = super().__call__(ask)
+            object.__setattr__(shown, "stopped", True)
+            assert steps is not None
+            return shown
+
+    script = Long(cures=(Change.LEARNING_RATE_THIRD,), onset=300)
+    found = explain(script)
+    assert found.cause.kind is CauseKind.LEARNING_RATE
+    assert all(ask.stop_after for ask in script.asked[1:])
+
+
+def test_when_the_unchanged_script_may_end():
+    clock = [0.0]
+    certain = Certain(None, now=lambda: clock[0])
+
+    def at(steps, seconds, *findings):
+        clock[0] = seconds
+        return certain(Shown(findings=findings, losses=np.ones(steps), steps=steps))
+
+    mild = stuck(severity="warning")
+    assert not at(10, 1, stuck())
+    assert not at(1_000, 9, stuck()), "a short script runs to its end"
+    assert not at(1_010, 21, mild), "it was no failure for good"
+    assert not at(1_020, 22, stuck())
+    assert not at(2_000, 23, stuck())
+    assert at(limit.EXPLAIN_CERTAIN * 1_020, 24, stuck())

@@ -136,3 +136,9 @@ def test_a_layer_that_one_forward_calls_again_and_again_speaks_for_a_recurrence(
 def test_an_operation_that_met_grown_numbers_is_not_guarded():
     grown = Sight(kind=SightKind.FIRST_NONFINITE, place="fit.py:5", numbers={"grown": 1.0})
     assert Change.GUARD_OPERATION not in {one.change for one in candidates([], [grown], "non-finite")}
+
+
+def test_a_normalisation_that_passes_no_gradient_is_asked_first_where_outputs_are_constant():
+    lost = Sight(kind=SightKind.GRADIENT_LOST, operation="NativeGroupNorm", cause_kind=CauseKind.NORMALISATION)
+    assert kinds_of(of(Rule.CONSTANT_PREDICTOR), [lost]) == [CauseKind.NORMALISATION]
+    assert kinds_of(of(Rule.NON_FINITE), [lost]) == []

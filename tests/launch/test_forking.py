@@ -1,5 +1,6 @@
 """Scripts forked from a process that has imported torch: nobody can tell them from those of a new process."""
 
+import contextlib
 import json
 import os
 import signal
@@ -188,3 +189,33 @@ def test_what_imports_torch_itself_waits_for_the_script(tmp_path):
     assert modules_of(launch(tmp_path, script=script)) == ["sklearn.datasets", "numpy"]
     assert modules_of(launch(tmp_path, "-m", "package")) == []
     assert modules_of(launch(tmp_path, script="not a program")) == []
+
+
+def test_nothing_runs_on_after_the_driver(tmp_path, forking):
+    (tmp_path / "long.py").write_text("import time; time.sleep(600)")
+    pids, begun = [], threading.Event()
+    how = {"started": lambda process: (pids.append(process.pid), begun.set())}
+
+    def run():
+        with contextlib.suppress(CannotFork):
+            forked(forking, launch(tmp_path, "long.py"), **how)
+
+    waiting = threading.Thread(target=run)
+    waiting.start()
+    assert begun.wait(60)
+    # As the system closes it when the driver dies.
+    os.close(forking._requests)
+    forking._process.wait(60)
+    waiting.join(60)
+    assert not waiting.is_alive()
+    deadline = time.monotonic() + 30
+    while alive(pids[0]) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not alive(pids[0])
+
+
+def alive(number):
+    try:
+        return open(f"/proc/{number}/stat").read().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except OSError:
+        return False

@@ -333,6 +333,12 @@ EXPLAIN_MARGIN = 30
 EXPLAIN_LEAST_STEPS = 100
 """Fewest steps of a trial: rules about collapsed outputs and best constants speak after 100 (definitions)."""
 
+EXPLAIN_CERTAIN = 3
+"""Times the step since which a serious finding stands, after which the unchanged script is ended (our choice)."""
+
+EXPLAIN_SHORT = 10.0
+"""Seconds up to which an unchanged script is never ended (our choice: nobody minds waiting so long)."""
+
 EXPLAIN_SURE = 1.25
 """Times the step at which the failure was certain unchanged, after which a trial that has it is ended (our choice)."""
 

@@ -13,7 +13,15 @@ import numpy as np
 from rectifier.comparison.explain import knowledge
 from rectifier.comparison.explain.evidence import kinds_of
 from rectifier.comparison.explain.experiment import cured, experiment_of, motionless
-from rectifier.comparison.explain.failure import Failing, failure_of, gain_of, looked_at, onset_of, steps_enough
+from rectifier.comparison.explain.failure import (
+    Certain,
+    Failing,
+    failure_of,
+    gain_of,
+    looked_at,
+    onset_of,
+    steps_enough,
+)
 from rectifier.comparison.explain.progress import Step
 from rectifier.comparison.explain.trial import Ask, Runner, Shown, same_losses
 from rectifier.comparison.explain.verdict import Cure, Evidence, Verdict, conclude
@@ -85,7 +93,8 @@ class Engine:
         return self._explanation(ended)
 
     def _explain(self) -> Conclusion | None:
-        base = self._base = self._runs([Ask()])[0]
+        certain = None if self.because is not None else Certain(self.finding)
+        base = self._base = self._runs([Ask(enough=certain)])[0]
         failing = self._failing = failure_of(base, finding=self.finding, because=self.because)
         if failing is None:
             return Conclusion.NOTHING_TO_EXPLAIN
@@ -101,6 +110,8 @@ class Engine:
     def _reproduce(self, failing: Failing, base: Shown) -> bool:
         """Run it again, looked at closely, and only as far as the failure takes."""
         stop = steps_enough(onset_of(failing, base), base.steps)
+        if stop is None and base.stopped:
+            stop = base.steps
         look = looked_at(failing, base)
         while True:
             again = self._runs([Ask(stop_after=stop, microscope=look, enough=self._fails(stop))])[0]
@@ -112,7 +123,7 @@ class Engine:
                 return True
             if stop is None:
                 return False
-            stop = steps_enough(2 * stop, base.steps)
+            stop = 2 * stop if base.stopped else steps_enough(2 * stop, base.steps)
 
     def _kinds(self, failing: Failing) -> list[CauseKind]:
         """Causes that evidence speaks for, best first."""
@@ -195,7 +206,8 @@ class Engine:
         if slower is not None and self._stop is not None:
             assert self._base is not None
             stop = slower * self._stop
-            ask = Ask(intervention=intervention, stop_after=stop if stop < self._base.steps else None)
+            whole = stop >= self._base.steps and not self._base.stopped
+            ask = Ask(intervention=intervention, stop_after=None if whole else stop)
             if not cured(self._changed([ask])[0][0]):
                 return
         self._control(failing)
@@ -229,7 +241,7 @@ class Engine:
         self._placebo_failed = placebo.failed
         first = self._unchanged[None]
         for seed in itertools.count(1):
-            shown = self._runs([Ask(seed=seed, stop_after=self._stop)])[0]
+            shown = self._runs([Ask(seed=seed, stop_after=self._stop, enough=self._fails(self._stop))])[0]
             if self._reach is None:
                 # The constant losses of two dead networks tell nothing of their seeds.
                 self._reach = motionless(shown) or not same_losses(first, shown)

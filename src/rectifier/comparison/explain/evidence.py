@@ -60,6 +60,8 @@ def _weighty(failing: Failing, sights: Iterable[Sight]) -> list[Sight]:
             sight.kind in (SightKind.GRADIENT_LOST, SightKind.GRADIENT_CUT)
             and (failing.rule is None or failing.rule in _OF_GRADIENT)
         )
+        # Whatever goes through a normalisation over one number comes out the same.
+        or (sight.cause_kind is CauseKind.NORMALISATION and failing.rule in _OF_FLATNESS)
     ]
 
 

@@ -2,6 +2,8 @@
 
 import math
 import re
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -137,6 +139,36 @@ def steps_enough(onset: int | None, steps: int) -> int | None:
         return None
     enough = max(limit.EXPLAIN_LEAST_STEPS, limit.EXPLAIN_ONSETS * onset + limit.EXPLAIN_MARGIN)
     return enough if enough < steps else None
+
+
+@dataclass(slots=True)
+class Certain:
+    """Tells of the unchanged script at work whether its failure is certain: it need not run to its end then.
+
+    Short scripts do, so that what is found of them does not hang on the moment at which they were looked at.
+
+    Attributes:
+        finding: The rule that is meant; None for the most serious finding.
+        now: Gives the time in seconds.
+    """
+
+    finding: Rule | None
+    now: Callable[[], float] = time.monotonic
+    _began: float | None = None
+    _rule: Rule | None = None
+    _since: int = 0
+
+    def __call__(self, shown: Shown) -> bool:
+        """Whether enough was seen of it."""
+        if self._began is None:
+            self._began = self.now()
+        failing = failure_of(shown, finding=self.finding)
+        rule = None if failing is None or failing.findings[0].severity != "serious" else failing.rule
+        if rule is None or rule is not self._rule:
+            self._rule, self._since = rule, shown.steps
+            return False
+        long = self.now() - self._began >= limit.EXPLAIN_SHORT
+        return long and shown.steps >= max(limit.EXPLAIN_CERTAIN * self._since, limit.EXPLAIN_LEAST_STEPS)
 
 
 def looked_at(failing: Failing, shown: Shown) -> tuple[int, int]:

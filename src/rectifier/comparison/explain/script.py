@@ -214,7 +214,7 @@ def _watch(ask: Ask, run: Path, over: threading.Event) -> None:
     while not over.wait(wait):
         began = time.perf_counter()
         try:
-            shown = _read(ask, run, Outcome(exit_code=0, seconds=0.0))
+            shown = _read(ask, run, Outcome(exit_code=0, seconds=0.0), whole=False)
         except UnreadableRun:
             continue
         if ask.enough(shown):
@@ -224,7 +224,7 @@ def _watch(ask: Ask, run: Path, over: threading.Event) -> None:
 
 
 def _asked(ask: Ask, shift: int) -> str | None:
-    if ask == Ask():
+    if ask == Ask() and ask.enough is None:
         return None
     return json.dumps(
         {
@@ -257,24 +257,27 @@ def _outcome(run: Path) -> Outcome | None:
         return None
 
 
-def _read(ask: Ask, folder: Path, outcome: Outcome) -> Shown:
+def _read(ask: Ask, folder: Path, outcome: Outcome, *, whole: bool = True) -> Shown:
+    """What a trial showed; of one at work without what takes long to find out."""
     run = read_run(folder)
     process = _main_process(run)
     if process is None:
         return Shown(losses=_none(), steps=0, crashed=outcome.exit_code != 0, seconds=outcome.seconds)
     loss = process.series("loss")
     applied, sights = process.applied, process.sights
+    unchanged = whole and ask == Ask()
     return Shown(
         findings=diagnose(process).findings,
-        history=_history(process) if ask == Ask() else (),
+        history=_history(process) if unchanged else (),
         losses=loss.values,
         steps=process.snapshots[-1].step + 1 if process.snapshots else 0,
         crashed=outcome.exit_code != 0 and STOPPED not in run.notes,
+        stopped=STOPPED in run.notes,
         seconds=outcome.seconds,
         applied=applied,
         sights=sights,
-        idle=idle_changes(process) if ask == Ask() else frozenset(),
-        constant_optimum=ask == Ask() and constant_optimum(process),
+        idle=idle_changes(process) if unchanged else frozenset(),
+        constant_optimum=unchanged and constant_optimum(process),
     )
 
 

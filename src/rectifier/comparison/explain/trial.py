@@ -43,6 +43,7 @@ class Shown:
         losses: What was back-propagated, step by step.
         steps: Optimizer steps that it took.
         crashed: Whether the script ended with an error.
+        stopped: Whether it was ended before its own end.
         seconds: What it took, start-up included.
         applied: What its change found to change; None where it did not tell.
         sights: What the microscope saw.
@@ -55,6 +56,7 @@ class Shown:
     losses: FloatArray
     steps: int
     crashed: bool = False
+    stopped: bool = False
     seconds: float = 0.0
     applied: Applied | None = None
     sights: tuple[Sight, ...] = ()
