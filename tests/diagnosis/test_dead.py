@@ -67,6 +67,12 @@ def test_tokens_of_a_transformer_need_a_million_from_a_thousand_sequences(tokens
     assert states(snap, ndim=3).dead[2] == dead
 
 
+def test_a_sample_that_is_a_sequence_is_called_one():
+    snap = snapshot([window(fired=SILENT_ONE, silent=[0, 0, 10**6, 0, 0], distinct=1000)], distinct=9999)
+    (finding,) = diagnose(process([site(ndim=3)], snap)).findings
+    assert "Silent since then on at least 1,000 distinct sequences: each fires on less than" in finding.detail
+
+
 @pytest.mark.parametrize(("fired", "rare"), [(0, False), (1, True), (29, True), (30, False)])
 def test_rare_units_fire_on_less_than_one_percent(fired, rare):
     found = states(snapshot([window(visits=3000, fired=(fired, 3000, 3000, 3000, 3000), distinct=0)]))

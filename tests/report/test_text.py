@@ -8,7 +8,7 @@ from rich.console import Console
 
 from rectifier._formatting import percent
 from rectifier.monitor.training.steps import schedule
-from rectifier.records import Cause, Diagnosis, Finding, InfiniteGradient, Rule, Unseen
+from rectifier.records import AxisSource, Cause, Diagnosis, Finding, InfiniteGradient, Rule, UnitAxis, Unseen
 from rectifier.report.sentences import describe
 from rectifier.report.text.run import EARLY_STEPS, print_comparison, print_run, run_text
 from tests.findings import dead_units, ref
@@ -140,6 +140,15 @@ def test_a_healthy_run_is_called_so(healthy):
     covered = "Sampled 90 of 180 steps (1 in 2 at the end), 90 of them in full: 4,410 samples (4,000 distinct)."
     assert covered in " ".join(text.split())
     assert "A count with ?" not in text
+
+
+def test_tokens_are_told_from_the_sequences_that_hold_them(healthy):
+    (process,) = healthy[0].processes
+    axis = UnitAxis(axis=-1, ndim=3, source=AxisSource.OPERATION)
+    sites = tuple(replace(site, unit_axis=axis) for site in process.sites)
+    run = replace(healthy[0], processes=(replace(process, sites=sites),))
+    text = printed(print_run, run, healthy[1])
+    assert "90 of them in full: 4,410 tokens (4,000 distinct sequences)." in " ".join(text.split())
 
 
 def test_a_share_beyond_the_budget_has_its_reason(healthy):

@@ -64,11 +64,13 @@ class SampleSize:
         least_samples: Distinct samples of the silence, the fewest of any unit; visits where they are not told apart.
         firing_bound: 95% upper bound on the firing rate of each unit; None where only visits are known.
         whole_data: Whether the silence covers every sample that the training showed.
+        sequences: Whether a sample is a sequence of tokens; a unit is silent on it where it fires on none of them.
     """
 
     least_samples: int
     firing_bound: float | None
     whole_data: bool
+    sequences: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -207,9 +207,11 @@ def _print_coverage(process: Process, console: Console) -> None:
     last = process.snapshots[-1]
     cost = last.cost
     visits = sum(window.seen for snapshot in process.snapshots for window in snapshot.windows if window.site == 0)
-    samples = f"{visits:,} samples" if last.distinct_samples is None else (
-        f"{visits:,} samples ({last.distinct_samples:,} distinct)"
-    )  # fmt: skip
+    samples, distinct = f"{visits:,} samples", "distinct"
+    if process.sites and process.sites[0].unit_axis.counts_tokens:
+        samples, distinct = f"{visits:,} tokens", "distinct sequences"
+    if last.distinct_samples is not None:
+        samples += f" ({last.distinct_samples:,} {distinct})"
     console.print()
     say(
         console,

@@ -74,7 +74,7 @@ def _dead(
         site=history.ref,
         cause=cause,
         since=deaths.died_first_step,
-        sample=_sample(states, counted),
+        sample=_sample(history, states, counted),
         consequence=Consequence.NOT_ASKED if severity == "info" else progress.consequence,
         loss=progress.loss,
         remedies=() if severity == "info" else remedies.for_dead_units(cause),
@@ -164,12 +164,13 @@ def _is_rising(history: SiteHistory) -> bool:
     return shares[-1] - float(np.mean(early)) >= limit.RISING_SHARE
 
 
-def _sample(states: UnitStates, counted: BoolArray) -> SampleSize:
+def _sample(history: SiteHistory, states: UnitStates, counted: BoolArray) -> SampleSize:
     bound = states.bound[counted]
     return SampleSize(
         least_samples=int(states.n[counted].min()),
         firing_bound=None if np.isnan(bound).any() else float(bound.max()),
         whole_data=bool(states.whole_data[counted].all()),
+        sequences=history.site.unit_axis.counts_tokens,
     )
 
 
@@ -182,7 +183,7 @@ def _stuck(history: SiteHistory, states: UnitStates) -> Finding:
         severity="info",
         site=history.ref,
         since=deaths.died_first_step,
-        sample=_sample(states, states.stuck),
+        sample=_sample(history, states, states.stuck),
         units=tuple(int(unit) for unit in np.flatnonzero(states.stuck)),
         evidence=StuckUnits(
             activation=history.site.activation,

@@ -89,16 +89,16 @@ def _died_at(deaths: Deaths) -> str:
 
 def _sample(sample: SampleSize | None) -> str:
     assert sample is not None
-    least = sample.least_samples
+    least, kind = sample.least_samples, "sequences" if sample.sequences else "samples"
     if sample.whole_data:
-        return f"Silent since then on all {least:,} samples that this training showed."
+        return f"Silent since then on all {least:,} {kind} that this training showed."
     if sample.firing_bound is None:
         return (
-            f"Silent since then on at least {least:,} visits; how many distinct samples that is cannot be told, so "
+            f"Silent since then on at least {least:,} visits; how many distinct {kind} that is cannot be told, so "
             "there is no bound."
         )
     bound = percent(sample.firing_bound)
-    return f"Silent since then on at least {least:,} distinct samples: each fires on less than {bound} (95%)."
+    return f"Silent since then on at least {least:,} distinct {kind}: each fires on less than {bound} (95%)."
 
 
 def _standing(evidence: DeadUnits) -> list[str]:
