@@ -46,6 +46,7 @@ class Script:
     level: float = 2.3
     detail: str = "so"
     asked: list = field(default_factory=list)
+    place: str = ""
     ends: dict = field(default_factory=dict)
     "Change -> the loss that it leads to."
     nothing: tuple = ()
@@ -72,7 +73,7 @@ class Script:
         applied = None
         if change is not Change.NONE:
             times = 0 if change in self.idle else 1
-            applied = Applied(change=change, times=times, detail=self.detail)
+            applied = Applied(change=change, times=times, detail=self.detail, place=self.place)
         return Shown(
             findings=found, history=history, losses=losses, steps=steps, applied=applied,
             sights=self.sights if ask.microscope else (),

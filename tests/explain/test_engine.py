@@ -400,3 +400,7 @@ def test_when_the_unchanged_script_may_end():
     assert not at(1_020, 22, stuck())
     assert not at(2_000, 23, stuck())
     assert at(limit.EXPLAIN_CERTAIN * 1_020, 24, stuck())
+
+
+def test_the_place_of_a_setting_is_the_line_that_gives_it():
+    assert explain(Script(cures=(Change.WEIGHT_DECAY_OFF,), place="fit.py:9")).cause.place == "fit.py:9"

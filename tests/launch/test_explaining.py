@@ -139,3 +139,31 @@ def test_the_clock_goes_on_where_watching_stopped():
         undo()
     assert clock.now() == 3
     assert OwnClock(lambda: 7).now() == 7
+
+
+def test_what_watching_computes_is_none_of_the_trainings(tmp_path):
+    """The norms of numbers that grow overflow before the training's own: who watches, not who trains, has made them."""
+    here = tmp_path / "here"
+    here.mkdir()
+    (here / "train.py").write_text(GROWS)
+    folder = create_run_folder(here / "runs", "train")
+    write_manifest(folder, Manifest(name="train", command=(), folder="", started="", rectifier="0", python="3"))
+    asked = json.dumps({"intervention": "none", "microscope": [2, 4], "stop_after": 12})
+    assert start(Launch(("train.py",), folder, every=1, directory=here, threads=1, explain=asked)) == 0
+    (process,) = read_run(folder).processes
+    (first,) = [sight for sight in process.sights if sight.kind == "first_nonfinite"]
+    assert "norm" not in first.operation
+
+
+GROWS = """
+import torch
+from torch import nn
+torch.manual_seed(0)
+model = nn.Sequential(nn.Linear(8, 64), nn.ReLU(), nn.Linear(64, 1))
+optimizer = torch.optim.SGD(model.parameters(), 0.01)
+for step in range(30):
+    x = torch.randn(64, 8)
+    optimizer.zero_grad()
+    nn.functional.mse_loss(model(x), 5000 + 800 * x[:, :1]).backward()
+    optimizer.step()
+"""

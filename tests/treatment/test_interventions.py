@@ -1,5 +1,7 @@
 """Each change removes a fault of a small real training, and tells that it found nothing where it has nothing to do."""
 
+from pathlib import Path
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -731,3 +733,38 @@ def test_seeds_are_shifted(changed):
     assert change.applied().times == 4
     change.stop()
     assert draw() == before
+
+
+def test_a_setting_is_told_with_its_number_and_the_line_that_gives_it(changed):
+    change = changed("weight_decay_off")
+    model = mlp()
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-2, weight_decay=0.5)
+    train(model, optimizer, *data(), steps=2)
+    applied = change.applied()
+    assert (applied.before, applied.after) == (0.5, 0.0)
+    line = int(applied.place.removeprefix("test_interventions.py:"))
+    assert "weight_decay=0.5" in Path(__file__).read_text().splitlines()[line - 1]
+    assert "torch.optim.AdamW(model.parameters(), 1e-2, weight_decay=0.5)" in applied.expression
+
+
+def test_a_setting_that_is_no_number_is_changed_all_the_same(changed):
+    change = changed("momentum_off")
+    model = mlp()
+    train(model, torch.optim.Adam(model.parameters(), 1e-2), *data(), steps=2)
+    applied = change.applied()
+    assert applied.times == 2
+    assert (applied.before, applied.after) == (None, None)
+
+
+def test_a_deep_stack_of_sigmoids_learns_with_a_slope(changed):
+    def run():
+        torch.manual_seed(0)
+        hidden = [part for _ in range(4) for part in (nn.Linear(32, 32), nn.Sigmoid())]
+        model = nn.Sequential(nn.Linear(5, 32), nn.Sigmoid(), *hidden, nn.Linear(32, 1))
+        return train(model, torch.optim.SGD(model.parameters(), 0.05), *data(), steps=150)
+
+    failing = run()
+    change = changed("unsaturated_activation")
+    assert run()[-1] < failing[-1] / 2
+    change.stop()
+    assert change.applied().times > 0

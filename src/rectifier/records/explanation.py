@@ -31,6 +31,8 @@ class Change(StrEnum):
     STANDARDISE_TARGETS = "standardise_targets"
     LEAKY_ACTIVATION = "leaky_activation"
     BOUNDED_ACTIVATION = "bounded_activation"
+    UNSATURATED_ACTIVATION = "unsaturated_activation"
+    """Leaky ReLU in the place of sigmoid and tanh."""
     LINEAR_OUTPUT = "linear_output"
     NORMALISATION_OFF = "normalisation_off"
     FLOAT32 = "float32"
@@ -55,6 +57,7 @@ class Change(StrEnum):
 
 REPLACES: dict[Change, tuple[str, ...]] = {
     Change.LEAKY_ACTIVATION: ("relu", "relu6"),
+    Change.UNSATURATED_ACTIVATION: ("sigmoid", "tanh", "hardsigmoid", "hardtanh", "softsign"),
     Change.BOUNDED_ACTIVATION: ("relu", "leaky_relu", "elu", "selu", "gelu", "silu", "softplus", "mish"),
 }
 """Changes of an activation -> those that it replaces."""

@@ -135,7 +135,7 @@ def _established(cures: Sequence[Cure], evidence: Evidence) -> list[EstablishedC
             EstablishedCause(
                 kind=kind,
                 detail=_detail(kind, cure, evidence),
-                place=_place(kind, cure.intervention, evidence.sights),
+                place=_place(kind, cure.intervention, evidence.sights) or _changed_at(cure.intervention, evidence),
                 intervention=cure.intervention,
                 established=True,
             ),
@@ -187,6 +187,12 @@ def _place(kind: CauseKind, intervention: Intervention | None, sights: Iterable[
     if isinstance(value, str):
         return value.partition(" ")[0]
     return next((sight.place for sight in sights if sight.cause_kind is kind and sight.place), "")
+
+
+def _changed_at(intervention: Intervention, evidence: Evidence) -> str:
+    """The user's own line that gives what was changed."""
+    own = (one.applied for one in evidence.experiments if one.intervention == intervention)
+    return next((applied.place for applied in own if applied is not None and applied.place), "")
 
 
 def _remedies(causes: Sequence[EstablishedCause], cures: Sequence[Cure], evidence: Evidence) -> Iterator[RemedyId]:

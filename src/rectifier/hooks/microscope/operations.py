@@ -23,7 +23,7 @@ _HOOKS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _MONITOR = os.path.join(os.path.dirname(_HOOKS), "monitor") + os.sep
 _HOLD_NOTHING = ("empty", "new_empty", "resize_", "set_", "_to_copy_meta")
 _GIVEN_LITERALLY = ("masked_fill", "full", "scalar_tensor", "fill", "lift_fresh", "_local_scalar_dense", "new_full")
-_DEPTH = 12
+_DEPTH = 40
 """Frames of ours above an operation of ours."""
 FORWARD, BACKWARD, OPTIMIZER = "forward", "backward", "optimizer"
 

@@ -77,6 +77,7 @@ _CHANGES: dict[Change, str] = {
     Change.STANDARDISE_TARGETS: "standardised targets",
     Change.LEAKY_ACTIVATION: "Leaky ReLU",
     Change.BOUNDED_ACTIVATION: "a bounded activation",
+    Change.UNSATURATED_ACTIVATION: "Leaky ReLU instead of sigmoid or tanh",
     Change.LINEAR_OUTPUT: "a linear output",
     Change.NORMALISATION_OFF: "no normalisation",
     Change.FLOAT32: "float32",

@@ -43,6 +43,8 @@ def with_numbers(remedy: RemedyId, explanation: Explanation) -> str | None:
     match remedy:
         case RemedyId.GUARD_OPERATION:
             return _guard(explanation.sights)
+        case RemedyId.CHANGE_ACTIVATION if cause.intervention.change is Change.UNSATURATED_ACTIVATION:
+            return "use an activation without a flat side: torch.nn.LeakyReLU(0.1)"
         case RemedyId.INIT_GAIN if cause.intervention.change is Change.WEIGHTS_GLOROT:
             return "torch.nn.init.xavier_normal_(layer.weight)"
     return None if applied is None else _setting(remedy, cause.intervention.change, applied)

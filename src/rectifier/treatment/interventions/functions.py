@@ -208,6 +208,8 @@ def exchanged(change: Changes) -> Intervening | None:
     match change:
         case Changes.LEAKY_ACTIVATION:
             return ExchangedActivation(change, _LEAKY)
+        case Changes.UNSATURATED_ACTIVATION:
+            return ExchangedActivation(change, _LEAKY)
         case Changes.BOUNDED_ACTIVATION:
             return ExchangedActivation(change, "tanh")
         case Changes.LINEAR_OUTPUT:
