@@ -404,3 +404,28 @@ def test_when_the_unchanged_script_may_end():
 
 def test_the_place_of_a_setting_is_the_line_that_gives_it():
     assert explain(Script(cures=(Change.WEIGHT_DECAY_OFF,), place="fit.py:9")).cause.place == "fit.py:9"
+
+
+def test_a_term_that_was_not_seen_at_work_is_no_cause():
+    found = explain(Script(cures=(Change.LOSS_TERM_OFF,)))
+    assert (found.conclusion, found.remedies) == (Conclusion.NO_SINGLE_CHANGE, ())
+    seen = Sight(
+        kind=SightKind.MOVED_BY, operation="penalty", numbers={"index": 0.0, "share": 0.9},
+        cause_kind=CauseKind.LOSS_TERM,
+    )  # fmt: skip
+    assert explain(Script(cures=(Change.LOSS_TERM_OFF,), sights=(seen,))).cause.kind is CauseKind.LOSS_TERM
+
+
+@pytest.mark.parametrize(("rule", "conclusion"), [
+    (Rule.STANDING_STILL, Conclusion.ESTABLISHED), (Rule.CONSTANT_PREDICTOR, Conclusion.NO_SINGLE_CHANGE),
+])  # fmt: skip
+def test_a_training_that_stays_finite_need_not_have_got_far(rule, conclusion):
+    class Slow(Script):
+        def __call__(self, ask):
+            shown = super().__call__(ask)
+            if not shown.findings and ask.intervention.change is Change.LARGER_EPS:
+                object.__setattr__(shown, "findings", (stuck(rule, severity="warning"),))
+            return shown
+
+    script = Slow(findings=(stuck(Rule.NON_FINITE),), cures=(Change.LARGER_EPS,))
+    assert explain(script).conclusion is conclusion

@@ -122,6 +122,9 @@ def test_the_line_to_type_has_the_users_numbers_and_place():
 
 
 def test_a_term_of_the_loss_is_named_and_its_loss_is_compared_with_no_other():
-    found = explain(Script(cures=(Change.LOSS_TERM_OFF,), detail="penalty (fit.py:8)"))
+    seen = sight(
+        SightKind.MOVED_BY, operation="penalty", cause_kind=CauseKind.LOSS_TERM, numbers={"index": 0.0, "share": 0.9}
+    )
+    found = explain(Script(cures=(Change.LOSS_TERM_OFF,), sights=(seen,), detail="penalty (fit.py:8)"))
     (text, *_) = sentences.details(found)
     assert text == "With the loss without penalty (fit.py:8), same seed, it does not fail (3 of 3 failing seeds)."

@@ -53,7 +53,12 @@ class Failing:
         return any(
             one.severity == "serious" or (one.severity == "warning" and one.consequence in _STUCK)
             for one in shown.findings
+            if not self._only_slow(one)
         )
+
+    def _only_slow(self, one: Finding) -> bool:
+        """Whether a training that stays finite has only not got far yet: it is ended soon after it did not before."""
+        return self.rule is Rule.NON_FINITE and one.rule is Rule.STANDING_STILL and one.severity == "warning"
 
 
 def read_because(text: str) -> float:

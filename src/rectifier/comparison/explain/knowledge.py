@@ -243,3 +243,7 @@ def place_among(kind: Kind, change: Change) -> int:
 def rank_of(change: Change) -> int:
     """Place in the order from the user's settings on."""
     return list(REMOVES).index(change)
+
+
+UNCOMPARED = frozenset({Change.LOSS_TERM_OFF})
+"""Changes of what is asked for, without which the rest may well be easy: causes only where they were seen at work."""

@@ -9,6 +9,7 @@ from rectifier.comparison.explain.knowledge import (
     MENDED_BY,
     REMOVES,
     STRUCTURAL,
+    UNCOMPARED,
     place_among,
     rank_of,
     removed_by,
@@ -91,7 +92,7 @@ def conclude(evidence: Evidence) -> Verdict:
     A general change (a leaky slope, a clipped gradient) cures much that it did not cause: it is named as a cause only
     where the evidence speaks for it, or where all else was tried and nothing else helps.
     """
-    holding = [cure for cure in evidence.cures if cure.holds]
+    holding = [cure for cure in evidence.cures if cure.holds and _counts(cure, evidence.kinds)]
     best = max((cure.gain for cure in holding if cure.gain is not None), default=0.0)
     cures = sorted(holding, key=lambda cure: _order(cure, evidence.kinds, best))
     causes = [] if evidence.chaotic else _established(cures, evidence)
@@ -115,6 +116,12 @@ def _order(cure: Cure, kinds: Sequence[CauseKind], best: float) -> tuple[int, bo
     # What only eases the failure, where another change takes it away, is not what it comes from.
     eases = cure.gain is not None and cure.gain < limit.EXPLAIN_EASES * best
     return len(kinds), eases, 0, REMOVES[change].general, rank_of(change)
+
+
+def _counts(cure: Cure, kinds: Sequence[CauseKind]) -> bool:
+    """Whether a cure says anything: one of what is asked for does only where that was seen at work."""
+    change = cure.intervention.change
+    return change not in UNCOMPARED or any(supports(kind, cure.intervention) for kind in kinds)
 
 
 def _established(cures: Sequence[Cure], evidence: Evidence) -> list[EstablishedCause]:
