@@ -61,6 +61,18 @@ def test_a_loss_that_nothing_is_connected_to_is_a_cut_graph():
     assert one.evidence.everything
 
 
+def test_an_optimizer_that_was_made_for_another_model_is_said_to_be():
+    """The loss leads to a copy, whose parameters no optimizer holds: nothing cuts its graph."""
+    copy = (parameter("a.weight", model="Copy"), {**STILL, "optimizer": -1})
+    found = untrained(training([(parameter("a.weight"), UNREACHED), copy]))
+    assert {(one.evidence.model, why(one), one.severity) for one in found} == {
+        ("Net", "not_in_optimizer", "serious"), ("Copy", "not_in_optimizer", "serious"),
+    }  # fmt: skip
+    assert all(one.remedies == ("add_to_optimizer",) for one in found)
+    (of_old,) = (one for one in found if one.evidence.model == "Net")
+    assert of_old.cause.text.startswith("the optimizer holds these parameters, but the loss leads to others")
+
+
 @pytest.mark.parametrize(
     ("fed_by", "cause", "severity"), [("odd.weight", "graph_cut", "warning"), (None, "unknown", "info")]
 )

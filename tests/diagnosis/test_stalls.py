@@ -155,14 +155,15 @@ def test_the_words():
     )
 
 
-def linear(losses=FALLING, *, weights=2, connected=9, unseen=(), sites=(), windows=()):
+def linear(losses=FALLING, *, weights=2, connected=9, unseen=(), sites=(), windows=(), known=True):
     shot = snapshot(
         windows, losses=losses, outputs=(readings([1.0] * 20, target=1.0),), step=200,
         parameters=counts(weights, connected=connected),
     )  # fmt: skip
     given = process(
-        sites, shot, outputs=(output(),), parameters=[parameter(f"{n}.weight") for n in range(weights)], unseen=unseen
-    )
+        sites, shot, outputs=(replace(output(), linear=known),),
+        parameters=[parameter(f"{n}.weight") for n in range(weights)], unseen=unseen,
+    )  # fmt: skip
     return {finding.rule: finding for finding in diagnose(given).findings}
 
 
@@ -181,6 +182,12 @@ def test_a_single_layer_an_activation_or_weights_that_the_loss_does_not_reach_ar
     assert "no-activation" not in linear(weights=1)
     assert "no-activation" not in linear(connected=0)
     assert "no-activation" not in linear(sites=[site()], windows=[working()])
+
+
+def test_a_network_with_an_operation_that_may_hold_an_activation_is_not_called_linear():
+    """A recurrent layer computes its tanh within one operation, and no call of it is observed."""
+    assert "no-activation" not in linear(known=False)
+    assert why(linear([1.1] * 200, known=False)["standing-still"]) == "unknown"
 
 
 def test_what_could_not_be_judged_is_a_fact():

@@ -151,5 +151,7 @@ def test_a_site_below_which_no_gradient_is_asked_for_is_labelled():
     frozen = replace(site("a", units=None), unit_axis=UnitAxis(axis=None, ndim=2, source=AxisSource.NO_HISTORY))
     (got,) = found([frozen, site("b")], [window(0, fired=()), taught(1, (0,))], name="frozen")
     assert got.title == "1 layer is frozen: a"
-    assert got.detail == "No gradient is requested below a."
+    assert got.detail == "No gradient is requested below a: units there are not judged."
     assert got.severity == "info"
+    shot = snapshot([window(0, fired=()), taught(1, (0,))])
+    assert diagnose(process([frozen, site("b")], shot)).not_judged == (), "a frozen part leaves nothing open"

@@ -152,6 +152,41 @@ def test_a_loss_with_an_activation_is_no_model():
     assert process.unseen == ()
 
 
+def test_what_a_generator_gave_before_the_step_of_its_opponent_is_known_after_it():
+    generator, opponent = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3)), nn.Sequential(nn.Linear(3, 1))
+    ours = torch.optim.SGD(generator.parameters(), 0.01)
+    theirs = torch.optim.SGD(opponent.parameters(), 0.01)
+    with Watching(every=1) as watch:
+        for _ in range(STEPS):
+            fake = generator(torch.randn(ROWS, 4))
+            theirs.zero_grad()
+            opponent(fake.detach()).square().mean().backward()
+            theirs.step()
+            ours.zero_grad()
+            opponent(fake).mean().backward()
+            ours.step()
+    assert [site.path for site in watch.process.sites] == ["1"]
+    assert watch.process.unseen == ()
+
+
+@pytest.mark.parametrize("layer", [nn.RNNCell, nn.GRUCell])
+def test_a_recurrent_layer_is_not_known_to_be_linear(layer):
+    class Recurrent(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.cell, self.last = layer(4, 5), nn.Linear(5, 2)
+
+        def forward(self, x):
+            return self.last(self.cell(x))
+
+    def linear(model):
+        return [output.linear for output in trained(model)[0].outputs]
+
+    assert linear(Recurrent()) == [False]
+    assert linear(nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Dropout(0.1), nn.Linear(5, 2))) == [True]
+    assert linear(nn.Sequential(nn.Linear(4, 5), nn.Softmax(1), nn.Linear(5, 2))) == [False]
+
+
 class Recomputed(Net):
     def forward(self, x):
         return self.last(checkpoint(self.inner, x, use_reentrant=True))

@@ -30,6 +30,7 @@ from rectifier.diagnosis.training.units.flat import judge_sides
 from rectifier.diagnosis.training.units.starved import judge_frozen, judge_starvation
 from rectifier.records import (
     NORM_BEFORE_CLIPPING,
+    AxisSource,
     CauseKind,
     Diagnosis,
     Finding,
@@ -135,7 +136,8 @@ def diagnose(process: Process, suppress: Mapping[str, str] | None = None) -> Dia
 
 def _not_judged(process: Process, histories: Sequence[SiteHistory], findings: Sequence[Finding]) -> Iterator[NotJudged]:
     for history in histories:
-        if history.site.units is None:
+        # Where nothing before an activation is trained there is nothing to judge: `frozen` lists it.
+        if history.site.units is None and history.site.unit_axis.source is not AxisSource.NO_HISTORY:
             yield NotJudged(kind=Unjudged.UNITS_UNKNOWN, what=history.ref.label, axis=history.site.unit_axis)
     for unseen in process.unseen:
         yield NotJudged(kind=Unjudged.UNSEEN, what=unseen.what, unseen=unseen)

@@ -30,7 +30,7 @@ def unobserved_activations(
 
     Args:
         outputs: The loss that is about to be back-propagated, or what a forward returned.
-        observed: Sequence number of the `grad_fn` of every output of this step that was met, in a model or outside of
+        observed: Sequence number of the `grad_fn` of every output that was met, in a model or outside of
             one. Numbers, because a node would keep the tensors of its graph alive.
         repeated: Numbers of nodes that compiled calls made whose forward was counted in a repetition.
         of_loss: Whether the outputs are a loss's. What may be an activation written by hand is the loss's own there,

@@ -12,12 +12,20 @@ import torch
 from torch import Tensor
 
 from rectifier.hooks.graph.loss_outputs import OutputLayer, read_output
-from rectifier.hooks.graph.nodes import kind_of
+from rectifier.hooks.graph.nodes import kind_of, nodes_below
 from rectifier.hooks.graph.weights import CONVOLUTIONS, PRODUCTS, parameters_of
 
 _MOST_NODES = 20_000
 _MOST_OUTPUTS = 8
 _LAYERS = {*PRODUCTS, *CONVOLUTIONS, "Linear", "MkldnnLinear"}
+# Operations that make a sum of multiples of their inputs, or move numbers.
+_LINEAR = {
+    *_LAYERS, "AccumulateGrad", "Add", "Sub", "Neg", "Sum", "Mean", "T", "Transpose", "Permute", "View", "UnsafeView",
+    "ReshapeAlias", "Expand", "Squeeze", "Unsqueeze", "Select", "Slice", "Narrow", "Split", "SplitWithSizes",
+    "UnsafeSplit", "Unbind", "Stack", "Cat", "Clone", "Copy", "ToCopy", "Alias", "Index", "IndexSelect", "Gather",
+    "Embedding", "AvgPool1D", "AvgPool2D", "AvgPool3D", "AdaptiveAvgPool2D", "NativeDropout", "NativeBatchNorm",
+    "CudnnBatchNorm", "ConstantPadNd", "Flip", "Roll",
+}  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -53,8 +61,17 @@ def read_loss(loss: Tensor, sites: Mapping[int, int], *, values: bool = True) ->
     _chain(order, sites, graph)
     with torch.no_grad():
         for node, path in _frontier(loss.grad_fn, order):
-            graph.outputs.append(read_output(node, path, values=values))
+            output = read_output(node, path, values=values)
+            output.linear = all(_is_linear(one) for one in nodes_below([node]))
+            graph.outputs.append(output)
     return graph
+
+
+def _is_linear(node: Any) -> bool:
+    if kind_of(node) == "Mul":
+        # By a constant, as a dropout's mask is; a mask of the input's own sign is found as a hand-written activation.
+        return sum(parent is not None for parent, _ in node.next_functions) == 1
+    return kind_of(node) in _LINEAR
 
 
 def _in_order(root: Any) -> tuple[list[Any], bool]:

@@ -55,6 +55,7 @@ class OutputLayer:
         classes: How many classes there are, where the targets are their numbers; else 0.
         bounds: Between which numbers the last activation before the loss keeps the values; None without one.
         aligned: Whether each unit of the output has the targets of its own place.
+        linear: Whether all that leads to it is known to be linear, so that no activation can be among it.
     """
 
     kind: str
@@ -66,6 +67,7 @@ class OutputLayer:
     classes: int = 0
     bounds: tuple[float, float] | None = None
     aligned: bool = False
+    linear: bool = False
 
 
 def read_output(node: Any, path: tuple[Any, ...], *, values: bool) -> OutputLayer:

@@ -80,7 +80,11 @@ class OutputRecords:
             if len(self._numbers) >= _MOST_OUTPUTS:
                 return None
             self._numbers[key] = len(self._numbers)
-            self._tell(Output(model=model, weight=path, operation=output.kind, units=units, loss=output.loss))
+            self._tell(
+                Output(
+                    model=model, weight=path, operation=output.kind, units=units, loss=output.loss, linear=output.linear
+                )
+            )
         return self._numbers[key]
 
     def read(self, *, finished: bool) -> tuple[OutputWindow, ...]:

@@ -15,6 +15,8 @@ class Output:
         operation: As autograd names it: `Addmm`, `Convolution`.
         units: How many numbers it gives for each row.
         loss: Operations between it and the loss, from the loss down, each once: `MseLoss`; `NllLoss`, `LogSoftmax`.
+        linear: Whether all operations that lead to it are known to be linear; a recurrent layer holds its activation
+            in one operation, say, and is not.
     """
 
     model: str
@@ -22,6 +24,7 @@ class Output:
     operation: str
     units: int
     loss: tuple[str, ...] = ()
+    linear: bool = False
 
     @property
     def ref(self) -> tuple[str, str]:

@@ -142,9 +142,9 @@ def judge_linear(
 def _without_activation(
     model: str, outputs: Sequence[OutputHistory], histories: Sequence[SiteHistory], process: Process
 ) -> bool:
-    """Whether no activation of a model was met, and none was in its graph without having been observed."""
+    """Whether no activation of a model was met, and all operations that lead to its outputs are known to be linear."""
     met = histories or process.unseen or any(site.model == model for site in process.sites)
-    return bool(outputs) and not met
+    return bool(outputs) and not met and all(one.output.linear for one in outputs)
 
 
 def _best_constant(outputs: Sequence[OutputHistory]) -> tuple[float, Yardstick] | None:

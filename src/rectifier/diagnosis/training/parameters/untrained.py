@@ -119,6 +119,9 @@ class _Reasons:
         self._counts = states.counts
         held = [state for state in states.trainable if states.held(state)]
         self._nothing_held_learns = bool(held) and all(state.lack is Lack.NO_GRADIENT for state in held)
+        self._others_learn = any(
+            state.lack is not Lack.NO_GRADIENT and not states.held(state) for state in states.trainable
+        )
         fed = [(history.site.model, history.site.fed_by, history) for history in histories]
         self._feeds = {(model, path.rpartition(".")[0]): history for model, path, history in fed if path is not None}
         self._blocked = [
@@ -146,6 +149,9 @@ class _Reasons:
     def of(self, state: ParameterState) -> Cause:
         """Why a parameter lacks what it lacks."""
         if state.lack is Lack.NO_GRADIENT:
+            if self._nothing_held_learns and self._others_learn and self._states.held(state):
+                # A gradient comes to others, which no optimizer holds: it was made for another model.
+                return Cause(kind=CauseKind.NOT_IN_OPTIMIZER)
             cut = self._nothing_held_learns or (self.runs(state) and self._states.held(state))
             return Cause(kind=CauseKind.GRAPH_CUT if cut else CauseKind.UNKNOWN)
         if state.lack is Lack.ZERO_GRADIENT:

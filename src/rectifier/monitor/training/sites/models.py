@@ -55,7 +55,11 @@ class ModelRecords:
         self.sites: list[SiteRecord] = []
         self.updates = Updates(self.sites)
         self.nodes: dict[int, set[int]] | None = {}
-        """By thread, the sequence number of the `grad_fn` of every output met in this step; None once nobody asks."""
+        """By thread, the sequence number of the `grad_fn` of every output met; None once nobody asks.
+
+        Of all steps so far: what one model gave before an optimizer's step may be in the graph of another's loss after
+        it, as in the training of a generator and its discriminator.
+        """
         self._hooks: dict[int, list[Any]] = {}
         self.eval_forward = False
         """Whether a forward in eval mode ran in this step for which gradients were asked."""
@@ -208,7 +212,7 @@ class ModelRecords:
             self._hooks.setdefault(threading.get_ident(), []).extend(handles)
 
     def observed_nodes(self) -> set[int]:
-        """The nodes that this thread has met in this step; each thread numbers its own."""
+        """The nodes that this thread has met; each thread numbers its own."""
         return set() if self.nodes is None else self.nodes.setdefault(threading.get_ident(), set())
 
     # Around backward and step -----------------------------------------------------------------------------------
@@ -224,14 +228,12 @@ class ModelRecords:
 
     def end_step(self) -> None:
         """An observed step has ended."""
-        # Not at a backward pass: a step may have several, and each asks what was met since the step began.
+        # Not at a backward pass: a step may have several.
         self._tracker.end_step()
         self._hooks.pop(threading.get_ident(), None)
         self._site_nodes.pop(threading.get_ident(), None)
         self.unsure.clear()
         self.eval_forward = False
-        if self.nodes is not None:
-            self.nodes.pop(threading.get_ident(), None)
 
     def take_hook_seconds(self) -> float:
         """Seconds that went into gradient hooks since the last call."""
@@ -244,6 +246,8 @@ class ModelRecords:
         """Keep nothing of a step that is going on."""
         self.end_step()
         self.updates.forget()
+        if self.nodes is not None:
+            self.nodes.pop(threading.get_ident(), None)
 
     def begin_again(self) -> None:
         """Forget all models and counts (in a forked child)."""

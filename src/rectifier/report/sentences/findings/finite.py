@@ -107,8 +107,8 @@ def _why(cause: Cause, evidence: NotFinite) -> str:
             return _update(facts)
         case GrowsOverCalls() as facts:
             return (
-                f"recurrence: the mean output of {facts.module} grew from {facts.first_call:.2g} to "
-                f"{facts.last_call:.2g} over its {facts.calls} calls within one forward"
+                f"recurrence: the mean output of {facts.module or 'one activation'} grew from {facts.first_call:.2g} "
+                f"to {facts.last_call:.2g} over its {facts.calls} calls within one forward"
             )
         case SmallEpsilon() as facts:
             return (

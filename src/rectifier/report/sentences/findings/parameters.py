@@ -126,6 +126,11 @@ def _why(cause: Cause, evidence: UntrainedParameters) -> str:
             if not evidence.runs:
                 whose = "the loss is connected to nothing that an optimizer holds"
             return f"{whose}: detach, no_grad, item or argmax cuts the graph"
+        case CauseKind.NOT_IN_OPTIMIZER if evidence.lack is Lack.NO_GRADIENT:
+            return (
+                "the optimizer holds these parameters, but the loss leads to others, which no optimizer holds: the "
+                "model was copied, converted or built anew after the optimizer"
+            )
         case CauseKind.INITIAL_WEIGHTS:
             assert isinstance(cause.facts, ZeroAtStart)
             zero = listed_places(cause.facts.zero_weights)

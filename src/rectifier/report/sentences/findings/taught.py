@@ -54,7 +54,7 @@ def frozen_layers(finding: Finding, evidence: FrozenLayers) -> Texts:
             f"{parameters.listed_places(evidence.places)}."
         )
     if unasked:
-        parts.append(f"No gradient is requested below {_labels(unasked)}.")
+        parts.append(f"No gradient is requested below {_labels(unasked)}: units there are not judged.")
     if still:
         parts.append(
             f"The weights that feed {_labels(still)} did not move at any sampled step, although a gradient arrived."
