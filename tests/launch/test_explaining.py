@@ -167,3 +167,17 @@ for step in range(30):
     nn.functional.mse_loss(model(x), 5000 + 800 * x[:, :1]).backward()
     optimizer.step()
 """
+
+
+def test_a_step_may_take_many_passes(tmp_path):
+    here = tmp_path / "here"
+    here.mkdir()
+    gathered = GROWS.replace("    optimizer.zero_grad()", "")
+    gathered = gathered.replace("    optimizer.step()", "    if step == 29: optimizer.step()")
+    (here / "train.py").write_text(gathered)
+    folder = create_run_folder(here / "runs", "train")
+    write_manifest(folder, Manifest(name="train", command=(), folder="", started="", rectifier="0", python="3"))
+    asked = json.dumps({"intervention": "learning_rate_third"})
+    assert start(Launch(("train.py",), folder, every=1, directory=here, threads=1, explain=asked)) == 0
+    (process,) = read_run(folder).processes
+    assert process.applied.times == 1

@@ -768,3 +768,16 @@ def test_a_deep_stack_of_sigmoids_learns_with_a_slope(changed):
     assert run()[-1] < failing[-1] / 2
     change.stop()
     assert change.applied().times > 0
+
+
+def test_whoever_gathers_rows_has_begun(changed):
+    change = changed("standardise_inputs")
+    model = mlp()
+    x, _ = data()
+    assert not change.has_changed()
+    for row in x[:31]:
+        model(row[None])
+    assert change.has_changed()
+    assert change.applied().times == 0
+    model(x[31:32])
+    assert change.applied().times == 1

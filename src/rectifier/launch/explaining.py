@@ -51,7 +51,7 @@ class Explaining:
         """End a training early in which nothing is changed.
 
         Args:
-            end: Called before the process is left, with the backward passes so far.
+            end: Called before the process is left, with the optimizer steps so far.
         """
         if self._intervening is not None:
             EndUnchanged(self._intervening, end).start()
@@ -106,7 +106,7 @@ _MAY_COME_LATE = frozenset({
     Change.GUARD_OPERATION, Change.CLIP_GRADIENT, Change.STEP_OPTIMIZER, Change.WARM_UP,
 })  # fmt: skip
 """Changes that may find something to change later than at the first steps."""
-_PASSES_TO_BEGIN = 25
+_STEPS_TO_BEGIN = 25
 
 
 class EndUnchanged(training.TrainingListener):
@@ -114,22 +114,25 @@ class EndUnchanged(training.TrainingListener):
 
     Args:
         intervening: The change.
-        end: Called before the process is left, with the backward passes so far.
+        end: Called before the process is left, with the optimizer steps so far.
     """
 
     def __init__(self, intervening: Intervening, end: Callable[[int], None]) -> None:
-        self._intervening, self._end, self._passes = intervening, end, 0
+        self._intervening, self._end, self._steps = intervening, end, 0
 
     def start(self) -> None:
         """Begin to count."""
         if self._intervening.change not in _MAY_COME_LATE:
             training.listen(self)
 
+    def on_step_end(self, optimizer: Optimizer, *call: Any) -> None:
+        """One more step is done: many backward passes may lead to it."""
+        self._steps += 1
+
     def on_backward(self, loss: Tensor, unscaled: Tensor) -> None:
         """One more pass begins."""
-        self._passes += 1
-        if self._passes > _PASSES_TO_BEGIN and not self._intervening.has_changed():
-            self._end(self._passes - 1)
+        if self._steps >= _STEPS_TO_BEGIN and not self._intervening.has_changed():
+            self._end(self._steps)
             raise SystemExit(0)
 
 
