@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from rectifier.comparison.explain.collapse import constant_optimum
+from rectifier.comparison.explain.collapse import constant_optimum, sorted_by_class
 from tests.one_thread import one_thread  # noqa: F401
 from tests.watching import Watching
 
@@ -40,3 +40,21 @@ def targets(model, x):
 @pytest.mark.parametrize(("loss_of", "constant"), [(alike, True), (apart, False), (targets, False)])
 def test_a_constant_is_the_optimum_of_an_objective_only(loss_of, constant):
     assert constant_optimum(trained(loss_of)) is constant
+
+
+@pytest.mark.parametrize(("shuffled", "told"), [(False, True), (True, False)])
+def test_data_that_come_sorted_are_told_from_shuffled_ones(shuffled, told):
+    torch.manual_seed(0)
+    x, y = torch.randn(640, 6), torch.arange(640) // 160
+    if shuffled:
+        y = y[torch.randperm(640)]
+    model = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 4))
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    with Watching(every=1) as watch:
+        for step in range(60):
+            # Every fifth batch or so lies across a border.
+            batch = (torch.arange(24) + 24 * step) % 640
+            optimizer.zero_grad()
+            F.cross_entropy(model(x[batch]), y[batch]).backward()
+            optimizer.step()
+    assert sorted_by_class(watch.process) is told

@@ -429,3 +429,14 @@ def test_a_training_that_stays_finite_need_not_have_got_far(rule, conclusion):
 
     script = Slow(findings=(stuck(Rule.NON_FINITE),), cures=(Change.LARGER_EPS,))
     assert explain(script).conclusion is conclusion
+
+
+def test_sorted_data_are_the_cause_although_less_momentum_helps():
+    class Sorted(Script):
+        def __call__(self, ask):
+            shown = super().__call__(ask)
+            object.__setattr__(shown, "sorted_by_class", ask == Ask())
+            return shown
+
+    found = explain(Sorted(cures=(Change.MOMENTUM_OFF,)))
+    assert (found.conclusion, found.cause.kind) == (Conclusion.OBSERVED, CauseKind.DATA_ORDER)

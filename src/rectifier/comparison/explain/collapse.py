@@ -1,6 +1,7 @@
 """Whether a training reached its optimum at a constant: the loss fell, and no output tells rows apart any more.
 
-Only where the loss has no targets: with targets a constant is never their optimum, unless they are constant.
+Only where the loss has no targets: with targets a constant is never their optimum, unless they are constant. And
+whether a training forgets each class for the next one, because the data come sorted.
 """
 
 import numpy as np
@@ -34,6 +35,21 @@ def constant_optimum(process: Process) -> bool:
     # Something told rows apart at first: the training has taken that away.
     lost = any(end < one.max() / limit.LOST_DISTINCTION for end, one in zip(ends, shares, strict=True))
     return last < first - limit.PLATEAU_FRACTION * abs(first) and max(ends) < limit.COLLAPSED_SHARE and lost
+
+
+def sorted_by_class(process: Process) -> bool:
+    """Whether most batches hold targets of one class, and others hold more: the data come sorted.
+
+    Args:
+        process: Of the unchanged run.
+    """
+    windows = [window for snapshot in process.snapshots for window in snapshot.outputs]
+    if not windows:
+        return False
+    classes = np.concatenate([np.asarray(window.classes) for window in windows])
+    rows = np.concatenate([np.asarray(window.rows) for window in windows])
+    classes = classes[(classes >= 1) & (rows >= limit.LEAST_OUTPUT_ROWS)]
+    return len(classes) >= limit.LEAST_OBSERVATIONS and float(np.median(classes)) == 1 and int(classes.max()) > 1
 
 
 def _has_targets(window: OutputWindow) -> bool:

@@ -128,14 +128,16 @@ class Engine:
     def _kinds(self, failing: Failing) -> list[CauseKind]:
         """Causes that evidence speaks for, best first."""
         kinds = kinds_of(failing, self._sights)
-        if (
-            self._base is not None
-            and self._base.constant_optimum
-            and (not kinds or kinds[0] not in knowledge.STRUCTURAL)
-        ):
+        base = self._base
+        if base is None or (kinds and kinds[0] in knowledge.STRUCTURAL):
+            return kinds
+        if base.constant_optimum:
             # What a training was asked for it reached: no change of the way there is a cure.
-            kinds = list(dict.fromkeys((CauseKind.OBJECTIVE, *kinds)))
-        return kinds
+            kinds.insert(0, CauseKind.OBJECTIVE)
+        if base.sorted_by_class:
+            # Whatever makes it forget more slowly helps, and is not the cause.
+            kinds.insert(0, CauseKind.DATA_ORDER)
+        return list(dict.fromkeys(kinds))
 
     def _experiment(self, kinds: Sequence[CauseKind], failing: Failing) -> None:
         rule = "" if failing.rule is None else str(failing.rule)

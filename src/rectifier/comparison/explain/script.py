@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rectifier.comparison.explain.collapse import constant_optimum
+from rectifier.comparison.explain.collapse import constant_optimum, sorted_by_class
 from rectifier.comparison.explain.idle import idle_changes
 from rectifier.comparison.explain.trial import Ask, Shown, same_losses
 from rectifier.comparison.script.isolation import passed_files
@@ -278,6 +278,7 @@ def _read(ask: Ask, folder: Path, outcome: Outcome, *, whole: bool = True) -> Sh
         sights=sights,
         idle=idle_changes(process) if unchanged else frozenset(),
         constant_optimum=unchanged and constant_optimum(process),
+        sorted_by_class=unchanged and sorted_by_class(process),
     )
 
 

@@ -49,6 +49,7 @@ class Shown:
         sights: What the microscope saw.
         idle: Changes that would find nothing to change in it.
         constant_optimum: Whether its loss fell to an optimum at which outputs tell no row from another.
+        sorted_by_class: Whether most of its batches hold targets of one class, and others hold more.
     """
 
     findings: tuple[Finding, ...] = ()
@@ -62,6 +63,7 @@ class Shown:
     sights: tuple[Sight, ...] = ()
     idle: frozenset[Change] = frozenset()
     constant_optimum: bool = False
+    sorted_by_class: bool = False
 
     @property
     def loss_end(self) -> float:
