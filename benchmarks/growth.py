@@ -55,9 +55,9 @@ class Training:
 
     def counter_bytes(self) -> float:
         """Bytes a unit of all that is kept for each unit, on the device."""
-        kept = [site.last_gradient for site in self.monitor._models.sites]
-        kept += [value for site in self.monitor._models.sites for value in vars(site.counters).values()]
-        units = sum(site.counters.units for site in self.monitor._models.sites)
+        kept = [site.last_gradient for site in self.monitor.observation.models.sites]
+        kept += [value for site in self.monitor.observation.models.sites for value in vars(site.counters).values()]
+        units = sum(site.counters.units for site in self.monitor.observation.models.sites)
         return sum(value.nbytes for value in kept if isinstance(value, torch.Tensor) and value.ndim) / units
 
 

@@ -113,9 +113,9 @@ class Watched:
 
     def __init__(self, seconds_per_step: float, *, observe_compiled: bool = False) -> None:
         self.monitor = Monitor(MemorySink(), observe_compiled=observe_compiled)
-        schedule = self.monitor._schedule
-        self.monitor._step = self.LATE
-        self.monitor._began = self.now() - self.LATE * seconds_per_step
+        schedule = self.monitor.observation.schedule
+        self.monitor.observation.step = self.LATE
+        self.monitor.observation._began = self.now() - self.LATE * seconds_per_step
         # All that is allowed so far has been spent.
         spent = PLANNED * 0.01 * self.LATE * seconds_per_step + ALLOWANCE_SECONDS * np.log2(self.LATE)
         schedule.watching_seconds = schedule._accounted_seconds = spent
@@ -123,7 +123,7 @@ class Watched:
         schedule.observed_steps = self.LATE
         self.writing = 0.0
         self.left = self.now()
-        windows = self.monitor._windows
+        windows = self.monitor.observation.windows
         write = windows.write
 
         def timed_write(steps: int, elapsed: float, *, finished: bool) -> None:
@@ -137,9 +137,9 @@ class Watched:
     def __call__(self, model: nn.Module) -> Iterator[None]:
         paused = self.now() - self.left
         # What the other arms trained in the meantime was not this training's.
-        self.monitor._began = (self.monitor._began or 0.0) + paused
-        self.monitor._windows._last_write += paused
-        self.monitor._windows.due += paused
+        self.monitor.observation._began = (self.monitor.observation._began or 0.0) + paused
+        self.monitor.observation.windows._last_write += paused
+        self.monitor.observation.windows.due += paused
         self.monitor.start()
         try:
             yield
@@ -150,22 +150,22 @@ class Watched:
     @staticmethod
     def now() -> float:
         """By the monitor's own clock."""
-        return float(import_module("rectifier.monitor.training.monitor").time.perf_counter())
+        return float(import_module("rectifier.monitor.training.observation").time.perf_counter())
 
     def kind(self, index: int) -> int:
         """How closely the coming step is observed."""
-        return int(self.monitor._look)
+        return int(self.monitor.observation.look)
 
     def shares(self) -> dict[int, float]:
         """How often each kind of step comes."""
-        schedule = self.monitor._schedule
+        schedule = self.monitor.observation.schedule
         counted = 1 / schedule.count_interval
         glanced = 1 / schedule.interval - counted
         return {Look.COUNT: counted, Look.GLANCE: glanced, Look.AWAY: 1 - counted - glanced}
 
     @property
     def note(self) -> str:
-        schedule = self.monitor._schedule
+        schedule = self.monitor.observation.schedule
         return f"every {schedule.interval:,}, in full every {schedule.count_interval:,}"
 
 
@@ -423,7 +423,8 @@ def measure(name: str, seconds: float, clock: Callable[[], float], *, compiled: 
             # Until the schedule has found its length.
             for _ in range(6):
                 with arm.around():
-                    run.timed(arm.step, min(max(8, 2 * arm.watched.monitor._schedule.count_interval), longest))
+                    interval = arm.watched.monitor.observation.schedule.count_interval
+                    run.timed(arm.step, min(max(8, 2 * interval), longest))
     run.run()
     return run.rows(f"{name}, compiled" if compiled else name)
 
@@ -444,7 +445,7 @@ def main() -> None:
         # The monitor's budget must not pay for what other programs take, either.
         clock = time.thread_time
         own = SimpleNamespace(perf_counter=clock, thread_time=clock)
-        for module in ("monitor", "windows", "sites.counting", "observe_compiled"):
+        for module in ("monitor", "observation", "windows", "sites.counting", "observe_compiled"):
             vars(import_module(f"rectifier.monitor.training.{module}"))["time"] = own
     seconds = 20.0 if options.quick else options.seconds
     threads = torch.get_num_threads()

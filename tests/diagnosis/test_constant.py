@@ -200,6 +200,12 @@ def test_a_narrow_layer_must_be_so_as_a_whole(off, on, said):
     assert bool(linear_layer(off, on, units=7)) == said
 
 
+@pytest.mark.parametrize(("losses", "severity"), [(FALLING, "info"), (FLAT, "warning")])
+def test_a_narrow_layer_alarms_where_the_training_stalls(losses, severity):
+    """Of four units all may be on one side by chance."""
+    assert [one.severity for one in linear_layer(1, 3, units=4, losses=losses)] == [severity]
+
+
 def test_a_few_units_that_are_all_on_are_no_alarm():
     """A positive output, a scale."""
     assert [one.severity for one in linear_layer(0, 1, units=1)] == ["info"]

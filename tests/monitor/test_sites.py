@@ -187,6 +187,25 @@ def test_a_recurrent_layer_is_not_known_to_be_linear(layer):
     assert linear(nn.Sequential(nn.Linear(4, 5), nn.Softmax(1), nn.Linear(5, 2))) == [False]
 
 
+def test_units_are_found_where_a_derivative_by_the_inputs_came_before_the_training():
+    """A test of a physics-informed network: no parameter asks for a gradient, the inputs do."""
+    model = Net()
+    with Watching(every=1) as watch:
+        model.requires_grad_(False)
+        x = torch.randn(ROWS, 4, requires_grad=True)
+        torch.autograd.grad(model(x).sum(), x)
+        model.requires_grad_(True)
+        optimizer = torch.optim.SGD(model.parameters(), 0.01)
+        for _ in range(STEPS):
+            optimizer.zero_grad()
+            x = torch.randn(ROWS, 4, requires_grad=True)
+            torch.autograd.grad(model(x).sum(), x, create_graph=True)[0].square().mean().backward()
+            optimizer.step()
+    (site,) = watch.process.sites
+    assert (site.path, site.units, site.fed_by) == ("act", 5, "first.weight")
+    assert list(visits(watch.process).values()) == [STEPS * ROWS]
+
+
 class Recomputed(Net):
     def forward(self, x):
         return self.last(checkpoint(self.inner, x, use_reentrant=True))

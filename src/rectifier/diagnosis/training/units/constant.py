@@ -123,8 +123,9 @@ def judge_constant_layer(
         # A single sample is on one side everywhere.
         return []
     cause = find_cause(history, off, below) if 2 * int(off.sum()) >= units else Cause()
-    # An output whose targets are all positive, and a few units that are all on, are nothing unusual.
-    meant = not off.any() and (history.at_output or units < limit.LEAST_UNITS)
+    # An output whose targets are all positive, and a few units that have no kink between them, are nothing unusual.
+    few = units < limit.LEAST_UNITS and (not off.any() or progress.state == "some")
+    meant = few or (not off.any() and history.at_output)
     severity: Severity = "info" if meant or explained else "warning"
     samples = np.where(off, end.silent_visits, visits)[off | on]
     return [

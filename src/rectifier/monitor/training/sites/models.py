@@ -107,6 +107,10 @@ class ModelRecords:
         feed = feeds.of(tensor, call.number, place.root)
         key = path, feed, call.number_among((path, feed))
         site = model.sites.get(key)
+        if site is None and tensor.requires_grad and _is_frozen(place.root):
+            # What is differentiated by its inputs alone, a test of a physics-informed network for one: its graph does
+            # not tell where the units are, and a later forward that trains does.
+            return None
         if site is None:
             activation = describe(name, args, kwargs)
             site = model.sites[key] = model.last = self._add_site(model, call, path, activation)
@@ -286,6 +290,12 @@ class ModelRecords:
                 # Also one that did not run, whose weight is measured all the same.
                 begin_window(site)
         return windows
+
+
+def _is_frozen(root: nn.Module) -> bool:
+    """Whether a module has parameters, and asks for the gradient of none."""
+    first = next(root.parameters(), None)
+    return first is not None and not any(one.requires_grad for one in root.parameters())
 
 
 def is_activation(module: nn.Module) -> bool:
