@@ -1,10 +1,11 @@
 """Trials of a script: forked where nobody can tell, else new processes."""
 
+import itertools
 import sys
 
 import pytest
 
-from rectifier.comparison.explain.script import ScriptTrials
+from rectifier.comparison.explain.script import ScriptTrials, looks
 from rectifier.comparison.explain.trial import Ask, same_losses
 from rectifier.launch.forking.client import CannotFork, Forking
 from rectifier.records import Change, Intervention
@@ -77,3 +78,12 @@ def test_a_trial_that_has_shown_enough_ends(trials, tmp_path):
     assert seen[-1] >= 5
     assert 5 <= shown.steps < 400
     assert not shown.crashed
+
+
+def test_looks_back_are_close_together_in_steps():
+    steps = sorted({int(1.1**number) for number in range(80)})
+    counts = list(looks(steps))
+    assert counts[0] == len(steps)
+    assert counts[-1] == 1
+    seen = [steps[count - 1] for count in counts]
+    assert all(later > earlier >= later / 1.4 - 0.12 * later - 1 for later, earlier in itertools.pairwise(seen))

@@ -7,7 +7,7 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -29,7 +29,7 @@ from rectifier.records import Change, Finding, FloatArray, Manifest, Outcome, Pr
 from rectifier.storage import read_run, write_manifest, write_outcome
 
 _BETWEEN_LOOKS = 1.4
-"""Ratio of the lengths that two neighbouring looks have."""
+"""Ratio of the steps that two neighbouring looks have."""
 _LONGEST_LOOKING = 10.0
 """Seconds that looking back may take; it only makes trials shorter."""
 _LEAST_WAIT = 0.25
@@ -291,14 +291,31 @@ def _main_process(run: Run) -> Process | None:
 def _history(process: Process) -> tuple[tuple[int, tuple[Finding, ...]], ...]:
     """What would have been found earlier: looks that are closer together the earlier they are, back to a silent one."""
     found: list[tuple[int, tuple[Finding, ...]]] = []
-    end, began = float(len(process.snapshots)), time.perf_counter()
-    while end >= 1 and time.perf_counter() - began < _LONGEST_LOOKING:
-        earlier = replace(process, snapshots=process.snapshots[: int(end)])
+    began = time.perf_counter()
+    for count in looks([snapshot.step for snapshot in process.snapshots]):
+        earlier = replace(process, snapshots=process.snapshots[:count])
         found.insert(0, (earlier.snapshots[-1].step, diagnose(earlier).findings))
-        if all(one.severity == "info" for one in found[0][1]):
+        silent = all(one.severity == "info" for one in found[0][1])
+        if silent or time.perf_counter() - began > _LONGEST_LOOKING:
             break
-        end = min(end / _BETWEEN_LOOKS, int(end) - 1)
     return tuple(found)
+
+
+def looks(steps: Sequence[int]) -> Iterator[int]:
+    """How many snapshots each look takes, from all of them back; snapshots are further apart the later they are.
+
+    Args:
+        steps: Of the snapshots.
+
+    Example:
+        >>> list(looks([0, 1, 2, 4, 8, 16]))
+        [6, 5, 4, 3, 2, 1]
+    """
+    count = len(steps)
+    while count:
+        yield count
+        bound = steps[count - 1] / _BETWEEN_LOOKS
+        count = min(count - 1, sum(step <= bound for step in steps))
 
 
 def _none() -> FloatArray:
