@@ -171,10 +171,14 @@ def row(verdict, *causes, accepted=("depth",), lost=1.0, **others):
             "earlier": [], **others}  # fmt: skip
 
 
-def test_the_table_counts_first_and_any_cause_apart(generated):
+def test_the_table_counts_right_wrong_and_unknown_causes_apart(generated):
     rows = [row("failure", "learning_rate", "depth"), row("failure", "depth"), row("failure", lost=0.3),
+            row("failure", "unknown", "depth"), row("failure", "learning_rate", accepted=("unknown",)),
             row("harmless", "depth"), row("harmless", "input_scale"), row("harmless", "unknown"),
             row("control", "unknown"), row("control")]  # fmt: skip
     last = generated.tables.table(rows, "fault").splitlines()[-1]
-    assert last == "| **all** | 2 of 3 | 2 of 2 | 1 of 3 | 2 of 3 | 1 of 3 | 1 of 2 |"
-    assert "Failures missed: 1" in generated.tables.lists(rows)
+    assert last == "| **all** | 3 of 4 | 3 of 3 | 1 of 4 | 1 of 4 | 1 of 3 | 1 of 2 |"
+    lists = generated.tables.lists(rows)
+    assert "Failures missed: 1" in lists
+    assert "a wrong cause named first: 1" in lists
+    assert "leave no trace, of which a cause is named: 1" in lists

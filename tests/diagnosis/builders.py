@@ -82,8 +82,8 @@ def process(sites, *snapshots, **more):
     return Process(writer=writer, sites=tuple(sites), snapshots=tuple(snapshots), **more)
 
 
-def output(weight="head.weight", *, model="Net", units=1, loss=("MseLoss",)):
-    return Output(model=model, weight=weight, operation="Addmm", units=units, loss=loss)
+def output(weight="head.weight", *, model="Net", units=1, loss=("MseLoss",), linear=False):
+    return Output(model=model, weight=weight, operation="Addmm", units=units, loss=loss, linear=linear)
 
 
 def readings(spread, *, index=0, every=10, rows=64, square=None, features=1.0, target=NAN, classes=-1, entropy=NAN,

@@ -399,3 +399,18 @@ def test_a_share_below_half_that_was_there_from_the_start_explains_no_stall(dead
     found = {f.rule: f for f in diagnose(process([site(units=100)], snapshot([one], losses=FLAT))).findings}
     assert found["dead-units"].severity == severity
     assert ("standing-still" in found) == (severity == "info")
+
+
+@pytest.mark.parametrize(("units", "losses", "severity"), [
+    (2, FALLING, "info"), (3, FALLING, "warning"), (1, FLAT, "serious"),
+])  # fmt: skip
+def test_that_a_layer_of_two_units_died_beside_a_training_that_progresses_is_nothing_remarkable(
+    units, losses, severity
+):
+    """One unit in five dies in healthy networks: all of two do in 4% of the layers."""
+    first = window(steps=[3], fired=(9,) * units)
+    gone = {"last": [50] * units, "silent": [5000] * units, "distinct": 5000}
+    last = window(steps=[199], fired=(0,) * units, **gone)
+    run = process([site(units=units)], snapshot([first]), snapshot([last], losses=losses))
+    (finding,) = diagnose(run).findings
+    assert (finding.rule, finding.severity) == ("dead-units", severity)

@@ -379,3 +379,27 @@ def test_large_targets_are_named_where_the_loss_grew_before(rms, grown, kind):
     if kind == "target_scale":
         assert one.remedies[0] == "standardise_targets"
         assert "root mean square of 11" in one.cause.text
+
+
+@pytest.mark.parametrize(("later", "named"), [([0, 0, 1, 0, 1, 0], True), ([0] * 6, False)])
+def test_targets_that_hold_it_in_some_batches_only_come_from_the_data(later, named):
+    """What a model makes of itself is not finite ever after; between two looks nobody saw the target of that step."""
+    read = output(steps=range(10))
+    read = replace(read, nonfinite_target=np.array([0] * 4 + later))
+    losses = [2.0, 2.0, 2.0] + [NAN] * 7
+    found = first(losses=losses, outputs=[read])
+    assert (found.cause.kind == "input_not_finite") == named
+
+
+def test_an_output_that_is_not_finite_at_the_first_step_of_finite_inputs_is_an_operations_doing():
+    windows = [healthy(steps=STEPS, nonfinite_step=0)]
+    known = first(losses=[NAN] * 10, windows=windows, inputs=inputs())
+    assert known.cause.kind == "numerical_operation"
+    assert known.cause.text == "an operation in the forward: inputs and weights were finite"
+    assert first(losses=[NAN] * 10, windows=windows).cause.kind == "unknown"
+
+
+def test_a_loss_is_to_blame_where_its_output_was_read_though_no_activation_was():
+    read = output(steps=range(10))
+    found = first(losses=[NAN] * 10, sites=[], windows=[], outputs=[read])
+    assert found.cause.kind == "loss_not_finite"

@@ -204,3 +204,28 @@ def test_the_advice_names_the_layers_own_activation(activation, told, not_told):
     (got,) = of_gradients(process(sites, snapshot(windows, losses=FLAT)))
     assert told in got.advice
     assert not_told not in got.advice
+
+
+@pytest.mark.parametrize(("at_start", "kind"), [(1e10, "initial_weights"), (1.0, "unknown"), (NAN, "unknown")])
+def test_an_infinite_gradient_after_one_that_grew_at_the_first_step_was_there_from_the_start(at_start, kind):
+    deltas = [[at_start, *[np.inf] * 11], [1.0] * 12]
+    windows = [window(i, steps=range(12), fired=(9,) * 5, delta=d, update=1e-3) for i, d in enumerate(deltas)]
+    found = diagnose(process([site("a"), site("b")], snapshot(windows, losses=FLAT))).findings
+    (infinite,) = [one for one in found if one.rule == "exploding-gradient" and "infinite" in one.title]
+    assert (infinite.severity, infinite.cause.kind) == ("serious", kind)
+
+
+@pytest.mark.parametrize(("spread", "kind"), [(1e-8, "initial_weights"), (1.0, "unknown")])
+def test_a_gradient_that_vanished_later_is_laid_to_a_start_that_was_poor_layer_by_layer(spread, kind):
+    deltas = np.geomspace(5e-2, 1.0, 5)
+    windows = []
+    for at, delta in enumerate(deltas):
+        gone = np.r_[delta, delta, delta, np.full(17, delta**3 * 1e-6 if at == 0 else delta)]
+        measured = np.full(20, NAN)
+        measured[0] = spread
+        windows.append(
+            window(at, steps=range(20), fired=(9,) * 5, delta=gone, update=1e-3, square=measured, spread=measured)
+        )
+    run = process([site(name) for name in "abcde"], snapshot(windows, losses=FLAT, input_rms=1.0, input_offset=0.0))
+    (found,) = [one for one in diagnose(run).findings if one.rule == "vanishing-gradient"]
+    assert found.cause.kind == kind

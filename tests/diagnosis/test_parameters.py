@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rectifier.diagnosis import thresholds as limit
-from rectifier.records import Holder, ModelState, OptimizerState, ParameterRef
+from rectifier.records import AxisSource, Holder, ModelState, OptimizerState, ParameterRef, UnitAxis
 from tests.edge import diagnose, why
 
 from .builders import FALLING, FLAT, NAN, site
@@ -84,6 +84,12 @@ def test_a_layer_that_is_known_to_run_and_gets_none_is_cut_off(fed_by, cause, se
         if fed_by
         else "cause unknown: the forward does not use them, or the loss is not connected to them"
     )
+
+
+def test_an_activation_that_ran_without_a_graph_shows_that_the_graph_is_cut():
+    axis = UnitAxis(axis=None, ndim=2, source=AxisSource.NO_HISTORY)
+    (one,) = untrained(two(UNREACHED, sites=[replace(site("act"), unit_axis=axis, units=None)]))
+    assert why(one) == "graph_cut"
 
 
 @pytest.mark.parametrize(("shape", "severity"), [((388,), "info"), ((389,), "warning")])

@@ -151,3 +151,35 @@ def test_absolute_value_with_two_units_a_layer_is_born_constant():
     assert (first.rule, first.severity) == ("constant-network", "serious")
     assert (second.rule, why(second)) == ("dead-units", "born dead")
     assert {finding.severity for finding in others} == {"info"}
+
+
+FLAWS = {
+    "gradient_accumulation": {"clear": "never"},
+    "cleared": {"clear": "before the step"},
+    "objective": {"loss": lambda out, targets: -F.cross_entropy(out, targets)},
+    "output_activation": {"loss": lambda out, targets: F.cross_entropy(out.softmax(1), targets)},
+    "loss_term": {"loss": lambda out, targets: F.cross_entropy(out, targets) + 100 * (out - 7).square().mean()},
+    "data_order": {"in_order": True},
+}
+
+
+@pytest.mark.parametrize("flaw", FLAWS)
+def test_what_is_set_up_wrongly_is_named_in_a_real_training(digits, flaw):
+    torch.manual_seed(0)
+    images, labels = digits
+    model = plain(64, 32, 2, 10)
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    options = {"clear": "first", "loss": F.cross_entropy, "in_order": False} | FLAWS[flaw]
+    with Watching(model, every=1) as watch:
+        for _ in range(6):
+            order = labels.argsort(stable=True) if options["in_order"] else torch.randperm(len(images))
+            for chosen in order.split(64):
+                if options["clear"] == "first":
+                    optimizer.zero_grad()
+                options["loss"](model(images[chosen]), labels[chosen]).backward()
+                if options["clear"] == "before the step":
+                    optimizer.zero_grad()
+                optimizer.step()
+    found = diagnose(watch.process)
+    kinds = [one.cause.kind for one in found.findings if one.severity != "info"]
+    assert kinds[:1] == ["gradient_accumulation" if flaw == "cleared" else flaw]

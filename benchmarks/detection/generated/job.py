@@ -63,6 +63,7 @@ class Job:
         zero_grad: When gradients are cleared: before the backward pass, after it, or never.
         steps_taken: Whether the optimizer is stepped.
         terms: What is added to the loss.
+        beside: Optimizers that are made and never stepped.
     """
 
     model: nn.Module
@@ -80,6 +81,7 @@ class Job:
     zero_grad: str = "before"
     steps_taken: bool = True
     terms: list[Callable[[nn.Module], Tensor]] = field(default_factory=list)
+    beside: list[torch.optim.Optimizer] = field(default_factory=list)
 
     def optimizer(self) -> torch.optim.Optimizer:
         """The one that its design names."""

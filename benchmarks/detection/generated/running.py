@@ -29,8 +29,10 @@ def watch_case(job: Job) -> list[Diagnosis]:
     quarter = math.ceil(job.design.steps / ASKED)
     with rectifier.watch(every=EVERY) as watch:
         for step, _ in enumerate(train(job), 1):
-            if step % quarter == 0 or step == job.design.steps:
+            if step % quarter == 0 and step < job.design.steps:
                 said.append(watch.diagnose())
+    # What `rectifier run` says is said when all has ended.
+    said.append(watch.diagnose())
     return said
 
 

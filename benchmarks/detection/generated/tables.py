@@ -14,9 +14,19 @@ def is_found(row: Row) -> bool:
     return bool(row["found"])
 
 
+def leaves_no_trace(row: Row) -> bool:
+    """Whether nothing that can be recorded shows the fault: labels of other samples look like labels."""
+    return row["accepted"] == ["unknown"]
+
+
 def names_first(row: Row) -> bool:
     """Whether the first finding names a cause of the fault."""
     return bool(row["found"]) and row["found"][0]["cause"] in row["accepted"]
+
+
+def names_another_first(row: Row) -> bool:
+    """Whether the first finding names a cause that is not the fault's."""
+    return bool(row["found"]) and row["found"][0]["cause"] not in (*row["accepted"], "unknown", "upstream")
 
 
 def names_any(row: Row) -> bool:
@@ -46,18 +56,19 @@ def share(rows: list[Row], test: Callable[[Row], bool]) -> str:
 def table(rows: list[Row], key: str) -> str:
     """One line for each fault or architecture."""
     lines = [
-        f"| {key} | failures found | total ones found | first cause right | any cause right "
+        f"| {key} | failures found | total ones found | first cause right | first cause wrong "
         "| harmless: accused of what is not there | controls accused |",
         "|" + "---|" * 7,
     ]
     for name, own in by(rows, key).items():
-        failed = [row for row in own if row["verdict"] == Verdict.FAILURE]
+        failed = [row for row in own if row["verdict"] == Verdict.FAILURE and not leaves_no_trace(row)]
         harmless = [row for row in own if row["verdict"] == Verdict.HARMLESS]
         controls = [row for row in own if row["verdict"] == Verdict.CONTROL]
         total = [row for row in failed if row["lost"] >= 0.9]
         lines.append(
             f"| {name} | {share(failed, is_found)} | {share(total, is_found)} | {share(failed, names_first)} "
-            f"| {share(failed, names_any)} | {share(harmless, accuses_another)} | {share(controls, is_found)} |"
+            f"| {share(failed, names_another_first)} | {share(harmless, accuses_another)} "
+            f"| {share(controls, is_found)} |"
         )
     return "\n".join(lines)
 
@@ -76,10 +87,18 @@ def one_line(row: Row) -> str:
 
 def lists(rows: list[Row]) -> str:
     """The cases to look at."""
-    failed = [row for row in rows if row["verdict"] == Verdict.FAILURE]
+    failed = [row for row in rows if row["verdict"] == Verdict.FAILURE and not leaves_no_trace(row)]
+    wrong = [row for row in failed if names_another_first(row)]
     chosen = {
         "Failures missed": [row for row in failed if not row["found"]],
-        "Failures found, cause wrong or none named": [row for row in failed if row["found"] and not names_any(row)],
+        "Failures found, a wrong cause named first": wrong,
+        "Failures found, no cause named first": [
+            row for row in failed if row["found"] and not names_first(row) and row not in wrong
+        ],
+        "Failures that leave no trace, of which a cause is named": [
+            row for row in rows
+            if row["verdict"] == Verdict.FAILURE and leaves_no_trace(row) and accuses_another(row)
+        ],
         "Controls accused": [row for row in rows if row["verdict"] == Verdict.CONTROL and row["found"]],
         "Controls accused before the end only": [
             row for row in rows if row["verdict"] == Verdict.CONTROL and row["earlier"] and not row["found"]

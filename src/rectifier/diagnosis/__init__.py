@@ -20,6 +20,7 @@ from rectifier.diagnosis.training.output.reach import judge_reach
 from rectifier.diagnosis.training.output.standing import judge_linear, judge_standing
 from rectifier.diagnosis.training.parameters.untrained import judge_parameters
 from rectifier.diagnosis.training.progress import judge_progress, own_stretch
+from rectifier.diagnosis.training.setup.finding import Setup, find_flaws, judge_setup, with_causes
 from rectifier.diagnosis.training.signal.chains import below
 from rectifier.diagnosis.training.signal.gradients import judge_gradients
 from rectifier.diagnosis.training.signal.spikes import judge_spikes
@@ -125,6 +126,8 @@ def diagnose(process: Process, suppress: Mapping[str, str] | None = None) -> Dia
         reasons = [one for one in findings[:known] + findings[before:] if one.rule is not Rule.STANDING_STILL]
         reasons += [one for one in standing if one.cause.kind is not CauseKind.UNKNOWN]
         findings += judge_eval_mode(model, progress, process, explained=_alarm(reasons) is not None)
+        setup = Setup(model, own_outputs, own, progress, process, own_loss, _is_alone(histories, spans))
+        findings = _with_setup(findings, known, start, setup)
         findings[start:] = explain(findings[start:], own, untrained)
     diagnosis = Diagnosis(
         findings=most_serious_first(findings),
@@ -132,6 +135,27 @@ def diagnose(process: Process, suppress: Mapping[str, str] | None = None) -> Dia
         not_judged=tuple(_not_judged(process, histories, findings)),
     )
     return apply_suppressions(diagnosis, suppress or {})
+
+
+def _is_alone(histories: Sequence[SiteHistory], spans: Mapping[str, tuple[int, int]]) -> bool:
+    return len({*(one.site.model for one in histories), *spans}) == 1
+
+
+def _with_setup(findings: list[Finding], known: int, start: int, setup: Setup) -> list[Finding]:
+    """The findings so far with what is set up wrongly as the cause of what has none; and that as a finding.
+
+    Args:
+        findings: All.
+        known: How many of them are about the process.
+        start: Position of the first one about the model.
+        setup: Of the model.
+    """
+    flaws = find_flaws(setup)
+    of_process, others, own = findings[:known], findings[known:start], with_causes(findings[start:], flaws)
+    if setup.alone:
+        of_process = with_causes(of_process, flaws)
+    alarms = [one for one in of_process + own if one.severity != "info"]
+    return of_process + others + own + judge_setup(setup, flaws, alarms)
 
 
 def _not_judged(process: Process, histories: Sequence[SiteHistory], findings: Sequence[Finding]) -> Iterator[NotJudged]:

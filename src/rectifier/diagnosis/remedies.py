@@ -4,7 +4,7 @@ A remedy follows from a cause. Where the cause is unknown there is none: what co
 remedy.
 """
 
-from rectifier.records import Cause, CauseKind, Fix, FixKind, RemedyId, ZeroWeights
+from rectifier.records import Cause, CauseKind, EqualWeights, Fix, FixKind, RemedyId, ZeroAtFirst, ZeroWeights
 
 VANISHING = (RemedyId.INIT_GAIN, RemedyId.ZERO_BIAS)
 EXPLODING = (RemedyId.INIT_GAIN, RemedyId.CLIP_GRADIENT, RemedyId.LOWER_LEARNING_RATE)
@@ -198,6 +198,24 @@ _MODEL: dict[CauseKind, tuple[RemedyId, ...]] = {
     CauseKind.LEARNING_RATE_LOW: (RemedyId.RAISE_LEARNING_RATE,),
     CauseKind.LEARNING_RATE_ZERO: (RemedyId.RAISE_LEARNING_RATE, RemedyId.MEND_SCHEDULE),
 }
+
+
+_SETUP: dict[CauseKind, tuple[RemedyId, ...]] = {
+    CauseKind.LOSS_TERM: (RemedyId.WEAKEN_LOSS_TERM,),
+    CauseKind.INITIAL_BIAS: (RemedyId.ZERO_BIAS,),
+    CauseKind.OBJECTIVE: (RemedyId.CHANGE_OBJECTIVE,),
+}
+
+
+def for_setup(cause: Cause) -> tuple[RemedyId, ...]:
+    """What to do about what is set up wrongly around a network.
+
+    Args:
+        cause: That.
+    """
+    if isinstance(cause.facts, EqualWeights | ZeroAtFirst):
+        return (RemedyId.INIT_RANDOM,)
+    return _SETUP.get(cause.kind, _MODEL.get(cause.kind, ()))
 
 
 def for_output(cause: Cause) -> tuple[RemedyId, ...]:

@@ -29,6 +29,10 @@ LARGE_SHARE = 0.10
 """Share of a layer's units below which death is information only: a default 3 × 128 MLP that reaches 97% on digits
 has up to 20% of them, and no slope changes its result."""
 
+REMARKABLE_UNITS = 3
+"""Units from which on it says something that all of a layer died while the training progresses: one unit in five dies
+in healthy networks (see `LARGE_SHARE`), so all of two in 4% of the layers, all of three in 0.8%."""
+
 SEVERE_SHARE = 0.50
 """Share of a layer's units that is serious when the training makes no progress (DeadRelu's threshold, too)."""
 
@@ -316,6 +320,57 @@ constant (our choice: noise of single batches stays well below)."""
 LARGE_FIRST_LOSS = 10.0
 """The first losses over what the best constant answer costs, from which on the initial weights are named: outputs of
 usual initial weights are near 0, and cost little more than the best constant (our choice: an order of magnitude)."""
+
+LITTLE_EXPLAINED = 0.5
+"""Share of the best constant answer's cost that a model must have saved after 100 steps. With less, a flaw of loss,
+data or optimizer that was seen is told as an alarm; less alone is none: a task may be noisy (our choice: half)."""
+
+SORTED_SHARE = 0.5
+"""Entropy of the classes of a batch over that of all, below which batches are sorted. Drawn at random, n rows of C
+classes have H - (C - 1)/2n on the average (Miller 1955): with three rows for each class that is above 0.8 H."""
+
+RESCALED = 1e3
+"""Factor between the loss and what it costs by itself, from which on its scale is named (our choice: three orders of
+magnitude; the mean of a batch may have been a sum)."""
+
+OTHER_TERMS = 0.5
+"""Share of the loss that other terms make, from which on they outweigh the one that has the targets (by definition)."""
+
+LITTLE_MOVEMENT = 0.05
+"""Sum of all ‖Δw‖/‖w‖ of a training below which no layer can be far from its initial weights, whatever the direction
+of each step: generated trainings of 120 to 400 steps that are well come to .19 and more (our choice: a quarter
+of that)."""
+
+USUAL_EPSILON = 1e-6
+"""Adam's `eps` up to which it only keeps a division by 0 away: torch's default is 1e-8, half precision asks for more
+(our choice: a hundred times the default)."""
+
+HELD_BACK = 0.1
+"""Update of Adam over its learning rate, below which its own state is what makes it small: of noise alone it is
+√((1 − β₁)/(1 + β₁)) = .23 of the rate (our choice: below half of that)."""
+
+LARGE_GAIN = 10.0
+"""Root mean square of a weight times √fan_in, from which on (or below its inverse) it began on an unusual scale: .58
+with torch's default, 1 with LeCun's, 1.41 with He's (our choice: an order of magnitude around 1)."""
+
+WARMING = 0.6
+"""Learning rate in the middle of a training over that at its end, below which one that only ever rises is still
+warming up: half on a straight line."""
+
+RATE_GONE = 0.01
+"""Learning rate in the middle of a training over that at its start, below which one that only ever falls was taken away
+too early: a cosine has a half there, one epoch in three at a tenth each a tenth (our choice: below both)."""
+
+DEFAULT_ERRORS = 3.0
+"""Standard errors within which the norm of a weight must be that of torch's default initialisation to be taken for it
+(99.7% of such draws)."""
+
+SMALL_INPUT = 0.1
+"""Root mean square of the inputs below which their scale is named for a model that learned little: the inverse of
+`LARGE_INPUT`."""
+
+LEAST_SYMMETRIC = 16
+"""Numbers of a weight from which on it is no chance that all have one sign: 2⁻¹⁵ of symmetric draws."""
 
 TARGETS_OUT_OF_REACH = 0.10
 """Share of the targets that the last activation cannot give, from which on that is a warning: fewer may be outliers

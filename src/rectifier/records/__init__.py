@@ -88,7 +88,10 @@ _NAMES = {
     "training.touched": "Touched",
     "training.treated": "RecycledUnits RescaledLayers SwappedActivation Treated Treatment",
     "findings.causes_model": (
-        "ConstantInputs ConstantOptimum LargeBias LossOperations SmallUpdates WeightsDecayed ZeroWeights"
+        "BiasesBelowRange BoundedOutput ClearedGradients ConstantInputs ConstantOptimum EqualWeights InitialGain "
+        "KeptGradients RateByStep "
+        "LargeBias LargeEpsilon LittleMovement LossOperations MostlyFrozen NegatedLoss OtherTerms ScaledLoss "
+        "SetupFacts SmallInputs SmallUpdates SortedBatches Stretched WeightsDecayed ZeroAtFirst ZeroLoss ZeroWeights"
     ),
     "findings.evidence.units": "AlwaysOnUnits DeadUnits SaturatedUnits SilentLayer Standing StuckUnits",
     "findings.evidence.gradient": (
@@ -100,7 +103,7 @@ _NAMES = {
     ),
     "findings.evidence.output": (
         "AlikeAtStart CollapsedOutput ConstantOutput DeadOutput EvalMode LinearLayer LinearNetwork StandingStill "
-        "TargetsOutOfReach Yardstick"
+        "TargetsOutOfReach TrainingSetup Yardstick"
     ),
     "training.loss": "Feeds InputFacts ModelState Output OutputWindow",
     "training.facts": "Changed Fact Restarted Unfinished Warned process_of",

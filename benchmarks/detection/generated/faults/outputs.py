@@ -43,6 +43,21 @@ def _clamped(job: Job, dose: float) -> None:
     job.forward = lambda model, x: model(x).clamp(0, dose)
 
 
+def _shrunk(job: Job, dose: float) -> None:
+    """The output times this; a constant for 0."""
+    job.forward = lambda model, x: model(x) * dose
+
+
+def _averaged(job: Job, dose: float) -> None:
+    """Each row is given the mean of the batch, but for a share of its own answer."""
+
+    def forward(model: nn.Module, x: Tensor) -> Tensor:
+        output = model(x)
+        return (1 - dose) * output + dose * output.mean(0, keepdim=True).expand_as(output)
+
+    job.forward = forward
+
+
 def _sigmoid_twice(job: Job, dose: float) -> None:
     # What is scored are the logits that the loss gets: above 0 always.
     job.loss = lambda output, targets: F.binary_cross_entropy_with_logits(output.sigmoid(), targets)
@@ -139,6 +154,8 @@ FAULTS = [
     Fault("double-sigmoid", ("output_activation",), (1,), among("unet"), job=_sigmoid_twice),
     Fault("output-clamped", ("downstream_saturation", "output_activation"), (1, 1e-3), among(*FLAT), to_regression,
           job=_clamped),
+    Fault("output-shrunk", ("downstream_constant", "downstream_saturation"), (0.3, 1e-3, 0), job=_shrunk),
+    Fault("output-averaged", ("downstream_constant", "downstream_saturation"), (0.5, 1), job=_averaged),
     Fault("activity-penalty", ("loss_term",), (1e-4, 0.1, 10), job=_activity),
     Fault("norm-term", ("loss_term", "weight_decay"), (1e-6, 1e-2, 1), job=_norm_term),
     Fault("divergence-term", ("loss_term",), (0.3, 10, 100), among("vae"), job=_divergence),

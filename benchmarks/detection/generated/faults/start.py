@@ -47,6 +47,13 @@ def _biases(job: Job, dose: float) -> None:
             layer.bias.fill_(dose)
 
 
+@torch.no_grad()
+def _one_bias(job: Job, dose: float) -> None:
+    """Of the layer in the middle alone."""
+    chosen = [layer for _, layer in hidden(job.model) if getattr(layer, "bias", None) is not None]
+    chosen[len(chosen) // 2].bias.fill_(dose)
+
+
 def _deeper(design: Design, dose: float) -> None:
     design.depth = int(dose)
 
@@ -113,6 +120,11 @@ def _gate(job: Job, dose: float) -> None:
     job.model.gate.bias.copy_(torch.tensor([dose, dose, 0, 0]))
 
 
+def _stacked(design: Design) -> bool:
+    """Those whose layers in the middle are followed by the activation of the design."""
+    return design.architecture in ("mlp", "cnn", "autoencoder", "siamese")
+
+
 FAULTS = [
     Fault("weights-scaled", ("initial_weights",), (0.7, 1.5, 0.1, 0.01, 5, 30, 300), job=_weights_scaled),
     Fault("head-scaled", ("initial_weights",), (0.1, 10, 1000, 1e5), job=_head_scaled),
@@ -120,6 +132,7 @@ FAULTS = [
     Fault("weights-equal", ("initial_weights",), (0.01, 0.1, 1), job=_weights_equal),
     Fault("weights-positive", ("initial_weights",), (0.1, 1, 10), job=_weights_positive),
     Fault("biases-low", ("initial_bias", "initial_weights"), (-0.2, -3, -20, -200), job=_biases),
+    Fault("one-bias-low", ("initial_bias", "initial_weights"), (-0.5, -10, -1000), _stacked, _relu, job=_one_bias),
     Fault("biases-high", ("initial_bias", "initial_weights"), (0.2, 10, 200), job=_biases),
     Fault("deep", ("depth", "initial_weights"), (4, 8, 16, 32), among("mlp"), _shallow, design=_deeper),
     Fault("deep-not-normalised", ("depth", "initial_weights", "normalisation"), (10, 20), among("mlp"),

@@ -32,6 +32,15 @@ def _left_out(job: Job, dose: float) -> None:
     job.trained = lambda model: [parameter for parameter in model.parameters() if id(parameter) not in out]
 
 
+def _second_never_stepped(job: Job, dose: float) -> None:
+    """Two optimizers, of which the training steps one: the other has these layers, the head last of all."""
+    every = [layer for _, layer in layers(job.model)]
+    chosen = every[-1:] if dose == 0 else [layer for _, layer in hidden(job.model, dose)]
+    waiting = {id(p): p for layer in chosen for p in layer.parameters()}
+    job.trained = lambda model: [parameter for parameter in model.parameters() if id(parameter) not in waiting]
+    job.beside = [torch.optim.Adam(waiting.values())]
+
+
 def _head_left_out(job: Job, dose: float) -> None:
     head = {id(parameter) for parameter in layers(job.model)[-1][1].parameters()}
     job.trained = lambda model: [parameter for parameter in model.parameters() if id(parameter) not in head]
@@ -123,6 +132,7 @@ FAULTS = [
     Fault("left-out-of-optimizer", ("not_in_optimizer",), (0.3, 1), job=_left_out),
     Fault("head-left-out", ("not_in_optimizer",), (1,), job=_head_left_out),
     Fault("optimizer-of-another", ("not_in_optimizer",), (1,), job=_of_another),
+    Fault("second-never-stepped", ("optimizer_not_stepped",), (0, 0.3, 1), job=_second_never_stepped),
     Fault("never-stepped", ("optimizer_not_stepped",), (1,), job=_never_stepped),
     Fault("frozen", ("frozen",), (0.3, 1), job=_frozen),
     Fault("detached", ("graph_cut",), (0.5, 1), job=_detached),

@@ -1,6 +1,7 @@
 """Networks of rows and of images."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -13,15 +14,28 @@ MODULES: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU, "leaky_relu": nn.LeakyReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid, "gelu": nn.GELU,
     "elu": nn.ELU, "silu": nn.SiLU, "none": nn.Identity,
 }  # fmt: skip
-FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "relu": F.relu, "leaky_relu": F.leaky_relu, "tanh": torch.tanh, "sigmoid": torch.sigmoid, "gelu": F.gelu,
-    "elu": F.elu, "silu": F.silu, "none": lambda x: x,
+# Looked up when they are called, as in a forward that is written out.
+FUNCTIONS: dict[str, tuple[Any, str]] = {
+    "relu": (F, "relu"), "leaky_relu": (F, "leaky_relu"), "tanh": (torch, "tanh"), "sigmoid": (torch, "sigmoid"),
+    "gelu": (F, "gelu"), "elu": (F, "elu"), "silu": (F, "silu"),
 }  # fmt: skip
+
+
+def called(name: str) -> Callable[[Tensor], Tensor]:
+    """A function that calls the activation of that name."""
+    if name == "none":
+        return lambda x: x
+    where, attribute = FUNCTIONS[name]
+
+    def call(x: Tensor) -> Tensor:
+        return getattr(where, attribute)(x)
+
+    return call
 
 
 def activation(design: Design) -> Callable[[Tensor], Tensor]:
     """A module or a function, as the design calls its activations."""
-    return FUNCTIONS[design.activation] if design.style == "functions" else MODULES[design.activation]()
+    return called(design.activation) if design.style == "functions" else MODULES[design.activation]()
 
 
 class Stack(nn.Module):

@@ -7,7 +7,7 @@ from rectifier.diagnosis.training.history import SiteHistory
 from rectifier.diagnosis.training.parameters.untrained import Untrained
 from rectifier.records import Cause, CauseKind, ExplainedBy, Finding, Rule
 
-_OF_PARAMETERS = frozenset({Rule.NON_FINITE, Rule.UNTRAINED, Rule.WEIGHT_NORM, Rule.FROZEN})
+_OF_PARAMETERS = frozenset({Rule.NON_FINITE, Rule.UNTRAINED, Rule.WEIGHT_NORM, Rule.FROZEN, Rule.TRAINING_SETUP})
 
 
 def explain(findings: Sequence[Finding], histories: Sequence[SiteHistory], untrained: Untrained) -> list[Finding]:

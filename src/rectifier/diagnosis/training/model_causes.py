@@ -1,5 +1,6 @@
 """Causes that concern a model as a whole: what goes in, what the loss does with its output, what moves its weights."""
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -25,6 +26,8 @@ from rectifier.records import (
 
 _EXPECTS_LOGITS = frozenset({"LogSoftmax", "BinaryCrossEntropyWithLogits"})
 _SQUASHES = frozenset({"Softmax", "Sigmoid", "Relu", "Tanh"})
+_SAME = frozenset({"View", "UnsafeView", "ReshapeAlias", "Squeeze", "Unsqueeze", "Transpose", "Permute", "Clone"})
+"""Operations that leave each number as it is."""
 _STRETCHED = frozenset({"MseLoss", "Pow", "SmoothL1Loss", "HuberLoss", "L1Loss"})
 
 
@@ -34,7 +37,8 @@ def of_loss(output: Output) -> Cause | None:
     Logits that are squashed before a loss that squashes them itself; rows that are stretched over all targets, so that
     each answer is compared with every target and the best one is their mean.
     """
-    for loss, before in zip(output.loss, output.loss[1:], strict=False):
+    path = [name for name in output.loss if name not in _SAME]
+    for loss, before in itertools.pairwise(path):
         if loss in _EXPECTS_LOGITS and before in _SQUASHES:
             return Cause(kind=CauseKind.OUTPUT_ACTIVATION, facts=LossOperations(loss=loss, before=before))
         if loss in _STRETCHED and before == "Expand" and output.units == 1:
@@ -113,6 +117,50 @@ def of_decay_of(counts: ParameterCounts | None, weights: Sequence[int]) -> Cause
             weight_decay=float(decay[known].max()),
         ),
     )
+
+
+def epsilon_and_gradient(model: str, process: Process) -> tuple[float | None, float]:
+    """Adam's `eps`, and the root mean square of a weight's gradient (median over the weights) at the last look.
+
+    Args:
+        model: Its name.
+        process: The training.
+    """
+    counts = last_counts(process.snapshots)
+    if counts is None:
+        return None, 0.0
+    own = [
+        index
+        for index, one in enumerate(process.parameters[: len(counts.epsilon)])
+        if one.model == model and len(one.shape) > 1 and counts.epsilon[index] > 0 and counts.gradient[index] > 0
+    ]
+    if not own:
+        return None, 0.0
+    sizes = [float(counts.gradient[index]) / process.parameters[index].size ** 0.5 for index in own]
+    return float(counts.epsilon[own].min()), float(np.median(sizes))
+
+
+def loss_is_flat(model: str, process: Process, loss: float) -> bool:
+    """Whether a step of plain descent as long as a weight itself would hardly change the loss: no rate is too low then.
+
+    To first order a weight that moves by its own norm along the gradient changes the loss by ‖∂L/∂w‖‖w‖. Adam's steps
+    do not depend on the gradient's size.
+
+    Args:
+        model: Its name.
+        process: The training.
+        loss: At the end.
+    """
+    counts = last_counts(process.snapshots)
+    if counts is None or not loss > 0 or epsilon_and_gradient(model, process)[0] is not None:
+        return False
+    changes = counts.gradient * counts.weight_last / loss
+    own = [
+        float(changes[at])
+        for at, one in enumerate(process.parameters[: len(changes)])
+        if one.model == model and len(one.shape) > 1 and np.isfinite(changes[at])
+    ]
+    return bool(own) and max(own) < limit.PLATEAU_FRACTION
 
 
 def update_and_rate(histories: Sequence[SiteHistory]) -> tuple[float | None, float | None]:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rectifier.hooks.graph.loss_cost import mean_cost
 from rectifier.hooks.graph.nodes import kind_of, saved
 from rectifier.hooks.graph.weights import parameters_of
 
@@ -20,6 +21,9 @@ _BOUNDED = {
     "LogSoftmax": (-math.inf, 0.0),
 }  # fmt: skip
 """Activations that keep what they gave, with its bounds."""
+_CLAMPS = {"Clamp": ("_saved_min", "_saved_max"), "Hardtanh": ("_saved_min_val", "_saved_max_val")}
+"""Operations whose bounds are their arguments."""
+_SHARES = {"BinaryCrossEntropy", "BinaryCrossEntropyWithLogits"}
 # Losses of torch that keep both what was predicted and what was wanted.
 _LOSSES = {
     "MseLoss", "SmoothL1Loss", "HuberLoss", "NllLoss", "NllLoss2D", "BinaryCrossEntropy",
@@ -31,10 +35,13 @@ _SAME = _BOUNDED.keys() | {
 }  # fmt: skip
 _SCALES = {"Mul", "Div", "Add", "Neg", "Pow", "Exp", "Log"}
 # What leaves each number where it is, or shrinks them all to one.
-_IN_PLACE_OF = _LOSSES | _BOUNDED.keys() | {
+_IN_PLACE_OF = _LOSSES | _BOUNDED.keys() | _CLAMPS.keys() | {
     "View", "UnsafeView", "ReshapeAlias", "Squeeze", "Unsqueeze", "Add", "Sub", "Mul", "Div", "Sum", "Mean", "Clone",
     "ToCopy", "Alias", "Neg",
 }  # fmt: skip
+_ELEMENTWISE = {"Add", "Sub", "Mul", "Div"}
+BROADCAST = "Broadcast"
+"""Stands in a path for rows that a number of each was stretched over, so that each meets the constants of all."""
 _REDUCES = {"Mean", "Sum", "Pow", "Mul", "Div", "Add", "View", "Squeeze", "Unsqueeze"}
 _REDUCED_BY_SUM = 2
 _BY_CLASS = {"NllLoss", "NllLoss2D"}
@@ -56,6 +63,8 @@ class OutputLayer:
         bounds: Between which numbers the last activation before the loss keeps the values; None without one.
         aligned: Whether each unit of the output has the targets of its own place.
         linear: Whether all that leads to it is known to be linear, so that no activation can be among it.
+        cost: What the loss of torch that compares it with the targets costs, a mean over the batch; None for others.
+        shares: Whether that is a binary cross-entropy.
     """
 
     kind: str
@@ -68,6 +77,8 @@ class OutputLayer:
     bounds: tuple[float, float] | None = None
     aligned: bool = False
     linear: bool = False
+    cost: Tensor | None = None
+    shares: bool = False
 
 
 def read_output(node: Any, path: tuple[Any, ...], *, values: bool) -> OutputLayer:
@@ -86,7 +97,7 @@ def read_output(node: Any, path: tuple[Any, ...], *, values: bool) -> OutputLaye
         return output
     output.features = _features(node, kind)
     output.values = _computed(node, kind, weight)
-    output.loss = _named(path)
+    output.loss = _named(path, node)
     _read_activation(output, node, kind, path)
     _read_squares(output, node, kind, path)
     _read_loss(output, node, kind, path)
@@ -101,6 +112,9 @@ def _read_activation(output: OutputLayer, node: Any, kind: str, path: tuple[Any,
             return
         if above_kind in _SCALES:
             output.bounds = None
+        if above_kind in _CLAMPS:
+            low, high = (getattr(above, name, None) for name in _CLAMPS[above_kind])
+            output.bounds = (-math.inf if low is None else float(low), math.inf if high is None else float(high))
         if above_kind in _BOUNDED:
             output.bounds = _BOUNDED[above_kind]
             if output.values is not None and (kept := saved(above, "result")) is not None:
@@ -120,6 +134,7 @@ def _read_loss(output: OutputLayer, node: Any, kind: str, path: tuple[Any, ...])
             predicted, target = target, predicted
         if target is None:
             return
+        output.cost, output.shares = mean_cost(above, above_kind, predicted, target), above_kind in _SHARES
         if above_kind in _BY_CLASS:
             output.target = target
             # (C,), (N, C) or (N, C, positions).
@@ -133,15 +148,40 @@ def _read_loss(output: OutputLayer, node: Any, kind: str, path: tuple[Any, ...])
         return
 
 
-def _named(path: tuple[Any, ...]) -> tuple[str, ...]:
-    """Kinds of the operations on a path, each once; a loss that adds its rows up has a `Sum` of its own."""
+def _named(path: tuple[Any, ...], node: Any) -> tuple[str, ...]:
+    """Kinds of the operations on a path, each once.
+
+    A loss that adds its rows up has a `Sum` of its own, an operation that stretches rows over a constant of as many a
+    `Broadcast`.
+    """
     names: list[str] = []
-    for one in path:
+    for at, one in enumerate(path):
         kind = kind_of(one)
+        if kind in _ELEMENTWISE and _stretches(one, path[at + 1] if at + 1 < len(path) else node):
+            names += [kind, BROADCAST]
         if kind in _LOSSES and getattr(one, "_saved_reduction", 1) == _REDUCED_BY_SUM:
             names.append("Sum")
         names.append(kind)
     return tuple(dict.fromkeys(names))
+
+
+def _stretches(node: Any, below: Any) -> bool:
+    """Whether an operation makes N x N numbers of N, beside something that no gradient goes to (targets).
+
+    Whoever compares all rows with each other has given them an axis of their own first, by a view.
+    """
+    if sum(parent is not None for parent, _ in node.next_functions) != 1 or kind_of(below) in ("Unsqueeze", "View"):
+        return False
+    made, given = _shape(node), _shape(below)
+    if len(made) != 2 or made[0] != made[1] or made[0] < 2:
+        return False
+    return given in (made[:1], (made[0], 1), (1, made[0]))
+
+
+def _shape(node: Any) -> tuple[int, ...]:
+    """Of what a node of the graph gives; () where it does not say."""
+    metadata = getattr(node, "_input_metadata", None)
+    return tuple(metadata[0].shape) if metadata else ()
 
 
 def _read_squares(output: OutputLayer, node: Any, kind: str, path: tuple[Any, ...]) -> None:
@@ -171,6 +211,7 @@ def _read_squares(output: OutputLayer, node: Any, kind: str, path: tuple[Any, ..
     first = path[at].next_functions[0][0] is below
     output.target = output.values - rows if first else output.values + rows
     output.aligned = True
+    output.cost = rows.square().mean()
 
 
 def _rows(tensor: Tensor) -> Tensor:

@@ -39,6 +39,7 @@ class LossReader:
             extra: What repeats compiled forwards; None where nothing does.
         """
         self._scale = None if loss is unscaled else (loss.detach() / unscaled).abs()
+        self._parameters.note_before_backward(step)
         if self._models.nodes is not None:
             self._search(loss, extra.numbers if extra is not None else ())
         if self._models.unsure:

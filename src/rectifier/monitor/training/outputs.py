@@ -20,12 +20,14 @@ _MOST_OUTPUTS = 32
 _MOST_VALUES = 1 << 18
 # Above so many classes their shares are not counted.
 _MOST_CLASSES = 1 << 17
+# Of more classes than these the counts of all readings are not kept.
+_MOST_POOLED = 1 << 12
 # A target lies out of an activation's reach if it is this share of its range outside of it: not by rounding.
 _OUTSIDE = 0.01
 _FIELDS = (
     "rows", "square", "spread", "constant_units", "wrongly_constant_units", "features_square", "features_spread",
     "features_cosine", "target_spread", "target_square", "classes", "class_entropy", "nonfinite_output",
-    "nonfinite_features", "nonfinite_target", "targets_out_of_reach",
+    "nonfinite_features", "nonfinite_target", "targets_out_of_reach", "cost", "share_entropy", "pooled_entropy",
 )  # fmt: skip
 _WHOLE = {
     "rows", "constant_units", "wrongly_constant_units", "classes", "nonfinite_output", "nonfinite_features",
@@ -50,6 +52,7 @@ class OutputRecords:
         self._numbers: dict[tuple[str, str, str, int], int] = {}
         self._waiting: list[tuple[int, int, Tensor]] = []
         self._settled: dict[int, dict[int, list[float]]] = {}
+        self._pooled: dict[int, Tensor] = {}
         self._next = self._latest = self._read_in_step = 0
 
     def due(self, step: int) -> bool:
@@ -70,7 +73,18 @@ class OutputRecords:
             for output in outputs:
                 number = self._number_of(output)
                 if number is not None and output.values is not None:
-                    self._waiting.append((number, step, _facts(output)))
+                    self._waiting.append((number, step, torch.cat([_facts(output), self._pool(number, output)])))
+
+    def _pool(self, number: int, output: OutputLayer) -> Tensor:
+        """Entropy of the classes of all readings of an output so far; NaN where there are none, or too many."""
+        assert output.values is not None
+        if output.target is None or not 0 < output.classes <= _MOST_POOLED:
+            return torch.full((1,), math.nan, dtype=torch.float64, device=output.values.device)
+        counts, before = _counts(output.target, output.classes), self._pooled.get(number)
+        if before is not None and before.shape == counts.shape and before.device == counts.device:
+            counts = counts + before
+        self._pooled[number] = counts
+        return _entropy(counts).double().reshape(1).to(output.values.device)
 
     def _number_of(self, output: OutputLayer) -> int | None:
         model, path = self._where(output.weight)
@@ -80,11 +94,14 @@ class OutputRecords:
             if len(self._numbers) >= _MOST_OUTPUTS:
                 return None
             self._numbers[key] = len(self._numbers)
+            low, high = output.bounds or (-math.inf, math.inf)
             self._tell(
                 Output(
-                    model=model, weight=path, operation=output.kind, units=units, loss=output.loss, linear=output.linear
+                    model=model, weight=path, operation=output.kind, units=units, loss=output.loss,
+                    linear=output.linear,
+                    lowest=low if math.isfinite(low) else None, highest=high if math.isfinite(high) else None,
                 )
-            )
+            )  # fmt: skip
         return self._numbers[key]
 
     def read(self, *, finished: bool) -> tuple[OutputWindow, ...]:
@@ -128,7 +145,8 @@ def _facts(output: OutputLayer) -> Tensor:
     target_spread = target_square = entropy = nan
     wrong = classes = none
     bad_target = zero
-    out_of_reach = nan
+    out_of_reach = shares = nan
+    cost = nan if output.cost is None else output.cost.double()
     if output.target is not None and output.classes:
         classes, entropy = _classes(output.target, output.classes)
     elif output.target is not None:
@@ -139,6 +157,8 @@ def _facts(output: OutputLayer) -> Tensor:
             low, high = output.bounds
             outside = _OUTSIDE * (1.0 if math.isinf(high) or math.isinf(low) else high - low)
             out_of_reach = ((target < low - outside) | (target > high + outside)).double().mean()
+        if output.shares:
+            shares = _share_entropy(target)
         if output.aligned and target.shape == values.shape:
             wrong = (constant & ~same).sum().double()
     return torch.stack(
@@ -146,6 +166,7 @@ def _facts(output: OutputLayer) -> Tensor:
             nan.new_full((), float(len(output.values))), square, spread, constant.sum().double(), wrong,
             features_square, features_spread, cosine, target_spread, target_square, classes, entropy,
             (~torch.isfinite(output.values).all()).double(), bad_features, bad_target, out_of_reach,
+            cost, shares,
         ]
     )  # fmt: skip
 
@@ -178,11 +199,30 @@ def _classes(target: Tensor, classes: int) -> tuple[Tensor, Tensor]:
     if not 0 < classes <= _MOST_CLASSES:
         nan = torch.full((), math.nan, dtype=torch.float64, device=flat.device)
         return nan.new_full((), -1.0), nan
+    counts = _counts(flat, classes)
+    return (counts > 0).sum().double(), _entropy(counts).double()
+
+
+def _counts(target: Tensor, classes: int) -> Tensor:
+    """How often each class comes."""
+    flat = target.detach().reshape(-1).to(torch.int64)
     # What is to be ignored is outside of the classes, and counts in a bin of its own.
     bins = torch.where((flat >= 0) & (flat < classes), flat, classes)
     wide = torch.float32 if flat.device.type == "mps" else torch.float64
     counts = torch.zeros(classes + 1, dtype=wide, device=flat.device)
-    counts = counts.scatter_add(0, bins, torch.ones_like(bins, dtype=wide))[:classes]
+    return counts.scatter_add(0, bins, torch.ones_like(bins, dtype=wide))[:classes]
+
+
+def _entropy(counts: Tensor) -> Tensor:
+    """Of the shares of these counts, in nats."""
     total = counts.sum()
-    shares = counts / (total + (total == 0))
-    return (counts > 0).sum().double(), torch.special.entr(shares).sum().double()
+    entropy: Tensor = torch.special.entr(counts / (total + (total == 0))).sum()
+    return entropy
+
+
+def _share_entropy(target: Tensor) -> Tensor:
+    """Entropy of the mean of what lies between 0 and 1; NaN where not all of it does."""
+    mean = target.mean().double()
+    inside = (target >= 0).all() & (target <= 1).all()
+    entropy = torch.special.entr(mean) + torch.special.entr(1 - mean)
+    return torch.where(inside, entropy, torch.full_like(entropy, math.nan))

@@ -50,6 +50,11 @@ class Rule(StrEnum):
         "standing-still",
         "the loss stays where it began, or at the best constant's, and no other finding says why",
     )
+    TRAINING_SETUP = (
+        "training-setup",
+        "the loss, the data, the start or the optimizer are set up so that the model learns little, or learns another "
+        "thing",
+    )
     NO_ACTIVATION = "no-activation", "a network of several layers without an activation: it is linear"
     EVAL_MODE = "eval-mode", "a model that trains in eval mode: dropout is off, batch normalisation does not adapt"
     CONSTANT_LAYER = "constant-layer", "each unit of a layer is off on all samples, or on on all: the layer is linear"

@@ -17,6 +17,8 @@ class Output:
         loss: Operations between it and the loss, from the loss down, each once: `MseLoss`; `NllLoss`, `LogSoftmax`.
         linear: Whether all operations that lead to it are known to be linear; a recurrent layer holds its activation
             in one operation, say, and is not.
+        lowest: The least that what follows it lets through (an activation, a clamp), as last seen; None for no bound.
+        highest: The most.
     """
 
     model: str
@@ -25,6 +27,8 @@ class Output:
     units: int
     loss: tuple[str, ...] = ()
     linear: bool = False
+    lowest: float | None = None
+    highest: float | None = None
 
     @property
     def ref(self) -> tuple[str, str]:
@@ -59,6 +63,11 @@ class OutputWindow:
         nonfinite_target: (K,) 1 where the targets did.
         targets_out_of_reach: (K,) share of the targets that the last activation cannot give; NaN without one, and where
             the loss keeps no such targets.
+        cost: (K,) what the loss of torch that compares the output with its targets costs, a mean over the batch and
+            without whatever is added to it or multiplies it; NaN for other losses. None in earlier records.
+        pooled_entropy: (K,) as `class_entropy`, of the classes of all readings so far together.
+        share_entropy: (K,) entropy of the targets' mean where they are shares from 0 to 1: what answering with that
+            mean costs a binary cross-entropy; NaN for other losses.
     """
 
     output: int
@@ -79,6 +88,9 @@ class OutputWindow:
     nonfinite_features: IntArray
     nonfinite_target: IntArray
     targets_out_of_reach: FloatArray | None = None
+    cost: FloatArray | None = None
+    pooled_entropy: FloatArray | None = None
+    share_entropy: FloatArray | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

@@ -61,11 +61,13 @@ class OptimizerState:
         name: Its class.
         steps: Steps of it at the counted steps; 0 for one that was never seen to step.
         skipped: Steps that a GradScaler left out since the beginning, because a gradient was not finite.
+        without_gradients: Of the counted steps, those at which none of its parameters had a gradient.
     """
 
     name: str
     steps: int
     skipped: int = 0
+    without_gradients: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -102,6 +104,12 @@ class ParameterCounts:
         backward_passes: All of a training that no optimizer of torch's steps, else those of the observed steps.
         optimizer_steps: Steps since the beginning, whatever made them; 0 where nothing did, and each backward pass is
             counted as a step.
+        weight_low: (P,) its smallest number when its bits were first taken; NaN for never. None in earlier records,
+            and where ranks were merged.
+        weight_high: (P,) the largest one.
+        carried_looks: Counted steps, after the first, at which it was looked whether gradients of the step before were
+            still there when the losses were back-propagated.
+        carried: Of them, those at which they were, and not 0, before every loss of the step: nobody clears them.
     """
 
     first_looked: IntArray
@@ -127,3 +135,7 @@ class ParameterCounts:
     optimizers: tuple[OptimizerState, ...] = ()
     backward_passes: int = 0
     optimizer_steps: int = 0
+    weight_low: FloatArray | None = None
+    weight_high: FloatArray | None = None
+    carried_looks: int = 0
+    carried: int = 0

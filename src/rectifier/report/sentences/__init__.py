@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from rectifier import records
-from rectifier.records import Cause, Evidence, ExplainedBy, Finding, Inspection, Judged
+from rectifier.records import Cause, Evidence, ExplainedBy, Finding, Inspection, Judged, SetupFacts
 from rectifier.report.sentences import checkpoint, fixes
 from rectifier.report.sentences.findings import (
     advice,
@@ -19,6 +19,7 @@ from rectifier.report.sentences.findings import (
     network,
     output,
     parameters,
+    setup,
     sides,
     start,
     taught,
@@ -38,6 +39,7 @@ WRITERS: dict[type[Evidence], Callable[[Finding, Any], Texts]] = {
     records.DeadOutput: output.dead_output,
     records.StandingStill: output.standing_still,
     records.TargetsOutOfReach: output.targets_out_of_reach,
+    records.TrainingSetup: setup.training_setup,
     records.LinearNetwork: output.linear_network,
     records.EvalMode: output.eval_mode,
     records.LinearLayer: sides.linear_layer,
@@ -80,6 +82,9 @@ def describe(finding: Finding) -> Texts:
         # What the rule itself would say of the cause is no longer true.
         texts = write(replace(finding, cause=Cause()), finding.evidence)
         return replace(texts, cause=parameters.explained(facts), advised=advice.EXPLAINED)
+    if isinstance(facts := finding.cause.facts, SetupFacts):
+        texts = write(replace(finding, cause=Cause()), finding.evidence)
+        return replace(texts, cause=setup.why(facts), advised=advice.for_setup(finding.cause))
     return write(finding, finding.evidence)
 
 

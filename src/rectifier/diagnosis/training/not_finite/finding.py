@@ -101,7 +101,7 @@ def _severity(first: First, places: Places, loss: Series) -> Severity:
 
 
 def _cause(first: First, places: Places, process: Process, histories: Sequence[SiteHistory]) -> Cause:
-    if first.origin in (Origin.INPUT, Origin.TARGET):
+    if first.origin in (Origin.INPUT, Origin.TARGET) or _data_hold_it(process, places, first.step):
         return Cause(kind=CauseKind.INPUT_NOT_FINITE)
     if first.at_start:
         return Cause(kind=CauseKind.INITIAL_WEIGHTS)
@@ -123,14 +123,58 @@ def _cause(first: First, places: Places, process: Process, histories: Sequence[S
         return Cause(kind=CauseKind.LEARNING_RATE, facts=update)
     if (single := _single_samples(process, first.step)) is not None:
         return Cause(kind=CauseKind.BATCH_OF_ONE, facts=single)
+    return _without_growth(first, places, process, histories, diverged=diverged)
+
+
+def _without_growth(
+    first: First, places: Places, process: Process, histories: Sequence[SiteHistory], *, diverged: bool
+) -> Cause:
+    """Why it is so where no update was large: an operation at a pole, or a number format."""
+    if first.step == 0 and first.origin in (Origin.ACTIVATION, Origin.OUTPUT) and _inputs_are_finite(places):
+        # Nothing has been learned yet: finite weights and inputs went in.
+        return Cause(kind=CauseKind.NUMERICAL_OPERATION)
     if diverged or places.loss_over_start is None or (first.origin is Origin.PARAMETER and first.gradient_was_finite):
         return Cause()
     if (overflow := _near_overflow(histories, first.step)) is not None:
         return Cause(kind=CauseKind.PRECISION, facts=overflow)
-    if places.inputs is not None and places.inputs.nonfinite_step is None:
+    if _inputs_are_finite(places) and _were_all_seen(first, places, process):
         # Nothing grew. An operation with a pole did it, in this forward or in the backward pass before it.
         return Cause(kind=CauseKind.NUMERICAL_OPERATION, facts=LossBefore(loss_over_start=places.loss_over_start))
     return Cause()
+
+
+def _inputs_are_finite(places: Places) -> bool:
+    return places.inputs is not None and places.inputs.nonfinite_step is None
+
+
+def _were_all_seen(first: First, places: Places, process: Process) -> bool:
+    """Whether inputs of that step were looked at, or so many that a sample was left out by a chance of 5% at most.
+
+    Of n samples, one is among the k looked at with a probability of 1 − exp(−k/n).
+    """
+    distinct = process.snapshots[-1].distinct_samples
+    assert places.inputs is not None
+    if first.gradient_was_finite or distinct is None:
+        return True
+    return bool(places.inputs.samples >= -np.log(limit.CONFIDENCE_MISS) * distinct)
+
+
+def _data_hold_it(process: Process, places: Places, step: int) -> bool:
+    """Whether some batches hold NaN or an infinity, and others do not, after the first place that did.
+
+    What is computed from the model (targets of its own, states that are given back) is not finite ever after. Data are
+    not looked at in every step, so theirs may have been first.
+    """
+    facts = places.inputs
+    if facts is not None and facts.nonfinite_step is not None and 2 * facts.nonfinite_samples < facts.samples:
+        return True
+    bad = [
+        value
+        for shot in process.snapshots
+        for window in shot.outputs
+        for value in window.nonfinite_target[window.steps > step]
+    ]
+    return bool(0 < sum(bad) < len(bad))
 
 
 def _grows_over_calls(histories: Sequence[SiteHistory], step: int) -> GrowsOverCalls | None:

@@ -234,8 +234,9 @@ class _Found:
         return [] if step + 1 in self._finite_losses else [found]
 
     def _outputs_finite(self, step: int) -> bool:
-        """Whether activations of a step were observed, and nothing known of it was not finite."""
-        if not any(step in history.steps() for history in self._histories):
+        """Whether activations or outputs of a step were observed, and nothing known of it was not finite."""
+        seen = any(step in history.steps() for history in self._histories)
+        if not seen and not any(step in one.steps for shot in self._process.snapshots for one in shot.outputs):
             return False
         others = [*self._of_activations(), *self._of_outputs(), *self._of_weights()]
         return all(one.step > step for one in others)

@@ -6,6 +6,7 @@ import numpy as np
 
 from rectifier.diagnosis import remedies
 from rectifier.diagnosis import thresholds as limit
+from rectifier.diagnosis.training import model_causes
 from rectifier.diagnosis.training.history import SiteHistory
 from rectifier.diagnosis.training.output.history import OutputHistory
 from rectifier.diagnosis.training.progress import Progress
@@ -52,8 +53,9 @@ def _dead_output(output: OutputHistory, histories: Sequence[SiteHistory], progre
             return None
     if number <= 0:
         return None
-    cause = Cause(kind=CauseKind.OUTPUT_ACTIVATION) if indices else Cause()
     steps = all_steps[last]
+    large = model_causes.of_large_update(histories, int(steps[0]))
+    cause = Cause(kind=CauseKind.OUTPUT_ACTIVATION) if indices else large or Cause()
     return Finding(
         rule=Rule.DEAD_OUTPUT,
         severity="serious" if number == units and progress.state == "none" else "warning",

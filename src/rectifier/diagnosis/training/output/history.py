@@ -62,11 +62,20 @@ class OutputHistory:
     @cached_property
     def out_of_reach(self) -> FloatArray:
         """(K,) share of the targets that the last activation cannot give; NaN where that is not known."""
+        return self.maybe("targets_out_of_reach")
+
+    def maybe(self, name: str) -> FloatArray:
+        """One of the measures that earlier records lack; NaN there."""
         known = [
-            np.full(len(window.steps), np.nan) if window.targets_out_of_reach is None else window.targets_out_of_reach
+            np.full(len(window.steps), np.nan) if getattr(window, name) is None else getattr(window, name)
             for window in self.windows
         ]
-        return np.concatenate(known)
+        return np.concatenate(known).astype(float)
+
+    @cached_property
+    def costs(self) -> FloatArray:
+        """(K,) what the loss of torch that has the targets costs by itself; NaN where that is not known."""
+        return self.maybe("cost")
 
     @property
     def comparable(self) -> bool:
@@ -92,7 +101,7 @@ class OutputHistory:
         return bool(np.isfinite(self.floats("target_spread")).any() or (self.ints("classes") >= 0).any())
 
     @property
-    def _targets_move(self) -> bool:
+    def targets_move(self) -> bool:
         """Whether the targets' size is another one at the end than at the beginning."""
         squares = self.floats("target_square")
         squares = squares[np.isfinite(squares)]
@@ -110,7 +119,7 @@ class OutputHistory:
         where the targets are not known, or hardly vary, or vary with the training (a value that is learned from its own
         estimates), and where a batch has too few rows of each class (words of a language).
         """
-        if set(self.output.loss) & _RESCALED or self._targets_move:
+        if set(self.output.loss) & _RESCALED or self.targets_move:
             # The loss is a multiple of it, or has other parts; or there is no one constant.
             return None
         rows = np.maximum(self.ints("rows"), 2).astype(float)

@@ -11,6 +11,7 @@ from rectifier.diagnosis import remedies
 from rectifier.diagnosis import thresholds as limit
 from rectifier.diagnosis.training import model_causes
 from rectifier.diagnosis.training.history import SiteHistory
+from rectifier.diagnosis.training.output.explained import explained_by
 from rectifier.diagnosis.training.output.history import OutputHistory
 from rectifier.diagnosis.training.progress import Progress
 from rectifier.records import (
@@ -51,30 +52,33 @@ def judge_standing(
         loss: Of this model alone; empty where that cannot be told.
         process: The training.
     """
-    if progress.steps < limit.STALLED_STEPS or not np.isfinite(progress.end) or progress.end <= 0:
+    if progress.steps < limit.STALLED_STEPS or not np.isfinite(progress.end):
         return []
     if not len(loss.steps) or int(loss.steps[0]) > 0:
         # A training that was joined in its middle, or resumed, may have converged before.
         return []
     if not _is_alive(model, histories, process):
         return []
-    best = _best_constant(outputs)
-    near = best is not None and _near(progress.end, best[0])
-    no_better = best is not None and progress.end > (1 - limit.PLATEAU_FRACTION) * best[0]
-    worse = best is not None and progress.end > limit.WORSE_THAN_CONSTANT * best[0]
+    best, share = _best_constant(outputs), explained_by(outputs)
+    if best is not None:
+        share = 1 - progress.end / best[0]
+    elif (progress.end <= 0 and share is None) or any(_is_on_its_way(one) for one in outputs):
+        return []
+    near = share is not None and abs(share) <= limit.PLATEAU_FRACTION
+    no_better = share is not None and share < limit.PLATEAU_FRACTION
+    worse = share is not None and 1 - share > limit.WORSE_THAN_CONSTANT
     if progress.state == "none":
-        if best is not None and not no_better:
+        if share is not None and not no_better:
             # It knows more than the best constant does.
             return []
-        cause = _cause(outputs, histories, process)
+        cause = _cause(model, outputs, histories, process, progress.end)
     else:
-        cause = _cause(outputs, histories, process)
+        cause = _cause(model, outputs, histories, process, progress.end)
         if not worse and (not progress.settled or not (no_better or cause.kind is CauseKind.LOSS_SHAPE)):
             return []
-    if worse and cause.kind is CauseKind.UNKNOWN:
-        assert best is not None
+    if worse and best is not None and cause.kind is CauseKind.UNKNOWN:
         cause = _why_worse(outputs[0], best[0], progress) or cause
-    linear = _weights(model, process) if _without_activation(model, outputs, histories, process) else 0
+    linear = weights_of(model, process) if is_without_activation(model, outputs, histories, process) else 0
     if cause.kind is CauseKind.UNKNOWN and linear > 1:
         cause = Cause(kind=CauseKind.NO_ACTIVATION)
     update, rate = model_causes.update_and_rate(histories)
@@ -126,8 +130,8 @@ def judge_linear(
         process: The training.
         standing: Whether it stands still for that reason.
     """
-    weights = _weights(model, process)
-    if weights < 2 or not _without_activation(model, outputs, histories, process):
+    weights = weights_of(model, process)
+    if weights < 2 or not is_without_activation(model, outputs, histories, process):
         return []
     return [
         Finding(
@@ -139,10 +143,17 @@ def judge_linear(
     ]
 
 
-def _without_activation(
+def is_without_activation(
     model: str, outputs: Sequence[OutputHistory], histories: Sequence[SiteHistory], process: Process
 ) -> bool:
-    """Whether no activation of a model was met, and all operations that lead to its outputs are known to be linear."""
+    """Whether no activation of a model was met, and all that leads to its outputs is known to be linear.
+
+    Args:
+        model: Its name.
+        outputs: Of it.
+        histories: Its sites.
+        process: The training.
+    """
     met = histories or process.unseen or any(site.model == model for site in process.sites)
     return bool(outputs) and not met and all(one.output.linear for one in outputs)
 
@@ -152,8 +163,14 @@ def _best_constant(outputs: Sequence[OutputHistory]) -> tuple[float, Yardstick] 
     return outputs[0].best_constant() if len(outputs) == 1 else None
 
 
-def _near(loss: float, cost: float) -> bool:
-    return abs(loss - cost) <= limit.PLATEAU_FRACTION * cost
+def _is_on_its_way(output: OutputHistory) -> bool:
+    """Whether what tells its rows apart still grows: many a network begins with the mean of its targets."""
+    spread = output.floats("spread")[output.usable]
+    third = len(spread) // 3
+    if third < limit.LEAST_OBSERVATIONS:
+        return False
+    before, last = float(np.median(spread[-2 * third : -third])), float(np.median(spread[-third:]))
+    return last > limit.GROWING_SPREAD * before
 
 
 def _is_alive(model: str, histories: Sequence[SiteHistory], process: Process) -> bool:
@@ -172,8 +189,13 @@ def _is_alive(model: str, histories: Sequence[SiteHistory], process: Process) ->
     return bool((gradient[np.isfinite(gradient)] > 0).any())
 
 
-def _weights(model: str, process: Process) -> int:
-    """Weights of two and more dimensions that a loss reached."""
+def weights_of(model: str, process: Process) -> int:
+    """Weights of two and more dimensions that a loss reached.
+
+    Args:
+        model: Whose.
+        process: The training.
+    """
     counts = model_causes.last_counts(process.snapshots)
     if counts is None:
         return 0
@@ -181,10 +203,19 @@ def _weights(model: str, process: Process) -> int:
     return sum(one.model == model and len(one.shape) > 1 and int(counts.connected[index]) > 0 for index, one in own)
 
 
-def _cause(outputs: Sequence[OutputHistory], histories: Sequence[SiteHistory], process: Process) -> Cause:
+def _cause(
+    model: str, outputs: Sequence[OutputHistory], histories: Sequence[SiteHistory], process: Process, loss: float
+) -> Cause:
     of_loss = (model_causes.of_loss(one.output) for one in outputs)
+    small = model_causes.of_small_updates(histories)
+    if (
+        small is not None
+        and small.kind is CauseKind.LEARNING_RATE_LOW
+        and model_causes.loss_is_flat(model, process, loss)
+    ):
+        small = None
     return (
-        model_causes.of_small_updates(histories)
+        small
         or next((cause for cause in of_loss if cause is not None), None)
         or model_causes.of_inputs(process.snapshots[-1])
         or _of_flat_start(histories)

@@ -22,6 +22,7 @@ from rectifier.diagnosis.training.parameters.states import (
 from rectifier.diagnosis.training.parameters.weight_norm import judge_weight_norms
 from rectifier.diagnosis.training.progress import Progress, judge_progress, own_stretch
 from rectifier.records import (
+    AxisSource,
     Cause,
     CauseKind,
     Finding,
@@ -129,6 +130,9 @@ class _Reasons:
             for model, path, history in fed
             if history.blocked_since is not None or (history.saturated is not None and history.saturated[0].all())
         ]
+        # Models of which an activation ran on what has no gradient history.
+        without = [one.site for one in histories if one.site.unit_axis.source is AxisSource.NO_HISTORY]
+        self._without_graph = {site.model for site in without}
         self._zero = [state for state in states.trainable if self._began_at_zero(state)]
         self._order = {state.name: state.index for state in states.every}
 
@@ -152,7 +156,8 @@ class _Reasons:
             if self._nothing_held_learns and self._others_learn and self._states.held(state):
                 # A gradient comes to others, which no optimizer holds: it was made for another model.
                 return Cause(kind=CauseKind.NOT_IN_OPTIMIZER)
-            cut = self._nothing_held_learns or (self.runs(state) and self._states.held(state))
+            runs = self.runs(state) or state.parameter.model in self._without_graph
+            cut = self._nothing_held_learns or (runs and self._states.held(state))
             return Cause(kind=CauseKind.GRAPH_CUT if cut else CauseKind.UNKNOWN)
         if state.lack is Lack.ZERO_GRADIENT:
             return self._of_zero(state)

@@ -14,7 +14,7 @@ from rectifier.diagnosis import thresholds as limit
 from rectifier.diagnosis.training.history import SiteHistory
 from rectifier.diagnosis.training.progress import Progress
 from rectifier.diagnosis.training.signal.chains import chains
-from rectifier.diagnosis.training.signal.start import poor_way, way_at_start
+from rectifier.diagnosis.training.signal.start import poor_per_layer, poor_way, way_at_start
 from rectifier.records import (
     BoolArray,
     Cause,
@@ -174,7 +174,8 @@ def _began(*, from_the_start: bool) -> Cause:
 def _vanishing(way: _Way, update: float | None, began: tuple[float, float] | None, progress: Progress) -> Finding:
     # In orders of magnitude: most of what is lost now was lost at the first steps.
     cause = _began(from_the_start=way.early < max(limit.VANISHED_RATIO, way.median**limit.MOST_OF_THE_WAY))
-    if cause.kind is CauseKind.UNKNOWN and began is not None and poor_way(*began) is Signal.VANISHES:
+    poor = None if began is None else poor_way(*began) or poor_per_layer(*began, len(way.sites))
+    if cause.kind is CauseKind.UNKNOWN and began is not None and poor is Signal.VANISHES:
         cause = Cause(
             kind=CauseKind.INITIAL_WEIGHTS, facts=WayAtStart(sensitivity=began[0], gradient_at_start=began[1])
         )
@@ -233,12 +234,24 @@ def _infinite(histories: Sequence[SiteHistory]) -> list[Finding]:
             rule=Rule.EXPLODING_GRADIENT,
             severity="info" if longest <= limit.SCALER_SKIPS else "serious",
             site=origin.ref,
+            cause=_began(from_the_start=_exploded_before(first, histories)),
             since=first,
             evidence=InfiniteGradient(
                 step=first, steps=len(all_steps), observed_steps=len(observed), longest_run=longest
             ),
         )
     ]
+
+
+def _exploded_before(step: int, histories: Sequence[SiteHistory]) -> bool:
+    """Whether the gradient grew beyond measure on its way down at the very first step, up to this one."""
+    for chain in chains([history for history in histories if np.isfinite(history.delta()).any()]):
+        both = [(history.steps()[0], history.delta()[0]) for history in (chain[0], chain[-1])]
+        if any(at > 0 or np.isnan(delta) for at, delta in both) or step > chain[0].steps()[:2][-1]:
+            continue
+        if both[0][1] > limit.EXPLODED_RATIO * both[1][1] > 0:
+            return True
+    return False
 
 
 def _longest_run(mask: BoolArray) -> int:

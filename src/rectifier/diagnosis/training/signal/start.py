@@ -56,7 +56,7 @@ def judge_start(histories: Sequence[SiteHistory], progress: Progress, *, explain
         return []
     poor = poor_way(*began)
     if poor is None and progress.state == "none" and progress.steps >= limit.STALLED_STEPS:
-        poor = _poor_per_layer(*began, len(chain))
+        poor = poor_per_layer(*began, len(chain))
     if poor is None:
         return []
     forward, backward = began
@@ -82,8 +82,14 @@ def judge_start(histories: Sequence[SiteHistory], progress: Progress, *, explain
     ]
 
 
-def _poor_per_layer(forward: float, backward: float, sites: int) -> Signal | None:
-    """Whether several layers each lose, or add, so much that it matters where nothing is learned."""
+def poor_per_layer(forward: float, backward: float, sites: int) -> Signal | None:
+    """Whether several layers each lose, or add, so much that it matters where nothing is learned.
+
+    Args:
+        forward: As in `poor_way`.
+        backward: Likewise.
+        sites: Activations on the way.
+    """
     if sites < limit.SEVERAL_LAYERS or forward <= 0 or backward <= 0:
         return None
     factors = forward ** (1 / sites), backward ** (1 / (sites - 1))

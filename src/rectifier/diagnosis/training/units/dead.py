@@ -145,6 +145,9 @@ def _severity_of(
     # A share below half that was there from the start explains no stall: that is a finding of its own.
     # What a network was born with does not make more and more of its units die.
     named = stalled and cause.kind is not CauseKind.UNKNOWN and not isinstance(cause.facts, BornDead)
+    if whole and cause.kind is CauseKind.UNKNOWN and len(silent) < limit.REMARKABLE_UNITS:
+        # The training progresses around it, and so few units die in healthy ones.
+        return "info"
     if whole or (_is_rising(history) and (named or _was_thrown(cause))):
         return "warning"
     return "info"

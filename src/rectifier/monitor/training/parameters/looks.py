@@ -5,7 +5,15 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from rectifier.monitor.training.parameters.measures import Groups, bits_of, largest_of, local_part, measured, norms_of
+from rectifier.monitor.training.parameters.measures import (
+    Groups,
+    bits_of,
+    largest_of,
+    local_part,
+    measured,
+    norms_of,
+    range_of,
+)
 from rectifier.monitor.training.parameters.record import ParameterRecord
 
 # Bits are compared before the first step, before step 32, and then each time that the steps have doubled: often enough
@@ -22,6 +30,7 @@ class Comparison:
         places: Which parameters, by number.
         bits: One number from all bits of each.
         norms: Norm of each.
+        ranges: (parameters, 2) the smallest and the largest number of each.
         gradients: Which had a gradient, and its norm; None where that was not looked at.
     """
 
@@ -29,6 +38,7 @@ class Comparison:
     places: list[int]
     bits: Tensor
     norms: Tensor
+    ranges: Tensor
     gradients: tuple[list[int], Tensor | None] | None
 
 
@@ -82,12 +92,13 @@ class Looks:
                 weights.setdefault((local.device, local.dtype), []).append((at, local))
         places, bits = measured(weights, bits_of)
         _, norms = measured(weights, norms_of)
+        _, ranges = measured(weights, range_of)
         having, sizes = measured(gradients or {}, norms_of)
         if sizes is not None and scale is not None:
             sizes = sizes / scale.to(sizes.device)
         looked = None if gradients is None else (having, sizes)
-        if bits is not None and norms is not None:
-            self._comparisons.append(Comparison(step, places, bits, norms, looked))
+        if bits is not None and norms is not None and ranges is not None:
+            self._comparisons.append(Comparison(step, places, bits, norms, ranges, looked))
 
     def settle(self) -> None:
         """Read what was taken, and write it down; this waits for the device."""
@@ -104,8 +115,9 @@ class Looks:
             for at, size in by_step[step].items():
                 self._records[at].note_look(step, size)
         for one in self._comparisons:
-            for at, bits, norm in zip(one.places, one.bits.tolist(), one.norms.tolist(), strict=True):
-                self._records[at].note_comparison(one.step, bits, norm)
+            taken = zip(one.places, one.bits.tolist(), one.norms.tolist(), one.ranges.tolist(), strict=True)
+            for at, bits, norm, (low, high) in taken:
+                self._records[at].note_comparison(one.step, bits, norm, low, high)
             if one.gradients is not None:
                 having, sizes = one.gradients
                 known = dict(zip(having, sizes.tolist() if sizes is not None else (), strict=True))

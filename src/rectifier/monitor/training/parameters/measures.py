@@ -48,6 +48,12 @@ def largest_of(tensors: list[Tensor]) -> Tensor:
     return torch.maximum(-torch.stack(low), torch.stack(high)).float()
 
 
+def range_of(tensors: list[Tensor]) -> Tensor:
+    """(tensors, 2) the smallest and the largest value of each."""
+    low, high = zip(*(torch.aminmax(one) for one in tensors), strict=True)
+    return torch.stack([torch.stack(low), torch.stack(high)], 1).float()
+
+
 def norms_of(tensors: list[Tensor]) -> Tensor:
     """The norm of each. Half precision holds none above 65,504."""
     wide = torch.float32 if tensors[0].element_size() < 4 else None

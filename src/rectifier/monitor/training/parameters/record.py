@@ -11,7 +11,8 @@ class ParameterRecord:
     __slots__ = (
         "_size", "bits", "connected", "decay", "epsilon", "first_compared", "first_looked", "gradient", "held",
         "last_changed", "last_compared", "last_looked", "last_nonzero", "looked", "nonfinite_step",
-        "nonfinite_weight_step", "optimizer", "rate", "threads", "weight_first", "weight_last", "without_gradient",
+        "nonfinite_weight_step", "optimizer", "rate", "threads", "weight_first", "weight_high",
+        "weight_last", "weight_low", "without_gradient",
         "zero_gradient",
     )  # fmt: skip
 
@@ -21,6 +22,7 @@ class ParameterRecord:
         self.first_looked = self.last_looked = self.last_nonzero = self.nonfinite_step = -1
         self.first_compared = self.last_compared = self.last_changed = self.nonfinite_weight_step = -1
         self.weight_first = self.weight_last = self.gradient = math.nan
+        self.weight_low = self.weight_high = math.nan
         self.optimizer, self.rate, self.decay, self.epsilon = -1, math.nan, math.nan, math.nan
         self.bits: int | None = None
         self._size = -1.0
@@ -49,16 +51,19 @@ class ParameterRecord:
             if not math.isfinite(size) and self.nonfinite_step < 0:
                 self.nonfinite_step = step
 
-    def note_comparison(self, step: int, bits: int, norm: float) -> None:
+    def note_comparison(self, step: int, bits: int, norm: float, low: float, high: float) -> None:
         """What a look at the weights found.
 
         Args:
             step: The training's.
             bits: One number from all bits.
             norm: Theirs.
+            low: The smallest of them.
+            high: The largest.
         """
         if self.bits is None:
             self.first_compared, self.weight_first = step, norm
+            self.weight_low, self.weight_high = low, high
         elif self.bits != bits:
             self.last_changed = step
         if not math.isfinite(norm) and self.nonfinite_weight_step < 0:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from rectifier.hooks.holders import find_holders, find_optimizers
+from rectifier.monitor.training.parameters.carried import CarriedGradients
 from rectifier.monitor.training.parameters.looks import Looks
 from rectifier.monitor.training.parameters.measures import can_be_followed, number_of
 from rectifier.monitor.training.parameters.record import ParameterRecord
@@ -57,6 +58,8 @@ class ParameterRecords:
         self._names: list[str] = []
         self._steps: list[int] = []
         self._skipped: list[int] = []
+        self._without: list[int] = []
+        self._carried = CarriedGradients()
         self._looks = Looks(self._records)
         self.losses_read = 0
         self.backward_passes = 0
@@ -204,7 +207,17 @@ class ParameterRecords:
 
     def note_step(self, optimizer: Optimizer) -> None:
         """An optimizer has stepped."""
-        self._steps[self._number_of(optimizer)] += 1
+        number = self._number_of(optimizer)
+        self._steps[number] += 1
+        self._without[number] += all(one.grad is None for group in optimizer.param_groups for one in group["params"])
+
+    def note_before_backward(self, step: int) -> None:
+        """A loss is about to be back-propagated: gradients of the step before may still be there.
+
+        Args:
+            step: The training's.
+        """
+        self._carried.note(step, self._optimizers)
 
     def note_skipped(self, optimizer: Optimizer) -> None:
         """A GradScaler left an optimizer's step out."""
@@ -218,6 +231,7 @@ class ParameterRecords:
         self._names.append(type(optimizer).__name__)
         self._steps.append(0)
         self._skipped.append(0)
+        self._without.append(0)
         return len(self._optimizers) - 1
 
     def look(self, step: int, scale: Tensor | None = None) -> None:
@@ -247,6 +261,7 @@ class ParameterRecords:
         if not self._records:
             return None
         self._looks.settle()
+        carried_looks, carried = self._carried.read()
         return ParameterCounts(
             first_looked=self._whole("first_looked"),
             last_looked=self._whole("last_looked"),
@@ -269,11 +284,17 @@ class ParameterRecords:
             weight_decay=self._real("decay"),
             epsilon=self._real("epsilon"),
             optimizers=tuple(
-                OptimizerState(name=name, steps=taken, skipped=skipped)
-                for name, taken, skipped in zip(self._names, self._steps, self._skipped, strict=True)
+                OptimizerState(name=name, steps=taken, skipped=skipped, without_gradients=without)
+                for name, taken, skipped, without in zip(
+                    self._names, self._steps, self._skipped, self._without, strict=True
+                )
             ),
             backward_passes=self.backward_passes,
             optimizer_steps=steps if any(self._steps) or self.moved_by_others else 0,
+            weight_low=self._real("weight_low"),
+            weight_high=self._real("weight_high"),
+            carried_looks=carried_looks,
+            carried=carried,
         )
 
     def find_idle_optimizers(self) -> None:

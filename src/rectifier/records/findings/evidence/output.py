@@ -91,6 +91,22 @@ class StandingStill(Evidence):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingSetup(Evidence):
+    """Something around a network that is wrong by itself, or that goes with a model that learned little.
+
+    Attributes:
+        model: Its name.
+        explained: Share of what the best constant answer costs that the model has saved, at the end; below 0 where it
+            is worse. None where the loss or its targets are not known.
+        by_itself: Whether it is wrong whatever was learned.
+    """
+
+    model: str
+    explained: float | None
+    by_itself: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LinearNetwork(Evidence):
     """A network of several layers without an activation that was seen.
 

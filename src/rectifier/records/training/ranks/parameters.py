@@ -157,6 +157,8 @@ def merge_parameters(known: Sequence[Known], number: int) -> ParameterCounts | N
         optimizers=optimizers,
         backward_passes=max(counts.backward_passes for counts, _ in there),
         optimizer_steps=max(counts.optimizer_steps for counts, _ in there),
+        carried_looks=max(counts.carried_looks for counts, _ in there),
+        carried=min(counts.carried for counts, _ in there),
     )
 
 
@@ -170,7 +172,12 @@ def _optimizers(known: Sequence[Known], number: int) -> tuple[tuple[OptimizerSta
         keys = _numbered([(one.name,) for one in counts.optimizers])
         for key, one in zip(keys, counts.optimizers, strict=True):
             other = found.get(key, one)
-            found[key] = replace(one, steps=max(one.steps, other.steps), skipped=max(one.skipped, other.skipped))
+            found[key] = replace(
+                one,
+                steps=max(one.steps, other.steps),
+                skipped=max(one.skipped, other.skipped),
+                without_gradients=min(one.without_gradients, other.without_gradients),
+            )
         order = list(found)
         for place, at in zip(places, counts.optimizer, strict=False):
             if at >= 0 and held[place] < 0:

@@ -3,7 +3,29 @@
 Each advice is a tuple of sentences, so that whoever prints several tells what they have in common once.
 """
 
-from rectifier.records import Cause, CauseKind, ZeroWeights
+from rectifier.records import (
+    BiasesBelowRange,
+    BoundedOutput,
+    Cause,
+    CauseKind,
+    ClearedGradients,
+    EqualWeights,
+    InitialGain,
+    KeptGradients,
+    LargeEpsilon,
+    LittleMovement,
+    MostlyFrozen,
+    NegatedLoss,
+    OtherTerms,
+    RateByStep,
+    ScaledLoss,
+    SmallInputs,
+    SortedBatches,
+    Stretched,
+    ZeroAtFirst,
+    ZeroLoss,
+    ZeroWeights,
+)
 
 Advice = tuple[str, ...]
 
@@ -196,6 +218,37 @@ def for_model(cause: Cause) -> Advice:
         cause: Its.
     """
     return _FOR_MODEL.get(cause.kind, UNKNOWN_CAUSE)
+
+
+_FOR_SETUP: dict[type, Advice] = {
+    NegatedLoss: ("Remove the minus sign: optimizers minimise what backward() is called on.",),
+    Stretched: ("Give output and targets the same shape: output.squeeze(-1), or targets.unsqueeze(-1).",),
+    KeptGradients: ("Call optimizer.zero_grad() once for each optimizer.step(), before the backward pass.",),
+    ClearedGradients: ("Call optimizer.zero_grad() before loss.backward(), or after optimizer.step(), not between.",),
+    SortedBatches: ("Shuffle the data: DataLoader(..., shuffle=True), or torch.randperm for each pass.",),
+    EqualWeights: ("Draw the weights at random, with both signs: units that begin alike stay alike.",),
+    ZeroAtFirst: ("Draw these weights at random, with a small standard deviation, instead of 0.",),
+    OtherTerms: ("Lower the weight of the other terms by ten times, or raise it slowly.",),
+    ScaledLoss: ("Take the mean of the loss over the batch, without a factor.",),
+    ZeroLoss: ("Check the mask, and the label that is ignored: nothing is left of the loss.",),
+    LargeEpsilon: ("Lower eps to 1e-8 (torch's default), or raise the learning rate by as much.",),
+    LittleMovement: ("Raise the learning rate by ten times; check its schedule, clipping, and the scale of the loss.",),
+    InitialGain: ("Draw the initial weights with the activation's gain: torch.nn.init.kaiming_normal_ for ReLU.",),
+    RateByStep: ("Mend the schedule: warm up for a few percent of the steps, and step it as often as it is meant.",),
+    SmallInputs: ("Standardise the inputs: subtract their mean, divide by their standard deviation.",),
+    BiasesBelowRange: ("Set the initial biases to 0.",),
+    MostlyFrozen: ("Let more of the model train: requires_grad_(True), unless its weights were trained before.",),
+    BoundedOutput: ("Leave the output linear, without a clamp, or bring the targets into its range.",),
+}
+
+
+def for_setup(cause: Cause) -> Advice:
+    """What to do about what is set up wrongly around a network.
+
+    Args:
+        cause: That.
+    """
+    return _FOR_SETUP.get(type(cause.facts), for_model(cause))
 
 
 def for_linear_layer(cause: Cause) -> Advice:

@@ -17,6 +17,7 @@ from rectifier.records import (
     SilentBelow,
     SmallUpdates,
     TargetOffset,
+    TargetScale,
     UpdateAtDeath,
     WeightsDecayed,
     ZeroWeights,
@@ -137,6 +138,8 @@ def of_model(cause: Cause) -> str:  # noqa: PLR0912 - one case for each kind of 
             return (
                 f"target offset: the mean of the targets is {facts.target_offset:.3g} times what differs between them"
             )
+        case TargetScale() as facts:
+            return f"target scale: a root mean square of {facts.target_rms:,.4g} makes the gradients large"
         case MostlyFlatAtStart() as facts:
             return (
                 f"initial weights: from the first step on, {percent(facts.smallest_share)} and more of the outputs of "

@@ -133,7 +133,9 @@ def _why(cause: Cause, evidence: NotFinite) -> str:
     return {
         CauseKind.INPUT_NOT_FINITE: "the data contain it",
         CauseKind.INITIAL_WEIGHTS: "the weights held it before the first step: they were never initialised",
-        CauseKind.NUMERICAL_OPERATION: "an operation's derivative: a root, norm, logarithm or division at 0",
+        CauseKind.NUMERICAL_OPERATION: "an operation in the forward: inputs and weights were finite"
+        if evidence.origin in (Origin.ACTIVATION, Origin.OUTPUT)
+        else "an operation's derivative: a root, norm, logarithm or division at 0",
         CauseKind.LOSS_NOT_FINITE: "the loss itself, on this batch: its inputs were finite",
     }.get(cause.kind, UNKNOWN if evidence.origin is Origin.LOSS else _ONLY_THE_LAYER)
 

@@ -104,8 +104,10 @@ def infinite_gradient(finding: Finding, evidence: InfiniteGradient) -> Texts:
         title=f"an infinite gradient at {finding.site.label} at step {evidence.step:,}",
         detail=f"{evidence.steps:,} of {evidence.observed_steps:,} observed steps had one, at most "
         f"{evidence.longest_run:,} in a row.",
-        cause=f"{UNKNOWN}: a loss scale that begins too high does this, and so does an explosion",
-        advised=advice.INFINITE_GRADIENT,
+        cause="initial weights: at the first sampled step the gradient grew beyond measure on its way down already"
+        if finding.cause.kind is CauseKind.INITIAL_WEIGHTS
+        else f"{UNKNOWN}: a loss scale that begins too high does this, and so does an explosion",
+        advised=advice.EXPLODING if finding.cause.kind is CauseKind.INITIAL_WEIGHTS else advice.INFINITE_GRADIENT,
     )
 
 

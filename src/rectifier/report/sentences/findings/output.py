@@ -17,7 +17,7 @@ from rectifier.records import (
     Yardstick,
 )
 from rectifier.report.sentences.findings import advice
-from rectifier.report.sentences.findings.causes import UNKNOWN, of_model
+from rectifier.report.sentences.findings.causes import of_model
 from rectifier.report.sentences.findings.words import Texts, loss_words, no_progress
 
 
@@ -58,7 +58,7 @@ def dead_output(finding: Finding, evidence: DeadOutput) -> Texts:
         f"{evidence.last_step:,}.{_loss(finding)}",
         cause=f"{evidence.activation} as the last activation: where it is flat, no gradient passes"
         if finding.cause.kind is CauseKind.OUTPUT_ACTIVATION
-        else UNKNOWN,
+        else _why(finding.cause),
         advised=advice.for_model(finding.cause),
         name_first=True,
     )

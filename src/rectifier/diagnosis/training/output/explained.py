@@ -1,0 +1,62 @@
+"""How much of what the best constant answer costs a model has saved: of squared errors that is R²."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from rectifier.diagnosis import thresholds as limit
+from rectifier.diagnosis.training.output.history import OutputHistory
+from rectifier.records import FloatArray
+
+
+def explained_by(outputs: Sequence[OutputHistory]) -> float | None:
+    """Share saved at the end, of a model with one output whose loss and targets are known; None of any other.
+
+    Args:
+        outputs: Of one model.
+    """
+    known = [share for one in outputs if (share := explained(one)) is not None]
+    return known[0] if len(known) == 1 else None
+
+
+def explained(output: OutputHistory) -> float | None:
+    """The same of one output: 0 for the best constant, 1 for a cost of 0, below 0 for worse than a constant.
+
+    Each reading is measured by the targets of its own batch; the median of the last third counts.
+
+    Args:
+        output: It.
+    """
+    shares = shares_of(output)
+    shares = shares[~np.isnan(shares)]
+    if len(shares) < limit.LEAST_OBSERVATIONS:
+        return None
+    return float(np.median(shares[-max(limit.LEAST_OBSERVATIONS, len(shares) // 3) :]))
+
+
+def shares_of(output: OutputHistory) -> FloatArray:
+    """(K,) share saved at each reading; NaN where it is not known."""
+    costs, constants = output.costs, constants_of(output)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shares: FloatArray = np.where(constants > 0, 1 - costs / constants, np.nan)
+    return shares
+
+
+def constants_of(output: OutputHistory) -> FloatArray:
+    """(K,) what the best constant answer costs at each reading; NaN where that is not known, or a constant is right."""
+    unknown = np.full(len(output.ints("rows")), np.nan)
+    if output.targets_move:
+        return unknown
+    rows = np.maximum(output.ints("rows"), 2).astype(float)
+    classes = output.ints("classes")
+    if (classes > 1).any():
+        # Of all readings together: a batch has too few rows of each class, or is sorted.
+        costs = output.maybe("pooled_entropy")
+        costs = np.where(np.isnan(costs), output.floats("class_entropy") + (classes - 1) / (2 * rows), costs)
+        return np.where((classes >= 1) & (costs >= limit.LEAST_ENTROPY), costs, np.nan)
+    shares = output.maybe("share_entropy")
+    if np.isfinite(shares).any():
+        return np.where(shares >= limit.LEAST_ENTROPY, shares, np.nan)
+    spreads = output.floats("target_spread") * rows / (rows - 1)
+    right = output.right_constant() | (output.ints("rows") < limit.LEAST_OUTPUT_ROWS)
+    return np.where(right, np.nan, spreads)

@@ -1,0 +1,188 @@
+"""The finding about what is set up wrongly around a network: its loss, its data, its start, its optimizer.
+
+Some of it is wrong by itself: a loss with the wrong sign, gradients that are never cleared. The rest is told only of a
+model that learned little. Where another rule has spoken and knows no cause, what is found here is the cause.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from rectifier.diagnosis import remedies
+from rectifier.diagnosis import thresholds as limit
+from rectifier.diagnosis.training.history import SiteHistory
+from rectifier.diagnosis.training.output.explained import explained_by
+from rectifier.diagnosis.training.output.history import OutputHistory
+from rectifier.diagnosis.training.progress import Progress
+from rectifier.diagnosis.training.setup import data, loss, steps
+from rectifier.records import Cause, CauseKind, Finding, InitialGain, Process, Rule, Series, TrainingSetup
+
+_GIVES_WAY = frozenset({CauseKind.UNKNOWN, CauseKind.LEARNING_RATE, CauseKind.LEARNING_RATE_LOW})
+"""Causes that say how it came about, and not why: what is wrong by itself comes before them."""
+
+_STOPS = frozenset({CauseKind.INITIAL_BIAS, CauseKind.OUTPUT_ACTIVATION, CauseKind.INPUT_CONSTANT})
+"""What makes a gradient an exact 0: units on the flat side, answers outside of their bounds, inputs that do not differ.
+To those below it looks like a constant behind them."""
+_OF_MODELS = frozenset(
+    {
+        Rule.COLLAPSED_OUTPUT, Rule.STANDING_STILL, Rule.CONSTANT_PREDICTOR, Rule.DEAD_OUTPUT,
+        Rule.POOR_INITIALISATION
+    }
+)  # fmt: skip
+"""Rules about what a model as a whole gives: what concerns it as a whole may be the reason."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What is known of one model's training.
+
+    Attributes:
+        model: Its name.
+        alone: Whether no other model trains at the same time.
+        loss: Of this model alone; empty where that cannot be told.
+    """
+
+    model: str
+    outputs: Sequence[OutputHistory]
+    histories: Sequence[SiteHistory]
+    progress: Progress
+    process: Process
+    loss: Series
+    alone: bool
+
+
+@dataclass(frozen=True)
+class Flaw:
+    """Something that is wrong.
+
+    Attributes:
+        by_itself: Whether it is wrong whatever was learned.
+    """
+
+    cause: Cause
+    by_itself: bool = False
+
+
+def find_flaws(setup: Setup) -> list[Flaw]:
+    """What is wrong, the surest first.
+
+    Args:
+        setup: Of one model.
+    """
+    return [flaw for look in _LOOKS if (flaw := look(setup)) is not None]
+
+
+def _sure(look: Callable[..., Cause | None], *names: str) -> Callable[[Setup], Flaw | None]:
+    return _as_flaw(look, names, by_itself=True)
+
+
+def _likely(look: Callable[..., Cause | None], *names: str) -> Callable[[Setup], Flaw | None]:
+    return _as_flaw(look, names, by_itself=False)
+
+
+def _as_flaw(
+    look: Callable[..., Cause | None], names: Sequence[str], *, by_itself: bool
+) -> Callable[[Setup], Flaw | None]:
+    def found(setup: Setup) -> Flaw | None:
+        cause = look(*(getattr(setup, name) for name in names))
+        return None if cause is None else Flaw(cause, by_itself=by_itself)
+
+    return found
+
+
+_LOOKS = (
+    _likely(data.constant_inputs, "process", "alone"),
+    _sure(loss.surely_squashed, "outputs", "histories"),
+    _sure(loss.stretched, "outputs"),
+    _sure(loss.negated, "outputs", "loss", "alone"),
+    _sure(loss.masked, "outputs", "loss", "alone"),
+    _sure(steps.cleared, "model", "process"),
+    _sure(steps.kept, "model", "process"),
+    _sure(data.sorted_batches, "outputs"),
+    _likely(loss.bounded, "outputs"),
+    _sure(data.equal_weights, "model", "process"),
+    _likely(loss.other_terms, "outputs", "loss"),
+    _likely(loss.scaled, "model", "outputs", "loss", "process"),
+    _likely(steps.decay, "model", "process"),
+    _likely(steps.epsilon, "model", "process"),
+    _likely(steps.little_movement, "model", "histories", "progress", "process"),
+    _likely(data.targets, "outputs"),
+    _likely(data.inputs, "process", "alone"),
+    _likely(data.initial_gain, "histories", "process"),
+    _likely(steps.schedule, "histories"),
+    _likely(loss.squashed, "outputs"),
+    _likely(data.zero_weights, "model", "process"),
+    _likely(data.one_sided_weights, "model", "process"),
+    _likely(data.biases, "histories"),
+    _likely(data.large_first_cost, "outputs"),
+    _likely(data.frozen, "model", "process"),
+    _likely(data.without_activation, "model", "outputs", "histories", "process"),
+)
+
+
+def judge_setup(setup: Setup, flaws: Sequence[Flaw], alarms: Sequence[Finding]) -> list[Finding]:
+    """A finding about the first flaw that is an alarm, and that no other finding tells.
+
+    Args:
+        setup: Of one model.
+        flaws: As `find_flaws` has them.
+        alarms: What was found before, with the causes that flaws gave it.
+    """
+    share = explained_by(setup.outputs)
+    little = setup.progress.steps >= limit.STALLED_STEPS and share is not None and share < limit.LITTLE_EXPLAINED
+    for flaw in flaws:
+        if any(one.cause == flaw.cause or one.cause.kind is flaw.cause.kind for one in alarms):
+            return []
+        if flaw.by_itself or (little and not alarms):
+            return [
+                Finding(
+                    rule=Rule.TRAINING_SETUP,
+                    severity="warning",
+                    cause=flaw.cause,
+                    consequence=setup.progress.consequence,
+                    loss=setup.progress.loss,
+                    remedies=remedies.for_setup(flaw.cause),
+                    evidence=TrainingSetup(model=setup.model, explained=share, by_itself=flaw.by_itself),
+                )
+            ]
+    return []
+
+
+def with_causes(findings: Sequence[Finding], flaws: Sequence[Flaw]) -> list[Finding]:
+    """The same findings; alarms without a cause are given the first flaw, where there is one.
+
+    Args:
+        findings: About one model.
+        flaws: As `find_flaws` has them.
+    """
+    return [_with_cause(one, flaws) for one in findings]
+
+
+def _with_cause(finding: Finding, flaws: Sequence[Flaw]) -> Finding:
+    if finding.severity == "info" or finding.rule in (Rule.EVAL_MODE, Rule.FROZEN):
+        return finding
+    chosen = next(_fitting(finding, flaws), None)
+    if chosen is None:
+        return finding
+    return replace(finding, cause=chosen.cause, remedies=remedies.for_setup(chosen.cause), fixes=())
+
+
+def _fitting(finding: Finding, flaws: Sequence[Flaw]) -> Iterator[Flaw]:
+    unknown = finding.cause.kind is CauseKind.UNKNOWN
+    for flaw in flaws:
+        kind = flaw.cause.kind
+        if finding.rule is Rule.UNTRAINED:
+            fits = kind is CauseKind.GRADIENT_ACCUMULATION or kind in _STOPS
+        elif finding.rule is Rule.WEIGHT_NORM:
+            # It asks for decay itself.
+            fits = kind is CauseKind.LOSS_TERM
+        elif finding.rule in _OF_MODELS:
+            fits = True
+        else:
+            fits = flaw.by_itself or (kind is CauseKind.INPUT_CONSTANT and finding.rule is not Rule.NON_FINITE)
+        weak = finding.cause.kind in _GIVES_WAY and (flaw.by_itself or kind is CauseKind.LOSS_TERM)
+        weak |= finding.cause.kind is CauseKind.DOWNSTREAM_CONSTANT and kind in _STOPS
+        # Small weights make any update large, small inputs any sample alike.
+        weak |= finding.cause.kind is CauseKind.LEARNING_RATE and isinstance(flaw.cause.facts, InitialGain)
+        weak |= finding.rule is Rule.POOR_INITIALISATION and kind is CauseKind.INPUT_SCALE
+        if fits and (unknown or weak):
+            yield flaw

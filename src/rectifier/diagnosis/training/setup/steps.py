@@ -1,0 +1,172 @@
+"""What is wrong with the steps: gradients that are kept or cleared at the wrong time, and steps that are too small."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from rectifier.diagnosis import thresholds as limit
+from rectifier.diagnosis.training import model_causes
+from rectifier.diagnosis.training.history import SiteHistory
+from rectifier.diagnosis.training.progress import Progress
+from rectifier.records import (
+    Cause,
+    CauseKind,
+    ClearedGradients,
+    KeptGradients,
+    LargeEpsilon,
+    LittleMovement,
+    Process,
+    RateByStep,
+)
+
+
+def cleared(model: str, process: Process) -> Cause | None:
+    """Gradients came, and none was left at any step of the optimizer that holds the parameters.
+
+    Args:
+        model: Its name.
+        process: The training.
+    """
+    counts = model_causes.last_counts(process.snapshots)
+    if counts is None:
+        return None
+    for at, optimizer in enumerate(counts.optimizers):
+        own = [
+            index
+            for index, one in enumerate(process.parameters[: len(counts.optimizer)])
+            if counts.optimizer[index] == at and one.model == model
+        ]
+        came = counts.looked[own] - counts.without_gradient[own] - counts.zero_gradient[own]
+        always = optimizer.steps >= limit.UNTRAINED_LOOKS and optimizer.without_gradients == optimizer.steps
+        if always and len(came) and int(came.max()) >= limit.UNTRAINED_LOOKS:
+            facts = ClearedGradients(optimizer=optimizer.name, steps=optimizer.steps)
+            return Cause(kind=CauseKind.GRADIENT_ACCUMULATION, facts=facts)
+    return None
+
+
+def kept(model: str, process: Process) -> Cause | None:
+    """Gradients that nobody clears.
+
+    Args:
+        model: Its name.
+        process: The training.
+    """
+    counts = model_causes.last_counts(process.snapshots)
+    if counts is None or counts.carried < limit.LEAST_OBSERVATIONS or counts.carried < counts.carried_looks:
+        return None
+    if not any(
+        one.model == model and held >= 0 for one, held in zip(process.parameters, counts.optimizer, strict=False)
+    ):
+        return None
+    facts = KeptGradients(kept=counts.carried, looks=counts.carried_looks)
+    return Cause(kind=CauseKind.GRADIENT_ACCUMULATION, facts=facts)
+
+
+def decay(model: str, process: Process) -> Cause | None:
+    """Weights that their decay shrank.
+
+    Args:
+        model: Its name.
+        process: The training.
+    """
+    return model_causes.of_decay(process, model)
+
+
+def epsilon(model: str, process: Process) -> Cause | None:
+    """Adam's `eps` above the gradients: a step is then no longer near the learning rate, but far below.
+
+    Args:
+        model: Its name.
+        process: The training.
+    """
+    eps, size = model_causes.epsilon_and_gradient(model, process)
+    # Below 1e-6 it is what keeps a division by 0 away, and gradients that are smaller have vanished.
+    if eps is None or eps <= limit.USUAL_EPSILON or size >= eps:
+        return None
+    return Cause(kind=CauseKind.OPTIMIZER_STATE, facts=LargeEpsilon(epsilon=eps, gradient=size))
+
+
+def little_movement(model: str, histories: Sequence[SiteHistory], progress: Progress, process: Process) -> Cause | None:
+    """Updates so small that all of them together could not have moved any layer far.
+
+    Args:
+        model: Its name.
+        histories: Of it.
+        progress: Of its training.
+        process: The training.
+    """
+    if not any(np.nanmax(history.delta(), initial=0.0) > 0 for history in histories):
+        # Without a gradient no rate is too low.
+        return None
+    if _is_held_back(model, process, histories) or model_causes.loss_is_flat(model, process, progress.end):
+        return None
+    if _norms_changed(model, process):
+        return None
+    paths = []
+    for history in histories:
+        updates = history.update()
+        updates = updates[np.isfinite(updates)]
+        if history.weight is not None and len(process.parameters[history.weight].shape) < 2:
+            # The gains of a normalisation stay near 1 whatever the layer before it learns.
+            continue
+        if len(updates) >= limit.LEAST_OBSERVATIONS:
+            paths.append(float(updates.mean()) * progress.steps)
+    if not paths or max(paths) >= limit.LITTLE_MOVEMENT:
+        return None
+    rate = model_causes.update_and_rate(histories)[1]
+    zero = rate is not None and rate <= limit.ZERO_RATE
+    facts = LittleMovement(moved=max(paths), steps=progress.steps, learning_rate=rate)
+    return Cause(kind=CauseKind.LEARNING_RATE_ZERO if zero else CauseKind.LEARNING_RATE_LOW, facts=facts)
+
+
+def schedule(histories: Sequence[SiteHistory]) -> Cause | None:
+    """A learning rate that rises during the whole training, or that is gone before half of it.
+
+    Args:
+        histories: Of one model.
+    """
+    for history in histories:
+        rates = history.learning_rate()
+        rates = rates[np.isfinite(rates)]
+        if len(rates) < 2 * limit.LEAST_OBSERVATIONS or not rates.max() > 0:
+            continue
+        first, middle, last = float(rates[0]), float(rates[len(rates) // 2]), float(rates[-1])
+        # A straight line from 0 has half of it in the middle.
+        rises = bool((np.diff(rates) > 0).all()) and middle < limit.WARMING * last
+        gone = bool((np.diff(rates) <= 0).all()) and middle < limit.RATE_GONE * first
+        if rises or gone:
+            facts = RateByStep(first=first, middle=middle, last=last)
+            return Cause(kind=CauseKind.LEARNING_RATE_LOW, facts=facts)
+    return None
+
+
+def _norms_changed(model: str, process: Process) -> bool:
+    """Whether the norm of any weight changed by more than all updates together may come to."""
+    counts = model_causes.last_counts(process.snapshots)
+    if counts is None:
+        return False
+    with np.errstate(divide="ignore", invalid="ignore"):
+        changes = np.abs(counts.weight_last / counts.weight_first - 1)
+    return any(
+        one.model == model and len(one.shape) > 1 and changes[at] > limit.LITTLE_MOVEMENT
+        for at, one in enumerate(process.parameters[: len(changes)])
+    )
+
+
+def _is_held_back(model: str, process: Process, histories: Sequence[SiteHistory]) -> bool:
+    """Whether Adam moves weights far less than by its rate: its second moment, or `eps`, is what makes steps small."""
+    counts = model_causes.last_counts(process.snapshots)
+    if counts is None:
+        return False
+    shares = []
+    for history in histories:
+        at = history.weight
+        updates, rates = history.update(), history.learning_rate()
+        known = np.isfinite(updates) & (rates > 0)
+        if at is None or at >= len(counts.epsilon) or not counts.epsilon[at] > 0 or not known.any():
+            continue
+        norm = float(counts.weight_first[at])
+        whole = rates[known] * process.parameters[at].size ** 0.5 / norm if norm > 0 else np.zeros(0)
+        if len(whole):
+            shares.append(float(np.median(updates[known] / whole)))
+    return bool(shares) and max(shares) < limit.HELD_BACK

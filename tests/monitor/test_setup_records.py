@@ -1,0 +1,90 @@
+"""What is recorded of gradients that are kept or cleared, of weights at the start, and of the order of classes."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from ..watching import Watching
+
+
+def train(clear, steps=24, optimizers=1, losses=1, labels=lambda step: torch.arange(7) % 3):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 3))
+    parts = [model.parameters()] if optimizers == 1 else [model[0].parameters(), model[2].parameters()]
+    steppers = [torch.optim.SGD(part, 1e-3) for part in parts]
+    with Watching(model, every=1) as watch:
+        for step in range(steps):
+            for stepper in steppers:
+                clear(stepper, "before", step)
+                for _ in range(losses):
+                    F.cross_entropy(model(torch.randn(7, 3)), labels(step)).backward()
+                clear(stepper, "after", step)
+                stepper.step()
+                clear(stepper, "at the end", step)
+    return watch.process
+
+
+def counts(process):
+    return process.snapshots[-1].parameters
+
+
+def at(moment, **options):
+    return lambda optimizer, now, step: optimizer.zero_grad(**options) if now == moment else None
+
+
+@pytest.mark.parametrize("moment", ["before", "at the end"])
+@pytest.mark.parametrize("to_none", [True, False])
+@pytest.mark.parametrize(("optimizers", "losses"), [(1, 1), (1, 3), (2, 1)])
+def test_gradients_that_are_cleared_once_a_step_are_not_kept(moment, to_none, optimizers, losses):
+    got = counts(train(at(moment, set_to_none=to_none), optimizers=optimizers, losses=losses))
+    # Of two optimizers the clock counts one: the losses of its first step are not all of a round.
+    assert got.carried <= optimizers - 1
+    assert got.carried_looks >= 20 * got.carried
+    assert all(one.without_gradients == 0 for one in got.optimizers)
+
+
+def test_gradients_that_nobody_clears_are_kept():
+    got = counts(train(lambda *_: None))
+    assert got.carried == got.carried_looks >= 20
+    assert got.optimizers[0].without_gradients == 0
+
+
+def test_gradients_that_are_cleared_now_and_then_are_not_kept_always():
+    got = counts(train(lambda optimizer, now, step: optimizer.zero_grad() if step % 5 == 0 else None))
+    assert got.carried < got.carried_looks or not got.carried
+
+
+def test_gradients_that_are_cleared_before_the_step_are_missed_there():
+    (optimizer,) = counts(train(at("after"))).optimizers
+    assert optimizer.without_gradients == optimizer.steps > 0
+
+
+def test_the_range_of_each_weight_at_the_start():
+    process = train(at("before"))
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 3))
+    got = counts(process)
+    for number, parameter in enumerate(model.parameters()):
+        assert (got.weight_low[number], got.weight_high[number]) == pytest.approx(
+            (parameter.min().item(), parameter.max().item())
+        )
+
+
+def test_classes_of_all_readings_count_together():
+    process = train(at("before"), labels=lambda step: torch.full((7,), step % 3))
+    windows = [window for shot in process.snapshots for window in shot.outputs]
+    pooled = np.concatenate([window.pooled_entropy for window in windows])
+    assert np.concatenate([window.class_entropy for window in windows]).max() == 0
+    assert pooled[0] == 0
+    assert pooled[-1] > 0.8
+
+
+def test_the_cost_of_each_reading_is_kept_beside_the_loss():
+    process = train(at("before"))
+    windows = [window for shot in process.snapshots for window in shot.outputs]
+    loss = process.series("loss")
+    for window in windows:
+        known = {int(step): value for step, value in zip(loss.steps, loss.values, strict=True)}
+        assert window.cost == pytest.approx([known[int(step)] for step in window.steps], rel=1e-5)
