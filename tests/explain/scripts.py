@@ -46,6 +46,9 @@ class Script:
     level: float = 2.3
     detail: str = "so"
     asked: list = field(default_factory=list)
+    place: str = ""
+    ends: dict = field(default_factory=dict)
+    "Change -> the loss that it leads to."
     nothing: tuple = ()
     "Changes that say they changed something, and do not."
 
@@ -60,7 +63,8 @@ class Script:
         draws = np.random.default_rng(
             1_000 * seed + (0 if change in self.nothing or change is Change.NONE else _number(str(ask.intervention)))
         )
-        losses = (0.1 if cured else self.level) + 1e-5 * np.exp(-np.arange(steps)) + draws.uniform(0, 1e-4, steps)
+        end = self.ends.get(change, 0.1) if cured else self.level
+        losses = end + 1e-5 * np.exp(-np.arange(steps)) + draws.uniform(0, 1e-4, steps)
         found = () if cured or steps <= onset else self.findings
         if ask.intervention.change is Change.NONE and not cured:
             history = tuple((step, self.findings if step >= self.onset else ()) for step in range(9, steps, 10))
@@ -69,7 +73,7 @@ class Script:
         applied = None
         if change is not Change.NONE:
             times = 0 if change in self.idle else 1
-            applied = Applied(change=change, times=times, detail=self.detail)
+            applied = Applied(change=change, times=times, detail=self.detail, place=self.place)
         return Shown(
             findings=found, history=history, losses=losses, steps=steps, applied=applied,
             sights=self.sights if ask.microscope else (),

@@ -11,7 +11,8 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from rectifier.diagnosis import thresholds as limit
 from rectifier.hooks.microscope.microscope import look
-from rectifier.records import Sight, Warned
+from rectifier.hooks.microscope.operations import Operations
+from rectifier.records import CauseKind, Sight, SightKind, Warned
 from tests.one_thread import one_thread  # noqa: F401
 
 # torch tells that a variance of one row is none; which file it names depends on who calls.
@@ -32,7 +33,9 @@ def seen():
         handle = register_optimizer_step_post_hook(count)
         undo.append(handle.remove)
         to = first if last is None else last
-        undo.append(look(first, to, lambda: state.step, state.sights.append, lost=limit.EXPLAIN_LOST))
+        undo.append(
+            look(first, to, lambda: state.step, state.sights.append, lost=limit.EXPLAIN_LOST, huge=limit.EXPLAIN_HUGE)
+        )
         state.end = undo[-1]
         return state
 
@@ -403,3 +406,25 @@ def test_a_step_may_end_in_the_middle_of_a_call(seen):
     end()
     forget()
     assert torch._C._len_torch_dispatch_stack() == torch._C._len_torch_function_stack() == 0
+
+
+@pytest.mark.parametrize("factor", [-0.5, 2])
+def test_a_number_that_autograd_saved_as_a_tensor_can_be_read_meanwhile(factor):
+    """Whoever follows the graph of a loss reads it; within a mode torch hands it on as a plain number."""
+    loss = factor * torch.ones(3, requires_grad=True).mean()
+    with Operations(lambda: False):
+        assert loss.grad_fn._saved_other.item() == factor
+
+
+@pytest.mark.parametrize(("scale", "grown"), [(1e30, True), (1.0, False)])
+def test_numbers_that_had_grown_before_are_not_the_fault_of_who_meets_them(seen, scale, grown):
+    def loss_of(out, step):
+        if step != 2:
+            return out.square().mean()
+        return (out * scale).square().mean() if grown else (out.sum() - out.sum()) / (out - out).sum()
+
+    state = seen(2)
+    train(loss_of)
+    (sight,) = of_kind(state, SightKind.FIRST_NONFINITE)
+    assert bool(sight.numbers.get("grown")) is grown
+    assert (sight.cause_kind is CauseKind.UNKNOWN) is grown

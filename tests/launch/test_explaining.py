@@ -3,9 +3,12 @@
 import json
 
 import pytest
+import torch
 
 from rectifier.diagnosis import diagnose
+from rectifier.hooks import training
 from rectifier.launch import Launch, start
+from rectifier.launch.explaining import OwnClock
 from rectifier.records import Manifest
 from rectifier.storage import create_run_folder, read_run, write_manifest
 from tests.launch.running import Case, Ran, lay, python, rectifier
@@ -109,3 +112,72 @@ def test_what_asked_this_process_is_not_meant_for_its_script(tmp_path, monkeypat
     here = lay(case, tmp_path / "here")
     _, (run,) = rectifier(case, here)
     assert run.processes[0].applied is None
+
+
+def test_it_ends_soon_where_there_is_nothing_to_change(tmp_path):
+    ran, run = asked(tmp_path / "one", intervention="normalisation_off")
+    assert ran.code == 0
+    assert run.notes["stopped"] == "after 25 steps"
+    (process,) = run.processes
+    assert process.applied.times == 0
+    for number, late in enumerate(("train_mode", "skip_nonfinite", "leaky_activation", "learning_rate_third")):
+        ran, run = asked(tmp_path / f"late{number}", intervention=late)
+        assert "stopped" not in run.notes, late
+        assert len(losses(ran.out)) == 60
+
+
+def test_the_clock_goes_on_where_watching_stopped():
+    model = torch.nn.Linear(2, 1)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    clock = OwnClock(lambda: 0)
+    undo = training.listen(clock)
+    try:
+        for _ in range(3):
+            model(torch.ones(1, 2)).sum().backward()
+            optimizer.step()
+    finally:
+        undo()
+    assert clock.now() == 3
+    assert OwnClock(lambda: 7).now() == 7
+
+
+def test_what_watching_computes_is_none_of_the_trainings(tmp_path):
+    """The norms of numbers that grow overflow before the training's own: who watches, not who trains, has made them."""
+    here = tmp_path / "here"
+    here.mkdir()
+    (here / "train.py").write_text(GROWS)
+    folder = create_run_folder(here / "runs", "train")
+    write_manifest(folder, Manifest(name="train", command=(), folder="", started="", rectifier="0", python="3"))
+    asked = json.dumps({"intervention": "none", "microscope": [2, 4], "stop_after": 12})
+    assert start(Launch(("train.py",), folder, every=1, directory=here, threads=1, explain=asked)) == 0
+    (process,) = read_run(folder).processes
+    (first,) = [sight for sight in process.sights if sight.kind == "first_nonfinite"]
+    assert "norm" not in first.operation
+
+
+GROWS = """
+import torch
+from torch import nn
+torch.manual_seed(0)
+model = nn.Sequential(nn.Linear(8, 64), nn.ReLU(), nn.Linear(64, 1))
+optimizer = torch.optim.SGD(model.parameters(), 0.01)
+for step in range(30):
+    x = torch.randn(64, 8)
+    optimizer.zero_grad()
+    nn.functional.mse_loss(model(x), 5000 + 800 * x[:, :1]).backward()
+    optimizer.step()
+"""
+
+
+def test_a_step_may_take_many_passes(tmp_path):
+    here = tmp_path / "here"
+    here.mkdir()
+    gathered = GROWS.replace("    optimizer.zero_grad()", "")
+    gathered = gathered.replace("    optimizer.step()", "    if step == 29: optimizer.step()")
+    (here / "train.py").write_text(gathered)
+    folder = create_run_folder(here / "runs", "train")
+    write_manifest(folder, Manifest(name="train", command=(), folder="", started="", rectifier="0", python="3"))
+    asked = json.dumps({"intervention": "learning_rate_third"})
+    assert start(Launch(("train.py",), folder, every=1, directory=here, threads=1, explain=asked)) == 0
+    (process,) = read_run(folder).processes
+    assert process.applied.times == 1

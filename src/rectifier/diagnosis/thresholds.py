@@ -392,18 +392,48 @@ EXPLAIN_MARGIN = 30
 EXPLAIN_LEAST_STEPS = 100
 """Fewest steps of a trial: rules about collapsed outputs and best constants speak after 100 (definitions)."""
 
+EXPLAIN_CERTAIN = 3
+"""Times the step since which a serious finding stands, after which the unchanged script is ended (our choice)."""
+
+EXPLAIN_SHORT = 10.0
+"""Seconds up to which an unchanged script is never ended (our choice: nobody minds waiting so long)."""
+
+EXPLAIN_SURE = 1.25
+"""Times the step at which the failure was certain unchanged, after which a trial that has it is ended (our choice)."""
+
+EXPLAIN_SURE_SHARE = 0.5
+"""Share of its steps before which no trial is ended for having failed: some failures pass (our choice)."""
+
 EXPLAIN_FAILING_SEEDS = 3
 """Failing seeds on which a cure must hold (definitions)."""
+
+LOST_DISTINCTION = 10.0
+"""Times that an output's share of what tells rows apart must have fallen, for its objective to be said to reach its
+optimum at a constant (our choice: an order of magnitude)."""
+
+EXPLAIN_LUCK = 0.05
+"""Chance that all failing seeds are spared by luck, up to which a cure of all of them counts (the usual 5%)."""
 
 EXPLAIN_MOST_SEEDS = 10
 """Seeds that are searched for these; a failure that comes on fewer is mostly luck (definitions)."""
 
-EXPLAIN_RIVALS = 4
+EXPLAIN_RIVALS = 3
 """Other changes that are tried after evidence and experiment agree: enough to show that not everything helps (our
 choice: the usual first tries, learning rate, initial weights, inputs, activation)."""
 
 EXPLAIN_MOST_OF_IT = 0.5
 """Share of what moved the parameters at a step from which on one source of it is asked first (our choice: most)."""
+
+EXPLAIN_EASES = 1 / 3
+"""Share of what the best change takes off the loss, below which another change only eases the failure (our choice)."""
+
+EXPLAIN_HUGE = 1e6
+"""Size of an operand from which on a product or a sum that overflows is where a growth ended, and not what is to be
+guarded (our choice: no healthy activation or gradient comes near)."""
+
+EXPLAIN_CALLS = 4
+"""Number of a layer's call within one forward, counted from 0, from which on the calls are taken for steps of a
+recurrence (our choice: layers are shared by two or three branches)."""
 
 EXPLAIN_LOST = 1e-4
 """Share of a gradient that passes an operation, up to which it counts as lost there (our choice: far below the 0.25

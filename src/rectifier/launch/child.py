@@ -9,6 +9,7 @@ import multiprocessing.util
 import os
 import random
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,12 +107,15 @@ class _Observed:
     def explains(self, text: str) -> None:
         """Change one thing, or look closer at some steps, as an explanation asks."""
         from rectifier.launch import explaining  # noqa: PLC0415 - trials of an explanation only
+        from rectifier.launch.parent import ENOUGH  # noqa: PLC0415
 
         settings = explaining.read(text)
         self._explaining = explaining.Explaining(settings, self._writer.record, lambda: self._monitor.step)
-        if settings["stop_after"] is not None:
-            steps = settings["stop_after"]
-            self.ends_after(steps)
+        self._explaining.ends_unchanged(self._end_early)
+        steps = settings["stop_after"]
+        enough = os.path.join(self._folder, ENOUGH)
+        self.ends_after(steps, lambda: os.path.exists(enough))
+        if steps is not None:
             explaining.EndWithoutSteps(steps, lambda: self._end_early(steps)).start()
 
     def ends_with_us(self) -> None:
@@ -121,11 +125,11 @@ class _Observed:
         multiprocessing.util.Finalize(None, self._end, args=(pid,), exitpriority=0)
         atexit.register(self._end, pid)
 
-    def ends_after(self, steps: int) -> None:
+    def ends_after(self, steps: int | None, asked: Callable[[], bool] = lambda: False) -> None:
         """Finish after so many steps, and leave the script; the driver of a comparison reads the note."""
         from rectifier.launch.step_limit import end_after  # noqa: PLC0415 - trials of a comparison only
 
-        end_after(steps, lambda: self._monitor.step, lambda: self._end_early(steps))
+        end_after(steps, lambda: self._monitor.step, lambda: self._end_early(steps or self._monitor.step), asked)
 
     def _end_early(self, steps: int) -> None:
         from rectifier.launch.parent import STOPPED  # noqa: PLC0415 - trials of a comparison only

@@ -4,6 +4,7 @@ It comes by an environment variable, beside what `run` and `compare` ask for.
 """
 
 import json
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -30,7 +31,7 @@ class Explaining:
     """
 
     def __init__(self, settings: dict[str, Any], record: Callable[[Fact], None], clock: Callable[[], int]) -> None:
-        self._record = record
+        self._record, self._to_the_end = record, settings["to_the_end"]
         asked = Intervention.parse(settings["intervention"])
         self._intervening: Intervening | None = begin(asked)
         self._shifted: Intervening | None = None
@@ -42,7 +43,18 @@ class Explaining:
             from rectifier.hooks.microscope.microscope import look  # noqa: PLC0415 - one trial of an explanation only
 
             first, last = settings["microscope"]
-            self._looking = look(first, last, clock, record, lost=limit.EXPLAIN_LOST)
+            own = OwnClock(clock)
+            training.listen(own)
+            self._looking = look(first, last, own.now, record, lost=limit.EXPLAIN_LOST, huge=limit.EXPLAIN_HUGE)
+
+    def ends_unchanged(self, end: Callable[[int], None]) -> None:
+        """End a training early in which nothing is changed, unless it is to train to its end.
+
+        Args:
+            end: Called before the process is left, with the optimizer steps so far.
+        """
+        if self._intervening is not None and not self._to_the_end:
+            EndUnchanged(self._intervening, end).start()
 
     def finish(self) -> None:
         """Take everything away, and say what was changed."""
@@ -68,6 +80,61 @@ def read(text: str) -> dict[str, Any]:
     }
     settings.update(json.loads(text))
     return settings
+
+
+class OwnClock(training.TrainingListener):
+    """A clock that goes on where watching had to stop: the busiest optimizer's steps then tell the time.
+
+    Args:
+        clock: Steps that the training has taken, as it is watched.
+    """
+
+    def __init__(self, clock: Callable[[], int]) -> None:
+        self._clock = clock
+        self._own: weakref.WeakKeyDictionary[Optimizer, int] = weakref.WeakKeyDictionary()
+
+    def on_step_end(self, optimizer: Optimizer, *call: Any) -> None:
+        """It has stepped."""
+        self._own[optimizer] = self._own.get(optimizer, 0) + 1
+
+    def now(self) -> int:
+        """Steps that the training has taken."""
+        return max(self._clock(), *self._own.values(), 0)
+
+
+_MAY_COME_LATE = frozenset({
+    Change.NONE, Change.PLACEBO, Change.TRAIN_MODE, Change.SKIP_BATCHES_OF_ONE, Change.SKIP_NONFINITE,
+    Change.GUARD_OPERATION, Change.CLIP_GRADIENT, Change.STEP_OPTIMIZER, Change.WARM_UP,
+})  # fmt: skip
+"""Changes that may find something to change later than at the first steps."""
+_STEPS_TO_BEGIN = 25
+
+
+class EndUnchanged(training.TrainingListener):
+    """Ends a training in which the change has found nothing to change: it would be the unchanged one again.
+
+    Args:
+        intervening: The change.
+        end: Called before the process is left, with the optimizer steps so far.
+    """
+
+    def __init__(self, intervening: Intervening, end: Callable[[int], None]) -> None:
+        self._intervening, self._end, self._steps = intervening, end, 0
+
+    def start(self) -> None:
+        """Begin to count."""
+        if self._intervening.change not in _MAY_COME_LATE:
+            training.listen(self)
+
+    def on_step_end(self, optimizer: Optimizer, *call: Any) -> None:
+        """One more step is done: many backward passes may lead to it."""
+        self._steps += 1
+
+    def on_backward(self, loss: Tensor, unscaled: Tensor) -> None:
+        """One more pass begins."""
+        if self._steps >= _STEPS_TO_BEGIN and not self._intervening.has_changed():
+            self._end(self._steps)
+            raise SystemExit(0)
 
 
 class EndWithoutSteps(training.TrainingListener):

@@ -17,8 +17,11 @@ from typing import IO, NamedTuple
 from rectifier.exit_codes import SIGNALLED, TIMED_OUT
 from rectifier.launch.signals import follow
 
-_BOOTSTRAP = Path(__file__).parent / "bootstrap"
-_PACKAGE = Path(__file__).parents[2]
+BOOTSTRAP = Path(__file__).parent / "bootstrap"
+PACKAGE = Path(__file__).parents[2]
+ENOUGH = "enough"
+"""The file in a run folder by which a driver asks a script to end at its next step."""
+
 _Stream = int | IO[bytes] | IO[str] | None
 
 STOPPED = "stopped"
@@ -107,14 +110,14 @@ def start(
     with follow(same_group=not launch.own_group) as following:
         process = subprocess.Popen(
             [sys.executable, *launch.command],
-            env=_environment(launch),
+            env=environment_of(launch),
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,
             start_new_session=launch.own_group,
             cwd=launch.directory,
             # Not `close_fds=False`: Popen then starts the script in a way that makes it ignore two signals of glibc's.
-            pass_fds=_inherited(),
+            pass_fds=inherited(),
         )
         try:
             code = following.wait(process, started, timeout)
@@ -129,11 +132,21 @@ def start(
     return code if code >= 0 else SIGNALLED - code
 
 
-def _environment(launch: Launch) -> dict[str, str]:
+def end_soon(folder: Path) -> None:
+    """Ask a script that was started with `max_steps` or for an explanation to end at its next optimizer step.
+
+    Args:
+        folder: Its run folder.
+    """
+    (folder / ENOUGH).touch()
+
+
+def environment_of(launch: Launch) -> dict[str, str]:
+    """The environment of a script, in which the bootstrap finds what it is to do."""
     environment = dict(os.environ)
     own = environment.get("PYTHONPATH")
     # An empty entry would put the current directory before the standard library.
-    environment["PYTHONPATH"] = os.pathsep.join([str(_BOOTSTRAP), own]) if own else str(_BOOTSTRAP)
+    environment["PYTHONPATH"] = os.pathsep.join([str(BOOTSTRAP), own]) if own else str(BOOTSTRAP)
     settings = {
         "folder": str(launch.folder.absolute()),
         "swap": list(launch.swap),
@@ -145,7 +158,7 @@ def _environment(launch: Launch) -> dict[str, str]:
         "seed": launch.seed,
         "learning_rate": launch.learning_rate,
         "max_steps": launch.max_steps,
-        "package": str(_PACKAGE),
+        "package": str(PACKAGE),
         "files_since": launch.files_since,
         "own_folders": list(launch.own_folders),
         "frameworks": launch.frameworks,
@@ -166,7 +179,7 @@ def _environment(launch: Launch) -> dict[str, str]:
     return environment
 
 
-def _inherited() -> list[int]:
+def inherited() -> list[int]:
     """Descriptors that this process was given to be passed on; those that Python opens here are never inherited."""
     found = []
     with suppress(OSError):
@@ -180,9 +193,12 @@ def _inherited() -> list[int]:
 
 def _kill(process: subprocess.Popen[bytes], *, group: bool) -> None:
     if group:
-        try:
-            os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            return
+        kill_group(process.pid)
     else:
         process.kill()
+
+
+def kill_group(number: int) -> None:
+    """Kill a process and all others of its group."""
+    with suppress(ProcessLookupError):
+        os.killpg(number, signal.SIGKILL)

@@ -32,6 +32,8 @@ class Change(StrEnum):
     STANDARDISE_TARGETS = "standardise_targets"
     LEAKY_ACTIVATION = "leaky_activation"
     BOUNDED_ACTIVATION = "bounded_activation"
+    UNSATURATED_ACTIVATION = "unsaturated_activation"
+    """Leaky ReLU in the place of sigmoid and tanh."""
     LINEAR_OUTPUT = "linear_output"
     NORMALISATION_OFF = "normalisation_off"
     FLOAT32 = "float32"
@@ -56,6 +58,7 @@ class Change(StrEnum):
 
 REPLACES: dict[Change, tuple[str, ...]] = {
     Change.LEAKY_ACTIVATION: ("relu", "relu6"),
+    Change.UNSATURATED_ACTIVATION: ("sigmoid", "tanh", "hardsigmoid", "hardtanh", "softsign"),
     Change.BOUNDED_ACTIVATION: ("relu", "leaky_relu", "elu", "selu", "gelu", "silu", "softplus", "mish"),
 }
 """Changes of an activation -> those that it replaces."""
@@ -114,11 +117,19 @@ class Applied:
         change: Which.
         times: How often it changed something; 0 is a change that did nothing, and never a cure.
         detail: What it changed, for the report: `weight decay of 0.5 (AdamW, group 0)`.
+        before: The number that it changed first; None where it is none.
+        after: What it became.
+        place: The user's own line that gives this number, `train.py:41`; "" where it is unknown.
+        expression: What stands there.
     """
 
     change: Change
     times: int
     detail: str = ""
+    before: float | None = None
+    after: float | None = None
+    place: str = ""
+    expression: str = ""
 
 
 class SightKind(StrEnum):

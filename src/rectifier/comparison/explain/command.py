@@ -51,4 +51,7 @@ def explain_script(
         finding=finding,
         because=because,
     )
-    return engine.explain()
+    try:
+        return engine.explain()
+    finally:
+        trials.close()

@@ -13,7 +13,15 @@ import numpy as np
 from rectifier.comparison.explain import knowledge
 from rectifier.comparison.explain.evidence import kinds_of
 from rectifier.comparison.explain.experiment import cured, experiment_of, motionless, unchanged_trial
-from rectifier.comparison.explain.failure import Failing, failure_of, looked_at, onset_of, steps_enough
+from rectifier.comparison.explain.failure import (
+    Certain,
+    Failing,
+    failure_of,
+    gain_of,
+    looked_at,
+    onset_of,
+    steps_enough,
+)
 from rectifier.comparison.explain.progress import Step
 from rectifier.comparison.explain.trial import Ask, Runner, Shown, same_losses
 from rectifier.comparison.explain.verdict import Cure, Evidence, Verdict, conclude
@@ -87,7 +95,8 @@ class Engine:
         return self._explanation(ended)
 
     def _explain(self) -> Conclusion | None:
-        base = self._base = self._runs([Ask()])[0]
+        certain = None if self.because is not None else Certain(self.finding)
+        base = self._base = self._runs([Ask(enough=certain)])[0]
         failing = self._failing = failure_of(base, finding=self.finding, because=self.because)
         if failing is None:
             return Conclusion.NOTHING_TO_EXPLAIN
@@ -103,9 +112,11 @@ class Engine:
     def _reproduce(self, failing: Failing, base: Shown) -> bool:
         """Run it again, looked at closely, and only as far as the failure takes."""
         stop = steps_enough(onset_of(failing, base), base.steps)
+        if stop is None and base.stopped:
+            stop = base.steps
         look = looked_at(failing, base)
         while True:
-            again = self._runs([Ask(stop_after=stop, microscope=look)])[0]
+            again = self._runs([Ask(stop_after=stop, microscope=look, enough=self._fails(stop))])[0]
             if self._deterministic is None:
                 self._deterministic = same_losses(base, again)
             self._sights, self._stop = again.sights, stop
@@ -114,15 +125,28 @@ class Engine:
                 return True
             if stop is None:
                 return False
-            stop = steps_enough(2 * stop, base.steps)
+            stop = 2 * stop if base.stopped else steps_enough(2 * stop, base.steps)
 
     def _kinds(self, failing: Failing) -> list[CauseKind]:
         """Causes that evidence speaks for, best first."""
-        return kinds_of(failing, self._sights)
+        kinds = kinds_of(failing, self._sights)
+        base = self._base
+        if base is None or (kinds and kinds[0] in knowledge.STRUCTURAL):
+            return kinds
+        if base.constant_optimum:
+            # What a training was asked for it reached: no change of the way there is a cure.
+            kinds.insert(0, CauseKind.OBJECTIVE)
+        if base.sorted_by_class:
+            # Whatever makes it forget more slowly helps, and is not the cause.
+            kinds.insert(0, CauseKind.DATA_ORDER)
+        return list(dict.fromkeys(kinds))
 
     def _experiment(self, kinds: Sequence[CauseKind], failing: Failing) -> None:
         rule = "" if failing.rule is None else str(failing.rule)
         todo = knowledge.candidates(kinds, self._sights, rule)
+        if kinds and kinds[0] in knowledge.STRUCTURAL:
+            # It is seen as it is: a change can confirm it, and none could take its place.
+            todo = [one for one in todo if knowledge.supports(kinds[0], one)]
         rivals = 0
         assert self._base is not None
         nothing_left = set(self._base.idle)
@@ -135,7 +159,8 @@ class Engine:
         while todo := [one for one in todo if one.change not in nothing_left]:
             batch, todo = todo[: self.jobs], todo[self.jobs :]
             self._most = len(todo)
-            ended = self._changed([Ask(intervention=one, stop_after=self._stop) for one in batch])
+            enough = self._fails(self._stop)
+            ended = self._changed([Ask(intervention=one, stop_after=self._stop, enough=enough) for one in batch])
             for experiment, shown in ended:
                 if experiment.applied is not None and not experiment.applied.times:
                     # Nor is there a further addend of the loss, or another place.
@@ -150,6 +175,15 @@ class Engine:
                 rivals += len(batch)
                 if rivals > limit.EXPLAIN_RIVALS:
                     return
+
+    def _fails(self, stop: int | None) -> Callable[[Shown], bool]:
+        """Tells of a trial at work whether it has failed for good: long after the failure was certain unchanged."""
+        failing, base = self._failing, self._base
+        assert failing is not None
+        assert base is not None
+        onset = onset_of(failing, base)
+        steps = max(limit.EXPLAIN_SURE * (onset or 0), limit.EXPLAIN_SURE_SHARE * (stop or base.steps))
+        return lambda shown: shown.steps >= steps and failing.seen_in(shown)
 
     def _settled(self) -> set[Change]:
         """Changes that would show again what is shown: a tenth of the learning rate, where a third of it helps."""
@@ -179,7 +213,8 @@ class Engine:
         if slower is not None and self._stop is not None:
             assert self._base is not None
             stop = slower * self._stop
-            ask = Ask(intervention=intervention, stop_after=stop if stop < self._base.steps else None)
+            whole = stop >= self._base.steps and not self._base.stopped
+            ask = Ask(intervention=intervention, stop_after=None if whole else stop)
             if not cured(self._changed([ask])[0][0]):
                 return
         self._control(failing)
@@ -192,27 +227,44 @@ class Engine:
                 failed += 1
                 break
             held += 1
+        assert self._base is not None
         detail = "" if shown.applied is None else shown.applied.detail
-        self._cures.append(Cure(intervention=intervention, held=held, failed=failed, detail=detail))
+        self._cures.append(
+            Cure(
+                intervention=intervention,
+                held=held,
+                failed=failed,
+                detail=detail,
+                gain=gain_of(intervention.change, shown, self._base),
+            )
+        )
 
     def _control(self, failing: Failing) -> None:
         """Run the script with a change of no meaning, and unchanged with other seeds; once for all cures."""
         if self._placebo_failed is not None:
             return
-        placebo, _ = self._changed([Ask(intervention=Intervention(Change.PLACEBO), stop_after=self._stop)])[0]
+        ask = Ask(intervention=Intervention(Change.PLACEBO), stop_after=self._stop, enough=self._fails(self._stop))
+        placebo, _ = self._changed([ask])[0]
         self._placebo_failed = placebo.failed
         first = self._unchanged[None]
         for seed in itertools.count(1):
-            shown = self._runs([Ask(seed=seed, stop_after=self._stop)])[0]
+            shown = self._runs([Ask(seed=seed, stop_after=self._stop, enough=self._fails(self._stop))])[0]
             if self._reach is None:
                 # The constant losses of two dead networks tell nothing of their seeds.
                 self._reach = motionless(shown) or not same_losses(first, shown)
                 if not self._reach:
                     return
             self._unchanged[seed] = shown
-            failing_seeds = sum(failing.seen_in(one) for one in self._unchanged.values())
-            if failing_seeds >= limit.EXPLAIN_FAILING_SEEDS or len(self._unchanged) >= limit.EXPLAIN_MOST_SEEDS:
+            if self._seeds_tell(failing) or len(self._unchanged) >= limit.EXPLAIN_MOST_SEEDS:
                 return
+
+    def _seeds_tell(self, failing: Failing) -> bool:
+        """Whether enough seeds fail: at least so many, and so many that luck alone would not spare them all."""
+        failed = len(self._failing_seeds(failing))
+        survived = len(self._unchanged) - failed
+        # The share that survives, by Laplace's rule of succession: few seeds tell it.
+        share = (survived + 1) / (len(self._unchanged) + 2)
+        return failed >= limit.EXPLAIN_FAILING_SEEDS and share**failed <= limit.EXPLAIN_LUCK
 
     def _changed(self, asks: Sequence[Ask]) -> list[tuple[Experiment, Shown]]:
         """Run trials with a change each."""
@@ -264,7 +316,7 @@ class Engine:
                 experiments=self._experiments,
                 sights=self._sights,
                 chaotic=self._placebo_failed is False,
-                this_run=self._reach is False or len(self._failing_seeds(failing)) < limit.EXPLAIN_FAILING_SEEDS,
+                this_run=self._reach is False or not self._seeds_tell(failing),
                 unfinished=ended is Conclusion.UNFINISHED,
             )
         )

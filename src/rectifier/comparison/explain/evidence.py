@@ -5,11 +5,15 @@ from collections.abc import Iterable, Sequence
 from rectifier.comparison.explain.failure import Failing
 from rectifier.comparison.explain.knowledge import STRUCTURAL, mendable
 from rectifier.diagnosis import thresholds as limit
-from rectifier.records import CauseKind, Rule, Sight, SightKind
+from rectifier.records import CauseKind, DeadUnits, Finding, Rule, Sight, SightKind, SilentLayer, SiteRef
 
 _NO_CAUSE = (CauseKind.UNKNOWN, CauseKind.UPSTREAM, CauseKind.FROZEN)
 _OF_GRADIENT = frozenset({Rule.UNTRAINED, Rule.STARVED, Rule.NO_GRADIENT, Rule.STANDING_STILL, Rule.VANISHING_GRADIENT})
 """Failures that a lost or cut gradient can be behind. Elsewhere a `detach()` is nothing but the script's own way."""
+
+
+_OF_FLATNESS = frozenset({Rule.SATURATED, Rule.CONSTANT_PREDICTOR, Rule.COLLAPSED_OUTPUT, Rule.DEAD_UNITS})
+"""Failures that inputs of another scale than weights are made for can be behind."""
 
 
 def kinds_of(failing: Failing, sights: Sequence[Sight]) -> list[CauseKind]:
@@ -37,6 +41,9 @@ def kinds_of(failing: Failing, sights: Sequence[Sight]) -> list[CauseKind]:
         *(kind for kind in seen if mendable(kind)),
         *rest,
         *seen,
+        *([CauseKind.RECURRENCE] if any(map(_of_many_calls, failing.findings[:1])) else ()),
+        *([CauseKind.INPUT_SCALE] if failing.rule in _OF_FLATNESS and any(map(_off_scale, sights)) else ()),
+        *([CauseKind.NARROW_LAYER] if any(map(narrow, failing.findings)) else ()),
     ]
     return [kind for kind in dict.fromkeys(order) if kind not in _NO_CAUSE]
 
@@ -53,7 +60,32 @@ def _weighty(failing: Failing, sights: Iterable[Sight]) -> list[Sight]:
             sight.kind in (SightKind.GRADIENT_LOST, SightKind.GRADIENT_CUT)
             and (failing.rule is None or failing.rule in _OF_GRADIENT)
         )
+        # Whatever goes through a normalisation over one number comes out the same.
+        or (sight.cause_kind is CauseKind.NORMALISATION and failing.rule in _OF_FLATNESS)
     ]
+
+
+def _of_many_calls(finding: Finding) -> bool:
+    """Whether it is about a layer that one forward calls again and again."""
+    return isinstance(finding.site, SiteRef) and finding.site.call >= limit.EXPLAIN_CALLS
+
+
+def _off_scale(sight: Sight) -> bool:
+    """Whether a model was given inputs that are large, or whose mean outweighs what differs between rows."""
+    if sight.kind is not SightKind.INPUTS or sight.numbers.get("integers"):
+        return False
+    offset, scale = sight.numbers.get("offset", 0.0), sight.numbers.get("scale", 0.0)
+    return sight.numbers.get("rms", 0.0) > limit.LARGE_INPUT or offset > limit.LARGE_OFFSET * scale > 0
+
+
+def narrow(finding: Finding) -> str:
+    """A layer that is silent as a whole and has so few units that chance does it; "" where there is none."""
+    match finding.evidence:
+        case DeadUnits(units=units, dead=dead) if dead == units <= limit.NARROW_LAYER:
+            return f"{finding.site}, {units} units"
+        case SilentLayer(silent_site=site, silent_units=units) if units <= limit.NARROW_LAYER:
+            return f"{site}, {units} units"
+    return ""
 
 
 def _not_finite(failing: Failing) -> bool:

@@ -63,7 +63,8 @@ def motionless(shown: Shown) -> bool:
 
 
 def _identical(one: Shown, other: Shown) -> bool:
-    return same_losses(one, other) and len(one.losses) == len(other.losses) and not motionless(one)
+    # As far as both went: an unchanged trial ends once it has failed.
+    return same_losses(one, other) and not motionless(one)
 
 
 def _curve(shown: Shown) -> tuple[float | None, ...]:

@@ -2,11 +2,13 @@
 
 import math
 import re
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from rectifier.comparison.explain.knowledge import OTHER_LOSS
+from rectifier.comparison.explain.knowledge import OTHER_LOSS, SLOWER
 from rectifier.comparison.explain.trial import Shown
 from rectifier.diagnosis import thresholds as limit
 from rectifier.errors import CannotExplain
@@ -51,7 +53,12 @@ class Failing:
         return any(
             one.severity == "serious" or (one.severity == "warning" and one.consequence in _STUCK)
             for one in shown.findings
+            if not self._only_slow(one)
         )
+
+    def _only_slow(self, one: Finding) -> bool:
+        """Whether a training that stays finite has only not got far yet: it is ended soon after it did not before."""
+        return self.rule is Rule.NON_FINITE and one.rule is Rule.STANDING_STILL and one.severity == "warning"
 
 
 def read_because(text: str) -> float:
@@ -139,6 +146,36 @@ def steps_enough(onset: int | None, steps: int) -> int | None:
     return enough if enough < steps else None
 
 
+@dataclass(slots=True)
+class Certain:
+    """Tells of the unchanged script at work whether its failure is certain: it need not run to its end then.
+
+    Short scripts do, so that what is found of them does not hang on the moment at which they were looked at.
+
+    Attributes:
+        finding: The rule that is meant; None for the most serious finding.
+        now: Gives the time in seconds.
+    """
+
+    finding: Rule | None
+    now: Callable[[], float] = time.monotonic
+    _began: float | None = None
+    _rule: Rule | None = None
+    _since: int = 0
+
+    def __call__(self, shown: Shown) -> bool:
+        """Whether enough was seen of it."""
+        if self._began is None:
+            self._began = self.now()
+        failing = failure_of(shown, finding=self.finding)
+        rule = None if failing is None or failing.findings[0].severity != "serious" else failing.rule
+        if rule is None or rule is not self._rule:
+            self._rule, self._since = rule, shown.steps
+            return False
+        long = self.now() - self._began >= limit.EXPLAIN_SHORT
+        return long and shown.steps >= max(limit.EXPLAIN_CERTAIN * self._since, limit.EXPLAIN_LEAST_STEPS)
+
+
 def looked_at(failing: Failing, shown: Shown) -> tuple[int, int]:
     """The steps that the microscope looks at: around the first one that went wrong.
 
@@ -178,4 +215,29 @@ def better(change: Change, trial: Shown, base: Shown, failing: Failing) -> bool 
     if math.isnan(before):
         return True
     room = limit.PLATEAU_FRACTION * abs(before)
-    return end <= before + room if failing.progressed else end < before - room
+    if failing.progressed and change is Change.STANDARDISE_INPUTS and _fell(trial, n) >= _fell(base, n) / 2:
+        # A loss of derivatives by the inputs is another one then; that it falls alike is all that can be asked for.
+        return True
+    # What only makes a training slower shows each symptom later.
+    return end <= before + room if failing.progressed and change not in SLOWER else end < before - room
+
+
+def _fell(shown: Shown, steps: int) -> float:
+    """Share of its first loss that a training has lost after so many steps."""
+    first = abs(float(shown.losses[0])) if len(shown.losses) else 0.0
+    return (float(shown.losses[0]) - shown.loss_at(steps)) / first if first else 0.0
+
+
+def gain_of(change: Change, trial: Shown, base: Shown) -> float | None:
+    """Share of a failing run's loss that a change took away, at the same step; None where the two cannot be compared.
+
+    Args:
+        change: What was changed.
+        trial: With the change.
+        base: Without.
+    """
+    n = min(len(trial.losses), len(base.losses))
+    end, before = trial.loss_at(n), base.loss_at(n)
+    if change in OTHER_LOSS or not math.isfinite(end) or not math.isfinite(before) or before <= 0:
+        return None
+    return (before - end) / before

@@ -56,6 +56,7 @@ REMOVES: dict[Change, Removes] = {
     Change.GUARD_OPERATION: Removes(Kind.NUMERICAL_OPERATION, RemedyId.GUARD_OPERATION),
     Change.SKIP_NONFINITE: Removes(Kind.LOSS_NOT_FINITE, RemedyId.CHECK_INPUTS, general=True),
     Change.LEAKY_ACTIVATION: Removes(Kind.ACTIVATION, RemedyId.LEAKY_ACTIVATION, general=True),
+    Change.UNSATURATED_ACTIVATION: Removes(Kind.ACTIVATION, RemedyId.CHANGE_ACTIVATION, general=True),
 }
 
 _TRIED: dict[Kind, tuple[Change, ...]] = {
@@ -72,9 +73,9 @@ _TRIED: dict[Kind, tuple[Change, ...]] = {
     Kind.OPTIMIZER_STATE: (Change.LARGER_EPS, Change.MOMENTUM_OFF, Change.LEARNING_RATE_THIRD),
     Kind.INITIAL_WEIGHTS: (Change.WEIGHTS_SMALL_RANDOM, Change.WEIGHTS_HE, Change.WEIGHTS_GLOROT),
     Kind.INITIAL_BIAS: (Change.ZERO_BIAS,),
-    Kind.NARROW_LAYER: (Change.WEIGHTS_HE, Change.LEAKY_ACTIVATION),
-    Kind.DEPTH: (Change.WEIGHTS_HE, Change.WEIGHTS_GLOROT, Change.LEAKY_ACTIVATION),
-    Kind.ACTIVATION: (Change.LEAKY_ACTIVATION, Change.BOUNDED_ACTIVATION),
+    Kind.NARROW_LAYER: (Change.LINEAR_OUTPUT, Change.LEAKY_ACTIVATION),
+    Kind.DEPTH: (Change.WEIGHTS_HE, Change.WEIGHTS_GLOROT, Change.LEAKY_ACTIVATION, Change.UNSATURATED_ACTIVATION),
+    Kind.ACTIVATION: (Change.LEAKY_ACTIVATION, Change.BOUNDED_ACTIVATION, Change.UNSATURATED_ACTIVATION),
     Kind.OUTPUT_ACTIVATION: (Change.LINEAR_OUTPUT, Change.LEAKY_ACTIVATION),
     Kind.RECURRENCE: (Change.BOUNDED_ACTIVATION, Change.CLIP_GRADIENT),
     Kind.NORMALISATION: (Change.NORMALISATION_OFF,),
@@ -109,6 +110,7 @@ STRUCTURAL = frozenset({
     Kind.GRAPH_CUT, Kind.NOT_IN_OPTIMIZER, Kind.NOT_REGISTERED, Kind.OPTIMIZER_NOT_STEPPED, Kind.INPUT_CONSTANT,
     Kind.INPUT_NOT_FINITE, Kind.DOWNSTREAM_CONSTANT, Kind.LOSS_SHAPE, Kind.OBJECTIVE, Kind.SELECTION,
     Kind.ZERO_HIGHER_DERIVATIVE, Kind.NO_ACTIVATION, Kind.GRADIENT_ACCUMULATION, Kind.EVAL_MODE,
+    Kind.DATA_ORDER,
 })  # fmt: skip
 """What is seen as it is, not inferred from what followed: it stands without an experiment where none can be made."""
 
@@ -154,7 +156,8 @@ _ORDER = (
     Change.LINEAR_OUTPUT, Change.LEAKY_ACTIVATION, Change.LOSS_TERM_OFF, Change.LEARNING_RATE_TENTH,
     Change.WEIGHTS_SMALL_RANDOM, Change.ZERO_BIAS, Change.WEIGHTS_GLOROT, Change.LEARNING_RATE_TRIPLE,
     Change.STANDARDISE_TARGETS, Change.CLIP_GRADIENT, Change.LARGER_EPS, Change.MOMENTUM_OFF, Change.WARM_UP,
-    Change.BOUNDED_ACTIVATION, Change.NORMALISATION_OFF, Change.ZERO_GRAD, Change.TRAIN_MODE, Change.ADD_PARAMETERS,
+    Change.BOUNDED_ACTIVATION, Change.UNSATURATED_ACTIVATION, Change.NORMALISATION_OFF, Change.ZERO_GRAD,
+    Change.TRAIN_MODE, Change.ADD_PARAMETERS,
     Change.STEP_OPTIMIZER, Change.SKIP_BATCHES_OF_ONE, Change.FLOAT32, Change.SKIP_NONFINITE,
 )  # fmt: skip
 
@@ -183,11 +186,14 @@ def candidates(kinds: Iterable[Kind], sights: Sequence[Sight], rule: str) -> lis
         rule: Name of the rule that the failure has.
     """
     # By its line alone: a backward pass has other names for operations than who writes the line.
-    # What only reads a bad input is not to be guarded: that would hide the cause.
+    # What only reads a bad input is not to be guarded, nor what only met numbers that had grown: both hide the cause.
     places = [
         sight.place
         for sight in sights
-        if sight.place and sight.kind is SightKind.FIRST_NONFINITE and sight.cause_kind is not Kind.INPUT_NOT_FINITE
+        if sight.place
+        and sight.kind is SightKind.FIRST_NONFINITE
+        and sight.cause_kind is not Kind.INPUT_NOT_FINITE
+        and not sight.numbers.get("grown")
     ]
     addends = [sight for sight in sights if sight.cause_kind is Kind.LOSS_TERM and "index" in sight.numbers]
     addends.sort(key=lambda sight: -sight.numbers.get("share", 0.0))
@@ -238,3 +244,7 @@ def place_among(kind: Kind, change: Change) -> int:
 def rank_of(change: Change) -> int:
     """Place in the order from the user's settings on."""
     return list(REMOVES).index(change)
+
+
+UNCOMPARED = frozenset({Change.LOSS_TERM_OFF})
+"""Changes of what is asked for, without which the rest may well be easy: causes only where they were seen at work."""

@@ -5,25 +5,37 @@ import json
 import os
 import signal
 import tempfile
+import threading
 import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
+from rectifier.comparison.explain.collapse import constant_optimum, sorted_by_class
 from rectifier.comparison.explain.idle import idle_changes
-from rectifier.comparison.explain.trial import Ask, Shown
+from rectifier.comparison.explain.trial import Ask, Shown, same_losses
 from rectifier.comparison.script.isolation import passed_files
-from rectifier.comparison.script.running import Running
+from rectifier.comparison.script.running import Running, WithPid
 from rectifier.comparison.script.trial import OUTPUT, last_lines
 from rectifier.diagnosis import diagnose
 from rectifier.errors import CannotExplain, UnreadableRun
 from rectifier.exit_codes import SIGNALLED
-from rectifier.launch import STOPPED, Launch, start
-from rectifier.records import Finding, FloatArray, Manifest, Outcome, Process, Run
+from rectifier.launch import STOPPED, Launch, end_soon, start
+from rectifier.launch.forking.client import CannotFork, Forking
+from rectifier.records import Change, Finding, FloatArray, Manifest, Outcome, Process, Run
 from rectifier.storage import read_run, write_manifest, write_outcome
 
-_MOST_LOOKS = 16
+_BETWEEN_LOOKS = 1.4
+"""Ratio of the steps that two neighbouring looks have."""
+_LONGEST_LOOKING = 10.0
+"""Seconds that looking back may take; it only makes trials shorter."""
+_LEAST_WAIT = 0.25
+"""Seconds between two looks at a trial that runs."""
+_READING = 5.0
+"""Times as long as a look took that the next one waits for."""
 _LONGEST_NAME = 120
 _EVERY_STEP = 4_000
 """Steps up to which a trial is observed at each of them; longer ones at every second, third ..."""
@@ -47,6 +59,10 @@ class ScriptTrials:
     threads: int = 1
     timeout: float | None = None
     _running: Running = field(default_factory=Running)
+    _fork: bool = True
+    _forking: Forking | None = None
+    _unchanged: Shown | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
     _began: float = field(default_factory=time.time)
     _ended: dict[str, Path] = field(default_factory=dict)
 
@@ -61,9 +77,30 @@ class ScriptTrials:
         kept = _outcome(run)
         if kept is None:
             kept = self._run(ask, self._new_folder(trial))
-        shown = _read(ask, run, kept)
+            shown = _read(ask, run, kept)
+            if self._forking is not None and self._fork and self._differs(ask, shown):
+                # It must be as in a new process, or it is none of the user's trainings.
+                self._fork = False
+                kept = self._run(ask, self._new_folder(trial))
+                shown = _read(ask, run, kept)
+        else:
+            shown = _read(ask, run, kept)
+        if ask == Ask():
+            self._unchanged = shown
         self._check(ask, run, shown, kept)
         return shown
+
+    def _differs(self, ask: Ask, shown: Shown) -> bool:
+        """Whether the unchanged script, forked, did anything else than in a process of its own."""
+        before = self._unchanged
+        if ask.intervention.change is not Change.NONE or ask.seed is not None or before is None:
+            return False
+        return not same_losses(before, shown) and bool(len(before.losses) or len(shown.losses))
+
+    def close(self) -> None:
+        """End what trials were forked from."""
+        if self._forking is not None:
+            self._forking.close()
 
     def stop(self) -> None:
         """End all trials that are running; no other will start."""
@@ -94,32 +131,45 @@ class ScriptTrials:
         with (
             tempfile.TemporaryDirectory(prefix="rectifier-", ignore_cleanup_errors=True) as temporary,
             self._running.one() as started,
-            (trial / OUTPUT).open("wb") as output,
-            open(os.devnull, "rb") as nothing,
         ):
-            code = start(
-                Launch(
-                    command=arguments,
-                    folder=run.resolve(),
-                    every=every_of(ask),
-                    seed=None if takes_seed else self.own_seed + shift,
-                    threads=self.threads,
-                    own_group=True,
-                    files_since=self._began,
-                    own_folders=(str(trial), temporary),
-                    temporary=Path(temporary),
-                    explain=_asked(ask, 0 if takes_seed else shift),
-                ),
-                stdin=nothing,
-                stdout=output,
-                stderr=output,
-                timeout=self.timeout,
-                started=started,
+            launch = Launch(
+                command=arguments,
+                folder=run.resolve(),
+                every=every_of(ask),
+                seed=None if takes_seed else self.own_seed + shift,
+                threads=self.threads,
+                own_group=True,
+                files_since=self._began,
+                own_folders=(str(trial), temporary),
+                temporary=Path(temporary),
+                explain=_asked(ask, 0 if takes_seed else shift),
             )
+            with _watched(ask, run):
+                code = self._start(ask, launch, trial / OUTPUT, started)
         outcome = Outcome(exit_code=code, seconds=time.perf_counter() - began)
         if code not in (SIGNALLED + signal.SIGTERM, SIGNALLED + signal.SIGKILL) or self.timeout is not None:
             write_outcome(run, outcome)
         return outcome
+
+    def _start(self, ask: Ask, launch: Launch, output: Path, started: Callable[[WithPid], None]) -> int:
+        forking = self._forked(launch) if ask != Ask() else None
+        if forking is not None:
+            try:
+                return forking.run(launch, output, timeout=self.timeout, started=started)
+            except CannotFork:
+                self._fork = False
+        with output.open("wb") as written, open(os.devnull, "rb") as nothing:
+            return start(launch, stdin=nothing, stdout=written, stderr=written, timeout=self.timeout, started=started)
+
+    def _forked(self, launch: Launch) -> Forking | None:
+        """What forks trials; None where new processes have to be started."""
+        with self._lock:
+            if self._fork and self._forking is None:
+                try:
+                    self._forking = Forking(launch)
+                except (CannotFork, OSError):
+                    self._fork = False
+            return self._forking if self._fork else None
 
     def _check(self, ask: Ask, run: Path, shown: Shown, outcome: Outcome) -> None:
         name = _file_name(ask.name)
@@ -142,8 +192,39 @@ class ScriptTrials:
             )
 
 
+@contextmanager
+def _watched(ask: Ask, run: Path) -> Iterator[None]:
+    """While a trial runs: end it as soon as it has shown enough."""
+    if ask.enough is None:
+        yield
+        return
+    over = threading.Event()
+    watching = threading.Thread(target=_watch, args=(ask, run, over), name="rectifier-watching")
+    watching.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watching.join()
+
+
+def _watch(ask: Ask, run: Path, over: threading.Event) -> None:
+    assert ask.enough is not None
+    wait = _LEAST_WAIT
+    while not over.wait(wait):
+        began = time.perf_counter()
+        try:
+            shown = _read(ask, run, Outcome(exit_code=0, seconds=0.0), whole=False)
+        except UnreadableRun:
+            continue
+        if ask.enough(shown):
+            end_soon(run)
+            return
+        wait = max(_LEAST_WAIT, _READING * (time.perf_counter() - began))
+
+
 def _asked(ask: Ask, shift: int) -> str | None:
-    if ask == Ask():
+    if ask == Ask() and ask.enough is None:
         return None
     return json.dumps(
         {
@@ -177,27 +258,49 @@ def _outcome(run: Path) -> Outcome | None:
         return None
 
 
-def _read(ask: Ask, folder: Path, outcome: Outcome) -> Shown:
+def _read(ask: Ask, folder: Path, outcome: Outcome, *, whole: bool = True) -> Shown:
+    """What a trial showed; of one at work without what takes long to find out."""
     run = read_run(folder)
     process = _main_process(run)
     if process is None:
         return Shown(losses=_none(), steps=0, crashed=outcome.exit_code != 0, seconds=outcome.seconds)
-    crashed = outcome.exit_code != 0 and STOPPED not in run.notes
-    return shown_of(process, ask, crashed=crashed, seconds=outcome.seconds)
+    return shown_of(
+        process,
+        ask,
+        crashed=outcome.exit_code != 0 and STOPPED not in run.notes,
+        stopped=STOPPED in run.notes,
+        whole=whole,
+        seconds=outcome.seconds,
+    )
 
 
-def shown_of(process: Process, ask: Ask, *, crashed: bool, seconds: float) -> Shown:
-    """What a process showed that trained as it was asked to."""
+def shown_of(
+    process: Process, ask: Ask, *, crashed: bool, seconds: float, stopped: bool = False, whole: bool = True
+) -> Shown:
+    """What a process showed that trained as it was asked to.
+
+    Args:
+        process: What it wrote.
+        ask: What was asked of it.
+        crashed: Whether it ended by an error of its own.
+        seconds: How long it took.
+        stopped: Whether it was ended before its end.
+        whole: Whether it has ended, so that all is read that is asked once.
+    """
+    unchanged = whole and ask == Ask()
     return Shown(
         findings=diagnose(process).findings,
-        history=_history(process) if ask == Ask() else (),
+        history=_history(process) if unchanged else (),
         losses=process.series("loss").values,
         steps=process.snapshots[-1].step + 1 if process.snapshots else 0,
         crashed=crashed,
+        stopped=stopped,
         seconds=seconds,
         applied=process.applied,
         sights=process.sights,
-        idle=idle_changes(process) if ask == Ask() else frozenset(),
+        idle=idle_changes(process) if unchanged else frozenset(),
+        constant_optimum=unchanged and constant_optimum(process),
+        sorted_by_class=unchanged and sorted_by_class(process),
     )
 
 
@@ -208,14 +311,33 @@ def _main_process(run: Run) -> Process | None:
 
 
 def _history(process: Process) -> tuple[tuple[int, tuple[Finding, ...]], ...]:
-    """What would have been found earlier, of at most so many windows."""
-    count = len(process.snapshots)
-    ends = {count, *(max(1, round(count * part / _MOST_LOOKS)) for part in range(1, _MOST_LOOKS))}
-    found = []
-    for end in sorted(one for one in ends if 0 < one <= count):
-        earlier = replace(process, snapshots=process.snapshots[:end])
-        found.append((earlier.snapshots[-1].step, diagnose(earlier).findings))
+    """What would have been found earlier: looks that are closer together the earlier they are, back to a silent one."""
+    found: list[tuple[int, tuple[Finding, ...]]] = []
+    began = time.perf_counter()
+    for count in looks([snapshot.step for snapshot in process.snapshots]):
+        earlier = replace(process, snapshots=process.snapshots[:count])
+        found.insert(0, (earlier.snapshots[-1].step, diagnose(earlier).findings))
+        silent = all(one.severity == "info" for one in found[0][1])
+        if silent or time.perf_counter() - began > _LONGEST_LOOKING:
+            break
     return tuple(found)
+
+
+def looks(steps: Sequence[int]) -> Iterator[int]:
+    """How many snapshots each look takes, from all of them back; snapshots are further apart the later they are.
+
+    Args:
+        steps: Of the snapshots.
+
+    Example:
+        >>> list(looks([0, 1, 2, 4, 8, 16]))
+        [6, 5, 4, 3, 2, 1]
+    """
+    count = len(steps)
+    while count:
+        yield count
+        bound = steps[count - 1] / _BETWEEN_LOOKS
+        count = min(count - 1, sum(step <= bound for step in steps))
 
 
 def _none() -> FloatArray:

@@ -17,12 +17,14 @@ class Ask:
         seed: Another seed than the command's own; None for that one.
         stop_after: Optimizer steps after which it is ended; None for the script's own end.
         microscope: First and last step at which every operation is looked at; None for none.
+        enough: Told what a trial has shown so far, whether it may end; None for never.
     """
 
     intervention: Intervention = field(default_factory=Intervention)
     seed: int | None = None
     stop_after: int | None = None
     microscope: tuple[int, int] | None = None
+    enough: "Callable[[Shown], bool] | None" = field(default=None, compare=False)
 
     @property
     def name(self) -> str:
@@ -41,10 +43,13 @@ class Shown:
         losses: What was back-propagated, step by step.
         steps: Optimizer steps that it took.
         crashed: Whether the script ended with an error.
+        stopped: Whether it was ended before its own end.
         seconds: What it took, start-up included.
         applied: What its change found to change; None where it did not tell.
         sights: What the microscope saw.
         idle: Changes that would find nothing to change in it.
+        constant_optimum: Whether its loss fell to an optimum at which outputs tell no row from another.
+        sorted_by_class: Whether most of its batches hold targets of one class, and others hold more.
     """
 
     findings: tuple[Finding, ...] = ()
@@ -52,10 +57,13 @@ class Shown:
     losses: FloatArray
     steps: int
     crashed: bool = False
+    stopped: bool = False
     seconds: float = 0.0
     applied: Applied | None = None
     sights: tuple[Sight, ...] = ()
     idle: frozenset[Change] = frozenset()
+    constant_optimum: bool = False
+    sorted_by_class: bool = False
 
     @property
     def loss_end(self) -> float:

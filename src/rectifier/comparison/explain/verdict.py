@@ -3,17 +3,30 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from rectifier.comparison.explain.evidence import narrow
 from rectifier.comparison.explain.failure import Failing
 from rectifier.comparison.explain.knowledge import (
     MENDED_BY,
     REMOVES,
     STRUCTURAL,
+    UNCOMPARED,
     place_among,
     rank_of,
     removed_by,
     supports,
 )
-from rectifier.records import CauseKind, Conclusion, EstablishedCause, Experiment, Intervention, RemedyId, Sight
+from rectifier.diagnosis import thresholds as limit
+from rectifier.records import (
+    CauseKind,
+    Change,
+    Conclusion,
+    EstablishedCause,
+    Experiment,
+    Intervention,
+    RemedyId,
+    Sight,
+    SightKind,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,12 +38,14 @@ class Cure:
         held: Failing seeds on which it helped.
         failed: Failing seeds on which it did not; the first of these ends the search.
         detail: What it changed, as it said itself.
+        gain: Share of the failing run's loss that it took away; None where the two cannot be compared.
     """
 
     intervention: Intervention
     held: int
     failed: int
     detail: str = ""
+    gain: float | None = None
 
     @property
     def holds(self) -> bool:
@@ -77,7 +92,9 @@ def conclude(evidence: Evidence) -> Verdict:
     A general change (a leaky slope, a clipped gradient) cures much that it did not cause: it is named as a cause only
     where the evidence speaks for it, or where all else was tried and nothing else helps.
     """
-    cures = sorted((cure for cure in evidence.cures if cure.holds), key=lambda cure: _order(cure, evidence.kinds))
+    holding = [cure for cure in evidence.cures if cure.holds and _counts(cure, evidence.kinds)]
+    best = max((cure.gain for cure in holding if cure.gain is not None), default=0.0)
+    cures = sorted(holding, key=lambda cure: _order(cure, evidence.kinds, best))
     causes = [] if evidence.chaotic else _established(cures, evidence)
     if causes:
         ended = Conclusion.THIS_RUN if evidence.this_run else Conclusion.ESTABLISHED
@@ -91,12 +108,20 @@ def conclude(evidence: Evidence) -> Verdict:
     )
 
 
-def _order(cure: Cure, kinds: Sequence[CauseKind]) -> tuple[int, int, bool, int]:
+def _order(cure: Cure, kinds: Sequence[CauseKind], best: float) -> tuple[int, bool, int, bool, int]:
     change = cure.intervention.change
     for place, kind in enumerate(kinds):
         if supports(kind, cure.intervention):
-            return place, place_among(kind, change), False, rank_of(change)
-    return len(kinds), 0, REMOVES[change].general, rank_of(change)
+            return place, False, place_among(kind, change), False, rank_of(change)
+    # What only eases the failure, where another change takes it away, is not what it comes from.
+    eases = cure.gain is not None and cure.gain < limit.EXPLAIN_EASES * best
+    return len(kinds), eases, 0, REMOVES[change].general, rank_of(change)
+
+
+def _counts(cure: Cure, kinds: Sequence[CauseKind]) -> bool:
+    """Whether a cure says anything: one of what is asked for does only where that was seen at work."""
+    change = cure.intervention.change
+    return change not in UNCOMPARED or any(supports(kind, cure.intervention) for kind in kinds)
 
 
 def _established(cures: Sequence[Cure], evidence: Evidence) -> list[EstablishedCause]:
@@ -116,13 +141,26 @@ def _established(cures: Sequence[Cure], evidence: Evidence) -> list[EstablishedC
             kind,
             EstablishedCause(
                 kind=kind,
-                detail=cure.detail,
-                place=_place(kind, cure.intervention, evidence.sights),
+                detail=_detail(kind, cure, evidence),
+                place=_place(kind, cure.intervention, evidence.sights) or _changed_at(cure.intervention, evidence),
                 intervention=cure.intervention,
                 established=True,
             ),
         )
     return list(found.values())
+
+
+def _detail(kind: CauseKind, cure: Cure, evidence: Evidence) -> str:
+    """What exactly it is: as it was seen, else as the change that takes it away tells it."""
+    if cure.intervention.change is Change.GUARD_OPERATION:
+        for sight in evidence.sights:
+            if sight.kind is SightKind.FIRST_NONFINITE and sight.place == cure.intervention.value and sight.expression:
+                return f"{sight.operation}: {sight.expression}"
+    if kind is CauseKind.NARROW_LAYER:
+        for finding in evidence.failing.findings:
+            if layer := narrow(finding):
+                return layer
+    return cure.detail
 
 
 def _shown(evidence: Evidence) -> Iterator[EstablishedCause]:
@@ -156,6 +194,12 @@ def _place(kind: CauseKind, intervention: Intervention | None, sights: Iterable[
     if isinstance(value, str):
         return value.partition(" ")[0]
     return next((sight.place for sight in sights if sight.cause_kind is kind and sight.place), "")
+
+
+def _changed_at(intervention: Intervention, evidence: Evidence) -> str:
+    """The user's own line that gives what was changed."""
+    own = (one.applied for one in evidence.experiments if one.intervention == intervention)
+    return next((applied.place for applied in own if applied is not None and applied.place), "")
 
 
 def _remedies(causes: Sequence[EstablishedCause], cures: Sequence[Cure], evidence: Evidence) -> Iterator[RemedyId]:

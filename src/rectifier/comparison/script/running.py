@@ -3,27 +3,35 @@
 import contextlib
 import os
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Protocol
+
+
+class WithPid(Protocol):
+    """A process that leads its own group."""
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
 
 
 class Running:
     """Trials at work; safe to use from several threads."""
 
     def __init__(self) -> None:
-        self._processes: set[subprocess.Popen[bytes]] = set()
+        self._processes: set[WithPid] = set()
         self._lock = threading.Lock()
         self._stopped = False
 
     @contextmanager
-    def one(self) -> Iterator[Callable[[subprocess.Popen[bytes]], None]]:
+    def one(self) -> Iterator[Callable[[WithPid], None]]:
         """While one trial is at work; what this gives is told the process."""
-        own: list[subprocess.Popen[bytes]] = []
+        own: list[WithPid] = []
 
-        def started(process: subprocess.Popen[bytes]) -> None:
+        def started(process: WithPid) -> None:
             own.append(process)
             self._enter(process)
 
@@ -46,7 +54,7 @@ class Running:
             while any(process in self._processes for process in running) and time.monotonic() < deadline:
                 time.sleep(0.02)
 
-    def _enter(self, process: subprocess.Popen[bytes]) -> None:
+    def _enter(self, process: WithPid) -> None:
         with self._lock:
             self._processes.add(process)
             stopped = self._stopped
@@ -54,6 +62,6 @@ class Running:
             _signal_group(process, signal.SIGKILL)
 
 
-def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:
+def _signal_group(process: WithPid, number: int) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, number)

@@ -55,6 +55,7 @@ def facts_of(value: Tensor) -> dict[str, float]:
             "scale": float(deviation.median()),
             "rms": float(numbers.square().mean().sqrt()),
             "largest": float(numbers.abs().max()),
+            "integers": float(not value.is_floating_point()),
             "constant_features": float((deviation <= 1e-12 * mean.abs()).sum()),
             "distinct_rows": float(len(torch.unique(numbers, dim=0))) if numbers.numel() <= 1 << 20 else float(rows),
         }

@@ -27,10 +27,18 @@ from rectifier.records import CauseKind, Sight, SightKind, Warned
 Record = Callable[[Sight | Warned], None]
 Clock = Callable[[], int]
 
+_ONLY_BY_SIZE = (
+    "mm", "addmm", "bmm", "baddbmm", "convolution", "mul", "add", "sub", "sum", "mean", "square", "pow", "mse_loss",
+    "MmBackward", "AddmmBackward", "BmmBackward", "ConvolutionBackward", "MulBackward", "PowBackward",
+    "MseLossBackward",
+)  # fmt: skip
+"""Operations that give an infinity of finite numbers only where these are huge."""
 _OVER_A_BATCH = ("var", "std", "native_batch_norm", "VarBackward", "StdBackward")
 
 
-def look(first: int, last: int, clock: Clock, record: Record, *, lost: float) -> Callable[[], None]:
+def look(
+    first: int, last: int, clock: Clock, record: Record, *, lost: float, huge: float = math.inf
+) -> Callable[[], None]:
     """Look at the steps from `first` to `last`, counted from 0; returns the undo, which tells what is left to tell.
 
     Args:
@@ -39,8 +47,9 @@ def look(first: int, last: int, clock: Clock, record: Record, *, lost: float) ->
         clock: The step that comes next. It is asked after whoever counts has heard of a step.
         record: Takes what is seen.
         lost: Share of a gradient that passes an operation, up to which it counts as lost there.
+        huge: Size of an operand from which on an infinity is where growth ended, not the operation's own.
     """
-    microscope = Microscope(first, last, clock, record, lost)
+    microscope = Microscope(first, last, clock, record, lost, huge)
     microscope.start()
     return microscope.stop
 
@@ -48,8 +57,8 @@ def look(first: int, last: int, clock: Clock, record: Record, *, lost: float) ->
 class Microscope(training.TrainingListener):
     """See `look`."""
 
-    def __init__(self, first: int, last: int, clock: Clock, record: Record, lost: float) -> None:
-        self._lost = lost
+    def __init__(self, first: int, last: int, clock: Clock, record: Record, lost: float, huge: float) -> None:
+        self._lost, self._huge = lost, huge
         self._first, self._last, self._clock, self._record = first, last, clock, record
         self._operations: Operations | None = None
         self._cuts = Cuts()
@@ -186,7 +195,7 @@ class Microscope(training.TrainingListener):
         if found is not None:
             # The steps after it only hand it on.
             self._told = True
-            self._record(_first_nonfinite(found, self._step))
+            self._record(_first_nonfinite(found, self._step, self._huge))
 
     def _tell(self, sights: Iterable[Sight]) -> None:
         """Tell each thing once: of several steps the first."""
@@ -197,7 +206,8 @@ class Microscope(training.TrainingListener):
                 self._record(sight)
 
 
-def _first_nonfinite(found: Operation, step: int) -> Sight:
+def _first_nonfinite(found: Operation, step: int, huge: float) -> Sight:
+    grown = _grown(found, huge)
     line = found.line
     return Sight(
         kind=SightKind.FIRST_NONFINITE,
@@ -206,9 +216,18 @@ def _first_nonfinite(found: Operation, step: int) -> Sight:
         place=line.place if line is not None else "",
         expression=line.expression if line is not None else "",
         step=step,
-        numbers={name: number for name, number in found.ranges.items() if math.isfinite(number)},
-        cause_kind=_cause_of(found),
+        numbers={
+            **{name: number for name, number in found.ranges.items() if math.isfinite(number)},
+            **({"grown": 1.0} if grown else {}),
+        },
+        cause_kind=CauseKind.UNKNOWN if grown else _cause_of(found),
     )
+
+
+def _grown(found: Operation, huge: float) -> bool:
+    """Whether the operation only met numbers that had grown before: it is where that ends, not where it comes from."""
+    largest = max((abs(number) for name, number in found.ranges.items() if name.endswith(("_min", "_max"))), default=0)
+    return found.origin and found.name.rstrip("0123456789_").startswith(_ONLY_BY_SIZE) and largest > huge
 
 
 def _cause_of(found: Operation) -> CauseKind:

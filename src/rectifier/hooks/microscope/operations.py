@@ -23,7 +23,7 @@ _HOOKS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _MONITOR = os.path.join(os.path.dirname(_HOOKS), "monitor") + os.sep
 _HOLD_NOTHING = ("empty", "new_empty", "resize_", "set_", "_to_copy_meta")
 _GIVEN_LITERALLY = ("masked_fill", "full", "scalar_tensor", "fill", "lift_fresh", "_local_scalar_dense", "new_full")
-_DEPTH = 12
+_DEPTH = 40
 """Frames of ours above an operation of ours."""
 FORWARD, BACKWARD, OPTIMIZER = "forward", "backward", "optimizer"
 
@@ -98,6 +98,9 @@ class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         named = kwargs or {}
+        if args and isinstance(args[0], int | float | complex) and not _takes_number(func):
+            # A number that autograd saved as a tensor comes as a plain one, which the operation itself does not take.
+            args = (torch.scalar_tensor(args[0], dtype=_SAVED_AS[type(args[0])]), *args[1:])
         if self.failed is not None or _is_ours():
             return func(*args, **named)
         try:
@@ -173,6 +176,15 @@ class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """A loss is about to be back-propagated."""
         if self.step.loss is None and any(_state(loss)):
             self.step.loss = next(iter(self.step.makers.get(_storage(loss), ())), None)
+
+
+_SAVED_AS = {bool: torch.bool, int: torch.int64, float: torch.float64, complex: torch.complex128}
+
+
+def _takes_number(func: Any) -> bool:
+    """Whether an operation's first argument is declared as a number."""
+    arguments = getattr(getattr(func, "_schema", None), "arguments", ())
+    return not arguments or str(arguments[0].type) != "Tensor"
 
 
 def first_of(step: Step) -> Operation | None:

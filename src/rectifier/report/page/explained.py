@@ -9,7 +9,7 @@ from rectifier.records import Conclusion, Experiment, Explanation, RemedyId, Sav
 from rectifier.report.figures.explanation import by_change, change_curves
 from rectifier.report.page.shown import Shown
 from rectifier.report.sentences.experiments import edited
-from rectifier.report.sentences.explanation import sight_text
+from rectifier.report.sentences.sights import sight_text
 
 MOST_SIGHTS = 12
 _PILLS = {
@@ -93,11 +93,11 @@ class Explained:
 
     @property
     def sights(self) -> list[tuple[Sight, str]]:
-        """What the microscope saw, what speaks for the cause first; line and numbers stand beside the sentence."""
+        """What the microscope saw, what speaks for the cause first; the line stands below the sentence."""
         cause = self.explanation.cause
         kind = None if cause is None else cause.kind
         shown = sorted(self.explanation.sights, key=lambda sight: sight.cause_kind is not kind)[:MOST_SIGHTS]
-        return [(sight, sight_text(replace(sight, place="", expression="", numbers={}))) for sight in shown]
+        return [(sight, sight_text(replace(sight, place="", expression=""))) for sight in shown]
 
     @property
     def seconds(self) -> float:

@@ -13,10 +13,9 @@ from rectifier.records import (
     FixKind,
     Intervention,
     RemedyId,
-    Sight,
-    SightKind,
 )
 from rectifier.report.sentences.fixes import command
+from rectifier.report.sentences.mending import with_numbers
 
 _CAUSES: dict[CauseKind, str] = {
     CauseKind.LEARNING_RATE: "the learning rate is too large",
@@ -79,6 +78,7 @@ _CHANGES: dict[Change, str] = {
     Change.STANDARDISE_TARGETS: "standardised targets",
     Change.LEAKY_ACTIVATION: "Leaky ReLU",
     Change.BOUNDED_ACTIVATION: "a bounded activation",
+    Change.UNSATURATED_ACTIVATION: "Leaky ReLU instead of sigmoid or tanh",
     Change.LINEAR_OUTPUT: "a linear output",
     Change.NORMALISATION_OFF: "no normalisation",
     Change.FLOAT32: "float32",
@@ -130,6 +130,9 @@ _LINES: dict[RemedyId, str] = {
 
 def change_words(experiment: Experiment) -> str:
     """A change, as a sentence names it."""
+    applied = experiment.applied
+    if experiment.intervention.change is Change.LOSS_TERM_OFF and applied is not None and applied.detail:
+        return f"the loss without {applied.detail}"
     return intervention_words(experiment.intervention)
 
 
@@ -142,15 +145,22 @@ def intervention_words(intervention: Intervention) -> str:
 def cause_text(cause: EstablishedCause) -> str:
     """What a cause is: `weight decay of 0.5 (AdamW, group 0)`."""
     words = _CAUSES[cause.kind]
-    if not cause.detail:
+    change = None if cause.intervention is None else cause.intervention.change
+    # What these left out is the cause itself.
+    if not cause.detail or change in (Change.SKIP_BATCHES_OF_ONE, Change.SKIP_NONFINITE):
         return words
     # A detail that begins with the same words says it all.
     return cause.detail if cause.detail.startswith(words) else f"{words} ({cause.detail})"
 
 
-def fix_text(remedy: RemedyId) -> str:
-    """What to type, or what to do where no line says it."""
-    return _LINES[remedy]
+def fix_text(remedy: RemedyId, explanation: Explanation | None = None) -> str:
+    """What to type, or what to do where no line says it.
+
+    Args:
+        remedy: What is to be done.
+        explanation: What was found, with the numbers that belong there; None for the general line.
+    """
+    return (None if explanation is None else with_numbers(remedy, explanation)) or _LINES[remedy]
 
 
 def headline(explanation: Explanation) -> str:
@@ -213,7 +223,7 @@ def _without(explanation: Explanation, cause: EstablishedCause) -> str:
     before = explanation.failure.loss_end if explanation.failure is not None else None
     loss = (
         ""
-        if first.loss_end is None
+        if first.loss_end is None or first.better is None
         else f": loss {first.loss_end:.3g} at step {first.steps:,}; unchanged, it ended at {_loss(before)}"
     )
     count = len({one.seed for one in seeds})
@@ -236,23 +246,3 @@ def _unhelpful(experiments: Sequence[Experiment]) -> list[str]:
         and (one.applied is None or one.applied.times)
     ]
     return list(dict.fromkeys(found))
-
-
-_SIGHTS: dict[SightKind, str] = {
-    SightKind.FIRST_NONFINITE: "The first number that is not finite came from",
-    SightKind.GRADIENT_LOST: "The gradient becomes 0 at",
-    SightKind.GRADIENT_CUT: "The graph ends at",
-    SightKind.MOVED_BY: "Moved the pre-activations:",
-    SightKind.PARAMETERS_IDLE: "These parameters do not move:",
-    SightKind.INPUTS: "Inputs:",
-}
-
-
-def sight_text(sight: Sight) -> str:
-    """What the microscope saw, in one sentence."""
-    phase = f" ({sight.phase})" if sight.phase else ""
-    place = f", {sight.place}" if sight.place else ""
-    expression = f": {sight.expression}" if sight.expression else ""
-    numbers = ", ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in sight.numbers.items())
-    shown = f" [{numbers}]" if numbers else ""
-    return f"{_SIGHTS[sight.kind]} {sight.operation}{phase}, step {sight.step:,}{place}{expression}{shown}"

@@ -4,9 +4,11 @@ from rich.console import Console
 
 from rectifier.records import Explanation
 from rectifier.report.sentences import explanation as sentences
+from rectifier.report.sentences.mending import place_of
+from rectifier.report.sentences.sights import sight_text, telling
 from rectifier.report.text.lines import say
 
-_MOST_SIGHTS = 4
+_MOST_SIGHTS = 2
 
 
 def print_explanation(explanation: Explanation, console: Console) -> None:
@@ -19,10 +21,10 @@ def print_explanation(explanation: Explanation, console: Console) -> None:
     say(console, sentences.headline(explanation), style="bold")
     for text in sentences.details(explanation):
         say(console, text, indent=2)
-    for sight in explanation.sights[:_MOST_SIGHTS]:
-        say(console, sentences.sight_text(sight), indent=2)
+    for sight in telling(explanation)[:_MOST_SIGHTS]:
+        say(console, f"{sight_text(sight)}.", indent=2)
     for note in explanation.notes:
         say(console, note, indent=2)
     if explanation.fixes:
-        place = explanation.cause.place if explanation.cause is not None else ""
-        say(console, f"Do this: {explanation.fixes[0]}{f' (observed at {place})' if place else ''}", style="bold")
+        place = place_of(explanation)
+        say(console, f"Do this: {explanation.fixes[0]}{f' ({place})' if place else ''}", style="bold")

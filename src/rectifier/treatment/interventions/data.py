@@ -62,6 +62,10 @@ class StandardisedInputs(Intervening):
         """Begin."""
         self._undo.append(route_roots(self._forward))
 
+    def has_changed(self) -> bool:
+        """Whether it has changed anything so far, or gathers the rows that will tell the scale."""
+        return super().has_changed() or bool(self._rows)
+
     def _forward(self, module: nn.Module, forward: Forward, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         given, named = map_tensors(lambda place, value: self._put(module, place, value), args, kwargs)
         return forward(*given, **named)

@@ -79,6 +79,10 @@ class ExchangedActivation(Intervening):
         self.note("" if frame is None else f"{name} at {line_of(frame).place}")
         return z.copy_(self._compute(z.clone())) if name.endswith("_") else self._compute(z)
 
+    def has_changed(self) -> bool:
+        """Whether it has changed anything so far."""
+        return super().has_changed() or any(sum(swap._replaced.values()) for swap in self._swaps)
+
     def stop(self) -> None:
         """Take it away; what was replaced is known before."""
         super().stop()
@@ -203,6 +207,8 @@ def exchanged(change: Changes) -> Intervening | None:
     """The change of a network's functions that is meant; None where it is none of these."""
     match change:
         case Changes.LEAKY_ACTIVATION:
+            return ExchangedActivation(change, _LEAKY)
+        case Changes.UNSATURATED_ACTIVATION:
             return ExchangedActivation(change, _LEAKY)
         case Changes.BOUNDED_ACTIVATION:
             return ExchangedActivation(change, "tanh")

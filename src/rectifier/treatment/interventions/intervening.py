@@ -42,6 +42,10 @@ class Intervening(training.TrainingListener):
             told = [*told[:_MOST_DETAILS], f"{len(told) - _MOST_DETAILS} more"]
         return Applied(change=self.change, times=self.times, detail=", ".join(told))
 
+    def has_changed(self) -> bool:
+        """Whether it has changed anything so far."""
+        return self.times > 0
+
     def note(self, detail: str = "") -> None:
         """Something was changed."""
         self.times += 1

@@ -1,12 +1,15 @@
 """Changes of an optimizer's settings for the length of each step: schedulers and the script see their own values."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch.optim import Optimizer
 
-from rectifier.records import Change
+from rectifier.hooks.microscope.source_lines import Line, users_line
+from rectifier.hooks.patch.attributes import on_construction
+from rectifier.records import Applied, Change
 from rectifier.treatment.interventions.intervening import Intervening
 
 Group = dict[str, Any]
@@ -33,6 +36,27 @@ class Settings(Intervening):
         self._asked: dict[int, list[tuple[Group, dict[str, Any]]]] = {}
         self._steps: dict[int, int] = {}
         self._told: set[tuple[int, int]] = set()
+        self._lines: dict[int, Line] = {}
+        self._first: tuple[Any, Any, Line | None] | None = None
+
+    def start(self) -> None:
+        """Begin."""
+        super().start()
+        self._undo.append(on_construction(Optimizer, self._constructed))
+
+    def _constructed(self, optimizer: Optimizer) -> None:
+        line = users_line()
+        if line is not None:
+            self._lines[id(optimizer)] = line
+
+    def applied(self) -> Applied:
+        """What it has changed so far, with the first number of it."""
+        told = super().applied()
+        if self._first is None:
+            return told
+        before, after, line = self._first
+        place, expression = ("", "") if line is None else (line.place, line.expression)
+        return replace(told, before=_number(before), after=_number(after), place=place, expression=expression)
 
     def on_step_start(self, optimizer: Optimizer, *call: Any) -> None:
         """An optimizer is about to step."""
@@ -51,7 +75,9 @@ class Settings(Intervening):
                 if (id(optimizer), number) not in self._told:
                     # Of a schedule the first value.
                     self._told.add((id(optimizer), number))
-                    value = _written(next(iter(old.values())))
+                    name = next(iter(old))
+                    value = _written(old[name])
+                    self._first = self._first or (old[name], new[name], self._lines.get(id(optimizer)))
                     self.details.setdefault(f"{self._words.format(value)} ({type(optimizer).__name__}, group {number})")
         self.times += bool(asked)
 
@@ -68,6 +94,10 @@ class Settings(Intervening):
     def _put_back(self, optimizer: Optimizer) -> None:
         for group, old in self._asked.pop(id(optimizer), ()):
             group.update(old)
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float | torch.Tensor) else None
 
 
 def _same(old: Any, new: Any) -> bool:

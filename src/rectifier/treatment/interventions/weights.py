@@ -18,6 +18,7 @@ from rectifier.treatment.interventions.intervening import Intervening
 
 _SMALL = 0.02
 """Standard deviation of small random weights, as BERT and GPT-2 begin with."""
+_ROUNDED = 1.001
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _LOOKED_UP = (nn.Embedding, nn.EmbeddingBag)
 
@@ -145,7 +146,24 @@ def _zero_bias(given: Given, generator: torch.Generator) -> Tensor | None:
     named = given.owner is None or "bias" in given.name.rpartition(".")[2]
     if not named or given.tensor.ndim > 1 or not bool(given.tensor.count_nonzero()):
         return None
+    usual = _usual_bias(given)
+    if usual is not None and float(given.tensor.detach().abs().max()) <= usual:
+        # As torch draws them: whatever other biases do, they would be another draw, and no more.
+        return None
     return torch.zeros(given.tensor.shape)
+
+
+def _usual_bias(given: Given) -> float | None:
+    """The largest bias that torch draws beside this weight, 1/√fan-in; None where there is no weight to tell."""
+    if given.owner is None:
+        return None
+    if isinstance(given.owner, nn.RNNBase | nn.RNNCellBase):
+        return _ROUNDED / math.sqrt(given.owner.hidden_size)
+    weight = given.owner._parameters.get("weight")
+    if weight is None or weight.ndim < 2:
+        return None
+    # Modules differ in which of the two torch counts.
+    return _ROUNDED / math.sqrt(max(min(weight.shape[:2]) * weight.shape[2:].numel(), 1))
 
 
 _DRAWS: dict[Change, Draw] = {

@@ -1,0 +1,92 @@
+"""What to type about an established cause, with the numbers and the place of the user's own line."""
+
+from rectifier.records import Applied, Change, Explanation, RemedyId, Sight, SightKind
+
+_LESS_DECAY = 0.01
+"""What AdamW begins with in torch."""
+_GUARDS = (
+    ("ctc_loss", "torch.nn.functional.ctc_loss(..., zero_infinity=True)"),
+    ("softmax", "leave at least one element of each row unmasked"),
+    ("log", "clamp its argument from below: torch.log(x.clamp_min(1e-6))"),
+    ("sqrt", "add a small number under the root: torch.sqrt(x + 1e-12)"),
+    ("norm", "add a small number under the root: torch.sqrt(x.square().sum(-1) + 1e-12)"),
+    ("div", "add a small number to the denominator: a / (b + 1e-8)"),
+    ("reciprocal", "add a small number to the denominator: 1 / (b + 1e-8)"),
+    ("exp", "clamp its argument from above: torch.exp(x.clamp(max=20))"),
+    ("pow", "clamp its argument from below: x.clamp_min(1e-6)"),
+    ("acos", "clamp its argument: x.clamp(-1 + 1e-6, 1 - 1e-6)"),
+    ("asin", "clamp its argument: x.clamp(-1 + 1e-6, 1 - 1e-6)"),
+    ("var", "skip batches of one sample: their variance is not defined"),
+    ("std", "skip batches of one sample: their deviation is not defined"),
+)  # fmt: skip
+"""Part of an operation's name -> its usual guard; the first one counts."""
+
+
+def with_numbers(remedy: RemedyId, explanation: Explanation) -> str | None:
+    """The line to type, of what was measured; None where nothing more than the general line is known.
+
+    Args:
+        remedy: What is to be done.
+        explanation: What was found.
+    """
+    cause = explanation.cause
+    if cause is None or cause.intervention is None:
+        return None
+    applied = next(
+        (
+            one.applied
+            for one in explanation.experiments
+            if one.intervention == cause.intervention and one.applied is not None and one.applied.times
+        ),
+        None,
+    )
+    match remedy:
+        case RemedyId.GUARD_OPERATION:
+            return _guard(explanation.sights)
+        case RemedyId.CHANGE_ACTIVATION if cause.intervention.change is Change.UNSATURATED_ACTIVATION:
+            return "use an activation without a flat side: torch.nn.LeakyReLU(0.1)"
+        case RemedyId.INIT_GAIN if cause.intervention.change is Change.WEIGHTS_GLOROT:
+            return "torch.nn.init.xavier_normal_(layer.weight)"
+    return None if applied is None else _setting(remedy, cause.intervention.change, applied)
+
+
+def place_of(explanation: Explanation) -> str:
+    """What is to be changed: the user's own line, or the parameters by their names; "" where it is unknown."""
+    cause = explanation.cause
+    if cause is None:
+        return ""
+    for one in explanation.experiments:
+        if one.intervention == cause.intervention and one.applied is not None and one.applied.place:
+            return f"{one.applied.place}: {one.applied.expression}"
+    if cause.intervention is not None and cause.intervention.change in _OF_PARAMETERS:
+        return cause.detail
+    return cause.place
+
+
+_OF_PARAMETERS = (Change.WEIGHTS_HE, Change.WEIGHTS_GLOROT, Change.WEIGHTS_SMALL_RANDOM, Change.ZERO_BIAS,
+                  Change.ADD_PARAMETERS)  # fmt: skip
+_SETTINGS = {
+    RemedyId.LOWER_LEARNING_RATE: ("lr", (Change.LEARNING_RATE_THIRD, Change.LEARNING_RATE_TENTH,
+                                          Change.LEARNING_RATE_HUNDREDTH)),
+    RemedyId.RAISE_LEARNING_RATE: ("lr", (Change.LEARNING_RATE_TRIPLE,)),
+    RemedyId.LARGER_EPS: ("eps", (Change.LARGER_EPS,)),
+    RemedyId.LOWER_WEIGHT_DECAY: ("weight_decay", (Change.WEIGHT_DECAY_OFF,)),
+}  # fmt: skip
+
+
+def _setting(remedy: RemedyId, change: Change, applied: Applied) -> str | None:
+    name, changes = _SETTINGS.get(remedy, ("", ()))
+    if change not in changes or applied.before is None or applied.after is None:
+        return None
+    after = applied.after
+    if remedy is RemedyId.LOWER_WEIGHT_DECAY and applied.before > _LESS_DECAY:
+        after = _LESS_DECAY
+    return f"{name}={after:.3g} instead of {applied.before:.3g}"
+
+
+def _guard(sights: tuple[Sight, ...]) -> str | None:
+    for sight in sights:
+        if sight.kind is SightKind.FIRST_NONFINITE:
+            name = sight.operation.lower()
+            return next((text for part, text in _GUARDS if part in name), None)
+    return None

@@ -1,0 +1,89 @@
+"""Trials of a script: forked where nobody can tell, else new processes."""
+
+import itertools
+import sys
+
+import pytest
+
+from rectifier.comparison.explain.script import ScriptTrials, looks
+from rectifier.comparison.explain.trial import Ask, same_losses
+from rectifier.launch.forking.client import CannotFork, Forking
+from rectifier.records import Change, Intervention
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="trials are forked on Linux only")
+
+FIT = """
+import torch
+model = torch.nn.Sequential(torch.nn.Linear(5, 7), torch.nn.ReLU(), torch.nn.Linear(7, 1))
+optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+for step in range(40):
+    x = torch.randn(32, 5)
+    optimizer.zero_grad()
+    torch.nn.functional.mse_loss(model(x), x.sum(1, keepdim=True)).backward()
+    optimizer.step()
+"""
+
+
+@pytest.fixture
+def trials(tmp_path, monkeypatch):
+    (tmp_path / "fit.py").write_text(FIT)
+    monkeypatch.chdir(tmp_path)
+    one = ScriptTrials(command=("fit.py",), folder=tmp_path / "kept", own_seed=3)
+    yield one
+    one.close()
+
+
+def test_trials_after_the_first_are_forked_and_the_same_to_the_bit(trials, monkeypatch):
+    forked = []
+    run = Forking.run
+    monkeypatch.setattr(Forking, "run", lambda self, *asked, **how: (forked.append(1), run(self, *asked, **how))[1])
+    plain = trials(Ask())
+    assert not forked
+    again = trials(Ask(stop_after=30))
+    assert same_losses(plain, again)
+    assert len(forked) == 1
+    other = trials(Ask(seed=1, stop_after=30))
+    assert not same_losses(plain, other)
+    changed = trials(Ask(intervention=Intervention(Change.LEARNING_RATE_TENTH), stop_after=30))
+    assert changed.applied.times == 30
+    assert len(forked) == 3
+
+
+def test_what_is_not_the_same_when_forked_is_run_as_a_new_process(trials, monkeypatch):
+    """Planted: a fork in which the training draws other numbers."""
+    run = Forking.run
+    monkeypatch.setattr(
+        Forking, "run", lambda self, launch, *asked, **how: run(self, launch._replace(seed=99), *asked, **how)
+    )
+    plain, again = trials(Ask()), trials(Ask(stop_after=30))
+    assert same_losses(plain, again)
+    assert not trials._fork
+    trials(Ask(seed=1, stop_after=30))
+
+
+def test_where_nothing_can_be_forked_new_processes_are_started(trials, monkeypatch):
+    def refuse(self, launch):
+        raise CannotFork("planted")
+
+    monkeypatch.setattr(Forking, "__init__", refuse)
+    assert same_losses(trials(Ask()), trials(Ask(stop_after=30)))
+
+
+def test_a_trial_that_has_shown_enough_ends(trials, tmp_path):
+    (tmp_path / "fit.py").write_text(
+        FIT.replace("    x =", "    __import__('time').sleep(0.05)\n    x =").replace("40", "4000")
+    )
+    seen = []
+    shown = trials(Ask(stop_after=3000, enough=lambda so_far: seen.append(so_far.steps) or so_far.steps >= 5))
+    assert seen[-1] >= 5
+    assert 5 <= shown.steps < 400
+    assert not shown.crashed
+
+
+def test_looks_back_are_close_together_in_steps():
+    steps = sorted({int(1.1**number) for number in range(80)})
+    counts = list(looks(steps))
+    assert counts[0] == len(steps)
+    assert counts[-1] == 1
+    seen = [steps[count - 1] for count in counts]
+    assert all(later > earlier >= later / 1.4 - 0.12 * later - 1 for later, earlier in itertools.pairwise(seen))
