@@ -31,7 +31,7 @@ class Explaining:
     """
 
     def __init__(self, settings: dict[str, Any], record: Callable[[Fact], None], clock: Callable[[], int]) -> None:
-        self._record, self._to_the_end = record, settings["to_the_end"]
+        self._record, self._to_the_end = record, settings.get("to_the_end", False)
         asked = Intervention.parse(settings["intervention"])
         self._intervening: Intervening | None = begin(asked)
         self._shifted: Intervening | None = None
