@@ -91,6 +91,16 @@ def test_logits_that_began_too_large_may_shrink(end, said):
     assert bool(judged(readings([1e4, 1e4, *[end] * 20], classes=10, entropy=2.3))) == said
 
 
+@pytest.mark.parametrize(("spread", "said"), [(0.0, True), (1e-13, True), (1e-3, False)])
+def test_logits_that_never_told_rows_apart_are_found_without_a_before(spread, said):
+    """A normalisation over one element passes the same for every sample, from the first step on."""
+    found = judged(readings([spread] * 20, classes=4, entropy=1.3, square=2.0))
+    assert bool(found) == said
+    if said:
+        assert found[0].detail.startswith("Since step 0 the variance of its 1 unit between rows has been")
+        assert "their mean square is 2 (" in found[0].detail
+
+
 def test_a_single_class_in_each_batch_says_nothing():
     assert not judged(readings(THEN_FLAT, classes=1, entropy=0.0))
 

@@ -48,6 +48,13 @@ def test_a_loss_that_stays_where_it_began(losses, said):
         assert (found[0].severity, why(found[0]), found[0].remedies) == ("warning", "unknown", ())
 
 
+@pytest.mark.parametrize(("often", "said"), [(2, True), (0, False)])
+def test_a_gradient_that_dropout_takes_away_at_some_steps_still_arrives(often, said):
+    delta = np.zeros(200)
+    delta[-7 : -7 + often] = 1.0
+    assert bool(standing(one=working(delta=delta))) == said
+
+
 @pytest.mark.parametrize("losses", [[-1.0] * 200, [0.0] * 200, [0.01, -0.01] * 100])
 def test_a_loss_around_or_below_0_is_no_measure(losses):
     assert not standing(losses)

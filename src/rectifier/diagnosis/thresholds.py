@@ -282,6 +282,10 @@ COLLAPSED_SHARE = 0.01
 """Spread of an output between rows, over what it was or over the targets', below which it has collapsed
 (definitions)."""
 
+ROUNDING_SHARE = 1e-12
+"""Spread over mean square below which rows differ by rounding alone: float32 has an eps of 1.2e-7, squared 1.4e-14, and
+a layer adds up some numbers (our choice)."""
+
 COLLAPSED_LOGITS = 0.01
 """Spread of logits between rows below which they give every row nearly the same shares: a tenth of a nat (our choice).
 Logits that began too large may shrink to a hundredth and tell classes apart better than before."""

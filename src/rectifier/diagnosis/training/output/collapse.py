@@ -141,13 +141,19 @@ def _below_classes(history: OutputHistory) -> _Collapse | None:
     telling &= history.floats("class_entropy") >= limit.LEAST_ENTROPY
     low, before = _dropped(spread, telling)
     at = _long_enough(history, low & (spread < limit.COLLAPSED_LOGITS), telling)
-    return None if at is None else _Collapse(at, Yardstick.BEFORE, before, _features_lost(history, at))
+    if at is not None:
+        return _Collapse(at, Yardstick.BEFORE, before, _features_lost(history, at))
+    # What never told rows apart has no better before.
+    square = history.floats("square")
+    at = _long_enough(history, spread <= limit.ROUNDING_SHARE * square, telling)
+    return None if at is None else _Collapse(at, Yardstick.SIZE, square, _features_lost(history, at))
 
 
 def _features_lost(history: OutputHistory, at: IntArray) -> bool | None:
     share = _share(history.floats("features_spread"), history.floats("features_square"), history.usable)
     known = np.isfinite(share)
-    return bool(_dropped(share, known)[0][at].any()) if known[at].any() else None
+    lost = _dropped(share, known)[0] | (share <= limit.ROUNDING_SHARE)
+    return bool(lost[at].any()) if known[at].any() else None
 
 
 def _share(spread: FloatArray, square: FloatArray, usable: BoolArray) -> FloatArray:

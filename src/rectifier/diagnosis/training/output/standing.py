@@ -57,8 +57,7 @@ def judge_standing(
     if not len(loss.steps) or int(loss.steps[0]) > 0:
         # A training that was joined in its middle, or resumed, may have converged before.
         return []
-    if not _is_alive(model, histories, process):
-        return []
+    alive = _is_alive(model, histories, process)
     best, share = _best_constant(outputs), explained_by(outputs)
     if best is not None:
         share = 1 - progress.end / best[0]
@@ -67,6 +66,9 @@ def judge_standing(
     near = share is not None and abs(share) <= limit.PLATEAU_FRACTION
     no_better = share is not None and share < limit.PLATEAU_FRACTION
     worse = share is not None and 1 - share > limit.WORSE_THAN_CONSTANT
+    if not alive and (not worse or any(history.blocked_since is not None for history in histories)):
+        # What stands still has another reason then; what goes astray moves.
+        return []
     if progress.state == "none":
         if share is not None and not no_better:
             # It knows more than the best constant does.
@@ -106,11 +108,10 @@ def _why_worse(output: OutputHistory, cost: float, progress: Progress) -> Cause 
     """Why a model is worse than the best constant answer: its targets lie far away, or it began with large answers."""
     spread, square = output.floats("target_spread"), output.floats("target_square")
     known = np.isfinite(spread) & np.isfinite(square) & (spread > 0)
-    if known.any() and float(np.median(square[known] / spread[known])) > limit.LARGE_OFFSET**2:
-        return Cause(
-            kind=CauseKind.TARGET_SCALE,
-            facts=TargetOffset(target_offset=float(np.median(square[known] / spread[known] - 1)) ** 0.5),
-        )
+    with np.errstate(over="ignore"):
+        offset = float(np.median(square[known] / spread[known])) if known.any() else 0.0
+    if limit.LARGE_OFFSET**2 < offset < np.inf:
+        return Cause(kind=CauseKind.TARGET_SCALE, facts=TargetOffset(target_offset=(offset - 1) ** 0.5))
     if progress.start > limit.LARGE_FIRST_LOSS * cost:
         return Cause(
             kind=CauseKind.INITIAL_WEIGHTS, facts=LargeFirstLoss(first_loss=progress.start, best_constant=cost)
@@ -179,8 +180,9 @@ def _is_alive(model: str, histories: Sequence[SiteHistory], process: Process) ->
         return False
     n = limit.LEAST_OBSERVATIONS
     if histories:
-        last = [delta[np.isfinite(delta)][-n:] for delta in (history.delta() for history in histories)]
-        return any(len(delta) == n and (delta > 0).all() for delta in last)
+        # Dropout may leave nothing of a step's gradient.
+        last = [delta[np.isfinite(delta)][-3 * n :] for delta in (history.delta() for history in histories)]
+        return any(len(delta) >= n and (delta > 0).any() for delta in last)
     counts = model_causes.last_counts(process.snapshots)
     if counts is None:
         return False

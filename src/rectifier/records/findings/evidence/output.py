@@ -15,6 +15,8 @@ class Yardstick(StrEnum):
     """They are classes."""
     BEFORE = "before"
     """What it was before."""
+    SIZE = "size"
+    """Its own mean square."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,6 +27,7 @@ def collapsed_output(finding: Finding, evidence: CollapsedOutput) -> Texts:
         Yardstick.TARGETS: "that of the targets is",
         Yardstick.BEFORE: "it had been up to",
         Yardstick.CLASSES: "it had been up to",
+        Yardstick.SIZE: "their mean square is",
     }[evidence.against]
     features = ""
     if evidence.features_collapsed is not None:
