@@ -123,12 +123,10 @@ def _cause(first: First, places: Places, process: Process, histories: Sequence[S
         return Cause(kind=CauseKind.LEARNING_RATE, facts=update)
     if (single := _single_samples(process, first.step)) is not None:
         return Cause(kind=CauseKind.BATCH_OF_ONE, facts=single)
-    return _without_growth(first, places, process, histories, diverged=diverged)
+    return _without_growth(first, places, histories, diverged=diverged)
 
 
-def _without_growth(
-    first: First, places: Places, process: Process, histories: Sequence[SiteHistory], *, diverged: bool
-) -> Cause:
+def _without_growth(first: First, places: Places, histories: Sequence[SiteHistory], *, diverged: bool) -> Cause:
     """Why it is so where no update was large: an operation at a pole, or a number format."""
     if first.step == 0 and first.origin in (Origin.ACTIVATION, Origin.OUTPUT) and _inputs_are_finite(places):
         # Nothing has been learned yet: finite weights and inputs went in.
@@ -137,7 +135,7 @@ def _without_growth(
         return Cause()
     if (overflow := _near_overflow(histories, first.step)) is not None:
         return Cause(kind=CauseKind.PRECISION, facts=overflow)
-    if _inputs_are_finite(places) and _were_all_seen(first, places, process):
+    if places.inputs is not None and places.inputs.nonfinite_step is None:
         # Nothing grew. An operation with a pole did it, in this forward or in the backward pass before it.
         return Cause(kind=CauseKind.NUMERICAL_OPERATION, facts=LossBefore(loss_over_start=places.loss_over_start))
     return Cause()
@@ -145,18 +143,6 @@ def _without_growth(
 
 def _inputs_are_finite(places: Places) -> bool:
     return places.inputs is not None and places.inputs.nonfinite_step is None
-
-
-def _were_all_seen(first: First, places: Places, process: Process) -> bool:
-    """Whether inputs of that step were looked at, or so many that a sample was left out by a chance of 5% at most.
-
-    Of n samples, one is among the k looked at with a probability of 1 − exp(−k/n).
-    """
-    distinct = process.snapshots[-1].distinct_samples
-    assert places.inputs is not None
-    if first.gradient_was_finite or distinct is None:
-        return True
-    return bool(places.inputs.samples >= -np.log(limit.CONFIDENCE_MISS) * distinct)
 
 
 def _data_hold_it(process: Process, places: Places, step: int) -> bool:
