@@ -214,7 +214,11 @@ def test_why_it_fails_comes_first_with_the_line_the_remedy_and_a_curve_of_each_c
     assert tab.page.locator("main > section").first.get_attribute("aria-labelledby") == "explanation"
     assert "Cause established: weight decay of 0.5 (AdamW, group 0)." in section.locator("article").inner_text()
     # What speaks for the cause is told first.
-    assert section.locator(".sights li").first.inner_text().startswith("Weight decay is 98% of what the optimizer adds up at step 3.")
+    assert (
+        section.locator(".sights li")
+        .first.inner_text()
+        .startswith("Weight decay is 98% of what the optimizer adds up at step 3.")
+    )
     assert section.locator(".sights code").first.inner_text() == "train.py:41 loss.log()"
     copied = section.get_by_role("button", name="Copy weight_decay=0.01, or less", exact=True)
     assert copied.count() == 1
