@@ -43,12 +43,15 @@ class Rule(StrEnum):
     )
     COLLAPSED_OUTPUT = (
         "collapsed-output",
-        "the output tells hardly one row from another, although it did before, or the targets do",
+        "the output is almost the same for every sample, although it varied before, or the targets vary",
     )
-    DEAD_OUTPUT = "dead-output", "units of an output that give every sample the same, although their target varies"
+    DEAD_OUTPUT = (
+        "dead-output",
+        "units of an output that give every sample the same value, although their target varies",
+    )
     STANDING_STILL = (
         "standing-still",
-        "the loss stays where it began, or at the best constant's, and no other finding says why",
+        "the loss stays where it began, or at that of the best constant answer, and no other finding says why",
     )
     TRAINING_SETUP = (
         "training-setup",
@@ -57,7 +60,10 @@ class Rule(StrEnum):
     )
     NO_ACTIVATION = "no-activation", "a network of several layers without an activation: it is linear"
     EVAL_MODE = "eval-mode", "a model that trains in eval mode: dropout is off, batch normalisation does not adapt"
-    CONSTANT_LAYER = "constant-layer", "each unit of a layer is off on all samples, or on on all: the layer is linear"
+    CONSTANT_LAYER = (
+        "constant-layer",
+        "each unit of a layer is off on all samples or on on all samples: the layer is linear",
+    )
     VANISHING_GRADIENT = (
         "vanishing-gradient",
         "the gradient dies out on its way down, and the first layer does not learn",
@@ -79,10 +85,10 @@ class Rule(StrEnum):
     )
     OUTPUT_ACTIVATION = (
         "output-activation",
-        "the last activation cannot give the targets; before training: it has a flat side",
+        "the last activation cannot reach the targets; before training: it has a flat side",
     )
     NO_GRADIENT = "no-gradient", "before training: no parameter gets a gradient"
-    NON_FINITE = "non-finite", "NaN or an infinity: where it was first"
+    NON_FINITE = "non-finite", "NaN or an infinity, and where it appeared first"
     SILENT_ROWS = (
         "silent-rows",
         "rows of a checkpoint's weight that had no gradient, or did not move since an earlier one",
