@@ -60,7 +60,7 @@ def explain(
         >>> print(found.title)
         Cause established: weight decay of 5 (SGD, group 0).
         >>> found.cause.kind, str(found.cause.intervention), found.fixes[0]
-        (<CauseKind.WEIGHT_DECAY: 'weight_decay'>, 'weight_decay_off', 'weight_decay=0.01, or less')
+        (<CauseKind.WEIGHT_DECAY: 'weight_decay'>, 'weight_decay_off', 'weight_decay=0.01 instead of 5')
     """
     # Whoever only watches must not pay for the statistics.
     from rectifier.comparison.explain.function import explain_function  # noqa: PLC0415

@@ -141,7 +141,7 @@ def told_explanation(found: Explanation) -> Explanation:
         found,
         title=explanation.headline(found),
         details=tuple(explanation.details(found)),
-        fixes=tuple(explanation.fix_text(remedy) for remedy in found.remedies),
+        fixes=tuple(explanation.fix_text(remedy, found) for remedy in found.remedies),
         cause=None if found.cause is None else _told_cause(found.cause),
         causes=tuple(_told_cause(cause) for cause in found.causes),
     )
@@ -152,7 +152,7 @@ def _of_explanation(found: Explanation) -> Texts:
         title=explanation.headline(found),
         detail=" ".join(explanation.details(found)),
         cause="" if found.cause is None else explanation.cause_text(found.cause),
-        advised=tuple(explanation.fix_text(remedy) for remedy in found.remedies),
+        advised=tuple(explanation.fix_text(remedy, found) for remedy in found.remedies),
     )
 
 

@@ -63,7 +63,7 @@ def training_setup(finding: Finding, evidence: TrainingSetup) -> Texts:
         words = loss_words(finding.loss)
         told.append(f"{words[:1].upper()}{words[1:]}.")
     if evidence.by_itself:
-        told.append("This is wrong whatever the loss does.")
+        told.append("This is a mistake even where the loss falls.")
     return Texts(
         title=f"{evidence.model}: {_TITLES.get(finding.cause.kind, 'the model learned little')}",
         detail=" ".join(told),
