@@ -53,7 +53,7 @@ def test_weight_decay_is_the_cause():
     found = rectifier.explain(trains(decay=5.0), because="loss stays at 6")
     assert (found.conclusion, found.cause.kind) == (Conclusion.ESTABLISHED, CauseKind.WEIGHT_DECAY)
     assert found.cause.text == "weight decay of 5 (SGD, group 0)"
-    assert found.fixes == ("weight_decay=0.01, or less",)
+    assert found.fixes == ("weight_decay=0.01 instead of 5",)
     assert any("does not fail" in text for text in found.details)
     assert rectifier.describe(found).title == found.title
     assert rectifier.describe(found).advice == found.fixes[0]
@@ -179,7 +179,7 @@ def test_a_notebook_shows_it_escaped():
     found = rectifier.explain(trains(decay=5.0), because="loss stays at 6")
     html = found._repr_html_()
     assert found.title in html
-    assert "weight_decay=0.01, or less" in html
+    assert "weight_decay=0.01 instead of 5" in html
     assert "<script" not in html
 
 

@@ -39,12 +39,13 @@ class Explaining:
             # Another seed beside the change: a cure must hold on every seed that fails.
             self._shifted = begin(Intervention(Change.RESTART, settings["seed_shift"]))
         self._looking: Callable[[], None] | None = None
+        self._forget: Callable[[], None] | None = None
         if settings["microscope"]:
             from rectifier.hooks.microscope.microscope import look  # noqa: PLC0415 - one trial of an explanation only
 
             first, last = settings["microscope"]
             own = OwnClock(clock)
-            training.listen(own)
+            self._forget = training.listen(own)
             self._looking = look(first, last, own.now, record, lost=limit.EXPLAIN_LOST, huge=limit.EXPLAIN_HUGE)
 
     def ends_unchanged(self, end: Callable[[int], None]) -> None:
@@ -60,6 +61,9 @@ class Explaining:
         """Take everything away, and say what was changed."""
         if self._looking is not None:
             self._looking()
+        if self._forget is not None:
+            self._forget()
+            self._forget = None
         if self._shifted is not None:
             self._shifted.stop()
             self._shifted = None
