@@ -61,6 +61,32 @@ def test_a_loss_that_nothing_is_connected_to_is_a_cut_graph():
     assert one.evidence.everything
 
 
+LEFT = {**STILL, "optimizer": -1}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "losses", "severity"),
+    [
+        ([("body.weight", BIG, LEFT), ("head.weight", (5, 70), TRAINS)], FALLING, "info"),
+        ([("body.weight", BIG, LEFT), ("head.weight", (5, 70), TRAINS)], FLAT, "warning"),
+        ([("body.weight", BIG, TRAINS), ("head.weight", (20, 70), LEFT)], FALLING, "warning"),
+        ([("a.weight", BIG, LEFT), ("a.lora", (5, 70), TRAINS), ("b.weight", BIG, LEFT)], FALLING, "info"),
+        ([("a.weight", (20, 70), LEFT), ("b.weight", BIG, TRAINS), ("c.weight", (20, 70), LEFT)], FALLING, "warning"),
+    ],
+    ids=["body", "body, no progress", "head", "adapters", "two layers"],
+)
+def test_what_an_optimizer_was_not_given_may_be_meant(parameters, losses, severity):
+    given = [(parameter(path, shape), row) for path, shape, row in parameters]
+    (one,) = untrained(training(given, losses=losses, sites=[], windows=[]))
+    assert (why(one), one.severity) == ("not_in_optimizer", severity)
+
+
+def test_a_list_of_layers_is_never_meant():
+    plain = replace(parameter("body.weight", BIG), holder="container")
+    (one,) = untrained(training([(plain, LEFT), (parameter("head.weight", (5, 70)), TRAINS)], sites=[], windows=[]))
+    assert (why(one), one.severity) == ("not_registered", "warning")
+
+
 def test_an_optimizer_that_was_made_for_another_model_is_said_to_be():
     """The loss leads to a copy, whose parameters no optimizer holds: nothing cuts its graph."""
     copy = (parameter("a.weight", model="Copy"), {**STILL, "optimizer": -1})

@@ -72,10 +72,10 @@ def diagnose(process: Process, suppress: Mapping[str, str] | None = None) -> Dia
     histories = read_histories(process)
     loss = process.series("loss")
     findings: list[Finding] = judge_finiteness(process, histories, loss)
-    untrained = judge_parameters(process, histories, loss)
+    outputs = read_outputs(process)
+    untrained = judge_parameters(process, histories, loss, outputs)
     findings += untrained.findings
     known = len(findings)
-    outputs = read_outputs(process)
     spans = spans_of(outputs)
     for model in dict.fromkeys([*(history.site.model for history in histories), *spans]):
         own = [history for history in histories if history.site.model == model]

@@ -325,6 +325,10 @@ LARGE_FIRST_LOSS = 10.0
 """The first losses over what the best constant answer costs, from which on the initial weights are named: outputs of
 usual initial weights are near 0, and cost little more than the best constant (our choice: an order of magnitude)."""
 
+ADAPTER_SHARE = 0.25
+"""Share of a model's numbers that are trained up to which the rest is meant to stay: adapters hold some per cent (Hu et
+al. 2021, section 4.1), more of a small model (our choice)."""
+
 LITTLE_EXPLAINED = 0.5
 """Share of the best constant answer's cost that a model must have saved after 100 steps. With less, a flaw of loss,
 data or optimizer that was seen is told as an alarm; less alone is none: a task may be noisy (our choice: half)."""

@@ -12,6 +12,8 @@ import numpy as np
 from rectifier.diagnosis import remedies
 from rectifier.diagnosis import thresholds as limit
 from rectifier.diagnosis.training.history import SiteHistory
+from rectifier.diagnosis.training.output.explained import explained_by
+from rectifier.diagnosis.training.output.history import OutputHistory
 from rectifier.diagnosis.training.parameters.places import compact
 from rectifier.diagnosis.training.parameters.states import (
     ParameterState,
@@ -62,13 +64,16 @@ class Untrained:
         return tuple(state for state in self.states.every if state.parameter.model == model)
 
 
-def judge_parameters(process: Process, histories: Sequence[SiteHistory], loss: Series) -> Untrained:
+def judge_parameters(
+    process: Process, histories: Sequence[SiteHistory], loss: Series, outputs: Sequence[OutputHistory]
+) -> Untrained:
     """Which parameters are not trained, or shrink away; and what that explains.
 
     Args:
         process: What one process wrote.
         histories: Of all its sites.
         loss: Of it.
+        outputs: Of all its models.
     """
     states = read_states(process, loss)
     if states is None:
@@ -85,8 +90,12 @@ def judge_parameters(process: Process, histories: Sequence[SiteHistory], loss: S
     findings: list[Finding] = []
     weights: set[tuple[str, str]] = set()
     for key, group in groups.items():
-        findings.append(_finding(group, causes[key], states, reasons, _progress(key[0], histories, loss)))
-        if causes[key].kind is not CauseKind.UPSTREAM and group[0].lack is not Lack.STOPPED:
+        progress = _progress(key[0], histories, loss)
+        saved = explained_by([one for one in outputs if one.output.model == key[0]])
+        learned = progress.state == "some" and (saved is None or saved >= limit.LITTLE_EXPLAINED)
+        meant = learned and causes[key].kind in _LEFT_OUT and _looks_meant(group, states)
+        findings.append(_finding(group, causes[key], states, reasons, progress, meant=meant))
+        if causes[key].kind is not CauseKind.UPSTREAM and group[0].lack is not Lack.STOPPED and not meant:
             weights |= {state.name for state in group}
     explains: dict[str, Rule] = {}
     for model in dict.fromkeys(state.parameter.model for state in states.trainable):
@@ -222,13 +231,14 @@ def _within(module: str, block: str) -> bool:
 
 
 def _finding(
-    group: Sequence[ParameterState], cause: Cause, states: ParameterStates, reasons: _Reasons, progress: Progress
-) -> Finding:
+    group: Sequence[ParameterState], cause: Cause, states: ParameterStates, reasons: _Reasons, progress: Progress,
+    *, meant: bool,
+) -> Finding:  # fmt: skip
     lack = group[0].lack
     assert lack is not None
     model = group[0].parameter.model
     evidence = _evidence(group, lack, states, reasons)
-    severity = _severity(group, cause.kind, states, reasons, progress)
+    severity = "info" if meant else _severity(group, cause.kind, states, reasons, progress)
     if evidence.everything and cause.kind is not CauseKind.UPSTREAM:
         severity = "serious"
     alarm = severity != "info"
@@ -305,6 +315,24 @@ def _severity(
         # A branch that is scaled to zero; `starved` says so of its activation.
         return "info"
     return "warning" if large or stalled or _has_whole_module(group, states) else "info"
+
+
+_LEFT_OUT = (CauseKind.NOT_IN_OPTIMIZER, CauseKind.OPTIMIZER_NOT_STEPPED)
+
+
+def _looks_meant(group: Sequence[ParameterState], states: ParameterStates) -> bool:
+    """Whether parameters beside which others train seem meant to stay: a body below its head, or with adapters.
+
+    What is forgotten is a part that was added later: a head, a layer.
+    """
+    if any(state.parameter.holder is not Holder.MODULE for state in group):
+        return False
+    model = [state for state in states.trainable if state.parameter.model == group[0].parameter.model]
+    trained = [state for state in model if state.changed]
+    if not trained:
+        return False
+    body = max(state.index for state in group) < min(state.index for state in trained)
+    return body or elements(trained) <= limit.ADAPTER_SHARE * elements(model)
 
 
 def _has_whole_module(group: Sequence[ParameterState], states: ParameterStates) -> bool:
