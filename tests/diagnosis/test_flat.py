@@ -55,6 +55,17 @@ def test_saturation_is_a_warning_where_training_stands_still():
     assert got.advice.startswith("Initialise with the activation's gain")
 
 
+@pytest.mark.parametrize(("mean", "activation", "losses", "severity"), [
+    (0.95, "sigmoid", FALLING, "info"), (0.95, "sigmoid", FLAT, "warning"), (0.5, "sigmoid", FALLING, "warning"),
+    (0.95, "tanh", FALLING, "warning"),
+])  # fmt: skip
+def test_an_open_gate_is_no_alarm_while_the_training_progresses(mean, activation, losses, severity):
+    one = window(fired=(1000,) * 5, visits=1000, saturated=np.full(5, 1000))
+    object.__setattr__(one, "mean", np.full(5, mean))
+    (got,) = named(diagnosed([one], activation=activation, losses=losses), "saturated")
+    assert got.severity == severity
+
+
 def test_why_a_layer_is_saturated():
     """By inputs on a large scale, weights that began so, or an update; each at its threshold."""
 
