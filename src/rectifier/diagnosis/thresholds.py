@@ -326,8 +326,8 @@ LARGE_FIRST_LOSS = 10.0
 usual initial weights are near 0, and cost little more than the best constant (our choice: an order of magnitude)."""
 
 OPEN_GATE = 0.9
-"""Mean output of a sigmoid from which on it is an open gate: it multiplies by nearly 1, as an LSTM's forget gate is meant
-to at the start (Jozefowicz et al. 2015, section 2.2, a bias of 1 or 2: up to 0.88)."""
+"""Mean output of a sigmoid from which on it is an open gate: it multiplies by nearly 1, as an LSTM's forget gate is
+meant to at the start (Jozefowicz et al. 2015, section 2.2, a bias of 1 or 2: up to 0.88)."""
 
 ADAPTER_SHARE = 0.25
 """Share of a model's numbers that are trained up to which the rest is meant to stay: adapters hold some per cent (Hu et

@@ -121,7 +121,7 @@ def always_on(history: SiteHistory) -> IntArray | None:
 def _is_open_gate(history: SiteHistory) -> bool:
     """Whether a sigmoid is near 1 nearly everywhere: a gate that lets everything through."""
     gate = parse(history.site.activation).activation.name in ("sigmoid", "hardsigmoid")
-    return gate and bool((history.finite_windows[-1].mean > limit.OPEN_GATE).all())
+    return gate and not history.at_output and bool((history.finite_windows[-1].mean > limit.OPEN_GATE).all())
 
 
 def _always_on(history: SiteHistory) -> list[Finding]:
