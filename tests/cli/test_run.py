@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from rectifier.cli import ending, main, program
-from rectifier.cli import main as commands
+from rectifier.cli import ending, group, main, program
 from rectifier.storage import create_run_folder, read_run, write_manifest
 from tests.launch.running import RECTIFIER
 from tests.storage.test_runs import manifest
@@ -102,10 +101,10 @@ def test_without_options_it_is_the_run_with_what_they_are_if_they_are_not_given(
         asked.append((launch._replace(folder=None), base, shown_live, suppress or {}, fail_on))
         raise SystemExit(0)
 
-    for module in ("running", "run"):
+    for module in ("running", "commands.run"):
         monkeypatch.setattr(f"rectifier.cli.{module}.run", instead)
     monkeypatch.setattr(sys, "argv", ["rectifier", "run", *arguments])
-    for way in (main, commands.main):
+    for way in (main, group.main):
         with pytest.raises(SystemExit):
             way()
     assert len(asked) == 2

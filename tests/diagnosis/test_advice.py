@@ -6,7 +6,7 @@ import click
 import pytest
 
 from rectifier.catalogue import parse
-from rectifier.cli.main import _group
+from rectifier.cli.group import _group
 from rectifier.records import BornDead, Cause, CauseKind, ZeroWeights
 from rectifier.report.sentences.findings import advice
 from tests.edge import diagnose

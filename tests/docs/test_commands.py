@@ -101,7 +101,7 @@ def test_a_block_does_what_it_says(text, tmp_path, a_run):
     assert "Traceback" not in done.stderr
     runs = re.findall(r"^Run: (.+)$", done.stderr, re.MULTILINE)
     assert len(runs) == text.count("rectifier run ")
-    assert done.stderr.count("\nObserved ") == len(runs), "each training was seen"
+    assert done.stderr.count("\nSampled ") == len(runs), "each training was seen"
     assert all((tmp_path / run).is_dir() for run in runs)
     assert done.stderr.count(" trainings: ") == text.count("rectifier compare ")
     for page_written in re.findall(r"--html (\S+)", text):

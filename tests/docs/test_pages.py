@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from rectifier.catalogue import CATALOGUE
-from rectifier.cli.main import _group
+from rectifier.cli.group import _group
 from rectifier.records import Rule
 from tests.docs.pages import BLOCKS, HEALTHY, PAGES, ROOT
 from tests.test_readme import EXCERPT

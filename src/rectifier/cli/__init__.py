@@ -12,7 +12,7 @@ def main() -> None:
     if sys.argv[1:2] == ["run"]:
         # Without an option of ours there is nothing to parse; whatever is wrong comes back, to be said.
         run_as_it_is(sys.argv[2:])
-    from rectifier.cli.main import main as parse_and_run  # noqa: PLC0415 - see above
+    from rectifier.cli.group import main as parse_and_run  # noqa: PLC0415 - see above
 
     parse_and_run()
 
