@@ -94,7 +94,7 @@ def test_silent_logits_behind_a_relu_are_told_whatever_is_learned():
 def test_rows_that_meet_the_targets_of_all_are_told():
     told = setup(run(loss=("Mean", "Mul", "Broadcast", "Pow"), target=np.nan))
     assert told.cause.kind is CauseKind.LOSS_SHAPE
-    assert "Mul broadcasts the answers over all targets" in told.cause.text
+    assert "Mul broadcasts the outputs over all targets" in told.cause.text
 
 
 @pytest.mark.parametrize(
@@ -287,7 +287,7 @@ def test_an_alarm_without_a_cause_is_given_what_is_wrong():
     training = run(STAYS, losses=FLAT, more={"input_rms": 0.05})
     assert alarms(training) == [(Rule.STANDING_STILL, CauseKind.INPUT_SCALE)]
     (one, *_) = diagnose(training).findings
-    assert one.cause.text == "the inputs are on a small scale: their root mean square is 0.05"
+    assert one.cause.text == "input scale: the root mean square of the inputs is only 0.05"
     assert one.remedies == ("standardise_inputs",)
 
 

@@ -89,7 +89,7 @@ def test_only_what_belongs_to_the_cause_is_told():
     )
     assert telling(found) == [bad]
     assert sight_text(bad) == (
-        "The first number that is not finite came from log in the forward pass at step 3, fit.py:7: torch.log(p) "
+        "The first non-finite value came from log in the forward pass at step 3, fit.py:7: torch.log(p) "
         "(input from 0 to 1, 1 of 32 exactly 0)"
     )
     assert found.cause.detail == "log: torch.log(p)"
@@ -127,4 +127,4 @@ def test_a_term_of_the_loss_is_named_and_its_loss_is_compared_with_no_other():
     )
     found = explain(Script(cures=(Change.LOSS_TERM_OFF,), sights=(seen,), detail="penalty (fit.py:8)"))
     (text, *_) = sentences.details(found)
-    assert text == "With the loss without penalty (fit.py:8), same seed, it does not fail (3 of 3 failing seeds)."
+    assert text == "With no penalty (fit.py:8) in the loss, the run does not fail (3 of 3 failing seeds)."

@@ -217,7 +217,7 @@ def test_why_it_fails_comes_first_with_the_line_the_remedy_and_a_curve_of_each_c
     assert (
         section.locator(".sights li")
         .first.inner_text()
-        .startswith("Weight decay is 98% of what the optimizer adds up at step 3.")
+        .startswith("Weight decay makes up 98% of gradient plus weight decay at step 3.")
     )
     assert section.locator(".sights code").first.inner_text() == "train.py:41 loss.log()"
     copied = section.get_by_role("button", name="Copy weight_decay=0.01, or less", exact=True)

@@ -102,7 +102,7 @@ def test_titles_of_charts_say_what_changed_and_captions_how_it_ended():
     caption = curves["No weight decay"].layout.meta
     assert "With the change: does not fail, loss 0.09 at step 600. Unchanged: fails, loss 2.3 at step 600." in caption
     assert "Does not fail on 3 of 3 seeds." in caption
-    assert "loss not finite" in curves["The operation guarded (train.py:41)"].layout.meta
+    assert "loss not finite" in curves["A guarded operation (train.py:41)"].layout.meta
 
 
 def test_an_explanation_without_trials_has_a_page():

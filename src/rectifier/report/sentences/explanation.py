@@ -1,4 +1,4 @@
-"""An explanation in words: the cause, what shows it, what does not help, what to do."""
+"""An explanation in words: the cause, its evidence, the changes that did not help, the remedy."""
 
 from collections.abc import Iterator, Sequence
 
@@ -25,38 +25,38 @@ _CAUSES: dict[CauseKind, str] = {
     CauseKind.INITIAL_WEIGHTS: "the initial weights",
     CauseKind.INITIAL_BIAS: "the initial biases",
     CauseKind.NARROW_LAYER: "a layer is too narrow",
-    CauseKind.DEPTH: "signal or gradient is lost on the way through the layers",
-    CauseKind.ACTIVATION: "the activation itself, where it is flat or has no bound",
-    CauseKind.OUTPUT_ACTIVATION: "the activation of the output",
-    CauseKind.RECURRENCE: "values grow from call to call within one forward",
+    CauseKind.DEPTH: "the layers lose the signal or the gradient",
+    CauseKind.ACTIVATION: "the flat or unbounded side of the activation",
+    CauseKind.OUTPUT_ACTIVATION: "the output activation",
+    CauseKind.RECURRENCE: "values grow from call to call within one forward pass",
     CauseKind.NORMALISATION: "the normalisation",
     CauseKind.BATCH_OF_ONE: "batches of one sample",
-    CauseKind.INPUT_SCALE: "offset or scale of the inputs",
+    CauseKind.INPUT_SCALE: "the offset or scale of the inputs",
     CauseKind.INPUT_CONSTANT: "the inputs do not vary",
     CauseKind.INPUT_NOT_FINITE: "the inputs are not finite",
-    CauseKind.TARGET_SCALE: "offset or scale of the targets",
+    CauseKind.TARGET_SCALE: "the offset or scale of the targets",
     CauseKind.LOSS_TERM: "one term of the loss",
     CauseKind.WEIGHT_DECAY: "weight decay",
-    CauseKind.NUMERICAL_OPERATION: "an operation that makes NaN or an infinity",
-    CauseKind.LOSS_NOT_FINITE: "the loss itself is not finite on some batches",
+    CauseKind.NUMERICAL_OPERATION: "an operation produces NaN or infinity",
+    CauseKind.LOSS_NOT_FINITE: "the loss is not finite on some batches",
     CauseKind.PRECISION: "the number format",
     CauseKind.GRAPH_CUT: "the loss is not connected to these parameters",
-    CauseKind.NOT_IN_OPTIMIZER: "parameters are in no optimizer",
-    CauseKind.NOT_REGISTERED: "parameters are not registered with the model",
+    CauseKind.NOT_IN_OPTIMIZER: "no optimizer holds these parameters",
+    CauseKind.NOT_REGISTERED: "the model does not register these parameters",
     CauseKind.OPTIMIZER_NOT_STEPPED: "the optimizer takes no step",
-    CauseKind.FROZEN: "parameters are frozen on purpose",
-    CauseKind.DOWNSTREAM_SATURATION: "the gradient is lost above, where an operation is flat",
-    CauseKind.DOWNSTREAM_CONSTANT: "the gradient is lost above, where the result does not depend on it",
+    CauseKind.FROZEN: "requires_grad=False freezes these parameters",
+    CauseKind.DOWNSTREAM_SATURATION: "a later operation is flat and passes no gradient",
+    CauseKind.DOWNSTREAM_CONSTANT: "a later operation is constant and passes no gradient",
     CauseKind.ZERO_HIGHER_DERIVATIVE: "a term of the loss needs a derivative that the activation does not have",
-    CauseKind.SELECTION: "what is never selected cannot learn",
-    CauseKind.OBJECTIVE: "the loss reaches its optimum there",
+    CauseKind.SELECTION: "entries that are never selected cannot learn",
+    CauseKind.OBJECTIVE: "the loss has its optimum at this failure",
     CauseKind.LOSS_SHAPE: "outputs and targets have different shapes",
     CauseKind.GRADIENT_ACCUMULATION: "gradients are not cleared between steps",
     CauseKind.EVAL_MODE: "the model trains in eval mode",
     CauseKind.DATA_ORDER: "the order of the data",
     CauseKind.NO_ACTIVATION: "there is no activation between the layers",
     CauseKind.LOSS_SCALE: "the scale of the loss",
-    CauseKind.UPSTREAM: "what another finding says",
+    CauseKind.UPSTREAM: "another finding explains it",
     CauseKind.UNKNOWN: "unknown",
 }
 _CHANGES: dict[Change, str] = {
@@ -69,7 +69,7 @@ _CHANGES: dict[Change, str] = {
     Change.LARGER_EPS: "a larger eps",
     Change.MOMENTUM_OFF: "no momentum",
     Change.WEIGHT_DECAY_OFF: "no weight decay",
-    Change.LOSS_TERM_OFF: "the loss without its term",
+    Change.LOSS_TERM_OFF: "the loss without one term",
     Change.WEIGHTS_HE: "He initialisation",
     Change.WEIGHTS_GLOROT: "Glorot initialisation",
     Change.WEIGHTS_SMALL_RANDOM: "small random weights instead of 0",
@@ -87,15 +87,15 @@ _CHANGES: dict[Change, str] = {
     Change.ADD_PARAMETERS: "all parameters in the optimizer",
     Change.STEP_OPTIMIZER: "a step after each backward pass",
     Change.SKIP_BATCHES_OF_ONE: "no batches of one",
-    Change.SKIP_NONFINITE: "no batches that are not finite",
-    Change.GUARD_OPERATION: "the operation guarded",
+    Change.SKIP_NONFINITE: "no non-finite batches",
+    Change.GUARD_OPERATION: "a guarded operation",
     Change.RESTART: "another seed",
     Change.PLACEBO: "the learning rate × 1.001",
     Change.NONE: "nothing",
 }
 _LINES: dict[RemedyId, str] = {
-    RemedyId.LOWER_LEARNING_RATE: "use a third of the learning rate, a tenth or a hundredth",
-    RemedyId.RAISE_LEARNING_RATE: "use three times the learning rate",
+    RemedyId.LOWER_LEARNING_RATE: "lower the learning rate to a third, a tenth or a hundredth",
+    RemedyId.RAISE_LEARNING_RATE: "multiply the learning rate by 3",
     RemedyId.MEND_SCHEDULE: "check the learning-rate schedule",
     RemedyId.CLIP_GRADIENT: command(FixKind.CLIP_NORM),
     RemedyId.LARGER_EPS: command(FixKind.LARGER_EPSILON),
@@ -113,7 +113,7 @@ _LINES: dict[RemedyId, str] = {
     RemedyId.STANDARDISE_INPUTS: "inputs = (inputs - inputs.mean(0)) / inputs.std(0)",
     RemedyId.CHECK_INPUTS: "check the inputs",
     RemedyId.STANDARDISE_TARGETS: "targets = (targets - targets.mean()) / targets.std()",
-    RemedyId.WEAKEN_LOSS_TERM: "weaken this term of the loss",
+    RemedyId.WEAKEN_LOSS_TERM: "lower the weight of this loss term",
     RemedyId.LOWER_WEIGHT_DECAY: "weight_decay=0.01, or less",
     RemedyId.GUARD_OPERATION: "guard this operation: add a small number to its argument, or clamp it",
     RemedyId.FLOAT32: "keep weights and optimizer in float32",
@@ -123,7 +123,7 @@ _LINES: dict[RemedyId, str] = {
     RemedyId.STEP_OPTIMIZER: command(FixKind.STEP_OPTIMIZER),
     RemedyId.TRAIN_MODE: command(FixKind.TRAIN_MODE),
     RemedyId.CHANGE_OBJECTIVE: "check how the loss uses this output",
-    RemedyId.RESET_CODES: "reset what is never selected to random inputs from time to time",
+    RemedyId.RESET_CODES: "from time to time, reset entries that are never selected to random inputs",
     RemedyId.STOP_GRADIENT: "stop the gradient in one branch: z.detach()",
 }
 
@@ -132,33 +132,33 @@ def change_words(experiment: Experiment) -> str:
     """A change, as a sentence names it."""
     applied = experiment.applied
     if experiment.intervention.change is Change.LOSS_TERM_OFF and applied is not None and applied.detail:
-        return f"the loss without {applied.detail}"
+        return f"no {applied.detail} in the loss"
     return intervention_words(experiment.intervention)
 
 
 def intervention_words(intervention: Intervention) -> str:
-    """The same of a change that was not tried."""
+    """The same for a change that was not tried."""
     words = _CHANGES[intervention.change]
     return words if intervention.value is None else f"{words} ({intervention.value})"
 
 
 def cause_text(cause: EstablishedCause) -> str:
-    """What a cause is: `weight decay of 0.5 (AdamW, group 0)`."""
+    """A cause in words: `weight decay of 0.5 (AdamW, group 0)`."""
     words = _CAUSES[cause.kind]
     change = None if cause.intervention is None else cause.intervention.change
-    # What these left out is the cause itself.
+    # The detail of these changes repeats the cause.
     if not cause.detail or change in (Change.SKIP_BATCHES_OF_ONE, Change.SKIP_NONFINITE):
         return words
-    # A detail that begins with the same words says it all.
+    # A detail that begins with the same words replaces them.
     return cause.detail if cause.detail.startswith(words) else f"{words} ({cause.detail})"
 
 
 def fix_text(remedy: RemedyId, explanation: Explanation | None = None) -> str:
-    """What to type, or what to do where no line says it.
+    """What to type, or what to do if there is no line to type.
 
     Args:
-        remedy: What is to be done.
-        explanation: What was found, with the numbers that belong there; None for the general line.
+        remedy: What to do.
+        explanation: The explanation, whose numbers are filled in; None for the general line.
     """
     return (None if explanation is None else with_numbers(remedy, explanation)) or _LINES[remedy]
 
@@ -169,9 +169,9 @@ def headline(explanation: Explanation) -> str:
     named = "" if failure is None else failure.rule or failure.asked
     match explanation.conclusion:
         case Conclusion.NOTHING_TO_EXPLAIN:
-            return "Nothing to explain: no finding of this run is a warning."
+            return "Nothing to explain: this run has no warnings."
         case Conclusion.NOT_REPRODUCED:
-            return "Not reproduced: the unchanged script ran twice and failed once."
+            return "Not reproduced: the unchanged script ran twice and failed only once."
         case Conclusion.CHAOTIC:
             return f"No cause established for {named}: the run is chaotic, so any change may help by luck."
         case Conclusion.NO_SINGLE_CHANGE:
@@ -190,7 +190,7 @@ def headline(explanation: Explanation) -> str:
 
 
 def details(explanation: Explanation) -> Iterator[str]:
-    """What shows it: one sentence each."""
+    """The evidence, one sentence each."""
     cause = explanation.cause
     if cause is not None and cause.intervention is not None:
         yield _without(explanation, cause)
@@ -203,13 +203,13 @@ def details(explanation: Explanation) -> Iterator[str]:
 
 
 def controls(explanation: Explanation) -> Iterator[str]:
-    """What the unchanged script does."""
+    """What the unchanged script and the placebo did."""
     control = explanation.control
     if control.deterministic is False:
         yield "The script is not deterministic: two unchanged runs had different losses."
     if control.placebo_failed is not None:
         ended = "still fails" if control.placebo_failed else "does not fail: the run is chaotic"
-        yield f"Control: with the learning rate × 1.001, same seed, it {ended}."
+        yield f"Control: with the learning rate × 1.001 and the same seed, the run {ended}."
     if control.seeds_reach is False:
         yield "Control: another seed changed nothing, so the result holds for this run only."
     elif len(control.seeds) > 1:
@@ -224,18 +224,18 @@ def _without(explanation: Explanation, cause: EstablishedCause) -> str:
     loss = (
         ""
         if first.loss_end is None or first.better is None
-        else f": loss {first.loss_end:.3g} at step {first.steps:,}; unchanged, it ended at {_loss(before)}"
+        else f": the loss is {first.loss_end:.3g} at step {first.steps:,}; the unchanged run ended at {_loss(before)}"
     )
     count = len({one.seed for one in seeds})
-    return f"With {change_words(first)}, same seed, it does not fail{loss} ({count} of {count} failing seeds)."
+    return f"With {change_words(first)}, the run does not fail{loss} ({count} of {count} failing seeds)."
 
 
 def _loss(value: float | None) -> str:
-    return "a value that is not finite" if value is None else f"{value:.3g}"
+    return "a non-finite value" if value is None else f"{value:.3g}"
 
 
 def _unhelpful(experiments: Sequence[Experiment]) -> list[str]:
-    """Changes that found something to change, and did not help."""
+    """Changes that were applied and did not help."""
     helped = {one.intervention for one in experiments if not one.failed and one.better is not False}
     found = [
         change_words(one)

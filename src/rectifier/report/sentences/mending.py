@@ -1,9 +1,9 @@
-"""What to type about an established cause, with the numbers and the place of the user's own line."""
+"""What to type about an established cause, with the measured numbers and the user's own line."""
 
 from rectifier.records import Applied, Change, Explanation, RemedyId, Sight, SightKind
 
 _LESS_DECAY = 0.01
-"""What AdamW begins with in torch."""
+"""The default of torch's AdamW."""
 _GUARDS = (
     ("ctc_loss", "torch.nn.functional.ctc_loss(..., zero_infinity=True)"),
     ("softmax", "leave at least one element of each row unmasked"),
@@ -16,18 +16,18 @@ _GUARDS = (
     ("pow", "clamp its argument from below: x.clamp_min(1e-6)"),
     ("acos", "clamp its argument: x.clamp(-1 + 1e-6, 1 - 1e-6)"),
     ("asin", "clamp its argument: x.clamp(-1 + 1e-6, 1 - 1e-6)"),
-    ("var", "skip batches of one sample: their variance is not defined"),
-    ("std", "skip batches of one sample: their deviation is not defined"),
+    ("var", "skip batches of one sample: their variance is undefined"),
+    ("std", "skip batches of one sample: their standard deviation is undefined"),
 )  # fmt: skip
-"""Part of an operation's name -> its usual guard; the first one counts."""
+"""Part of an operation's name -> its usual guard; the first match counts."""
 
 
 def with_numbers(remedy: RemedyId, explanation: Explanation) -> str | None:
-    """The line to type, of what was measured; None where nothing more than the general line is known.
+    """The line to type, with the measured numbers; None if only the general line is known.
 
     Args:
-        remedy: What is to be done.
-        explanation: What was found.
+        remedy: What to do.
+        explanation: The explanation, with its experiments and sights.
     """
     cause = explanation.cause
     if cause is None or cause.intervention is None:
@@ -51,7 +51,7 @@ def with_numbers(remedy: RemedyId, explanation: Explanation) -> str | None:
 
 
 def place_of(explanation: Explanation) -> str:
-    """What is to be changed: the user's own line, or the parameters by their names; "" where it is unknown."""
+    """What to change: the user's own line, or the names of the parameters; "" if unknown."""
     cause = explanation.cause
     if cause is None:
         return ""

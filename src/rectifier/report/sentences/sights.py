@@ -1,4 +1,4 @@
-"""What the microscope saw, in words, and which of it a reader needs."""
+"""Observations of the microscope in words, and the choice of those that a reader needs."""
 
 from rectifier._formatting import counted, percent
 from rectifier.records import CauseKind, Explanation, Rule, Sight, SightKind
@@ -8,10 +8,10 @@ _PHASES = {"forward": "in the forward pass", "backward": "in the backward pass",
 
 
 def telling(explanation: Explanation) -> list[Sight]:
-    """The sights that belong to what was found: of its cause, and of the first number that is not finite.
+    """The sights that belong to the explanation: those of its cause, and the first non-finite value.
 
     Args:
-        explanation: Where nothing was found, what else may lead on is told.
+        explanation: If it has no cause, sights that may lead to one are included.
     """
     kinds = {cause.kind for cause in explanation.causes[:1]} - {CauseKind.UNKNOWN}
     rule = "" if explanation.failure is None else explanation.failure.rule
@@ -26,7 +26,7 @@ def telling(explanation: Explanation) -> list[Sight]:
 
 
 def sight_text(sight: Sight) -> str:
-    """What the microscope saw, in one sentence."""
+    """One sight in one sentence."""
     where = "" if not sight.place else f", {sight.place}"
     written = "" if not sight.expression else f": {sight.expression}"
     return f"{_said(sight)} at step {sight.step:,}{where}{written}{_numbers(sight)}"
@@ -36,7 +36,7 @@ def _said(sight: Sight) -> str:
     phase = _PHASES.get(sight.phase, "")
     match sight.kind:
         case SightKind.FIRST_NONFINITE:
-            return f"The first number that is not finite came from {sight.operation} {phase}".rstrip()
+            return f"The first non-finite value came from {sight.operation} {phase}".rstrip()
         case SightKind.GRADIENT_LOST:
             return f"The gradient ends at {sight.operation}"
         case SightKind.GRADIENT_CUT:
@@ -44,14 +44,14 @@ def _said(sight: Sight) -> str:
         case SightKind.MOVED_BY:
             share = percent(sight.numbers.get("share", 0.0))
             if sight.operation == "weight_decay":
-                return f"Weight decay is {share} of what the optimizer adds up"
+                return f"Weight decay makes up {share} of gradient plus weight decay"
             if sight.operation == "momentum":
-                return f"Momentum is {share} of what the optimizer adds up"
-            return f"The term {sight.operation} makes {share} of the gradient"
+                return f"Momentum makes up {share} of gradient plus momentum"
+            return f"The loss term {sight.operation} contributes {share} of the gradient"
         case SightKind.PARAMETERS_IDLE:
-            return f"{sight.operation} does not move"
+            return f"{sight.operation} does not change"
         case SightKind.INPUTS:
-            return f"{sight.operation} was given {counted(int(sight.numbers.get('rows', 0)), 'row')}"
+            return f"{sight.operation} received {counted(int(sight.numbers.get('rows', 0)), 'row')}"
 
 
 def _numbers(sight: Sight) -> str:
@@ -64,19 +64,19 @@ def _numbers(sight: Sight) -> str:
             if numbers.get("input_zeros"):
                 said.append(f"{numbers['input_zeros']:.0f} of {numbers.get('input_numbers', 0):.0f} exactly 0")
             if numbers.get("input_not_finite"):
-                said.append(f"{numbers['input_not_finite']:.0f} of {numbers.get('input_numbers', 0):.0f} infinite")
+                said.append(f"{numbers['input_not_finite']:.0f} of {numbers.get('input_numbers', 0):.0f} not finite")
             return _listed(said)
         case SightKind.GRADIENT_LOST:
             without, below = numbers.get("parameters_without", 0), numbers.get("parameters_below", 0)
-            return _listed([f"{without:.0f} of {below:.0f} parameters below get none"])
+            return _listed([f"{without:.0f} of {below:.0f} parameters below it get none"])
         case SightKind.GRADIENT_CUT:
             return _listed([f"{counted(int(numbers.get('parameters', 0)), 'parameter')} without a gradient"])
         case SightKind.INPUTS:
-            said = [f"offset {numbers.get('offset', 0):.3g}, scale {numbers.get('scale', 0):.3g} (medians)"]
+            said = [f"median offset {numbers.get('offset', 0):.3g}, median scale {numbers.get('scale', 0):.3g}"]
             if numbers.get("not_finite"):
-                said = [f"{numbers['not_finite']:.0f} numbers not finite"]
+                said = [f"{numbers['not_finite']:.0f} values not finite"]
             elif numbers.get("distinct_rows") == 1:
-                said = ["all rows the same"]
+                said = ["all rows are equal"]
             return _listed(said)
     return ""
 

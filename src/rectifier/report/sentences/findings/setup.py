@@ -1,9 +1,10 @@
-"""What is said of what is set up wrongly around a network: its loss, its data, its start, its optimizer."""
+"""Texts about a wrong setup around a network: its loss, data, initial weights or optimizer."""
 
 from rectifier._formatting import counted, listed, percent
 from rectifier.records import (
     BiasesBelowRange,
     BoundedOutput,
+    CauseFacts,
     CauseKind,
     ClearedGradients,
     EqualWeights,
@@ -32,51 +33,61 @@ from rectifier.report.sentences.findings.words import Texts, loss_words
 _MOST_NAMED = 3
 """Weights that one sentence lists."""
 _TITLES = {
-    CauseKind.OUTPUT_ACTIVATION: "what follows the output does not fit the loss",
-    CauseKind.LOSS_SHAPE: "the loss compares each answer with the targets of all rows",
+    CauseKind.OUTPUT_ACTIVATION: "the output activation does not fit the loss",
+    CauseKind.LOSS_SHAPE: "the loss compares each output with the targets of all samples",
     CauseKind.OBJECTIVE: "the loss is maximised",
-    CauseKind.GRADIENT_ACCUMULATION: "gradients are not cleared as they should be",
+    CauseKind.GRADIENT_ACCUMULATION: "gradients are not cleared between steps",
     CauseKind.DATA_ORDER: "the batches are sorted by class",
-    CauseKind.INITIAL_WEIGHTS: "the initial weights keep the model from learning",
-    CauseKind.INITIAL_BIAS: "the initial biases keep the model from learning",
-    CauseKind.LOSS_TERM: "other terms of the loss outweigh the one with the targets",
+    CauseKind.INITIAL_WEIGHTS: "the initial weights hinder learning",
+    CauseKind.INITIAL_BIAS: "the initial biases hinder learning",
+    CauseKind.LOSS_TERM: "other terms of the loss outweigh the one that uses the targets",
     CauseKind.WEIGHT_DECAY: "weight decay outweighs the loss",
-    CauseKind.OPTIMIZER_STATE: "eps of the optimizer outweighs the gradients",
-    CauseKind.LEARNING_RATE_LOW: "the steps are too small for this training",
+    CauseKind.OPTIMIZER_STATE: "the optimizer's eps is larger than the gradients",
+    CauseKind.LEARNING_RATE_LOW: "the updates are too small",
     CauseKind.LEARNING_RATE_ZERO: "the weights did not move",
-    CauseKind.TARGET_SCALE: "the scale of the targets keeps the model from learning",
-    CauseKind.INPUT_SCALE: "the scale of the inputs keeps the model from learning",
+    CauseKind.TARGET_SCALE: "the scale of the targets hinders learning",
+    CauseKind.INPUT_SCALE: "the scale of the inputs hinders learning",
     CauseKind.INPUT_CONSTANT: "the inputs do not vary",
-    CauseKind.LOSS_SCALE: "the scale of the loss keeps the model from learning",
-    CauseKind.DOWNSTREAM_CONSTANT: "the loss is 0, and teaches nothing",
-    CauseKind.NO_ACTIVATION: "the model is linear, and that is too little",
+    CauseKind.LOSS_SCALE: "the scale of the loss hinders learning",
+    CauseKind.DOWNSTREAM_CONSTANT: "most losses are exactly 0",
+    CauseKind.NO_ACTIVATION: "the model is linear and learned little",
     CauseKind.FROZEN: "most of the model is frozen",
 }
+_TITLES_OF_FACTS: dict[type, str] = {
+    ClearedGradients: "gradients are cleared before the optimizer steps",
+    RateByStep: "the learning-rate schedule hinders learning",
+}
+"""Titles that say more than those of the kind of cause."""
 
 
 def training_setup(finding: Finding, evidence: TrainingSetup) -> Texts:
     """`training-setup`."""
+    cause = finding.cause
     told = []
     if evidence.explained is not None:
-        told.append(_explained(evidence.explained))
+        told.append(_explained(evidence.explained, cause.facts))
     if finding.loss is not None and finding.loss.loss_end is not None:
         words = loss_words(finding.loss)
         told.append(f"{words[:1].upper()}{words[1:]}.")
     if evidence.by_itself:
-        told.append("This is a mistake even where the loss falls.")
+        told.append("Fix this even if the loss falls.")
+    title = _TITLES_OF_FACTS.get(type(cause.facts)) or _TITLES.get(cause.kind, "the model learned little")
     return Texts(
-        title=f"{evidence.model}: {_TITLES.get(finding.cause.kind, 'the model learned little')}",
+        title=f"{evidence.model}: {title}",
         detail=" ".join(told),
-        cause=of_model(finding.cause),
-        advised=advice.for_setup(finding.cause),
+        cause=of_model(cause),
+        advised=advice.for_setup(cause),
         name_first=True,
     )
 
 
-def _explained(share: float) -> str:
+def _explained(share: float, facts: CauseFacts | None) -> str:
+    """How the loss compares with that of the best constant answer."""
+    alone = isinstance(facts, NegatedLoss | OtherTerms | ScaledLoss | ZeroLoss)
+    loss = "the loss against the targets alone" if alone else "the loss"
     if share < 0:
-        return f"The model costs {1 - share:.3g} times what the best constant answer does."
-    return f"The model has saved {percent(share)} of what the best constant answer costs."
+        return f"At the end, {loss} is {1 - share:.3g} times that of the best constant answer."
+    return f"At the end, {loss} is {percent(share)} below that of the best constant answer."
 
 
 def why(facts: SetupFacts) -> str:  # noqa: PLR0912 - one case for each kind of facts
@@ -84,72 +95,74 @@ def why(facts: SetupFacts) -> str:  # noqa: PLR0912 - one case for each kind of 
     match facts:
         case NegatedLoss():
             return (
-                f"a minus sign before {facts.loss}: what it costs by itself went from {facts.cost_first:.3g} to "
-                f"{facts.cost_last:.3g}"
+                f"a minus sign before {facts.loss}: training maximises it, and its mean went from "
+                f"{facts.cost_first:.3g} to {facts.cost_last:.3g}"
             )
         case Stretched():
-            return f"{facts.operation} broadcasts the answers over all targets: their shapes differ"
+            return f"{facts.operation} broadcasts the outputs over all targets: their shapes differ"
         case KeptGradients():
             return (
-                f"gradients of the step before were still there at {facts.kept:,} of {facts.looks:,} sampled backward "
-                "passes: nobody clears them, and they add up"
+                f"gradients of the previous step were still there at {facts.kept:,} of {facts.looks:,} sampled "
+                "backward passes: nothing clears them, so they add up"
             )
         case ClearedGradients():
             return (
-                f"gradients arrived, and none was left at any of {facts.steps:,} sampled steps of {facts.optimizer}: "
-                "they are cleared before the step"
+                f"gradients arrived, but were gone at each of {facts.steps:,} sampled steps of {facts.optimizer}: they "
+                "are cleared between backward() and step()"
             )
         case SortedBatches():
             return (
-                f"the classes of a batch of {facts.rows:,} rows have an entropy of {facts.entropy_in_batch:.2f} nats, "
-                f"those of all batches together {facts.entropy_of_all:.2f}"
+                f"the classes in a batch of {facts.rows:,} samples have an entropy of {facts.entropy_in_batch:.2f} "
+                f"nats, those in all batches together {facts.entropy_of_all:.2f}"
             )
         case EqualWeights():
-            same = "all numbers were the same" if facts.equal else "all numbers had one sign"
+            same = "all values were equal" if facts.equal else "all values had the same sign"
             return f"initial weights: {same} in {_named(facts.weights)}"
         case ZeroAtFirst():
-            return f"initial weights: all numbers were 0 in {_named(facts.weights)}"
+            return f"initial weights: all values were 0 in {_named(facts.weights)}"
         case OtherTerms():
-            return f"{percent(facts.share)} of the loss are terms other than {facts.loss}, which has the targets"
+            return (
+                f"{percent(facts.share)} of the loss comes from terms other than {facts.loss}, which uses the targets"
+            )
         case ScaledLoss():
-            return f"the loss is {facts.factor:.3g} times what it costs by itself"
+            return f"the back-propagated loss is {facts.factor:.3g} times the unscaled mean loss"
         case ZeroLoss():
             return (
-                f"{percent(facts.share)} of the losses are exactly 0, although answers and targets differ by "
-                f"{facts.cost:.3g} (their loss without a mask)"
+                f"{percent(facts.share)} of the losses are exactly 0, although outputs and targets differ: without a "
+                f"mask the loss is {facts.cost:.3g}"
             )
         case LargeEpsilon():
             return (
-                f"an eps of {facts.epsilon:.3g}, where the gradient of a weight is {facts.gradient:.2g} (root mean "
-                "square): steps are that much smaller"
+                f"eps is {facts.epsilon:.3g}, while the gradient of a weight is {facts.gradient:.2g} (root mean "
+                "square): this shrinks each step"
             )
         case LittleMovement():
             rate = "" if facts.learning_rate is None else f"; the learning rate is {facts.learning_rate:.3g}"
             return (
-                f"all {facts.steps:,} updates together come to {percent(facts.moved)} of the norm of a layer's weights "
-                f"at most{rate}"
+                f"all {facts.steps:,} updates together add up to at most {percent(facts.moved)} of the norm of a "
+                f"layer's weights{rate}"
             )
         case InitialGain():
             return (
-                f"initial weights: before {counted(facts.weights, 'activation')} their root mean square times √fan_in "
-                f"is {facts.gain:.2g}, where 0.6 to 1.4 is usual"
+                f"initial weights: before {counted(facts.weights, 'activation')}, their root mean square times √fan_in "
+                f"is {facts.gain:.2g}; 0.6 to 1.4 is usual"
             )
         case RateByStep():
             return (
-                f"the learning rate was {facts.first:.3g} at first, {facts.middle:.3g} in the middle and "
-                f"{facts.last:.3g} at last"
+                f"the learning rate was {facts.first:.3g} at the start, {facts.middle:.3g} halfway and "
+                f"{facts.last:.3g} at the end"
             )
         case SmallInputs():
-            return f"the inputs are on a small scale: their root mean square is {facts.input_rms:.2g}"
+            return f"input scale: the root mean square of the inputs is only {facts.input_rms:.2g}"
         case BiasesBelowRange():
             return (
                 f"biases of {facts.bias:.3g} in {facts.layer.label}, where weights times inputs add {facts.rest:.2g} "
                 f"(medians over {counted(facts.units, 'unit')})"
             )
         case MostlyFrozen():
-            return f"{percent(facts.share)} of the model's numbers have requires_grad=False"
+            return f"{percent(facts.share)} of the model's elements have requires_grad=False"
         case BoundedOutput():
-            return f"{percent(facts.share)} of the targets lie {_outside(facts)}, which the output cannot give"
+            return f"{percent(facts.share)} of the targets lie {_outside(facts)}, which the output cannot reach"
     return ""
 
 
