@@ -68,9 +68,9 @@ def test_every_cause_has_its_own_first_step(kind):
     assert not any(text.startswith(other) for other in others)
     assert text.startswith(("First ", "Fix the layer below first"))
     assert text.endswith(
-        "Leaky ReLU keeps a gradient in every unit. A slope of 0.01 rules out networks that are born dead, but leaves "
-        "the gradient's size as it is; slopes of 0.1 to 0.3 are what moves hard problems (Dohare et al. 2024), and "
-        "often nothing changes: compare before you believe it."
+        "Leaky ReLU keeps a gradient in every unit. A slope of 0.01 prevents networks that are born dead, but "
+        "hardly changes the gradient's size; slopes of 0.1 to 0.3 help on hard problems (Dohare et al. 2024). "
+        "Often nothing changes: compare before you believe it."
     )
 
 
@@ -80,6 +80,6 @@ def test_information_asks_for_nothing():
     assert finding.severity == "info"
     assert finding.command is None
     assert finding.advice == (
-        "Nothing to do: silent units alone do no harm, and on tuned ordinary networks Leaky ReLU usually changes "
+        "Nothing to do: inactive units alone do no harm, and on tuned ordinary networks Leaky ReLU usually changes "
         "nothing (ImageNet top-1 .471 with ReLU, .469 with slope 1/3: Mishkin et al. 2017)."
     )

@@ -18,9 +18,9 @@ def test_the_first_place_that_is_not_finite_is_named_and_comes_first():
     windows = [window(i, steps=[9], nonfinite_step=step) for i, step in enumerate([None, 7, 5])]
     finding = first_finding(windows, [2.0] * 6 + [NAN] * 20)
     assert (finding.rule, finding.severity, where(finding)) == ("non-finite", "serious", "c")
-    assert finding.title == "the output of c held NaN or an infinity at step 5"
+    assert finding.title == "the output of c contained NaN or infinity at step 5"
     assert finding.detail == (
-        "All activations observed before it were finite. Later numbers of this run mean little; units are judged by "
+        "All activations observed before it were finite. Later numbers of this run are unreliable; units are judged by "
         "the steps before. The last finite loss before it was 2."
     )
     assert finding.cause.text == "cause unknown: the layer is known, the operation is not"
@@ -39,10 +39,10 @@ def test_within_a_step_the_loss_comes_after_the_activations(loss_step, site_name
 
 def test_a_loss_that_was_first_is_told_with_what_was_seen_of_its_step():
     seen = first_finding([window(steps=range(5))], [1.0, 1.0, np.inf, 1.0])
-    assert seen.title == "the loss held NaN or an infinity at step 2"
+    assert seen.title == "the loss contained NaN or infinity at step 2"
     assert seen.detail == (
         "All observed activations of that step were finite: it arose after the last of them. Later numbers of this run "
-        "mean little; units are judged by the steps before. The last finite loss before it was 1."
+        "are unreliable; units are judged by the steps before. The last finite loss before it was 1."
     )
     assert seen.advice.startswith("First look at the loss: a logarithm")
     unseen = first_finding([window(steps=[0, 8])], [1.0, 1.0, np.inf])

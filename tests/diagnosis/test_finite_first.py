@@ -122,12 +122,12 @@ def test_data_that_are_not_finite_at_the_next_counted_step_were_first():
 def test_inputs_and_targets_are_the_datas():
     one = first(inputs=inputs(nonfinite_step=5, nonfinite_samples=30))
     assert (why(one), one.remedies) == ("input_not_finite", ("check_inputs",))
-    assert one.title == "the input held NaN or an infinity at step 5"
-    assert one.detail.startswith("30 of 4,000 observed samples held one.")
+    assert one.title == "the input contained NaN or infinity at step 5"
+    assert one.detail.startswith("30 of 4,000 observed samples contained it.")
     assert one.cause.text == "the data contain it"
     assert one.advice.startswith("Look for NaN in the data")
     one = first(outputs=[output(nonfinite_target=5)])
-    assert (why(one), one.title) == ("input_not_finite", "the targets held NaN or an infinity at step 5")
+    assert (why(one), one.title) == ("input_not_finite", "the targets contained NaN or infinity at step 5")
 
 
 def test_a_gradient_of_a_finite_loss_is_an_operations_derivative():
@@ -135,9 +135,9 @@ def test_a_gradient_of_a_finite_loss_is_an_operations_derivative():
     one = first(rows=rows, windows=act())
     assert (why(one), where(one), one.site) == ("numerical_operation", "l1.weight", ParameterRef("l1.weight"))
     assert (one.remedies, one.command) == (("guard_operation",), "torch.autograd.set_detect_anomaly(True)")
-    assert one.title == "the gradient of l1.weight held NaN or an infinity at step 4"
+    assert one.title == "the gradient of l1.weight contained NaN or infinity at step 4"
     assert one.detail.startswith(
-        "The loss and all observed activations of that step were finite. 2 parameters had one."
+        "The loss and all observed activations of that step were finite. The gradient of 2 parameters contained it."
     )
     assert one.cause.text == "an operation's derivative: a root, norm, logarithm or division at 0"
 
@@ -167,7 +167,7 @@ def test_a_gradient_that_nothing_follows_is_somebody_elses_to_skip():
 def test_the_loss_itself_is_to_blame_where_what_came_to_it_was_finite():
     one = first(windows=act())
     assert (why(one), one.remedies[0], one.site) == ("loss_not_finite", "guard_operation", None)
-    assert one.cause.text == "the loss itself, on this batch: its inputs were finite"
+    assert one.cause.text == "the loss function on this batch: its inputs were finite"
     assert one.advice.startswith("First look at the loss: a logarithm")
 
 
@@ -184,8 +184,8 @@ def test_where_the_step_was_not_observed_an_operation_did_it_if_nothing_else_gre
     one = first(windows=windows, inputs=inputs())
     assert why(one) == "numerical_operation"
     assert one.cause.text == (
-        "an operation of this forward, or of the backward pass before it; nothing had grown: the loss was 1 times its "
-        "initial value"
+        "an operation of this forward pass, or of the backward pass before it: nothing had grown, and the loss was "
+        "1 times its initial value"
     )
     assert why(first(windows=windows)) == "unknown", "the input may have held it"
     assert why(first(windows=windows, inputs=inputs(), losses=[2.0] * 4 + [20.0, NAN])) == "unknown"
@@ -236,8 +236,8 @@ def test_a_weight_after_finite_gradients_is_the_optimizers(dtypes, known, cause,
     if cause == "unknown":
         assert one.command == "torch.autograd.set_detect_anomaly(True)", "an experiment, no remedy"
     if cause == "optimizer_state":
-        assert one.title == "the weight l1.weight held NaN or an infinity at step 5"
-        assert one.detail.startswith("Losses and activations before it were finite. 2 parameters hold one.")
+        assert one.title == "the weight l1.weight contained NaN or infinity at step 5"
+        assert one.detail.startswith("Losses and activations before it were finite. 2 parameters contain it.")
         assert one.cause.text.startswith(
             "the optimizer produced it from finite gradients: half precision rounds its eps of"
         )
@@ -254,7 +254,7 @@ def test_an_activation_of_a_weight_that_is_compared_later_is_the_optimizers_too(
 def test_weights_that_were_never_drawn():
     one = first(rows=bad(nonfinite_weight_step=0), losses=[NAN] * 9)
     assert (why(one), one.remedies) == ("initial_weights", ("init_random",))
-    assert one.cause.text == "the weights held it before the first step: they were never initialised"
+    assert one.cause.text == "the weights contained it before the first step: they were never initialised"
 
 
 def recurrent(sizes, **more):
@@ -317,8 +317,8 @@ def test_a_batch_of_one_sample_that_came_where_it_began(before, after, cause):
     if cause == "batch_of_one":
         assert one.command == "torch.utils.data.DataLoader(dataset, drop_last=True)"
         assert one.cause.text == (
-            "a batch of one sample has no variance: 1 of 50 observed batches had one sample, and the first of them is "
-            "where it began"
+            "a batch of one sample has no variance: 1 of 50 observed batches had one sample, and NaN or infinity began "
+            "at the first of them"
         )
 
 
@@ -395,7 +395,7 @@ def test_an_output_that_is_not_finite_at_the_first_step_of_finite_inputs_is_an_o
     windows = [healthy(steps=STEPS, nonfinite_step=0)]
     known = first(losses=[NAN] * 10, windows=windows, inputs=inputs())
     assert known.cause.kind == "numerical_operation"
-    assert known.cause.text == "an operation in the forward: inputs and weights were finite"
+    assert known.cause.text == "an operation of the forward pass: inputs and weights were finite"
     assert first(losses=[NAN] * 10, windows=windows).cause.kind == "unknown"
 
 

@@ -97,7 +97,7 @@ def test_logits_that_never_told_rows_apart_are_found_without_a_before(spread, sa
     found = judged(readings([spread] * 20, classes=4, entropy=1.3, square=2.0))
     assert bool(found) == said
     if said:
-        assert found[0].detail.startswith("Since step 0 the variance of its 1 unit between rows has been")
+        assert found[0].detail.startswith("Since step 0 the variance of its 1 unit between samples has been")
         assert "their mean square is 2 (" in found[0].detail
 
 
@@ -202,10 +202,9 @@ def test_the_words():
     (finding,) = judged(readings(THEN_FLAT, target=1.0, features=THEN_FLAT), losses=FLAT)
     assert finding.title == "the output of head collapsed: it is almost the same for every sample"
     assert finding.detail == (
-        "Since step 20 the variance of its 1 unit between rows has been 0.001; that of the targets is 1 (20 readings "
-        "of 64 "
-        "rows, the last at step 210). The rows that go into this layer hardly differ, either. Training does not "
-        "progress: the loss went from 2.3 to 2.3 in 200 steps."
+        "Since step 20 the variance of its 1 unit between samples has been 0.001; that of the targets is 1 (20 "
+        "readings of 64 samples, the last at step 210). Between samples, the inputs of this layer hardly differ, "
+        "either. Training does not progress: the loss went from 2.3 to 2.3 in 200 steps."
     )
 
 
@@ -288,5 +287,5 @@ def test_targets_that_the_last_activation_cannot_give(share, activation, said):
         assert (found[0].severity, why(found[0]), found[0].remedies[0]) == (
             "warning", "output_activation", "linear_output",
         )  # fmt: skip
-        assert found[0].title == "10% of the targets cannot be reached by relu at the output"
-        assert found[0].detail.startswith("They lie below 0, where relu has no value (median of 20 readings).")
+        assert found[0].title == "relu at the output cannot reach 10% of the targets"
+        assert found[0].detail.startswith("These targets lie below 0, where relu has no value (median of 20 readings).")

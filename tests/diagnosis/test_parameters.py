@@ -51,7 +51,7 @@ def test_a_loss_that_nothing_is_connected_to_is_a_cut_graph():
     assert one.remedies == ("reconnect_graph",)
     assert one.title == "Net: 2 parameters never got a gradient"
     assert one.detail == (
-        "No gradient arrived at any of the 50 sampled steps from step 0 to 199. The parameters hold 40 numbers, 100% "
+        "No gradient arrived at any of the 50 sampled steps from step 0 to 199. The parameters hold 40 elements, 100% "
         "of all trainable ones. Nothing trains in this run."
     )
     assert one.cause.text == (
@@ -96,7 +96,7 @@ def test_an_optimizer_that_was_made_for_another_model_is_said_to_be():
     }  # fmt: skip
     assert all(one.remedies == ("add_to_optimizer",) for one in found)
     (of_old,) = (one for one in found if one.evidence.model == "Net")
-    assert of_old.cause.text.startswith("the optimizer holds these parameters, but the loss leads to others")
+    assert of_old.cause.text.startswith("the optimizer holds these parameters, but the loss depends on others")
 
 
 @pytest.mark.parametrize(
@@ -181,10 +181,10 @@ def test_a_gradient_of_exactly_zero_has_its_cause_behind():
     (one,) = untrained(two(ZERO))
     assert (one.severity, why(one), one.site) == ("warning", "downstream_constant", ParameterRef("odd.weight"))
     assert one.remedies == ("change_objective", "reconnect_graph")
-    assert one.title == "odd.weight: 1 parameter with a gradient of exactly 0"
+    assert one.title == "odd.weight: 1 parameter got only zero gradients"
     assert one.detail.startswith(
         "The gradient was exactly 0 at each of the 50 sampled steps from step 0 to 199, while the loss was not 0. The "
-        "parameter holds 35 numbers, 0.99%"
+        "parameter holds 35 elements, 0.99%"
     )
     assert one.cause.text.startswith("the loss depends on them only through something constant")
     assert one.advice.startswith("Check how the loss uses their output")
@@ -237,7 +237,7 @@ def test_weights_of_exactly_zero_at_the_start_are_named_with_what_they_block():
     one, other = untrained(training(rows))
     assert (why(one), one.severity, one.evidence.places) == ("initial_weights", "warning", ("mix",))
     assert (one.remedies, one.command) == (("init_random",), "torch.nn.init.normal_(layer.weight, std=0.02)")
-    assert one.cause.text == "weights that were exactly 0 at the start let no gradient through: mix.gate.weight"
+    assert one.cause.text == "these weights were exactly 0 at the start and pass no gradient: mix.gate.weight"
     assert (why(other), other.evidence.places) == ("downstream_constant", ("later.weight",))
 
 
@@ -320,7 +320,7 @@ def test_why_nothing_changes_although_gradients_come(holder, known, optimizers, 
     assert one.remedies[:1] == (() if remedy is None else (remedy,))
     assert one.title == "odd.weight: 1 parameter never changed, although gradients arrived"
     assert one.detail.startswith(
-        "Gradients arrived, but not one bit changed from step 0 to 198. The parameter holds 3,500 numbers"
+        "Gradients arrived, but no value changed from step 0 to 198. The parameter holds 3,500 elements"
     )
     assert not one.evidence.everything
 
@@ -331,8 +331,8 @@ def test_where_others_change_at_that_rate_it_is_the_gradient_that_is_too_small(r
     assert (why(one), one.severity) == (cause, "info" if cause == "upstream" else "warning")
     if cause == "upstream":
         assert one.cause.text == (
-            "other parameters change at this learning rate of 0.01, but these gradients are too small to change a bit, "
-            "as happens where gradients vanish"
+            "other parameters change at the learning rate of 0.01, but these gradients vanish: they are too small "
+            "to change any value"
         )
 
 
@@ -361,7 +361,7 @@ def test_no_step_at_all_is_serious_and_counted_in_backward_passes(optimizers, op
     (one,) = untrained(training(rows, optimizers=optimizers, steps=0, passes=100))
     assert (one.severity, why(one), one.command) == ("serious", "optimizer_not_stepped", "optimizer.step()")
     assert one.detail.startswith(
-        "Gradients arrived, but not one bit changed in 100 backward passes. The parameters hold 70 numbers"
+        "Gradients arrived, but no value changed in 100 backward passes. The parameters hold 70 elements"
     )
     assert "100 backward passes" in one.cause.text
     assert untrained(training(rows, optimizers=optimizers, steps=0, passes=59)) == [], "it may accumulate"
@@ -392,7 +392,7 @@ def test_that_nothing_changes_is_not_said_of(known):
 def test_thirty_steps_without_a_change_are_enough():
     (one,) = untrained(two({**STILL, "first_compared": 4, "last_compared": 34}))
     assert one.severity == "info"
-    assert one.detail.startswith("Gradients arrived, but not one bit changed from step 4 to 34.")
+    assert one.detail.startswith("Gradients arrived, but no value changed from step 4 to 34.")
 
 
 def test_a_scaler_that_works_as_meant_hides_nothing():
@@ -428,7 +428,7 @@ def test_a_schedule_that_ended_at_zero_is_told_with_its_step(losses, severity):
     assert (why(one), one.severity, one.since) == ("learning_rate_zero", severity, 64)
     assert one.title == "fc.weight: 1 parameter stopped changing"
     assert one.detail.startswith(
-        "The last change was before step 64. From there to step 198 not one bit changed, although gradients arrived."
+        "The last change was before step 64. From there to step 198 no value changed, although gradients arrived."
     )
     assert one.cause.text == "the learning rate is 0: a schedule lowered it"
     assert one.remedies == (("mend_schedule", "raise_learning_rate") if severity == "warning" else ())
@@ -462,7 +462,7 @@ def test_frozen_parameters_are_a_label_and_no_part_of_the_share():
     (one,) = diagnosis.findings
     assert (one.rule, one.severity, why(one)) == ("frozen", "info", "frozen")
     assert (one.title, one.detail) == (
-        "1 parameter is frozen", "1 parameter has requires_grad=False (35,000 numbers): body.weight."
+        "1 parameter is frozen", "1 parameter has requires_grad=False (35,000 elements): body.weight."
     )  # fmt: skip
     (other,) = untrained(training([(frozen, row), (parameter(), STILL)]))
     assert other.evidence.elements_fraction == 1.0

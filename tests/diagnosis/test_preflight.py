@@ -119,7 +119,7 @@ def test_a_network_that_is_born_dead():
     assert (first.rule, first.severity) == ("constant-network", "serious")
     assert first.title == "born dead: b is silent as a whole, and the network's output is a constant"
     assert first.cause.text == "initialisation, depth 2 and width: the narrowest layer has 2 units"
-    assert "A leaky slope rules this out altogether." in first.advice
+    assert "A leaky slope prevents this." in first.advice
 
 
 def test_a_silent_layer_beside_another_path_is_a_warning_and_partly_silent_ones_are_information():
@@ -169,9 +169,9 @@ def test_an_activation_inside_is_no_output():
 @pytest.mark.parametrize(
     ("facts", "title"),
     [
-        ({"input_finite": False}, "the input holds NaN or an infinity before any training"),
-        ({"output_finite": False}, "the network's output holds NaN or an infinity before any training"),
-        ({}, "the output of b holds NaN or an infinity before any training"),
+        ({"input_finite": False}, "the input contains NaN or infinity before any training"),
+        ({"output_finite": False}, "the network's output contains NaN or infinity before any training"),
+        ({}, "the output of b contains NaN or infinity before any training"),
     ],
 )
 def test_what_is_not_finite_is_all_that_is_said(facts, title):

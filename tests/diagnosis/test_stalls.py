@@ -155,8 +155,9 @@ def test_the_words():
     (finding,) = standing(read=read, one=working(update=1e-6, rate=1e-7))
     assert finding.title == "training stands still: the loss stays at that of the best constant answer"
     assert finding.detail == (
-        "The loss went from 2.3 to 2.3 in 200 steps. Units fire and gradients arrive. Answering every sample with the "
-        "classes' shares costs 2.303. A step moves the weights of a layer by 0.0001% of their norm at most (median)."
+        "The loss went from 2.3 to 2.3 in 200 steps. Units fire and gradients arrive. The best constant answer, the "
+        "class frequencies, has a loss of 2.303. A step moves the weights of a layer by at most "
+        "0.0001% of their norm (median)."
     )
     assert finding.cause.text == (
         "a step moves the weights by 0.0001% of their norm, where 0.1% is usual; the learning rate is 1e-07"
@@ -215,7 +216,7 @@ def test_a_loss_far_above_the_best_constants_cost_is_told_though_it_falls(level,
     found = standing([*loss, *[level] * 30], read=readings([1.0] * 20, target=1.0))
     assert bool(found) == said
     if found:
-        assert found[0].title == "the model is worse than a constant answer"
+        assert found[0].title == "the model is worse than the best constant answer"
         assert why(found[0]) == "initial_weights"
 
 

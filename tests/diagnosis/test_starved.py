@@ -43,7 +43,7 @@ def test_a_site_without_gradient_is_starved_after_a_hundred_steps(number, span, 
             f"∂L/∂z was exactly 0 at each of the {number} sampled steps from 0 to {span - 1}, while the loss was not 0."
         )
         assert one.cause.text == (
-            "what follows this layer is scaled to zero or masked; others of the network do get one"
+            "a later operation masks this layer or multiplies it by 0; other layers get a gradient"
         )
         assert one.advice.startswith("Nothing to do if this is intended (a branch scaled to zero")
 
@@ -52,7 +52,7 @@ def test_a_gradient_that_never_came_is_told_apart_from_a_zero():
     steps = counted(50, 150)
     (one,) = found([site("a"), site("b")], [window(0, steps=steps, update=0.0), taught(1, steps)])
     assert one.detail.startswith("No gradient arrived at any of the 50 sampled steps")
-    assert one.cause.text.startswith("what follows this layer is detached, or is not part of the loss")
+    assert one.cause.text.startswith("a later operation detaches this layer, or the loss does not use it")
 
 
 @pytest.mark.parametrize("delta", [1e-30, NAN])
@@ -80,7 +80,7 @@ def test_a_whole_network_without_gradient_is_a_warning_unless_it_may_be_frozen(l
     (one,) = found([site("a"), site("b")], [window(i, steps=steps, **more) for i in range(2)], loss=loss)
     assert (one.severity, where(one)) == (severity, "a")
     assert one.cause.text == (
-        "no activation of this network gets one: the loss does not depend on it, or gives an exact 0"
+        "no activation of this network gets one: the loss does not depend on them, or its gradient is exactly 0"
     )
     assert ("Training does not progress" in one.detail) == (loss == "flat")
 
@@ -115,8 +115,8 @@ def test_units_whose_bias_gets_no_gradient_while_they_fire(last, fired, units):
     if units == (0,):
         assert (got[0].severity, got[0].title) == ("info", "a: 1 of 5 units fire and get no gradient")
         assert got[0].detail == (
-            "The gradient of their biases was exactly 0 at each of the 150 sampled steps from 0 to 149, while others "
-            "of the layer got one."
+            "The gradient of their biases was exactly 0 at each of the 150 sampled steps from 0 to 149, while other "
+            "units of the layer got one."
         )
 
 

@@ -27,8 +27,8 @@ def test_weights_that_decay_takes_away_are_told_with_both_pulls():
         "progress: the loss went from 2.3 to 2.3 in 200 steps."
     )
     assert one.cause.text == (
-        "weight decay of 0.5 at a learning rate of 0.01 moved them, not the loss; at step 199 it pulled with about "
-        "0.0005, the gradient with 1e-05"
+        "weight decay of 0.5 at a learning rate of 0.01 changed these weights, not the loss; at step 199 its "
+        "pull was about 0.0005, that of the gradient 1e-05"
     )
     assert one.advice == "Divide weight_decay by 10; repeat until the weights keep their norm."
 

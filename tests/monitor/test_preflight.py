@@ -166,7 +166,7 @@ def test_a_network_with_nan_in_it():
     with torch.no_grad():
         model[2].weight[1, 1] = float("nan")
     (found,) = rectifier.check(model, torch.randn(7, 6)).findings
-    assert found.title == "the output of Sequential.3 holds NaN or an infinity before any training"
+    assert found.title == "the output of Sequential.3 contains NaN or infinity before any training"
 
 
 @pytest.mark.parametrize("raising", [False, True])

@@ -264,7 +264,7 @@ def test_numbers_that_are_not_finite_are_told_and_the_training_goes_on():
             model(torch.full((7, 3), value)).square().mean().backward()
             optimizer.step()
     assert watch.run.processes[0].warnings == ()
-    assert watch.diagnose().findings[0].title == "the input held NaN or an infinity at step 1"
+    assert watch.diagnose().findings[0].title == "the input contained NaN or infinity at step 1"
 
 
 @pytest.mark.proof

@@ -1,6 +1,6 @@
-"""What to do about a finding: the mildest change first, and what the evidence lets one expect.
+"""What to do about a finding: the mildest change first, and what to expect from it.
 
-Each advice is a tuple of sentences, so that whoever prints several tells what they have in common once.
+Each advice is a tuple of sentences, so that a report prints a sentence that several share only once.
 """
 
 from rectifier.records import (
@@ -31,19 +31,18 @@ Advice = tuple[str, ...]
 
 UNKNOWN_CAUSE: Advice = (
     "Run `rectifier explain train.py`: it changes one thing at a time and says which change removes the failure. "
-    "Compare over seeds (`rectifier compare train.py`) before you believe in a remedy.",
+    "Compare over seeds (`rectifier compare train.py`) before you trust a remedy.",
 )
 
 LEAVE_ALONE: Advice = (
-    "Nothing to do: silent units alone do no harm, and on tuned ordinary networks Leaky ReLU usually changes "
+    "Nothing to do: inactive units alone do no harm, and on tuned ordinary networks Leaky ReLU usually changes "
     "nothing (ImageNet top-1 .471 with ReLU, .469 with slope 1/3: Mishkin et al. 2017).",
 )
 
 _SLOPES: Advice = (
     "Leaky ReLU keeps a gradient in every unit.",
-    "A slope of 0.01 rules out networks that are born dead, but leaves the gradient's size as it is; slopes of "
-    "0.1 to 0.3 are what moves hard problems (Dohare et al. 2024), and often nothing changes: compare before "
-    "you believe it.",
+    "A slope of 0.01 prevents networks that are born dead, but hardly changes the gradient's size; slopes of 0.1 to "
+    "0.3 help on hard problems (Dohare et al. 2024). Often nothing changes: compare before you believe it.",
 )
 
 FIRST_FOR_UPDATE: Advice = ("First halve the learning rate, or warm it up: the weights moved too far at once.",)
@@ -51,7 +50,7 @@ FIRST_FOR_UPDATE: Advice = ("First halve the learning rate, or warm it up: the w
 _FIRST: dict[CauseKind, Advice] = {
     CauseKind.LEARNING_RATE: FIRST_FOR_UPDATE,
     CauseKind.INPUT_SCALE: (
-        "First standardise the inputs (subtract their mean, divide by their standard deviation; pixels by 255).",
+        "First standardise the inputs (subtract their mean, divide by their standard deviation; divide pixels by 255).",
     ),
     CauseKind.UPSTREAM: ("Fix the layer below first: these units only follow it.",),
     CauseKind.INPUT_CONSTANT: ("First check the inputs: they do not vary.",),
@@ -60,14 +59,14 @@ _FIRST: dict[CauseKind, Advice] = {
         "never had a gradient.",
     ),
     CauseKind.INITIAL_BIAS: ("First set the initial biases to 0: these units never had a gradient.",),
-    CauseKind.NARROW_LAYER: ("First make the layer wider, or draw other weights: these units never had a gradient.",),
-    CauseKind.WEIGHT_DECAY: ("First lower the weight decay by ten times.",),
+    CauseKind.NARROW_LAYER: ("First make the layer wider, or use another seed: these units never had a gradient.",),
+    CauseKind.WEIGHT_DECAY: ("First divide the weight decay by 10.",),
     CauseKind.OUTPUT_ACTIVATION: ("First leave the output linear: remove its last activation.",),
 }
 
 VANISHING: Advice = (
     "First initialise with the activation's gain: torch.nn.init.kaiming_normal_(layer.weight, "
-    "nonlinearity='relu') and zero biases in every layer; or put normalisation or skip connections in.",
+    "nonlinearity='relu') and zero biases in every layer; or add normalisation or skip connections.",
     "Leaky ReLU alone hardly helps: at initialisation the squared gradient changes per layer in proportion to "
     "(1 + slope²)/2.",
 )
@@ -88,8 +87,8 @@ CONSTANT_PREDICTOR: dict[CauseKind, Advice] = {
     ),
     CauseKind.INITIAL_WEIGHTS: (
         "First initialise with the activation's gain (torch.nn.init.kaiming_normal_ for ReLU, xavier_normal_ "
-        "with torch.nn.init.calculate_gain('tanh') for tanh), or put normalisation or skip connections in; "
-        "fewer layers help, too.",
+        "with torch.nn.init.calculate_gain('tanh') for tanh), or add normalisation or skip connections; fewer "
+        "layers help, too.",
     ),
     CauseKind.LEARNING_RATE: FIRST_FOR_UPDATE,
     CauseKind.UNKNOWN: UNKNOWN_CAUSE,
@@ -101,14 +100,14 @@ NON_FINITE: Advice = (
 )
 
 NON_FINITE_LOSS: Advice = (
-    "First look at the loss: a logarithm or division of 0, or a target out of range, makes NaN while every "
-    "layer is finite. torch.autograd.set_detect_anomaly(True) names the operation.",
+    "First look at the loss: a logarithm or division of 0, or a target out of range, produces NaN "
+    "even if every layer is finite. torch.autograd.set_detect_anomaly(True) names the operation.",
 )
 
 _NON_FINITE_UPDATE: Advice = ("First lower the learning rate, or clip the gradient's norm.",)
 
 INFINITE_GRADIENT: Advice = (
-    "Under torch.amp.GradScaler single ones are normal: such steps are skipped, and the scale is halved.",
+    "Under torch.amp.GradScaler, single infinite gradients are normal: it skips these steps and halves the scale.",
     "Without it, run `rectifier explain train.py`: it names the first operation whose result is not finite.",
 )
 
@@ -118,24 +117,24 @@ NON_FINITE_AT_START: Advice = (
 )
 
 BORN_DEAD: Advice = (
-    "Draw other weights (another seed), or make the layers wider or fewer; biases above 0 help, too.",
-    "A leaky slope rules this out altogether.",
+    "Use another seed, or make the layers wider or fewer; biases above 0 help, too.",
+    "A leaky slope prevents this.",
     *_SLOPES,
 )
 
 CONSTANT_AT_START: Advice = (
-    "Look at what follows the last activation: a softmax over one unit, a division by a large constant, an "
-    "output layer whose bias outweighs everything.",
+    "Check what follows the last activation: a softmax over one unit, a division by a large constant, or an "
+    "output layer with large biases.",
 )
 
 NO_GRADIENT: Advice = (
-    "Look at what follows the last layer: a softmax over one unit (use torch.sigmoid with binary "
+    "Check what follows the last layer: a softmax over one unit (use torch.sigmoid with binary "
     "cross-entropy), detach(), rounding or argmax pass no gradient.",
 )
 
 OUTPUT_ACTIVATION: Advice = (
-    "Leave the output linear, or use torch.nn.Softplus where it must be positive.",
-    "Where targets are often 0 and this is meant, suppress it with the reason.",
+    "Leave the output linear, or use torch.nn.Softplus if it must be positive.",
+    "If this is intended because targets are often 0, suppress the finding with a reason.",
 )
 
 FOR_SILENT_ROWS: Advice = (
@@ -144,12 +143,11 @@ FOR_SILENT_ROWS: Advice = (
 )
 
 STARVED: Advice = (
-    "Look at what follows: is the output part of the loss, is something detached, does a mask or a clamp of the"
-    " loss stop the gradient?",
+    "Check what follows: does the loss use this output? Does detach(), a mask or a clamp stop the gradient?",
 )
 
 STARVED_BY_DESIGN: Advice = (
-    "Nothing to do if this is intended (a branch scaled to zero, a mask, pruning); suppress it with the reason.",
+    "Nothing to do if this is intended (a branch scaled to zero, a mask, pruning): suppress the finding with a reason.",
 )
 
 _SATURATED: dict[CauseKind, Advice] = {
@@ -185,7 +183,7 @@ def for_dead_units(cause: Cause) -> Advice:
         cause: Theirs.
     """
     if isinstance(cause.facts, ZeroWeights):
-        return ("First draw the weights at random: they were exactly 0.", *_SLOPES)
+        return ("First initialise the weights at random: they were exactly 0.", *_SLOPES)
     if cause.kind is CauseKind.UNKNOWN:
         return UNKNOWN_CAUSE
     return (*_FIRST.get(cause.kind, ()), *_SLOPES)
@@ -196,57 +194,61 @@ _FOR_MODEL: dict[CauseKind, Advice] = {
     CauseKind.LOSS_SHAPE: ("Give output and targets the same shape: output.squeeze(-1), or targets.unsqueeze(-1).",),
     CauseKind.INPUT_CONSTANT: ("Check the inputs: they do not vary.",),
     CauseKind.INPUT_SCALE: (
-        "Standardise the inputs: subtract their mean, divide by their standard deviation; pixels by 255.",
+        "Standardise the inputs: subtract their mean, divide by their standard deviation; divide pixels by 255.",
     ),
     CauseKind.TARGET_SCALE: (
         "Standardise the targets: subtract their mean, divide by their standard deviation; undo it for predictions.",
     ),
-    CauseKind.INITIAL_WEIGHTS: ("Draw smaller initial weights, with the activation's gain.",),
-    CauseKind.WEIGHT_DECAY: ("Lower the weight decay by ten times.",),
+    CauseKind.INITIAL_WEIGHTS: ("Use smaller initial weights, with the activation's gain.",),
+    CauseKind.WEIGHT_DECAY: ("Divide the weight decay by 10.",),
     CauseKind.OBJECTIVE: ("Stop the gradient in one branch (detach()), or add a term that keeps samples apart.",),
     CauseKind.LEARNING_RATE: ("Halve the learning rate, or warm it up.",),
-    CauseKind.LEARNING_RATE_LOW: ("Raise the learning rate by ten times.",),
+    CauseKind.LEARNING_RATE_LOW: ("Multiply the learning rate by 10.",),
     CauseKind.LEARNING_RATE_ZERO: ("Raise the learning rate, and check its schedule.",),
-    CauseKind.NO_ACTIVATION: ("Put an activation between the layers, torch.nn.ReLU() for one.",),
+    CauseKind.NO_ACTIVATION: ("Put an activation between the layers, such as torch.nn.ReLU().",),
 }
 
 
 def for_model(cause: Cause) -> Advice:
-    """What to do about what befell a model as a whole.
+    """What to do about a finding of a whole model.
 
     Args:
-        cause: Its.
+        cause: Its cause.
     """
     return _FOR_MODEL.get(cause.kind, UNKNOWN_CAUSE)
 
 
 _FOR_SETUP: dict[type, Advice] = {
-    NegatedLoss: ("Remove the minus sign: optimizers minimise what backward() is called on.",),
+    NegatedLoss: ("Remove the minus sign: the optimizer minimises what backward() is called on.",),
     Stretched: ("Give output and targets the same shape: output.squeeze(-1), or targets.unsqueeze(-1).",),
     KeptGradients: ("Call optimizer.zero_grad() once for each optimizer.step(), before the backward pass.",),
-    ClearedGradients: ("Call optimizer.zero_grad() before loss.backward(), or after optimizer.step(), not between.",),
+    ClearedGradients: (
+        "Call optimizer.zero_grad() before loss.backward() or after optimizer.step(), not between them.",
+    ),
     SortedBatches: ("Shuffle the data: DataLoader(..., shuffle=True), or torch.randperm for each pass.",),
-    EqualWeights: ("Draw the weights at random, with both signs: units that begin alike stay alike.",),
-    ZeroAtFirst: ("Draw these weights at random, with a small standard deviation, instead of 0.",),
-    OtherTerms: ("Lower the weight of the other terms by ten times, or raise it slowly.",),
-    ScaledLoss: ("Take the mean of the loss over the batch, without a factor.",),
-    ZeroLoss: ("Check the mask, and the label that is ignored: nothing is left of the loss.",),
-    LargeEpsilon: ("Lower eps to 1e-8 (torch's default), or raise the learning rate by as much.",),
-    LittleMovement: ("Raise the learning rate by ten times; check its schedule, clipping, and the scale of the loss.",),
-    InitialGain: ("Draw the initial weights with the activation's gain: torch.nn.init.kaiming_normal_ for ReLU.",),
-    RateByStep: ("Mend the schedule: warm up for a few percent of the steps, and step it as often as it is meant.",),
+    EqualWeights: ("Initialise the weights at random, with both signs: units with equal weights stay equal.",),
+    ZeroAtFirst: ("Initialise these weights at random, with a small standard deviation, instead of 0.",),
+    OtherTerms: ("Divide the weight of the other terms by 10, or raise it slowly during training.",),
+    ScaledLoss: ("Average the loss over the batch, without a factor.",),
+    ZeroLoss: ("Check the mask, or ignore_index: no target is left in the loss.",),
+    LargeEpsilon: ("Lower eps to 1e-8 (torch's default), or raise the learning rate in proportion.",),
+    LittleMovement: ("Multiply the learning rate by 10; check its schedule, clipping, and the scale of the loss.",),
+    InitialGain: ("Initialise with the activation's gain: torch.nn.init.kaiming_normal_ for ReLU.",),
+    RateByStep: (
+        "Fix the schedule: warm up for a few percent of the steps, and check where scheduler.step() is called.",
+    ),
     SmallInputs: ("Standardise the inputs: subtract their mean, divide by their standard deviation.",),
     BiasesBelowRange: ("Set the initial biases to 0.",),
-    MostlyFrozen: ("Let more of the model train: requires_grad_(True), unless its weights were trained before.",),
-    BoundedOutput: ("Leave the output linear, without a clamp, or bring the targets into its range.",),
+    MostlyFrozen: ("Unfreeze more of the model with requires_grad_(True), unless it is pretrained.",),
+    BoundedOutput: ("Remove the last activation or clamp, or scale the targets into its range.",),
 }
 
 
 def for_setup(cause: Cause) -> Advice:
-    """What to do about what is set up wrongly around a network.
+    """What to do about a wrong setup around a network.
 
     Args:
-        cause: That.
+        cause: Its cause.
     """
     return _FOR_SETUP.get(type(cause.facts), for_model(cause))
 
@@ -266,7 +268,7 @@ def for_saturation(cause: Cause) -> Advice:
     Args:
         cause: Why it is.
     """
-    return _SATURATED.get(cause.kind, ("Normalise what comes into this layer.",))
+    return _SATURATED.get(cause.kind, ("Normalise the inputs of this layer.",))
 
 
 EVAL_MODE: Advice = ("Nothing to do if this is intended, as in fine-tuning with frozen statistics.",)
@@ -284,7 +286,7 @@ NOT_FINITE: dict[CauseKind, Advice] = {
         "learning rate.",
     ),
     CauseKind.LEARNING_RATE: _NON_FINITE_UPDATE,
-    CauseKind.INITIAL_WEIGHTS: ("Initialise these weights: torch.empty holds whatever was in memory.",),
+    CauseKind.INITIAL_WEIGHTS: ("Initialise these weights: torch.empty leaves arbitrary values.",),
     CauseKind.OPTIMIZER_STATE: (
         "Keep the weights in float32 (torch.autocast computes in half precision), or use an eps of 1e-4.",
     ),
@@ -323,9 +325,9 @@ def for_vanishing(cause: Cause, activation: str) -> Advice:
     if activation == "tanh":
         return (
             "First initialise with the activation's gain: torch.nn.init.xavier_normal_(layer.weight, "
-            "gain=torch.nn.init.calculate_gain('tanh')); or put normalisation or skip connections in.",
+            "gain=torch.nn.init.calculate_gain('tanh')); or add normalisation or skip connections.",
         )
     return (
-        f"First put normalisation or skip connections in; `rectifier activations {activation}` has the gain for "
+        f"First add normalisation or skip connections; `rectifier activations {activation}` has the gain for "
         "initial weights.",
     )

@@ -1,4 +1,4 @@
-"""What is said of NaN and infinities."""
+"""Texts about NaN and infinity."""
 
 from rectifier._formatting import counted, percent
 from rectifier.records import (
@@ -32,7 +32,7 @@ def not_finite(finding: Finding, evidence: NotFinite) -> Texts:
     what = _what(finding, evidence)
     harmless = finding.severity == "info"
     return Texts(
-        title=f"{what} held NaN or an infinity at step {evidence.step:,}",
+        title=f"{what} contained NaN or infinity at step {evidence.step:,}",
         detail=f"{_harmless(evidence) if harmless else _how_first(evidence)}{_scaler(evidence)}{before}",
         cause=_why(finding.cause, evidence),
         advised=advice.UNTOUCHED if harmless else _advice(finding, evidence),
@@ -53,19 +53,19 @@ def _what(finding: Finding, evidence: NotFinite) -> str:
 
 
 def _how_first(evidence: NotFinite) -> str:
-    rest = "Later numbers of this run mean little; units are judged by the steps before."
+    rest = "Later numbers of this run are unreliable; units are judged by the steps before."
     match evidence.origin:
         case Origin.INPUT:
-            samples = f"{evidence.input_samples:,} of {evidence.input_samples_counted:,} observed samples held one."
+            samples = f"{evidence.input_samples:,} of {evidence.input_samples_counted:,} observed samples contained it."
             return f"{samples} {rest}"
         case Origin.TARGET:
             return f"The model's output was finite before it. {rest}"
         case Origin.PARAMETER:
             number = evidence.parameters_affected
-            many = f"{counted(number, 'parameter')} {'holds' if number == 1 else 'hold'} one."
+            many = f"{counted(number, 'parameter')} {'contains' if number == 1 else 'contain'} it."
             return f"Losses and activations before it were finite. {many} {rest}"
         case Origin.GRADIENT:
-            many = f"{counted(evidence.gradients_affected, 'parameter')} had one."
+            many = f"The gradient of {counted(evidence.gradients_affected, 'parameter')} contained it."
             return f"The loss and all observed activations of that step were finite. {many} {rest}"
         case Origin.ACTIVATION | Origin.OUTPUT:
             return f"All activations observed before it were finite. {rest}"
@@ -123,20 +123,20 @@ def _why(cause: Cause, evidence: NotFinite) -> str:
         case SingleSamples() as facts:
             return (
                 f"a batch of one sample has no variance: {facts.batches_of_one:,} of {facts.batches:,} observed "
-                "batches had one sample, and the first of them is where it began"
+                "batches had one sample, and NaN or infinity began at the first of them"
             )
         case LossBefore() as facts:
             return (
-                "an operation of this forward, or of the backward pass before it; nothing had grown: the loss was "
-                f"{times(facts.loss_over_start)} its initial value"
+                "an operation of this forward pass, or of the backward pass before it: nothing had grown, and the "
+                f"loss was {times(facts.loss_over_start)} its initial value"
             )
     return {
         CauseKind.INPUT_NOT_FINITE: "the data contain it",
-        CauseKind.INITIAL_WEIGHTS: "the weights held it before the first step: they were never initialised",
-        CauseKind.NUMERICAL_OPERATION: "an operation in the forward: inputs and weights were finite"
+        CauseKind.INITIAL_WEIGHTS: "the weights contained it before the first step: they were never initialised",
+        CauseKind.NUMERICAL_OPERATION: "an operation of the forward pass: inputs and weights were finite"
         if evidence.origin in (Origin.ACTIVATION, Origin.OUTPUT)
         else "an operation's derivative: a root, norm, logarithm or division at 0",
-        CauseKind.LOSS_NOT_FINITE: "the loss itself, on this batch: its inputs were finite",
+        CauseKind.LOSS_NOT_FINITE: "the loss function on this batch: its inputs were finite",
     }.get(cause.kind, UNKNOWN if evidence.origin is Origin.LOSS else _ONLY_THE_LAYER)
 
 
@@ -158,12 +158,12 @@ def not_finite_at_start(finding: Finding, evidence: NotFiniteAtStart) -> Texts:
         assert finding.site is not None
         where = f"the output of {finding.site.label}"
     why = {
-        Place.INPUT: "the batch itself holds it",
+        Place.INPUT: "the batch contains it",
         Place.SITE: _ONLY_THE_LAYER,
         Place.OUTPUT: "every activation is finite: it comes from what follows the last of them",
     }[evidence.place]
     return Texts(
-        title=f"{where} holds NaN or an infinity before any training",
+        title=f"{where} contains NaN or infinity before any training",
         detail="Nothing else can be judged.",
         cause=why,
         advised=advice.NON_FINITE_AT_START,

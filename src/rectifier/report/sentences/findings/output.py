@@ -1,4 +1,4 @@
-"""What is said of a model's output, of a loss that stands still, and of networks and layers that are linear."""
+"""Texts about a model's output, a loss that stands still, and linear networks."""
 
 from rectifier._formatting import counted, percent
 from rectifier.records import (
@@ -31,13 +31,13 @@ def collapsed_output(finding: Finding, evidence: CollapsedOutput) -> Texts:
     }[evidence.against]
     features = ""
     if evidence.features_collapsed is not None:
-        as_little = "hardly differ, either" if evidence.features_collapsed else "still differ"
-        features = f" The rows that go into this layer {as_little}."
+        differ = "hardly differ, either" if evidence.features_collapsed else "still differ"
+        features = f" Between samples, the inputs of this layer {differ}."
     return Texts(
         title=f"{_name(evidence.output)} collapsed: it is almost the same for every sample",
-        detail=f"Since step {evidence.first_step:,} the variance of its {counted(evidence.units, 'unit')} between rows "
-        f"has been {evidence.spread:.2g}; {against} {evidence.reference:.2g} ({evidence.readings:,} readings of "
-        f"{evidence.rows:,} rows, the last at step {evidence.last_step:,}).{features}{_loss(finding)}",
+        detail=f"Since step {evidence.first_step:,} the variance of its {counted(evidence.units, 'unit')} between "
+        f"samples has been {evidence.spread:.2g}; {against} {evidence.reference:.2g} ({evidence.readings:,} readings "
+        f"of {evidence.rows:,} samples, the last at step {evidence.last_step:,}).{features}{_loss(finding)}",
         cause=_why(finding.cause),
         advised=advice.for_model(finding.cause),
     )
@@ -71,8 +71,8 @@ def targets_out_of_reach(finding: Finding, evidence: TargetsOutOfReach) -> Texts
     if evidence.highest is not None:
         bound = f"outside {evidence.lowest:g} to {evidence.highest:g}"
     return Texts(
-        title=f"{percent(evidence.share)} of the targets cannot be reached by {evidence.activation} at the output",
-        detail=f"They lie {bound}, where {evidence.activation} has no value (median of "
+        title=f"{evidence.activation} at the output cannot reach {percent(evidence.share)} of the targets",
+        detail=f"These targets lie {bound}, where {evidence.activation} has no value (median of "
         f"{counted(evidence.readings, 'reading')}).{_loss(finding)}",
         cause=f"{evidence.activation} as the last activation",
         advised=advice.for_model(finding.cause),
@@ -83,16 +83,16 @@ def standing_still(finding: Finding, evidence: StandingStill) -> Texts:
     """`standing-still`."""
     told = [f"{_capital_loss(finding)}.", "Units fire and gradients arrive."]
     if evidence.best_constant is not None:
-        what = "the classes' shares" if evidence.against is Yardstick.CLASSES else "the targets' mean"
-        told.append(f"Answering every sample with {what} costs {evidence.best_constant:.4g}.")
+        what = "the class frequencies" if evidence.against is Yardstick.CLASSES else "the mean of the targets"
+        told.append(f"The best constant answer, {what}, has a loss of {evidence.best_constant:.4g}.")
     if evidence.update is not None:
         told.append(
-            f"A step moves the weights of a layer by {percent(evidence.update)} of their norm at most (median)."
+            f"A step moves the weights of a layer by at most {percent(evidence.update)} of their norm (median)."
         )
     where = "at that of the best constant answer" if evidence.at_best_constant else "where it began"
     title = f"training stands still: the loss stays {where}"
     if evidence.worse_than_constant and finding.consequence is not Consequence.NO_PROGRESS:
-        title = "the model is worse than a constant answer"
+        title = "the model is worse than the best constant answer"
     return Texts(
         title=title,
         detail=" ".join(told),
@@ -105,7 +105,7 @@ def linear_network(finding: Finding, evidence: LinearNetwork) -> Texts:
     """`no-activation`."""
     return Texts(
         title=f"{evidence.model} has {evidence.weights:,} layers, and no activation was observed",
-        detail="Layers without an activation between them compute no more than one layer does.",
+        detail="Without an activation between them, several layers compute no more than one.",
         cause="no activation was applied at any sampled step",
         advised=advice.for_model(finding.cause),
         name_first=True,

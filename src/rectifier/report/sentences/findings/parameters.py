@@ -1,4 +1,4 @@
-"""What is said of parameters that are not trained, and of weights that shrank or grew."""
+"""Texts about parameters that are not trained, and weights that shrank or grew."""
 
 from rectifier._formatting import counted, listed, percent
 from rectifier.records import (
@@ -26,7 +26,7 @@ _ADVICE: dict[CauseKind, Advice] = {
     CauseKind.DOWNSTREAM_CONSTANT: (
         "Check how the loss uses their output: a softmax over one element, a mask, a factor of 0.",
     ),
-    CauseKind.INITIAL_WEIGHTS: ("Draw these weights at random, with a small standard deviation, instead of 0.",),
+    CauseKind.INITIAL_WEIGHTS: ("Initialise these weights at random, with a small standard deviation, instead of 0.",),
     CauseKind.INPUT_CONSTANT: ("Check the data: the inputs of the model are all 0.",),
     CauseKind.NOT_REGISTERED: (
         "Put the modules in a torch.nn.ModuleList or ModuleDict, and wrap bare tensors in torch.nn.Parameter: "
@@ -60,7 +60,7 @@ _MOST_PLACES = 6
 
 _TITLES = {
     Lack.NO_GRADIENT: "{} never got a gradient",
-    Lack.ZERO_GRADIENT: "{} with a gradient of exactly 0",
+    Lack.ZERO_GRADIENT: "{} got only zero gradients",
     Lack.NO_CHANGE: "{} never changed, although gradients arrived",
     Lack.STOPPED: "{} stopped changing",
 }
@@ -71,7 +71,7 @@ def untrained(finding: Finding, evidence: UntrainedParameters) -> Texts:
     many = counted(evidence.parameters, "parameter")
     where = places(evidence.places, evidence.model)
     holds = "The parameter holds" if evidence.parameters == 1 else "The parameters hold"
-    share = f"{counted(evidence.elements, 'number')}, {percent(evidence.elements_fraction)} of all trainable ones"
+    share = f"{counted(evidence.elements, 'element')}, {percent(evidence.elements_fraction)} of all trainable ones"
     everything = " Nothing trains in this run." if evidence.everything else ""
     return Texts(
         title=f"{where}: {_TITLES[evidence.lack].format(many)}",
@@ -94,11 +94,11 @@ def _seen(evidence: UntrainedParameters) -> str:
         case Lack.ZERO_GRADIENT:
             return f"The gradient was exactly 0 {at_each}, while the loss was not 0."
         case Lack.NO_CHANGE:
-            return f"Gradients arrived, but not one bit changed {span}."
+            return f"Gradients arrived, but no value changed {span}."
         case Lack.STOPPED:
             return (
                 f"The last change was before step {evidence.last_changed:,}. From there to step "
-                f"{evidence.last_step:,} not one bit changed, although gradients arrived."
+                f"{evidence.last_step:,} no value changed, although gradients arrived."
             )
 
 
@@ -110,7 +110,7 @@ def _advised(finding: Finding) -> Advice:
 
 _CAUSES = {
     CauseKind.INPUT_CONSTANT: "every input was 0",
-    CauseKind.UPSTREAM: "a layer behind them passes no gradient: its own finding says why",
+    CauseKind.UPSTREAM: "a later layer passes no gradient: its own finding says why",
     CauseKind.DOWNSTREAM_CONSTANT: "the loss depends on them only through something constant: a factor of 0, a mask, "
     "a softmax over one element",
     CauseKind.NOT_REGISTERED: "a plain list, tuple or dictionary holds them, so model.parameters() does not list them "
@@ -128,13 +128,13 @@ def _why(cause: Cause, evidence: UntrainedParameters) -> str:
             return f"{whose}: detach, no_grad, item or argmax cuts the graph"
         case CauseKind.NOT_IN_OPTIMIZER if evidence.lack is Lack.NO_GRADIENT:
             return (
-                "the optimizer holds these parameters, but the loss leads to others, which no optimizer holds: the "
-                "model was copied, converted or built anew after the optimizer"
+                "the optimizer holds these parameters, but the loss depends on others, which no optimizer holds: "
+                "the model was copied, converted or rebuilt after the optimizer was created"
             )
         case CauseKind.INITIAL_WEIGHTS:
             assert isinstance(cause.facts, ZeroAtStart)
             zero = listed_places(cause.facts.zero_weights)
-            return f"weights that were exactly 0 at the start let no gradient through: {zero}"
+            return f"these weights were exactly 0 at the start and pass no gradient: {zero}"
         case CauseKind.OPTIMIZER_NOT_STEPPED:
             name = f"{evidence.optimizer}.step()" if evidence.optimizer else "optimizer.step()"
             passes = max(evidence.backward_passes, evidence.last_step - evidence.first_step)
@@ -149,8 +149,8 @@ def _why(cause: Cause, evidence: UntrainedParameters) -> str:
             )
         case CauseKind.UPSTREAM if evidence.lack is Lack.NO_CHANGE:
             return (
-                f"other parameters change at this learning rate of {evidence.learning_rate:.3g}, but these gradients "
-                "are too small to change a bit, as happens where gradients vanish"
+                f"other parameters change at the learning rate of {evidence.learning_rate:.3g}, but these gradients "
+                "vanish: they are too small to change any value"
             )
         case CauseKind.UNKNOWN if evidence.lack is Lack.NO_GRADIENT:
             meant = "no optimizer holds them and no loss was connected to them, which may be intended"
@@ -181,12 +181,12 @@ def _why_norm(cause: Cause) -> str:
             beside = ""
             if facts.gradient_norm is not None:
                 beside = (
-                    f"; at step {facts.looked_step:,} it pulled with about {facts.decay_norm:.2g}, the gradient with "
+                    f"; at step {facts.looked_step:,} its pull was about {facts.decay_norm:.2g}, that of the gradient "
                     f"{facts.gradient_norm:.2g}"
                 )
             return (
-                f"weight decay of {facts.weight_decay:.3g} at a learning rate of {facts.learning_rate:.3g} moved them, "
-                f"not the loss{beside}"
+                f"weight decay of {facts.weight_decay:.3g} at a learning rate of {facts.learning_rate:.3g} changed "
+                f"these weights, not the loss{beside}"
             )
         case LargeUpdate() as facts:
             assert facts.layer is not None
@@ -198,7 +198,7 @@ def _why_norm(cause: Cause) -> str:
 
 
 def explained(facts: ExplainedBy) -> str:
-    """That the finding of another rule says why."""
+    """A cause that another finding explains."""
     return f"follows from the finding {facts.explained_by}"
 
 

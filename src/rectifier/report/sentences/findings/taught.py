@@ -1,4 +1,4 @@
-"""What is said of units that work and are not taught: starved ones, and frozen layers."""
+"""Texts about units that fire but get no gradient, and about frozen layers."""
 
 from rectifier._formatting import counted
 from rectifier.records import Finding, FrozenLayers, SiteRef, StarvedLayer, StarvedUnits
@@ -13,11 +13,11 @@ def starved_layer(finding: Finding, evidence: StarvedLayer) -> Texts:
     """`starved`: a whole layer."""
     assert finding.site is not None
     if evidence.everything:
-        cause = "no activation of this network gets one: the loss does not depend on it, or gives an exact 0"
+        cause = "no activation of this network gets one: the loss does not depend on them, or its gradient is exactly 0"
     elif evidence.exact_zero:
-        cause = "what follows this layer is scaled to zero or masked; others of the network do get one"
+        cause = "a later operation masks this layer or multiplies it by 0; other layers get a gradient"
     else:
-        cause = "what follows this layer is detached, or is not part of the loss; others of the network do get one"
+        cause = "a later operation detaches this layer, or the loss does not use it; other layers get a gradient"
     return Texts(
         title=f"{finding.site.label} gets no gradient although its units fire",
         detail=f"{'∂L/∂z was exactly 0 at each' if evidence.exact_zero else 'No gradient arrived at any'} of the "
@@ -35,8 +35,8 @@ def starved_units(finding: Finding, evidence: StarvedUnits) -> Texts:
     return Texts(
         title=f"{finding.site.label}: {evidence.starved} of {evidence.units:,} units fire and get no gradient",
         detail=f"The gradient of their biases was exactly 0 at each of the {evidence.steps:,} sampled steps from "
-        f"{evidence.first_step:,} to {evidence.last_step:,}, while others of the layer got one.",
-        cause="masked, pruned or unused by what follows; a loss that does not ask for them does the same",
+        f"{evidence.first_step:,} to {evidence.last_step:,}, while other units of the layer got one.",
+        cause="a later operation masks or prunes these units, or the loss does not use them",
         advised=advice.STARVED_BY_DESIGN,
         name_first=True,
     )
@@ -50,7 +50,7 @@ def frozen_layers(finding: Finding, evidence: FrozenLayers) -> Texts:
     if evidence.parameters:
         have = "has" if evidence.parameters == 1 else "have"
         parts.append(
-            f"{counted(evidence.parameters, 'parameter')} {have} requires_grad=False ({evidence.elements:,} numbers): "
+            f"{counted(evidence.parameters, 'parameter')} {have} requires_grad=False ({evidence.elements:,} elements): "
             f"{parameters.listed_places(evidence.places)}."
         )
     if unasked:
@@ -65,9 +65,9 @@ def frozen_layers(finding: Finding, evidence: FrozenLayers) -> Texts:
     return Texts(
         title=title,
         detail=" ".join(parts),
-        cause="not asked: requires_grad=False, a learning rate of 0, or weights that no optimizer holds"
+        cause="requires_grad=False, a learning rate of 0, or weights that no optimizer holds"
         if still
-        else "not asked: requires_grad=False, or no gradient is recorded there",
+        else "requires_grad=False, or a part that runs without gradients (torch.no_grad)",
         advised=advice.UNTOUCHED,
     )
 
