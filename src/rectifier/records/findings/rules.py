@@ -20,7 +20,7 @@ def most_severe(severities: Iterable[Severity]) -> Severity | None:
 
 
 class Rule(StrEnum):
-    """Names under which rules speak, as users write them to suppress a finding; each with what a finding of it says."""
+    """Names of rules, as users type them to suppress a finding; `says` is what a finding of the rule means."""
 
     says: str
 
@@ -36,7 +36,7 @@ class Rule(StrEnum):
         "stuck-negative",
         "units of one layer that never fire, of an activation that still passes a gradient there",
     )
-    CONSTANT_NETWORK = "constant-network", "a silent layer cuts the only path through the network"
+    CONSTANT_NETWORK = "constant-network", "an inactive layer cuts the only path through the network"
     CONSTANT_PREDICTOR = (
         "constant-predictor",
         "the last activation gives every sample almost the same output, and nothing is learned",
@@ -55,45 +55,45 @@ class Rule(StrEnum):
     )
     TRAINING_SETUP = (
         "training-setup",
-        "the loss, the data, the start or the optimizer are set up so that the model learns little, or learns another "
-        "thing",
+        "the loss, the data, the initial weights or the optimizer are set up wrongly: the model learns little, or the "
+        "wrong thing",
     )
     NO_ACTIVATION = "no-activation", "a network of several layers without an activation: it is linear"
     EVAL_MODE = "eval-mode", "a model that trains in eval mode: dropout is off, batch normalisation does not adapt"
     CONSTANT_LAYER = (
         "constant-layer",
-        "each unit of a layer is off on all samples or on on all samples: the layer is linear",
+        "each unit of a layer is always inactive or always active: the layer is linear",
     )
     VANISHING_GRADIENT = (
         "vanishing-gradient",
-        "the gradient dies out on its way down, and the first layer does not learn",
+        "the gradient vanishes on its way to the first layer, which does not learn",
     )
     EXPLODING_GRADIENT = (
         "exploding-gradient",
-        "the gradient grows on its way down, is infinite, or exploded at a step",
+        "the gradient grows on its way to the first layer, is infinite, or exploded at one step",
     )
     SHRINKING_GRADIENT = "shrinking-gradient", "the gradient shrinks from layer to layer"
-    STARVED = "starved", "units that fire and get no gradient: the cause is downstream"
-    UNTRAINED = "untrained", "parameters that no gradient reaches, or that do not change; with the reason"
-    WEIGHT_NORM = "weight-norm", "weights that shrank to a hundredth of what they were, or grew a hundredfold"
-    FROZEN = "frozen", "layers that are not trained; a label"
-    SATURATED = "saturated", "a layer is mostly where tanh or sigmoid is flat"
-    ALWAYS_ON = "always-on", "units of a layer that are never off: linear"
+    STARVED = "starved", "units that fire but get no gradient: the cause is in a later operation"
+    UNTRAINED = "untrained", "parameters that get no gradient, or that do not change"
+    WEIGHT_NORM = "weight-norm", "weights whose norm shrank to a hundredth, or grew a hundredfold"
+    FROZEN = "frozen", "layers that are not trained, on purpose or not"
+    SATURATED = "saturated", "most outputs of a layer are where tanh or sigmoid is flat"
+    ALWAYS_ON = "always-on", "units of a layer that are always active: they are linear"
     POOR_INITIALISATION = (
         "poor-initialisation",
-        "at the start: signal and gradient vanish or explode both, or samples look alike",
+        "at the start, signal and gradient both vanish or explode, or all samples look alike",
     )
     OUTPUT_ACTIVATION = (
         "output-activation",
-        "the last activation cannot reach the targets; before training: it has a flat side",
+        "the last activation cannot reach the targets, or, before training, has a flat side",
     )
     NO_GRADIENT = "no-gradient", "before training: no parameter gets a gradient"
-    NON_FINITE = "non-finite", "NaN or an infinity, and where it appeared first"
+    NON_FINITE = "non-finite", "NaN or infinity, and where it first appeared"
     SILENT_ROWS = (
         "silent-rows",
-        "rows of a checkpoint's weight that had no gradient, or did not move since an earlier one",
+        "rows of a checkpoint's weight that got no gradient, or did not change since an earlier checkpoint",
     )
-    NO_INPUT = "no-input", "a weight without gradient whose biases have one: its inputs are 0"
+    NO_INPUT = "no-input", "a weight that gets no gradient although its bias does: its inputs are 0"
     LIKELY_DEAD_BY_WEIGHTS = "likely-dead-by-weights", "rows whose weights and bias keep a ReLU from firing"
 
 
