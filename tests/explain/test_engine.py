@@ -5,7 +5,7 @@ import pytest
 
 from rectifier.comparison.explain import knowledge
 from rectifier.comparison.explain.engine import Engine
-from rectifier.comparison.explain.failure import Certain
+from rectifier.comparison.explain.failure import Certain, failure_of
 from rectifier.comparison.explain.trial import Ask, Shown
 from rectifier.diagnosis import thresholds as limit
 from rectifier.errors import CannotExplain
@@ -21,6 +21,7 @@ from rectifier.records import (
     Rule,
     Sight,
     SightKind,
+    TrainingSetup,
 )
 from tests.explain.scripts import Script, explain, stuck
 
@@ -453,3 +454,22 @@ def test_sorted_data_are_the_cause_although_less_momentum_helps():
 
     found = explain(Sorted(cures=(Change.MOMENTUM_OFF,)))
     assert (found.conclusion, found.cause.kind) == (Conclusion.OBSERVED, CauseKind.DATA_ORDER)
+
+
+def set_up(explained):
+    return Finding(
+        rule=Rule.TRAINING_SETUP, severity="warning", cause=Cause(kind=CauseKind.OUTPUT_ACTIVATION),
+        evidence=TrainingSetup(model="Net", explained=explained, by_itself=True),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("before", "after", "failed"), [
+    (0.1, 0.7, False), (0.1, 0.2, True), (0.7, 0.8, True), (None, 0.8, True),
+])  # fmt: skip
+def test_a_model_that_learns_after_the_first_step_has_been_cured_of_how_it_was_set_up(before, after, failed):
+    """The first forward shows the last activation all the same."""
+
+    def shown(explained):
+        return Shown(findings=(set_up(explained),), losses=np.linspace(1.4, 0.3, 90), steps=90)
+
+    assert failure_of(shown(before)).seen_in(shown(after)) == failed

@@ -644,11 +644,11 @@ def test_an_addend_of_the_loss_passes_no_gradient(changed):
             losses.append((loss.item(), F.mse_loss(out, y).item()))
         return losses
 
-    good, failing = run(0.0), run(10.0)
+    good = run(0.0)
+    assert run(10.0)[-1][1] > 2 * good[-1][1]
     change = changed("loss_term_off:1")
-    losses = run(10.0)
-    assert [mse for _, mse in losses] != [mse for _, mse in failing]
-    # The penalty is a sum itself, of four tensors: only the first is off.
+    # The penalty is a sum itself, of four tensors, and one term: all of it is off.
+    assert [mse for _, mse in run(10.0)] == pytest.approx([mse for _, mse in good])
     assert change.applied().times == 40
     change.stop()
     change = changed("loss_term_off:0")
@@ -679,6 +679,18 @@ def test_whoever_listens_hears_of_the_loss_that_is_left(changed):
             change.stop()
     finally:
         forget()
+
+
+def test_what_a_loop_adds_up_is_one_term(changed):
+    weights = [nn.Parameter(torch.tensor([1.0, 2.0])) for _ in range(3)]
+    change = changed("loss_term_off:1")
+    loss = weights[0].square().sum()
+    for weight in weights:
+        loss = loss + 5 * weight.sum()
+    loss.backward()
+    assert weights[0].grad.tolist() == [2.0, 4.0]
+    assert [weight.grad.tolist() for weight in weights[1:]] == [[0.0, 0.0]] * 2
+    assert change.applied().times == 1
 
 
 def test_without_a_sum_there_is_no_addend(changed):

@@ -12,7 +12,7 @@ from rectifier.comparison.explain.knowledge import OTHER_LOSS, SLOWER
 from rectifier.comparison.explain.trial import Shown
 from rectifier.diagnosis import thresholds as limit
 from rectifier.errors import CannotExplain
-from rectifier.records import Change, Consequence, Finding, Rule, rank
+from rectifier.records import Change, Consequence, Finding, Rule, TrainingSetup, rank
 
 _BECAUSE = re.compile(
     r"\s*loss\s+(?:(?P<how>stays\s+at|is|at|above|>)\s*)(?P<level>nan|inf|[0-9.]+(?:e[-+]?\d+)?)\s*", re.IGNORECASE
@@ -30,6 +30,8 @@ class Failing:
         level: Loss at or above which it has failed; None where the rule tells it. NaN for a loss that is not finite.
         findings: Of the run that failed, most serious first, those of its rule in front.
         progressed: Whether that run trained all the same: then a cure need not lower the loss.
+        learned_little: Whether it is that what is set up wrongly kept the model from learning. How it was set up at the
+            first step no change takes back; that the model learns after it is the cure.
     """
 
     rule: Rule | None
@@ -37,10 +39,16 @@ class Failing:
     level: float | None = None
     findings: tuple[Finding, ...] = ()
     progressed: bool = False
+    learned_little: bool = False
 
     def speaks(self, findings: tuple[Finding, ...]) -> bool:
         """Whether its rule is among these findings."""
-        return any(one.rule is self.rule and rank(one.severity) >= self.least for one in findings)
+        return any(
+            one.rule is self.rule
+            and rank(one.severity) >= self.least
+            and not (self.learned_little and not _little(one))
+            for one in findings
+        )
 
     def seen_in(self, shown: Shown) -> bool:
         """Whether a trial has this failure, or one that is as bad."""
@@ -110,7 +118,21 @@ def failure_of(shown: Shown, *, finding: Rule | None = None, because: str | None
         return None
     rest = [one for one in shown.findings if one not in named]
     least = max(rank(one.severity) for one in named) if finding is not None else 1
-    return Failing(rule=named[0].rule, least=min(least, 1), findings=(*named, *rest), progressed=progressed)
+    return Failing(
+        rule=named[0].rule,
+        least=min(least, 1),
+        findings=(*named, *rest),
+        progressed=progressed,
+        learned_little=_little(named[0]),
+    )
+
+
+def _little(finding: Finding) -> bool:
+    """Whether a model that is set up wrongly is known to have learned little."""
+    evidence = finding.evidence
+    if not isinstance(evidence, TrainingSetup) or evidence.explained is None:
+        return False
+    return evidence.explained < limit.LITTLE_EXPLAINED
 
 
 def onset_of(failing: Failing, shown: Shown) -> int | None:

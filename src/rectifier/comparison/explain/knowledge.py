@@ -110,7 +110,7 @@ STRUCTURAL = frozenset({
     Kind.GRAPH_CUT, Kind.NOT_IN_OPTIMIZER, Kind.NOT_REGISTERED, Kind.OPTIMIZER_NOT_STEPPED, Kind.INPUT_CONSTANT,
     Kind.INPUT_NOT_FINITE, Kind.DOWNSTREAM_CONSTANT, Kind.LOSS_SHAPE, Kind.OBJECTIVE, Kind.SELECTION,
     Kind.ZERO_HIGHER_DERIVATIVE, Kind.NO_ACTIVATION, Kind.GRADIENT_ACCUMULATION, Kind.EVAL_MODE,
-    Kind.DATA_ORDER,
+    Kind.DATA_ORDER, Kind.LEARNING_RATE_ZERO,
 })  # fmt: skip
 """What is seen as it is, not inferred from what followed: it stands without an experiment where none can be made."""
 

@@ -3,7 +3,7 @@
 import ast
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -117,10 +117,18 @@ class Sums:
                 if scalar or (below.file, below.number) == (line.file, line.number):
                     self._collect(further, found)
                     continue
-            text = texts[order] if len(texts) == len(edges) else f"{line.expression} [{len(found)}]"
+            text = texts[order] if len(texts) == len(edges) else line.expression
             entered = self._values.get(node._sequence_nr(), [])
             value = entered[number] if len(entered) == len(node.next_functions) else None
             found.append(Addend(node, number, text, line.place, value))
+
+
+def terms_of(addends: Iterable[Addend]) -> list[list[Addend]]:
+    """Addends by what the user wrote: a sum over all parameters, or one built up in a loop, is one term."""
+    terms: dict[tuple[str, str], list[Addend]] = {}
+    for addend in addends:
+        terms.setdefault((addend.place, addend.text), []).append(addend)
+    return list(terms.values())
 
 
 def _operands(expression: str) -> list[str]:

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge
 from torch.optim import Optimizer
 
-from rectifier.hooks.microscope.addends import Addend
+from rectifier.hooks.microscope.addends import Addend, terms_of
 from rectifier.hooks.microscope.graph import below
 from rectifier.hooks.microscope.source_lines import users_line
 from rectifier.records import CauseKind, Sight, SightKind
@@ -17,13 +17,14 @@ _REENTRANT = "CheckpointFunctionBackward"
 
 
 def by_addends(loss: Tensor, addends: list[Addend], step: int) -> list[Sight]:
-    """The share of each addend in the gradient of all parameters; none where it cannot be told.
+    """The share of each term of the loss in the gradient of all parameters; none where it cannot be told.
 
     The graph stays as it is for the training's own backward pass; nothing is added to any `.grad`.
     """
     nodes = list(below(loss.grad_fn))
     # This kind of checkpoint leaves its parameters out without an error.
-    if len(addends) < 2 or any(_REENTRANT in node.name() for node in nodes):
+    terms = terms_of(addends)
+    if len(terms) < 2 or any(_REENTRANT in node.name() for node in nodes):
         return []
     leaves = [node.variable for node in nodes if hasattr(node, "variable")]
     edges: list[Tensor | None] = [None] * len(addends)
@@ -39,7 +40,9 @@ def by_addends(loss: Tensor, addends: list[Addend], step: int) -> list[Sight]:
     finally:
         for handle in handles:
             handle.remove()
-    shares = [_gradients(addend, edge, leaves) for addend, edge in zip(addends, edges, strict=True)]
+    by_addend = {id(addend): _gradients(addend, edge, leaves) for addend, edge in zip(addends, edges, strict=True)}
+    # Of a term of several addends: added up, as if none pulled against another.
+    shares = [[sum(parts) for parts in zip(*(by_addend[id(one)] for one in term), strict=True)] for term in terms]
     total = [sum(parts) for parts in zip(*shares, strict=True)]
     whole = sum(total)
     if not 0 < whole < float("inf"):
@@ -47,10 +50,10 @@ def by_addends(loss: Tensor, addends: list[Addend], step: int) -> list[Sight]:
     sights = [
         Sight(
             kind=SightKind.MOVED_BY,
-            operation=addend.text,
+            operation=term[0].text,
             phase="backward",
-            place=addend.place,
-            expression=addend.text,
+            place=term[0].place,
+            expression=term[0].text,
             step=step,
             numbers={
                 "index": float(number),
@@ -61,7 +64,7 @@ def by_addends(loss: Tensor, addends: list[Addend], step: int) -> list[Sight]:
             # What comes first is what the training is for; that it moves most is as it should be.
             cause_kind=CauseKind.LOSS_TERM if number else CauseKind.UNKNOWN,
         )
-        for number, (addend, parts) in enumerate(zip(addends, shares, strict=True))
+        for number, (term, parts) in enumerate(zip(terms, shares, strict=True))
     ]
     return sorted(sights, key=lambda sight: -sight.numbers["share"])
 

@@ -7,17 +7,17 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
-from rectifier.hooks.microscope.addends import Addend, Sums
+from rectifier.hooks.microscope.addends import Addend, Sums, terms_of
 from rectifier.hooks.training import around_backward
 from rectifier.records import Change
 from rectifier.treatment.interventions.intervening import Intervening
 
 
 class LossTermOff(Intervening):
-    """The addend of this index passes no gradient.
+    """The term of this index passes no gradient.
 
     Args:
-        index: In the order in which the addends are written; one that a loss does not have changes nothing.
+        index: In the order in which the terms are written; one that a loss does not have changes nothing.
     """
 
     def __init__(self, index: int) -> None:
@@ -31,15 +31,20 @@ class LossTermOff(Intervening):
         self._undo.append(around_backward(self._backward))
 
     def _backward(self, original: Callable[..., None], tensors: Any, *args: Any, **kwargs: Any) -> None:
-        """The graph is there: find the addend."""
+        """The graph is there: find the term."""
         addends = self._sums.of(tensors) if isinstance(tensors, Tensor) and tensors.numel() == 1 else []
+        terms = terms_of(addends)
         self._sums.forget()
-        if 0 <= self._index < len(addends):
-            part = _part_of(tensors, addends[self._index])
-            self._take_out(addends[self._index])
-            if part is not None:
+        if 0 <= self._index < len(terms) and len(terms) > 1:
+            term = terms[self._index]
+            parts = [_part_of(tensors, addend) for addend in term]
+            for addend in term:
+                self._take_out(addend)
+            self.note(f"{term[0].text} ({term[0].place})")
+            known = [part for part in parts if part is not None]
+            if len(known) == len(parts):
                 # Whoever listens hears of the loss that is left.
-                tensors = tensors - part
+                tensors = tensors - sum(known)
         original(tensors, *args, **kwargs)
 
     def _take_out(self, addend: Addend) -> None:
@@ -51,7 +56,6 @@ class LossTermOff(Intervening):
             return tuple(kept)
 
         addend.node.register_hook(without)
-        self.note(f"{addend.text} ({addend.place})")
 
 
 def _part_of(loss: Tensor, addend: Addend) -> Tensor | None:

@@ -166,7 +166,7 @@ class ClippedGradient(Intervening):
             for gradient in gradients:
                 gradient.detach().mul_(self._norm / norm)
             self.times += 1
-            self.details.setdefault(f"gradient norm of {norm:.3g} ({type(optimizer).__name__})")
+            self.details.setdefault(f"gradients of {type(optimizer).__name__}")
 
 
 def settings(change: Change, value: float | None) -> Intervening | None:
