@@ -81,6 +81,15 @@ def test_what_an_optimizer_was_not_given_may_be_meant(parameters, losses, severi
     assert (why(one), one.severity) == ("not_in_optimizer", severity)
 
 
+@pytest.mark.parametrize(("norm", "severity"), [(1.0, "warning"), (1.05, "info")])
+def test_weights_as_torch_drew_them_are_never_meant_to_stay(norm, severity):
+    """Uniform within ±1/√70: 3,500 of them have a norm of √(3,500 / 210), to some per cent."""
+    body = {**LEFT, "weight_first": norm * (3500 / 210) ** 0.5}
+    given = [(parameter("body.weight", BIG), body), (parameter("head.weight", (5, 70)), TRAINS)]
+    (one,) = untrained(training(given, sites=[], windows=[]))
+    assert one.severity == severity
+
+
 def test_a_list_of_layers_is_never_meant():
     plain = replace(parameter("body.weight", BIG), holder="container")
     (one,) = untrained(training([(plain, LEFT), (parameter("head.weight", (5, 70)), TRAINS)], sites=[], windows=[]))

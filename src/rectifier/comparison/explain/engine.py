@@ -245,7 +245,7 @@ class Engine:
             return
         ask = Ask(intervention=Intervention(Change.PLACEBO), stop_after=self._stop, enough=self._fails(self._stop))
         placebo, _ = self._changed([ask])[0]
-        self._placebo_failed = placebo.failed
+        self._placebo_failed = placebo.failed or placebo.better is False
         first = self._unchanged[None]
         for seed in itertools.count(1):
             shown = self._runs([Ask(seed=seed, stop_after=self._stop, enough=self._fails(self._stop))])[0]

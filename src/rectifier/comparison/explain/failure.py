@@ -106,7 +106,10 @@ def failure_of(shown: Shown, *, finding: Rule | None = None, because: str | None
     Raises:
         CannotExplain: `because` cannot be read.
     """
-    progressed = not any(one.consequence in _STUCK for one in shown.findings) and math.isfinite(shown.loss_end)
+    # Where that cannot be told, a cure has to show it.
+    consequences = {one.consequence for one in shown.findings}
+    progressed = Consequence.PROGRESS in consequences and consequences.isdisjoint(_STUCK)
+    progressed = progressed and math.isfinite(shown.loss_end)
     if because is not None:
         failing = Failing(rule=None, level=read_because(because), findings=shown.findings)
         return failing if failing.seen_in(shown) else None

@@ -4,6 +4,7 @@ A parameter is untrained when, over many steps, no gradient ever came, or it was
 not one bit changed. Each has reasons of its own, and one finding tells of all parameters that share one.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -331,8 +332,19 @@ def _looks_meant(group: Sequence[ParameterState], states: ParameterStates) -> bo
     trained = [state for state in model if state.changed]
     if not trained:
         return False
+    if all(_is_as_torch_drew_it(state, states) for state in group if len(state.parameter.shape) > 1):
+        # Nobody keeps what has never been trained.
+        return False
     body = max(state.index for state in group) < min(state.index for state in trained)
     return body or elements(trained) <= limit.ADAPTER_SHARE * elements(model)
+
+
+def _is_as_torch_drew_it(state: ParameterState, states: ParameterStates) -> bool:
+    """Whether the norm of a weight is that of torch's default: uniform within ±1/√fan_in, so n/(3 fan_in), squared."""
+    shape, norm = state.parameter.shape, float(states.counts.weight_first[state.index])
+    usual = math.sqrt(state.parameter.size / (3 * math.prod(shape[1:])))
+    # The mean of n squares of such numbers has a relative deviation of √(0.8/n); a norm half of that.
+    return abs(norm / usual - 1) <= 3 * math.sqrt(0.2 / state.parameter.size)
 
 
 def _has_whole_module(group: Sequence[ParameterState], states: ParameterStates) -> bool:
