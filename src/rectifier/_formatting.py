@@ -52,3 +52,17 @@ def duration(seconds: float) -> str:
     if seconds < 100:
         return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 6_000 else f"{seconds / 3_600:.1f} h"
+
+
+def printable(text: str, keep: str = "") -> str:
+    r"""The text with every character spelled that would command a terminal.
+
+    Args:
+        text: From a file, or from the user.
+        keep: Characters that stay all the same.
+
+    Example:
+        >>> printable("a name\x1b[2J")
+        'a name\\x1b[2J'
+    """
+    return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text)

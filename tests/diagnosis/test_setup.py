@@ -276,6 +276,12 @@ def test_a_linear_model_that_learned_little():
     assert (Rule.TRAINING_SETUP, CauseKind.NO_ACTIVATION) in alarms(training)
 
 
+@pytest.mark.parametrize(("end", "severity"), [(0.2, "warning"), (0.01, "info")])
+def test_what_looks_wrong_and_did_no_harm_is_information(end, severity):
+    told = setup(run(np.geomspace(1.4, end, 20), **CLASSES | {"loss": ("NllLoss", "LogSoftmax", "Softmax")}))
+    assert told.severity == severity
+
+
 def test_what_is_wrong_by_itself_comes_before_what_is_as_severe():
     training = run(loss=("Mean", "Mul", "Broadcast", "Pow"), target=np.nan, parameters=2,
                    known={"zero_gradient": np.array([99, 0]), "last_nonzero": np.array([-1, 99]),

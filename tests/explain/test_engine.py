@@ -456,6 +456,14 @@ def test_sorted_data_are_the_cause_although_less_momentum_helps():
     assert (found.conclusion, found.cause.kind) == (Conclusion.OBSERVED, CauseKind.DATA_ORDER)
 
 
+def test_a_script_that_ends_with_a_code_of_its_own_is_cured_all_the_same():
+    def shown(crashed, *findings):
+        return Shown(findings=findings, losses=np.linspace(1.4, 0.3, 90), steps=90, crashed=crashed)
+
+    assert not failure_of(shown(True, stuck())).seen_in(shown(True))
+    assert failure_of(shown(False, stuck())).seen_in(shown(True))
+
+
 def set_up(explained):
     return Finding(
         rule=Rule.TRAINING_SETUP, severity="warning", cause=Cause(kind=CauseKind.OUTPUT_ACTIVATION),

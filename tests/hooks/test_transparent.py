@@ -418,3 +418,35 @@ rectifier.swap(swapped, "relu", "surrogate_gradient:0.1")
 torch.compile(swapped, backend="eager", fullgraph=True)(x)
 """
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+
+
+class Drawing(nn.Parameter):
+    """A weight of somebody's own kind: what torch's functions make of it has noise that is drawn."""
+
+    @classmethod
+    def __torch_function__(cls, function, types, args=(), kwargs=None):
+        with torch._C.DisableTorchFunctionSubclass():
+            result = function(*args, **(kwargs or {}))
+        if type(result) in (torch.Tensor, cls) and function.__name__ in ("linear", "detach", "norm", "abs"):
+            return result + 0.01 * torch.randn_like(result)
+        return result
+
+
+def test_a_tensor_of_somebodys_own_kind_is_asked_nothing():
+    def train():
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 2))
+        model[0].weight = Drawing(model[0].weight.detach().clone())
+        optimizer = torch.optim.SGD(model.parameters(), 0.1, foreach=False)
+        losses = []
+        for _ in range(40):
+            optimizer.zero_grad()
+            loss = model(torch.randn(7, 4)).square().mean()
+            loss.backward()
+            optimizer.step()
+            losses.append(float(loss.detach()).hex())
+        return losses, torch.get_rng_state().tolist()
+
+    plainly = train()
+    with Watching(every=1):
+        assert train() == plainly

@@ -41,9 +41,10 @@ def test_each_damage_is_one_clear_error(tmp_path):
         path.write_bytes(whole[:length])
         with pytest.raises(UnreadableRun, match=r"explanation\.json is damaged"):
             read_explanation(tmp_path)
-    path.write_bytes(b"[" * 100_000)
-    with pytest.raises(UnreadableRun):
-        read_explanation(tmp_path)
+    for deep in (b"[" * 100_000, whole[:-1] + b',"more":' + b"[" * 100_000 + b"]" * 100_000 + b"}"):
+        path.write_bytes(deep)
+        with pytest.raises(UnreadableRun):
+            read_explanation(tmp_path)
 
 
 def spoiled(path, change):

@@ -8,6 +8,7 @@ import sys
 
 import click
 
+from rectifier._formatting import printable
 from rectifier._version import __version__
 from rectifier.errors import RectifierError
 
@@ -54,5 +55,5 @@ def main() -> None:
     try:
         _group(prog_name="rectifier", standalone_mode=True)
     except RectifierError as error:
-        click.echo(f"rectifier: {error}", err=True)
+        click.echo(f"rectifier: {printable(str(error), keep=chr(10))}", err=True)
         sys.exit(error.exit_code)

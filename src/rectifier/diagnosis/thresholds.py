@@ -333,6 +333,10 @@ ADAPTER_SHARE = 0.25
 """Share of a model's numbers that are trained up to which the rest is meant to stay: adapters hold some per cent (Hu et
 al. 2021, section 4.1), more of a small model (our choice)."""
 
+LEARNED_WELL = 0.9
+"""Share of the best constant answer's cost that a model has saved from which on what looks wrong around it did no harm
+(our choice)."""
+
 LITTLE_EXPLAINED = 0.5
 """Share of the best constant answer's cost that a model must have saved after 100 steps. With less, a flaw of loss,
 data or optimizer that was seen is told as an alarm; less alone is none: a task may be noisy (our choice: half)."""

@@ -23,6 +23,8 @@ OURS = "rectifier_mode"
 _tracing = torch._C._get_tracing_state
 _dispatch_modes = torch._C._len_torch_dispatch_stack
 _function_modes = torch._C._len_torch_function_stack
+without_subclasses = torch._C.DisableTorchFunctionSubclass
+"""A context in which tensors of the user's own kinds are plain ones to torch's functions."""
 _transform = torch._C._functorch.peek_interpreter_stack
 _profiling = torch._C._autograd._profiler_enabled
 

@@ -83,7 +83,10 @@ def decode(line: bytes, kind: type[T]) -> T:
         # What is known of a dataclass is seen by other threads while it is put together: two at once end the process.
         with _one_at_a_time:
             decoder = _decoders[kind] = msgspec.json.Decoder(kind, dec_hook=_decode_array)
-    decoded: T = decoder.decode(line)
+    try:
+        decoded: T = decoder.decode(line)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
     return decoded
 
 

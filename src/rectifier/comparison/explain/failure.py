@@ -30,6 +30,7 @@ class Failing:
         level: Loss at or above which it has failed; None where the rule tells it. NaN for a loss that is not finite.
         findings: Of the run that failed, most serious first, those of its rule in front.
         progressed: Whether that run trained all the same: then a cure need not lower the loss.
+        crashed: Whether that run ended by an error, or with a code of its own, so that a trial may, too.
         learned_little: Whether it is that what is set up wrongly kept the model from learning. How it was set up at the
             first step no change takes back; that the model learns after it is the cure.
     """
@@ -39,6 +40,7 @@ class Failing:
     level: float | None = None
     findings: tuple[Finding, ...] = ()
     progressed: bool = False
+    crashed: bool = False
     learned_little: bool = False
 
     def speaks(self, findings: tuple[Finding, ...]) -> bool:
@@ -55,7 +57,7 @@ class Failing:
         if self.level is not None:
             end = shown.loss_end
             return math.isnan(end) or (not math.isnan(self.level) and end >= (1 - limit.PLATEAU_FRACTION) * self.level)
-        if shown.crashed or self.speaks(shown.findings):
+        if (shown.crashed and not self.crashed) or self.speaks(shown.findings):
             return True
         # Another name of the same misfortune is no cure.
         return any(
@@ -126,6 +128,7 @@ def failure_of(shown: Shown, *, finding: Rule | None = None, because: str | None
         least=min(least, 1),
         findings=(*named, *rest),
         progressed=progressed,
+        crashed=shown.crashed,
         learned_little=_little(named[0]),
     )
 

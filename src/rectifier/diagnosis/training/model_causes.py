@@ -154,7 +154,8 @@ def loss_is_flat(model: str, process: Process, loss: float) -> bool:
     counts = last_counts(process.snapshots)
     if counts is None or not loss > 0 or epsilon_and_gradient(model, process)[0] is not None:
         return False
-    changes = counts.gradient * counts.weight_last / loss
+    with np.errstate(invalid="ignore", over="ignore"):
+        changes = counts.gradient * counts.weight_last / loss
     own = [
         float(changes[at])
         for at, one in enumerate(process.parameters[: len(changes)])

@@ -100,12 +100,17 @@ class CallTracker:
     def counted(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor | None:
         """The input of a call with these arguments, if it is one to count where it comes from a model."""
         tensor = args[0] if args else kwargs.get("input")
-        if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
+        if not isinstance(tensor, Tensor):
+            return None
+        # Anything but a plain tensor is a tracer's stand-in, or of a kind that computes when it is asked something.
+        if self._gradients and type(tensor) not in _PLAIN_TENSORS:
+            return None
+        if not tensor.is_floating_point():
             return None
         if not self._gradients:
             return tensor
-        # Anything but a plain tensor is a tracer's stand-in; ragged and sparse ones have no axis of units.
-        if type(tensor) not in _PLAIN_TENSORS or tensor.is_meta:
+        # Ragged and sparse ones have no axis of units.
+        if tensor.is_meta:
             return None
         if not torch.is_grad_enabled():
             self._note_checkpoint()

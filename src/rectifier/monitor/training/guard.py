@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from rectifier.hooks.location import raised_by_signal_handler
+from rectifier.hooks.recorders import without_subclasses
 
 # A thread holds the lock for microseconds, or while it reads a window; up to two seconds on a busy machine. A thread
 # that waits for longer than this is in a deadlock with locks of the user's.
@@ -43,7 +44,9 @@ class Guard:
             # A handler of signals, or a finalizer, may train while we are in the middle of something.
             if entered == self._holder and not self._may_nest():
                 return None
-            return function(*args, **kwargs)
+            # A tensor of the user's own kind may compute, draw or count in its `__torch_function__`.
+            with without_subclasses():
+                return function(*args, **kwargs)
         except Exception as error:
             if raised_by_signal_handler(error):
                 raise

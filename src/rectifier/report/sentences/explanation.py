@@ -118,7 +118,8 @@ _LINES: dict[RemedyId, str] = {
     RemedyId.GUARD_OPERATION: "guard this operation: add a small number to its argument, or clamp it",
     RemedyId.FLOAT32: "keep weights and optimizer in float32",
     RemedyId.RECONNECT_GRAPH: "keep the path to the loss differentiable: no detach(), .item(), argmax or no_grad()",
-    RemedyId.ADD_TO_OPTIMIZER: command(FixKind.ADD_TO_OPTIMIZER),
+    RemedyId.ADD_TO_OPTIMIZER: "create the optimizer after the model is complete, with all its parameters: "
+    f"{command(FixKind.ADD_TO_OPTIMIZER)}",
     RemedyId.REGISTER_PARAMETERS: command(FixKind.REGISTER_PARAMETERS),
     RemedyId.STEP_OPTIMIZER: command(FixKind.STEP_OPTIMIZER),
     RemedyId.TRAIN_MODE: command(FixKind.TRAIN_MODE),
@@ -200,6 +201,18 @@ def details(explanation: Explanation) -> Iterator[str]:
     if failed:
         yield f"Did not help: {listed(failed)}."
     yield from controls(explanation)
+    if cause is not None and not explanation.remedies and cause.kind in _IN_WORDS:
+        yield f"What to do: {_IN_WORDS[cause.kind]}"
+
+
+_IN_WORDS = {
+    CauseKind.LOSS_SHAPE: "give output and targets the same shape: output.squeeze(-1), or targets.unsqueeze(-1).",
+    CauseKind.DATA_ORDER: "shuffle the data: DataLoader(..., shuffle=True).",
+    CauseKind.GRADIENT_ACCUMULATION: "call optimizer.zero_grad() before each backward pass.",
+    CauseKind.EVAL_MODE: "call model.train() before the training loop.",
+    CauseKind.NO_ACTIVATION: "put an activation between the layers: torch.nn.ReLU().",
+}
+"""What to do about causes that lie around the network, where no line of ours says it."""
 
 
 def controls(explanation: Explanation) -> Iterator[str]:

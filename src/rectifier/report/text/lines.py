@@ -4,6 +4,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from rectifier._formatting import printable
+
 _PLAIN = {
     "‖": "|", "δ": "delta", "×": "x", "α": "a", "τ": "tau", "→": "->", "–": "-", "—": "-", "≤": "<=", "≥": ">=",
     "²": "2", "…": "...", "β": "beta", "−": "-", "√": "sqrt", "½": "1/2", "∂": "d", "Δ": "d", "’": "'", "‘": "'",
@@ -54,7 +56,7 @@ def fit(text: str, console: Console) -> str:
         >>> fit("a name\x1b[2J with a command in it", Console())
         'a name\\x1b[2J with a command in it'
     """
-    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    text = printable(text)
     if takes(text, console):
         return text
     spelled = "".join(_PLAIN.get(character, character) for character in text)

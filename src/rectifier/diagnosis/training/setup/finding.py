@@ -142,6 +142,7 @@ def judge_setup(setup: Setup, flaws: Sequence[Flaw], alarms: Sequence[Finding]) 
     """
     share = explained_by(setup.outputs)
     little = setup.progress.steps >= limit.STALLED_STEPS and share is not None and share < limit.LITTLE_EXPLAINED
+    well = share is not None and share >= limit.LEARNED_WELL
     for flaw in flaws:
         if any(one.cause == flaw.cause or one.cause.kind is flaw.cause.kind for one in alarms):
             return []
@@ -149,7 +150,7 @@ def judge_setup(setup: Setup, flaws: Sequence[Flaw], alarms: Sequence[Finding]) 
             return [
                 Finding(
                     rule=Rule.TRAINING_SETUP,
-                    severity="warning",
+                    severity="info" if well else "warning",
                     cause=flaw.cause,
                     consequence=setup.progress.consequence,
                     loss=setup.progress.loss,
