@@ -280,6 +280,9 @@ def test_a_linear_model_that_learned_little():
 def test_what_looks_wrong_and_did_no_harm_is_information(end, severity):
     told = setup(run(np.geomspace(1.4, end, 20), **CLASSES | {"loss": ("NllLoss", "LogSoftmax", "Softmax")}))
     assert told.severity == severity
+    assert ("The model learns well all the same." in told.detail) == (severity == "info")
+    assert ("Fix this even if the loss falls." in told.detail) == (severity == "warning")
+    assert told.advice.startswith("Nothing to do") == (severity == "info")
 
 
 def test_what_is_wrong_by_itself_comes_before_what_is_as_severe():

@@ -339,7 +339,7 @@ LEARNED_WELL = 0.9
 
 LITTLE_EXPLAINED = 0.5
 """Share of the best constant answer's cost that a model must have saved after 100 steps. With less, a flaw of loss,
-data or optimizer that was seen is told as an alarm; less alone is none: a task may be noisy (our choice: half)."""
+data or optimizer becomes an alarm. Little alone is none: a task may be noisy (our choice: half)."""
 
 SORTED_SHARE = 0.5
 """Entropy of the classes of a batch over that of all, below which batches are sorted. Drawn at random, n rows of C

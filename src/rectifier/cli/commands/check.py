@@ -41,7 +41,7 @@ def command(
     """Check an untrained network with one forward and one backward pass; nothing is trained.
 
     MODEL is an object, or a function without arguments that makes it. The exit code is 0 where nothing is wrong, 10 for
-    a finding of the severity of --fail-on, 11 where there is none but the units of a layer could not be told apart, and
+    a finding of the severity of --fail-on, 11 where there is none but the units of a layer are unknown, and
     2 where the network cannot be run or has no activation that is seen.
     """
     if (shape is None) == (loader is None):

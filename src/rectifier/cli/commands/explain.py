@@ -170,7 +170,7 @@ class _Display:
 
 
 def keep(explanation: Explanation, folder: Path, typed: tuple[str, ...], script: str | None, run: Path | None) -> None:
-    """Write the explanation to its folder, and to that of the run that was named; a disk that refuses is told of."""
+    """Write the explanation to its folder, and to that of the run that was named; an error of the disk is reported."""
     from rectifier.storage import write_explanation  # noqa: PLC0415
 
     saved = SavedExplanation.of_now(explanation, command=typed, script=script, folder=str(folder.absolute()))

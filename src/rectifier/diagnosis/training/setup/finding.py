@@ -1,7 +1,7 @@
 """The finding about what is set up wrongly around a network: its loss, its data, its start, its optimizer.
 
-Some of it is wrong by itself: a loss with the wrong sign, gradients that are never cleared. The rest is told only of a
-model that learned little. Where another rule has spoken and knows no cause, what is found here is the cause.
+Some of it is wrong by itself: a loss with the wrong sign, gradients that are never cleared. The rest counts only for a
+model that learned little. Where another rule found an alarm without a cause, what is found here is the cause.
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -69,14 +69,19 @@ def training_setup(finding: Finding, evidence: TrainingSetup) -> Texts:
     if finding.loss is not None and finding.loss.loss_end is not None:
         words = loss_words(finding.loss)
         told.append(f"{words[:1].upper()}{words[1:]}.")
-    if evidence.by_itself:
+    harmless = finding.severity == "info"
+    if harmless:
+        told.append("The model learns well all the same.")
+    elif evidence.by_itself:
         told.append("Fix this even if the loss falls.")
     title = _TITLES_OF_FACTS.get(type(cause.facts)) or _TITLES.get(cause.kind, "the model learned little")
+    if harmless and isinstance(cause.facts, EqualWeights):
+        title = "the elements of an initial weight are alike"
     return Texts(
         title=f"{evidence.model}: {title}",
         detail=" ".join(told),
         cause=of_model(cause),
-        advised=advice.for_setup(cause),
+        advised=advice.UNTOUCHED if harmless else advice.for_setup(cause),
         name_first=True,
     )
 
