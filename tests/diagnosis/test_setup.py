@@ -285,6 +285,12 @@ def test_what_looks_wrong_and_did_no_harm_is_information(end, severity):
     assert told.advice.startswith("Nothing to do") == (severity == "info")
 
 
+def test_a_finding_of_the_setup_has_the_title_of_its_cause():
+    told = setup(run(np.geomspace(1.4, 0.9, 20), **CLASSES | {"pooled_entropy": 1.386, "entropy": 0.0}))
+    assert (told.cause.kind, told.title) == (CauseKind.DATA_ORDER, "Net: the batches are sorted by class")
+    assert told.cause.text.startswith("the classes in a batch")
+
+
 def test_what_is_wrong_by_itself_comes_before_what_is_as_severe():
     training = run(loss=("Mean", "Mul", "Broadcast", "Pow"), target=np.nan, parameters=2,
                    known={"zero_gradient": np.array([99, 0]), "last_nonzero": np.array([-1, 99]),

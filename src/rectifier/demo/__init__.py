@@ -62,7 +62,7 @@ def command(seed: int, seeds: int, page: Path | None, no_html: bool) -> None:
     console.print(
         "\nNow your own training script, unchanged:\n"
         "    rectifier run train.py            what is wrong with it\n"
-        "    rectifier explain train.py        why: one change at a time, until the failure stays away\n"
+        "    rectifier explain train.py        why: one change at a time\n"
         "    rectifier compare train.py        whether another activation would help it",
         highlight=False,
     )

@@ -18,6 +18,7 @@ from rectifier.records import (
     Finding,
     Inspection,
     Judged,
+    Rule,
     SetupFacts,
 )
 from rectifier.report.sentences import checkpoint, explanation, fixes
@@ -94,7 +95,9 @@ def describe(finding: Finding | Explanation) -> Texts:
         # What the rule itself would say of the cause is no longer true.
         texts = write(replace(finding, cause=Cause()), finding.evidence)
         return replace(texts, cause=parameters.explained(facts), advised=advice.EXPLAINED)
-    if isinstance(facts := finding.cause.facts, SetupFacts):
+    facts = finding.cause.facts
+    if isinstance(facts, SetupFacts) and finding.rule is not Rule.TRAINING_SETUP:
+        # What the rule itself would say of the cause is no longer true.
         texts = write(replace(finding, cause=Cause()), finding.evidence)
         return replace(texts, cause=setup.why(facts), advised=advice.for_setup(finding.cause))
     return write(finding, finding.evidence)

@@ -80,7 +80,7 @@ def training_setup(finding: Finding, evidence: TrainingSetup) -> Texts:
     return Texts(
         title=f"{evidence.model}: {title}",
         detail=" ".join(told),
-        cause=of_model(cause),
+        cause=why(cause.facts) if isinstance(cause.facts, SetupFacts) else of_model(cause),
         advised=advice.UNTOUCHED if harmless else advice.for_setup(cause),
         name_first=True,
     )
