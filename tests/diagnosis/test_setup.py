@@ -291,6 +291,11 @@ def test_a_finding_of_the_setup_has_the_title_of_its_cause():
     assert told.cause.text.startswith("the classes in a batch")
 
 
+def test_a_low_loss_on_sorted_batches_does_not_show_that_they_did_no_harm():
+    told = setup(run(np.geomspace(1.4, 0.001, 20), **CLASSES | {"pooled_entropy": 1.386, "entropy": 0.0}))
+    assert (told.cause.kind, told.severity) == (CauseKind.DATA_ORDER, "warning")
+
+
 def test_what_is_wrong_by_itself_comes_before_what_is_as_severe():
     training = run(loss=("Mean", "Mul", "Broadcast", "Pow"), target=np.nan, parameters=2,
                    known={"zero_gradient": np.array([99, 0]), "last_nonzero": np.array([-1, 99]),

@@ -150,7 +150,8 @@ def judge_setup(setup: Setup, flaws: Sequence[Flaw], alarms: Sequence[Finding]) 
             return [
                 Finding(
                     rule=Rule.TRAINING_SETUP,
-                    severity="info" if well else "warning",
+                    # Each batch of one class is easy by itself: the loss does not tell what is forgotten.
+                    severity="info" if well and flaw.cause.kind is not CauseKind.DATA_ORDER else "warning",
                     cause=flaw.cause,
                     consequence=setup.progress.consequence,
                     loss=setup.progress.loss,
