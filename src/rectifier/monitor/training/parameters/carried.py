@@ -44,6 +44,10 @@ class CarriedGradients:
             if len(seen) < _MOST_LOSSES:
                 seen.append(self._sizes(optimizer, first=not seen))
 
+    def forget(self) -> None:
+        """Nothing can be said of the losses since the last steps."""
+        self._open.clear()
+
     def note_step(self, optimizer: Optimizer) -> None:
         """An optimizer has stepped: the losses since its last step were this one's.
 

@@ -214,7 +214,11 @@ class ParameterRecords:
 
     def note_before_backward(self) -> None:
         """A loss is about to be back-propagated: gradients of the step before may still be there."""
-        self._carried.note(self._optimizers)
+        if self._threads() - {threading.get_ident()}:
+            # Reading a gradient while another thread sets it can end the process.
+            self._carried.forget()
+        else:
+            self._carried.note(self._optimizers)
 
     def note_skipped(self, optimizer: Optimizer) -> None:
         """A GradScaler left an optimizer's step out."""

@@ -76,12 +76,16 @@ class Clock:
         Args:
             trained: What a loss led to.
         """
-        assert self.own is not None
-        ends = self.own.note_pass(trained)
+        # Another thread's optimizer may have begun to step since it was asked for.
+        own = self.own
+        if own is None:
+            return False
+        ends = own.note_pass(trained)
         self.between = not ends
         return ends
 
     def moved(self) -> bool:
         """Before a forward or a backward pass: whether the script itself is seen to have made the first step."""
         self.between = False
-        return self.own is not None and self.own.look()
+        own = self.own
+        return own is not None and own.look()
