@@ -15,7 +15,10 @@ LEARNS = np.geomspace(1.4, 0.1, 20)
 STAYS = np.full(20, 1.0)
 
 
-def run(cost=LEARNS, *, loss=("MseLoss",), losses=None, units=1, known=None, parameters=1, more=None, sites=1, **read):
+def run(
+    cost=LEARNS, *, loss=("MseLoss",), losses=None, units=1, known=None, parameters=1, more=None, sites=1, update=1e-3,
+    **read,
+):  # fmt: skip
     """A training of one model with one output; its targets have a variance of about 1.
 
     Args:
@@ -27,6 +30,7 @@ def run(cost=LEARNS, *, loss=("MseLoss",), losses=None, units=1, known=None, par
         parameters: How many.
         more: Replaces parts of the snapshot.
         sites: Activations.
+        update: Of the weight of each, relative, at each step.
         read: Of the readings.
     """
     cost = np.asarray(cost, float)
@@ -36,7 +40,7 @@ def run(cost=LEARNS, *, loss=("MseLoss",), losses=None, units=1, known=None, par
     steps = np.arange(len(cost) * 10)
     if losses is None:
         losses = np.interp(steps, found.steps, cost)
-    windows = [window(at, steps=range(0, len(steps), 4), delta=0.1, update=1e-3) for at in range(sites)]
+    windows = [window(at, steps=range(0, len(steps), 4), delta=0.1, update=update) for at in range(sites)]
     end = replace(
         snapshot(windows, losses=losses, step=len(steps) - 1, input_rms=1.0, input_offset=0.1), **(more or {})
     )
@@ -48,7 +52,7 @@ def run(cost=LEARNS, *, loss=("MseLoss",), losses=None, units=1, known=None, par
     )  # fmt: skip
 
 
-_OPTIONAL = {"pooled_entropy", "share_entropy", "targets_out_of_reach"}
+_OPTIONAL = {"target_square", "pooled_entropy", "class_overlap", "share_entropy", "targets_out_of_reach"}
 CLASSES = {"loss": ("NllLoss", "LogSoftmax"), "units": 4, "classes": 4, "entropy": 1.38, "pooled_entropy": 1.386,
            "target": np.nan}  # fmt: skip
 
@@ -166,13 +170,17 @@ def test_other_terms_that_outweigh_the_targets_are_told_of_a_model_that_learned_
 
 
 @pytest.mark.parametrize(
-    ("factor", "eps", "found"), [(1e-4, NAN, True), (1e4, NAN, True), (0.1, NAN, False), (1e4, 1e-8, False)]
-)
-def test_the_scale_of_the_loss_is_told_of_a_model_that_learned_little(factor, eps, found):
-    """To Adam it is nothing."""
+    ("factor", "eps", "update", "found"),
+    [
+        (1e-4, NAN, 1e-5, True), (1e4, NAN, 0.2, True), (0.1, NAN, 1e-5, False), (1e4, 1e-8, 0.2, False),
+        (1e-4, NAN, 1e-3, False), (1e4, NAN, 1e-3, False),
+    ],
+)  # fmt: skip
+def test_the_scale_of_the_loss_is_told_of_a_model_that_learned_little(factor, eps, update, found):
+    """To Adam it is nothing, and a learning rate that was chosen for it moves the weights as usual."""
     training = run(
-        STAYS, loss=("Mul", "MseLoss"), losses=np.full(200, factor), known={"epsilon": np.array([eps])}
-    )  # fmt: skip
+        STAYS, loss=("Mul", "MseLoss"), losses=np.full(200, factor), known={"epsilon": np.array([eps])}, update=update
+    )
     assert (CauseKind.LOSS_SCALE in [kind for _, kind in alarms(training)]) == found
 
 
@@ -294,6 +302,35 @@ def test_a_finding_of_the_setup_has_the_title_of_its_cause():
 def test_a_low_loss_on_sorted_batches_does_not_show_that_they_did_no_harm():
     told = setup(run(np.geomspace(1.4, 0.001, 20), **CLASSES | {"pooled_entropy": 1.386, "entropy": 0.0}))
     assert (told.cause.kind, told.severity) == (CauseKind.DATA_ORDER, "warning")
+
+
+@pytest.mark.parametrize(
+    ("in_batch", "overlap", "found"),
+    [
+        (0.0, 1.0, True), (0.0, NAN, True), (0.0, 0.1, False),
+        (np.where(np.arange(20) < 12, 0.0, 1.3), 1.0, False), (np.where(np.arange(20) < 2, 1.3, 0.0), 1.0, True),
+    ],
+)  # fmt: skip
+def test_batches_of_few_classes_are_sorted_only_if_these_stay_and_no_more_come(in_batch, overlap, found):
+    """Of tasks drawn anew for each batch, and of a curriculum, nothing is forgotten."""
+    training = run(**CLASSES | {"pooled_entropy": 1.386, "entropy": in_batch, "class_overlap": overlap})
+    assert ((told := setup(training)) is not None and told.cause.kind is CauseKind.DATA_ORDER) == found
+
+
+@pytest.mark.parametrize(("first", "found"), [(600.0, True), (1.5, False)])
+def test_targets_far_from_zero_are_no_flaw_of_a_model_that_begins_near_their_mean(first, found):
+    cost = np.concatenate([[first], np.full(19, 0.9)])
+    training = run(cost, square=600.0, target=1.0, target_square=600.0)
+    assert (CauseKind.TARGET_SCALE in [kind for _, kind in alarms(training)]) == found
+
+
+@pytest.mark.parametrize(
+    ("given", "found"), [((None, None), True), ((900.0, 1.0), True), ((1.0, 1.0), False), ((4.0, 1.0), False)]
+)
+def test_inputs_far_from_zero_are_no_flaw_of_a_model_that_scales_them_itself(given, found):
+    facts = replace(inputs(), given_square=given[0], given_spread=given[1])
+    training = run(STAYS * 0.9, more={"input_rms": 30.0, "input_offset": 30.0, "inputs": facts})
+    assert (CauseKind.INPUT_SCALE in [kind for _, kind in alarms(training)]) == found
 
 
 def test_what_is_wrong_by_itself_comes_before_what_is_as_severe():

@@ -94,6 +94,18 @@ def test_classes_of_all_readings_count_together():
     assert pooled[-1] > 0.8
 
 
+@pytest.mark.parametrize(("labels", "same"), [(lambda step: step % 3, 0.0), (lambda step: 0, 1.0)])
+def test_what_the_classes_of_two_batches_in_a_row_have_in_common(labels, same):
+    process = train(at("before"), labels=lambda step: torch.full((7,), labels(step)))
+    windows = [window for shot in process.snapshots for window in shot.outputs]
+    overlap = np.concatenate([window.class_overlap for window in windows])
+    steps = np.concatenate([window.steps for window in windows])
+    follows = np.diff(steps, prepend=-9) == 1
+    assert follows.sum() >= 3
+    assert (overlap[follows] == same).all()
+    assert np.isnan(overlap[~follows]).all()
+
+
 def test_the_cost_of_each_reading_is_kept_beside_the_loss():
     process = train(at("before"))
     windows = [window for shot in process.snapshots for window in shot.outputs]

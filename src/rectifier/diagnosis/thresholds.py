@@ -345,6 +345,10 @@ SORTED_SHARE = 0.5
 """Entropy of the classes of a batch over that of all, below which batches are sorted. Drawn at random, n rows of C
 classes have H - (C - 1)/2n on the average (Miller 1955): with three rows for each class that is above 0.8 H."""
 
+SAME_CLASSES = 0.5
+"""What the shares of the classes of a batch have in common with those of the batch before (median), from which on the
+order of the data keeps classes together: sorted data have 1 but where a class ends (our choice: half)."""
+
 RESCALED = 1e3
 """Factor between the loss and what it costs by itself, from which on its scale is named (our choice: three orders of
 magnitude; the mean of a batch may have been a sum)."""

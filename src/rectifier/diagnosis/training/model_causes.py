@@ -63,12 +63,37 @@ def of_inputs(snapshot: Snapshot) -> Cause | None:
             zero=facts is not None and facts.zero,
         )
         return Cause(kind=CauseKind.INPUT_CONSTANT, facts=shown)
-    offset, scale = snapshot.input_offset, snapshot.input_rms
+    offset, scale = offset_of(snapshot), scale_of(snapshot)
     if offset is not None and offset > limit.LARGE_OFFSET:
         return Cause(kind=CauseKind.INPUT_SCALE, facts=InputOffset(input_offset=offset))
     if scale is not None and scale > limit.LARGE_INPUT:
         return Cause(kind=CauseKind.INPUT_SCALE, facts=InputScale(input_rms=scale))
     return None
+
+
+def scale_of(snapshot: Snapshot) -> float | None:
+    """Root mean square of the inputs; of what the model makes of them, where that is nearer to 1.
+
+    Args:
+        snapshot: The last one.
+    """
+    scale, facts = snapshot.input_rms, snapshot.inputs
+    if scale is None or facts is None or facts.given_square is None:
+        return scale
+    given = float(facts.given_square**0.5)
+    return min(scale, max(given, 1.0)) if scale > 1.0 else max(scale, min(given, 1.0))
+
+
+def offset_of(snapshot: Snapshot) -> float | None:
+    """γ = ‖μ‖/‖σ‖ of the inputs; of what the model makes of them, where that is less.
+
+    Args:
+        snapshot: The last one.
+    """
+    offset, facts = snapshot.input_offset, snapshot.inputs
+    if offset is None or facts is None or facts.given_square is None or not facts.given_spread:
+        return offset
+    return min(offset, float(max(facts.given_square / facts.given_spread - 1, 0.0) ** 0.5))
 
 
 def last_counts(snapshots: Sequence[Snapshot]) -> ParameterCounts | None:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rectifier.hooks.graph.first_layers import read_first_layers
 from rectifier.hooks.graph.loss_outputs import OutputLayer, read_output
 from rectifier.hooks.graph.nodes import kind_of, nodes_below
 from rectifier.hooks.graph.weights import CONVOLUTIONS, PRODUCTS, parameters_of
@@ -38,6 +39,7 @@ class LossGraph:
         feeds: Pairs of sites; the first feeds the second, without another between.
         met: Sites that are in it.
         whole: Whether all of it was read.
+        given: What the first layers are given, as `read_first_layers` has it; None where nobody asked.
     """
 
     leaves: list[Tensor] = field(default_factory=list)
@@ -45,21 +47,25 @@ class LossGraph:
     feeds: set[tuple[int, int]] = field(default_factory=set)
     met: set[int] = field(default_factory=set)
     whole: bool = True
+    given: Tensor | None = None
 
 
-def read_loss(loss: Tensor, sites: Mapping[int, int], *, values: bool = True) -> LossGraph:
+def read_loss(loss: Tensor, sites: Mapping[int, int], *, values: bool = True, inputs: bool = False) -> LossGraph:
     """Read the graph of a loss that is about to be back-propagated.
 
     Args:
         loss: It.
         sites: Sequence number of the `grad_fn` of each site's output -> the site.
         values: Whether to look into what the graph keeps, too.
+        inputs: Whether to measure what the first layers are given.
     """
     order, whole = _in_order(loss.grad_fn)
     graph = LossGraph(whole=whole)
     graph.leaves = [node.variable for node in order if hasattr(node, "variable")]
     _chain(order, sites, graph)
     with torch.no_grad():
+        if inputs:
+            graph.given = read_first_layers(order)
         for node, path in _frontier(loss.grad_fn, order):
             output = read_output(node, path, values=values)
             output.linear = all(_is_linear(one) for one in nodes_below([node]))

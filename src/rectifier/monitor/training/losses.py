@@ -48,7 +48,11 @@ class LossReader:
         if not due and not self._models.eval_forward:
             return
         self._models.eval_forward = False
-        graph = read_loss(loss, self._models.site_nodes())
+        samples = self._models.only_samples if due else None
+        measures = samples is not None and samples.wants_first_layers
+        graph = read_loss(loss, self._models.site_nodes(), inputs=measures)
+        if samples is not None and graph.given is not None:
+            samples.note_first_layers(graph.given)
         self._parameters.connect(graph.leaves, whole=graph.whole)
         self._models.roots.note_modes(self._parameters.models_of(graph.leaves))
         if due:

@@ -28,6 +28,7 @@ _FIELDS = (
     "rows", "square", "spread", "constant_units", "wrongly_constant_units", "features_square", "features_spread",
     "features_cosine", "target_spread", "target_square", "classes", "class_entropy", "nonfinite_output",
     "nonfinite_features", "nonfinite_target", "targets_out_of_reach", "cost", "share_entropy", "pooled_entropy",
+    "class_overlap",
 )  # fmt: skip
 _WHOLE = {
     "rows", "constant_units", "wrongly_constant_units", "classes", "nonfinite_output", "nonfinite_features",
@@ -53,6 +54,7 @@ class OutputRecords:
         self._waiting: list[tuple[int, int, Tensor]] = []
         self._settled: dict[int, dict[int, list[float]]] = {}
         self._pooled: dict[int, Tensor] = {}
+        self._before: dict[int, tuple[int, Tensor]] = {}
         self._next = self._latest = self._read_in_step = 0
 
     def due(self, step: int) -> bool:
@@ -73,18 +75,30 @@ class OutputRecords:
             for output in outputs:
                 number = self._number_of(output)
                 if number is not None and output.values is not None:
-                    self._waiting.append((number, step, torch.cat([_facts(output), self._pool(number, output)])))
+                    self._waiting.append(
+                        (number, step, torch.cat([_facts(output), self._compare(number, step, output)]))
+                    )
 
-    def _pool(self, number: int, output: OutputLayer) -> Tensor:
-        """Entropy of the classes of all readings of an output so far; NaN where there are none, or too many."""
+    def _compare(self, number: int, step: int, output: OutputLayer) -> Tensor:
+        """(2,) of the classes of an output: entropy of all readings so far, and what they share with the loss before.
+
+        NaN where there are none, or too many; and where the loss before was not read.
+        """
         assert output.values is not None
+        found = torch.full((2,), math.nan, dtype=torch.float64, device=output.values.device)
         if output.target is None or not 0 < output.classes <= _MOST_POOLED:
-            return torch.full((1,), math.nan, dtype=torch.float64, device=output.values.device)
-        counts, before = _counts(output.target, output.classes), self._pooled.get(number)
-        if before is not None and before.shape == counts.shape and before.device == counts.device:
-            counts = counts + before
-        self._pooled[number] = counts
-        return _entropy(counts).double().reshape(1).to(output.values.device)
+            return found
+        counts = pooled = _counts(output.target, output.classes)
+        total = self._pooled.get(number)
+        if total is not None and total.shape == counts.shape and total.device == counts.device:
+            pooled = counts + total
+        self._pooled[number] = pooled
+        found[0] = _entropy(pooled)
+        last, before = self._before.get(number, (-2, counts))
+        if step - last <= 1 and before.shape == counts.shape and before.device == counts.device:
+            found[1] = torch.minimum(_shares(counts), _shares(before)).sum()
+        self._before[number] = step, counts
+        return found
 
     def _number_of(self, output: OutputLayer) -> int | None:
         model, path = self._where(output.weight)
@@ -215,9 +229,13 @@ def _counts(target: Tensor, classes: int) -> Tensor:
 
 def _entropy(counts: Tensor) -> Tensor:
     """Of the shares of these counts, in nats."""
-    total = counts.sum()
-    entropy: Tensor = torch.special.entr(counts / (total + (total == 0))).sum()
+    entropy: Tensor = torch.special.entr(_shares(counts)).sum()
     return entropy
+
+
+def _shares(counts: Tensor) -> Tensor:
+    total = counts.sum()
+    return counts / (total + (total == 0))
 
 
 def _share_entropy(target: Tensor) -> Tensor:

@@ -66,6 +66,8 @@ class OutputWindow:
         cost: (K,) what the loss of torch that compares the output with its targets costs, a mean over the batch and
             without whatever is added to it or multiplies it; NaN for other losses. None in earlier records.
         pooled_entropy: (K,) as `class_entropy`, of the classes of all readings so far together.
+        class_overlap: (K,) what the shares of the classes have in common with those of the loss just before: 1 where
+            they are the same, 0 where no class is in both; NaN where that was not read.
         share_entropy: (K,) entropy of the targets' mean where they are shares from 0 to 1: what answering with that
             mean costs a binary cross-entropy; NaN for other losses.
     """
@@ -90,6 +92,7 @@ class OutputWindow:
     targets_out_of_reach: FloatArray | None = None
     cost: FloatArray | None = None
     pooled_entropy: FloatArray | None = None
+    class_overlap: FloatArray | None = None
     share_entropy: FloatArray | None = None
 
 
@@ -106,6 +109,9 @@ class InputFacts:
         batches: Batches in these steps.
         batches_of_one: Of them, how many had a single sample.
         zero: Whether every value was 0.
+        given_square: Mean square of what the first layers were given at the first losses: as the model scales its
+            inputs, and 1 behind a batch normalisation. None where the graph does not keep it, and in earlier records.
+        given_spread: Mean square of its distance from the mean of the rows.
     """
 
     constant_features: int
@@ -116,6 +122,8 @@ class InputFacts:
     batches: int
     batches_of_one: int
     zero: bool
+    given_square: float | None = None
+    given_spread: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ import numpy as np
 
 from rectifier.diagnosis import remedies
 from rectifier.diagnosis import thresholds as limit
+from rectifier.diagnosis.training import model_causes
 from rectifier.diagnosis.training.history import SiteHistory
 from rectifier.diagnosis.training.not_finite.first import First, Places, find_places
 from rectifier.diagnosis.training.progress import judge_progress
@@ -229,7 +230,7 @@ def _of_scale(
     process: Process, histories: Sequence[SiteHistory], update: LargeUpdate | None, *, diverged: bool
 ) -> Cause | None:
     """Inputs or targets on a large scale, which make gradients, and so updates, large."""
-    scale = histories[0].snapshots[-1].input_rms if histories else None
+    scale = model_causes.scale_of(histories[0].snapshots[-1]) if histories else None
     if scale is not None and np.isfinite(scale) and scale > limit.LARGE_INPUT:
         facts = InputScale(input_rms=scale) if update is None else replace(update, input_rms=scale)
         return Cause(kind=CauseKind.INPUT_SCALE, facts=facts)

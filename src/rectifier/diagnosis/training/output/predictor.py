@@ -10,6 +10,7 @@ import numpy as np
 
 from rectifier.diagnosis import remedies
 from rectifier.diagnosis import thresholds as limit
+from rectifier.diagnosis.training import model_causes
 from rectifier.diagnosis.training.history import SiteHistory
 from rectifier.diagnosis.training.progress import Progress
 from rectifier.diagnosis.training.signal.chains import longest_chain
@@ -23,8 +24,6 @@ from rectifier.records import (
     ConstantOutput,
     Finding,
     FloatArray,
-    InputOffset,
-    InputScale,
     IntArray,
     LargeUpdate,
     Rule,
@@ -51,7 +50,7 @@ def judge_predictor(histories: Sequence[SiteHistory], progress: Progress) -> lis
     if len(recent) < limit.LEAST_OBSERVATIONS or not (recent < limit.CONSTANT_VARIANCE).all():
         return []
     stalled = progress.state == "none"
-    offset = last.snapshots[-1].input_offset
+    offset = model_causes.offset_of(last.snapshots[-1])
     shared = offset is not None and offset > limit.LARGE_OFFSET
     if not stalled and not (progress.settled and (shared or _is_cut_off(histories))):
         # It learned something: the last activation may be a gate beside the path that matters.
@@ -90,11 +89,9 @@ def _is_cut_off(histories: Sequence[SiteHistory]) -> bool:
 
 
 def _cause(last: SiteHistory, histories: Sequence[SiteHistory], steps: IntArray, variation: FloatArray) -> Cause:
-    if (offset := last.snapshots[-1].input_offset) is not None and offset > limit.LARGE_OFFSET:
-        return Cause(kind=CauseKind.INPUT_SCALE, facts=InputOffset(input_offset=offset))
-    scale = last.snapshots[-1].input_rms
-    if scale is not None and scale > limit.LARGE_INPUT:
-        return Cause(kind=CauseKind.INPUT_SCALE, facts=InputScale(input_rms=scale))
+    of_inputs = model_causes.of_inputs(last.snapshots[-1])
+    if of_inputs is not None and of_inputs.kind is CauseKind.INPUT_SCALE:
+        return of_inputs
     began = way_at_start(histories)
     way = None
     if began is not None and poor_way(*began) is Signal.VANISHES:

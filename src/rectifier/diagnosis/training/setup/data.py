@@ -51,15 +51,16 @@ def inputs(process: Process, alone: bool) -> Cause | None:
     """
     if not alone:
         return None
-    cause, scale = model_causes.of_inputs(process.snapshots[-1]), process.snapshots[-1].input_rms
+    cause, scale = model_causes.of_inputs(process.snapshots[-1]), model_causes.scale_of(process.snapshots[-1])
     if cause is None and scale is not None and 0 < scale < limit.SMALL_INPUT:
         return Cause(kind=CauseKind.INPUT_SCALE, facts=SmallInputs(input_rms=scale))
     return cause if cause is not None and cause.kind is CauseKind.INPUT_SCALE else None
 
 
 def sorted_batches(outputs: Sequence[OutputHistory]) -> Cause | None:
-    """Batches that hold far fewer classes than all of them together.
+    """Batches that hold far fewer classes than all of them together, and the same ones as the batch before.
 
+    Whoever draws a few classes for each batch changes them from one to the next; a curriculum adds to them later on.
     Tokens of one text and positions of one image are alike by themselves: only rows that are samples are asked.
 
     Args:
@@ -76,7 +77,12 @@ def sorted_batches(outputs: Sequence[OutputHistory]) -> Cause | None:
         # exp(H) classes are as good as present: each must have had its rows.
         if of_all < limit.LEAST_ENTROPY or rows < limit.LEAST_PER_CLASS * np.exp(of_all):
             continue
-        if in_batch < limit.SORTED_SHARE * of_all:
+        late = known & (np.cumsum(known) > 2 * known.sum() // 3)
+        in_batch = max(in_batch, float(np.median(one.floats("class_entropy")[late])))
+        overlap = one.maybe("class_overlap")[known]
+        overlap = overlap[np.isfinite(overlap)]
+        changes = len(overlap) > 0 and float(np.median(overlap)) < limit.SAME_CLASSES
+        if in_batch < limit.SORTED_SHARE * of_all and not changes:
             facts = SortedBatches(entropy_in_batch=in_batch, entropy_of_all=of_all, rows=int(rows))
             return Cause(kind=CauseKind.DATA_ORDER, facts=facts)
     return None
@@ -95,12 +101,22 @@ def targets(outputs: Sequence[OutputHistory]) -> Cause | None:
             continue
         with np.errstate(over="ignore"):
             offset = float(np.median(square[known] / spread[known]))
-        if offset > limit.LARGE_OFFSET**2:
+        near = _began_near(one)
+        if offset > limit.LARGE_OFFSET**2 and not near:
             return Cause(kind=CauseKind.TARGET_SCALE, facts=TargetOffset(target_offset=max(offset - 1, 0) ** 0.5))
-        scale = float(np.median(square[known])) ** 0.5
+        scale = float(np.median((spread if near else square)[known])) ** 0.5
         if scale > limit.LARGE_INPUT:
             return Cause(kind=CauseKind.TARGET_SCALE, facts=TargetScale(target_rms=scale))
     return None
+
+
+def _began_near(output: OutputHistory) -> bool:
+    """Whether the first answers were near the mean of the targets: somebody has set the bias, or adds it."""
+    costs, constants = output.costs, constants_of(output)
+    known = np.flatnonzero(np.isfinite(costs) & np.isfinite(constants))
+    if not len(known) or int(output.ints("steps")[known[0]]) > 0:
+        return False
+    return bool(costs[known[0]] <= limit.LARGE_FIRST_LOSS * constants[known[0]])
 
 
 def equal_weights(model: str, process: Process) -> Cause | None:

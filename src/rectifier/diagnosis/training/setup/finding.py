@@ -114,7 +114,7 @@ _LOOKS = (
     _likely(loss.bounded, "outputs"),
     _sure(data.equal_weights, "model", "process"),
     _likely(loss.other_terms, "outputs", "loss"),
-    _likely(loss.scaled, "model", "outputs", "loss", "process"),
+    _likely(loss.scaled, "model", "outputs", "histories", "progress", "loss", "process"),
     _likely(steps.decay, "model", "process"),
     _likely(steps.epsilon, "model", "process"),
     _likely(steps.little_movement, "model", "histories", "progress", "process"),

@@ -8,6 +8,8 @@ from rectifier.diagnosis import thresholds as limit
 from rectifier.diagnosis.training import model_causes
 from rectifier.diagnosis.training.history import SiteHistory
 from rectifier.diagnosis.training.output.history import OutputHistory
+from rectifier.diagnosis.training.progress import Progress
+from rectifier.diagnosis.training.setup import steps
 from rectifier.records import (
     BoundedOutput,
     Cause,
@@ -121,14 +123,24 @@ def masked(outputs: Sequence[OutputHistory], loss: Series, alone: bool) -> Cause
     return Cause(kind=CauseKind.DOWNSTREAM_CONSTANT, facts=ZeroLoss(share=share, cost=costs[0]))
 
 
-def scaled(model: str, outputs: Sequence[OutputHistory], loss: Series, process: Process) -> Cause | None:
+def scaled(
+    model: str,
+    outputs: Sequence[OutputHistory],
+    histories: Sequence[SiteHistory],
+    progress: Progress,
+    loss: Series,
+    process: Process,
+) -> Cause | None:
     """A loss that is a thousand times what it costs by itself, or a thousandth, with nothing added.
 
-    To Adam the scale is nothing, unless it changes on the way, or takes the gradients below `eps`.
+    To Adam the scale is nothing, unless it changes on the way, or takes the gradients below `eps`. To others it is a
+    factor of the learning rate, which somebody may have chosen for it: the weights then move as usual.
 
     Args:
         model: Its name.
         outputs: Of it.
+        histories: Its sites.
+        progress: Of its training.
         loss: Of it.
         process: The training.
     """
@@ -147,6 +159,10 @@ def scaled(model: str, outputs: Sequence[OutputHistory], loss: Series, process: 
     every = total[usable] / costs[usable]
     changes = every.max() > limit.RESCALED * every.min()
     if eps is not None and not changes and gradient > eps:
+        return None
+    moved = steps.movement(histories, progress.steps, process)
+    largest = max((float(np.nanmax(one.update(), initial=0.0)) for one in histories), default=np.inf)
+    if not changes and moved is not None and moved >= limit.LITTLE_MOVEMENT and largest < limit.LARGE_UPDATE:
         return None
     return Cause(kind=CauseKind.LOSS_SCALE, facts=ScaledLoss(factor=factor))
 

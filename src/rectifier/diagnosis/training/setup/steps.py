@@ -102,6 +102,23 @@ def little_movement(model: str, histories: Sequence[SiteHistory], progress: Prog
         return None
     if _norms_changed(model, process):
         return None
+    moved = movement(histories, progress.steps, process)
+    if moved is None or moved >= limit.LITTLE_MOVEMENT:
+        return None
+    rate = model_causes.update_and_rate(histories)[1]
+    zero = rate is not None and rate <= limit.ZERO_RATE
+    facts = LittleMovement(moved=moved, steps=progress.steps, learning_rate=rate)
+    return Cause(kind=CauseKind.LEARNING_RATE_ZERO if zero else CauseKind.LEARNING_RATE_LOW, facts=facts)
+
+
+def movement(histories: Sequence[SiteHistory], steps: int, process: Process) -> float | None:
+    """Sum of all relative updates of the layer that moved most; None where no layer's are known.
+
+    Args:
+        histories: Of one model.
+        steps: Of its training.
+        process: The training.
+    """
     paths = []
     for history in histories:
         updates = history.update()
@@ -110,13 +127,8 @@ def little_movement(model: str, histories: Sequence[SiteHistory], progress: Prog
             # The gains of a normalisation stay near 1 whatever the layer before it learns.
             continue
         if len(updates) >= limit.LEAST_OBSERVATIONS:
-            paths.append(float(updates.mean()) * progress.steps)
-    if not paths or max(paths) >= limit.LITTLE_MOVEMENT:
-        return None
-    rate = model_causes.update_and_rate(histories)[1]
-    zero = rate is not None and rate <= limit.ZERO_RATE
-    facts = LittleMovement(moved=max(paths), steps=progress.steps, learning_rate=rate)
-    return Cause(kind=CauseKind.LEARNING_RATE_ZERO if zero else CauseKind.LEARNING_RATE_LOW, facts=facts)
+            paths.append(float(updates.mean()) * steps)
+    return max(paths, default=None)
 
 
 def schedule(histories: Sequence[SiteHistory]) -> Cause | None:

@@ -145,7 +145,7 @@ def _update(history: SiteHistory, silent: BoolArray, below: Sequence[SiteHistory
     found = _update_at_death(history, silent)
     if found is None or (found.update < limit.LARGE_UPDATE and found.update_over_median < limit.UPDATE_SPIKE):
         return None
-    scale, offset = history.snapshots[-1].input_rms, history.snapshots[-1].input_offset
+    scale, offset = (of(history.snapshots[-1]) for of in (model_causes.scale_of, model_causes.offset_of))
     shared = offset is not None and offset > limit.LARGE_OFFSET
     if below or scale is None or not (scale > limit.LARGE_INPUT or shared):
         return Cause(kind=CauseKind.LEARNING_RATE, facts=found)

@@ -15,6 +15,8 @@ from rectifier.records import MOST_TOLD_APART, InputFacts, IntArray
 from rectifier.sandbox import tensors_in
 
 _MOST_FEATURES = 16_384
+# Of so many losses at most it is read what a model's first layers are given.
+_MOST_READ = 4
 _INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
@@ -37,6 +39,7 @@ class DistinctSamples:
         self._bad: list[tuple[int, Tensor]] = []
         self._nonfinite_step: int | None = None
         self._nonfinite_samples = self._samples = self._batches = self._batches_of_one = 0
+        self._given: list[Tensor] = []
         self._unknown = False
         self.visits_since_new = 0
 
@@ -121,6 +124,19 @@ class DistinctSamples:
             self._low, self._high = torch.minimum(self._low, low), torch.maximum(self._high, high)
 
     @property
+    def wants_first_layers(self) -> bool:
+        """Whether `note_first_layers` would keep anything."""
+        return len(self._given) < _MOST_READ
+
+    def note_first_layers(self, given: Tensor) -> None:
+        """Keep what the first layers are given.
+
+        Args:
+            given: (2,) mean square, and mean square of the distance from the mean of the rows.
+        """
+        self._given.append(given)
+
+    @property
     def facts(self) -> InputFacts | None:
         """What was measured of the inputs; None where none was; this waits for the device."""
         if self._low is None or self._high is None:
@@ -131,6 +147,7 @@ class DistinctSamples:
             if count and self._nonfinite_step is None:
                 self._nonfinite_step = step
         self._bad.clear()
+        given = torch.stack([one.cpu() for one in self._given]).mean(0).tolist() if self._given else (None, None)
         return InputFacts(
             constant_features=int((self._low == self._high).sum()),
             features=len(self._low),
@@ -140,6 +157,8 @@ class DistinctSamples:
             batches=self._batches,
             batches_of_one=self._batches_of_one,
             zero=bool(((self._low == 0) & (self._high == 0)).all()),
+            given_square=given[0],
+            given_spread=given[1],
         )
 
     @property

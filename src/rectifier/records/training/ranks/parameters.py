@@ -258,7 +258,14 @@ def merge_inputs(facts: Sequence[InputFacts | None]) -> InputFacts | None:
         batches=sum(one.batches for one in known),
         batches_of_one=sum(one.batches_of_one for one in known),
         zero=zero,
+        given_square=_mean_of([one.given_square for one in known]),
+        given_spread=_mean_of([one.given_spread for one in known]),
     )
+
+
+def _mean_of(values: Sequence[float | None]) -> float | None:
+    known = [one for one in values if one is not None]
+    return float(np.mean(known)) if len(known) == len(values) else None
 
 
 def merge_models(ranks: Sequence[Sequence[ModelState]]) -> tuple[ModelState, ...]:
