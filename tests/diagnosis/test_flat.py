@@ -66,6 +66,14 @@ def test_an_open_gate_is_no_alarm_while_the_training_progresses(mean, activation
     assert got.severity == severity
 
 
+@pytest.mark.parametrize(("open_ones", "severity"), [(0.99, "info"), (0.1, "warning")])
+def test_a_gate_of_which_a_few_units_close_is_open_all_the_same(open_ones, severity):
+    one = window(fired=(1000,) * 12, visits=1000, saturated=np.array([1000] * 11 + [0]))
+    object.__setattr__(one, "mean", np.array([open_ones] * 11 + [0.4]))
+    (got,) = named(diagnosed([one], activation="sigmoid", units=12, losses=FALLING), "saturated")
+    assert got.severity == severity
+
+
 def test_why_a_layer_is_saturated():
     """By inputs on a large scale, weights that began so, or an update; each at its threshold."""
 

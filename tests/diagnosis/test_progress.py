@@ -38,6 +38,9 @@ def noise(seed, spread, n):
         ([1.0] * 15 + [-1.0] * 15, "unknown"),
         ([NAN] * 99, "unknown"),
         ([2.0, NAN] * 20, "none"),
+        # It falls, but had no time to fall far; after a hundred steps that is too little.
+        (list(np.linspace(2.0, 1.93, 40)), "unknown"),
+        (list(np.linspace(2.0, 1.93, 100)), "none"),
     ],
 )
 def test_progress_at_its_thresholds(losses, expected):

@@ -11,6 +11,7 @@ from torch import nn
 import rectifier
 from rectifier.records import Holder
 
+from ..edge import diagnose
 from ..watching import Watching
 
 
@@ -75,6 +76,19 @@ def test_gradients_and_changes_are_those_of_a_brute_force_count():
     assert by_path(process, "weight_first")["first.weight"] == pytest.approx(weights[0]["first.weight"].norm().item())
     assert by_path(process, "optimizer")["out.bias"] == -1
     assert by_path(process, "learning_rate")["first.bias"] == 0.1
+
+
+def test_what_was_frozen_gets_no_gradient_although_it_keeps_that_of_an_earlier_training():
+    model = Net()
+    train(model, 3)
+    model.first.requires_grad_(False)
+    assert all(one.grad is not None for one in model.first.parameters())
+    with Watching(model, every=1) as watch:
+        train(model)
+    assert by_path(watch.process, "zero_gradient")["first.weight"] == 0
+    assert by_path(watch.process, "last_nonzero")["first.weight"] == -1
+    assert by_path(watch.process, "last_nonzero")["second.weight"] > 0
+    assert not diagnose(watch.process).reaches("warning")
 
 
 def test_one_bit_of_one_number_is_a_change():

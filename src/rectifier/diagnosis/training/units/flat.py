@@ -49,7 +49,7 @@ def _saturated(history: SiteHistory, below: Sequence[SiteHistory], progress: Pro
     stalled = progress.state == "none"
     # Where a loss falls, an output is sure of itself rightly, if training made it so.
     learned = history.at_output and history.saturated_since != 0
-    alarm = stalled or (mostly and not learned and not _is_open_gate(history))
+    alarm = stalled or (mostly and not learned and not _is_open_gate(history, found))
     cause = _why_saturated(history, found, below)
     return [
         Finding(
@@ -118,10 +118,11 @@ def always_on(history: SiteHistory) -> IntArray | None:
     return visits
 
 
-def _is_open_gate(history: SiteHistory) -> bool:
-    """Whether a sigmoid is near 1 nearly everywhere: a gate that lets everything through."""
+def _is_open_gate(history: SiteHistory, units: BoolArray) -> bool:
+    """Whether a sigmoid is near 1 wherever it is flat: a gate that lets everything through."""
     gate = parse(history.site.activation).activation.name in ("sigmoid", "hardsigmoid")
-    return gate and not history.at_output and bool((history.finite_windows[-1].mean > limit.OPEN_GATE).all())
+    means = history.finite_windows[-1].mean
+    return gate and not history.at_output and bool((means[units] if units.any() else means).min() > limit.OPEN_GATE)
 
 
 def _always_on(history: SiteHistory) -> list[Finding]:

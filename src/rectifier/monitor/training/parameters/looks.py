@@ -68,7 +68,8 @@ class Looks:
         for at, tensor in enumerate(tensors):
             if tensor is None:
                 continue
-            gradient = local_part(tensor.grad) if tensor.grad is not None else None
+            # What was frozen since keeps the gradient of an earlier training.
+            gradient = local_part(tensor.grad) if tensor.requires_grad and tensor.grad is not None else None
             if gradient is None:
                 none.append(at)
             elif gradient.numel():
