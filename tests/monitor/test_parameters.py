@@ -35,7 +35,7 @@ def by_path(process, name):
 
 def train(model, steps=40, *, step=None, rate=0.1, forward=None):
     torch.manual_seed(0)
-    optimizer = torch.optim.SGD(model.parameters(), rate)
+    optimizer = torch.optim.SGD([one for one in model.parameters() if one.requires_grad], rate)
     losses = []
     for number in range(steps):
         x = torch.randn(7, 3)
