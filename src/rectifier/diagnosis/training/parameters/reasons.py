@@ -1,0 +1,119 @@
+"""Why parameters are not trained: what cuts them off, or who does not hold them."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from rectifier.diagnosis import thresholds as limit
+from rectifier.diagnosis.training.history import SiteHistory
+from rectifier.diagnosis.training.parameters.states import ParameterState, ParameterStates
+from rectifier.records import AxisSource, Cause, CauseKind, Holder, Lack, ZeroAtStart
+
+
+class Reasons:
+    """Why parameters lack what they lack; what several of them rest on is looked at once."""
+
+    def __init__(self, states: ParameterStates, histories: Sequence[SiteHistory]) -> None:
+        self._states = states
+        self._counts = states.counts
+        held = [state for state in states.trainable if states.held(state)]
+        self._nothing_held_learns = bool(held) and all(state.lack is Lack.NO_GRADIENT for state in held)
+        self._others_learn = any(
+            state.lack is not Lack.NO_GRADIENT and not states.held(state) for state in states.trainable
+        )
+        fed = [(history.site.model, history.site.fed_by, history) for history in histories]
+        self._feeds = {(model, path.rpartition(".")[0]): history for model, path, history in fed if path is not None}
+        self._blocked = [
+            (model, path)
+            for model, path, history in fed
+            if history.blocked_since is not None or (history.saturated is not None and history.saturated[0].all())
+        ]
+        # Models of which an activation ran on what has no gradient history.
+        without = [one.site for one in histories if one.site.unit_axis.source is AxisSource.NO_HISTORY]
+        self._without_graph = {site.model for site in without}
+        self._zero = [state for state in states.trainable if self._began_at_zero(state)]
+        self._order = {state.name: state.index for state in states.every}
+
+    def runs(self, state: ParameterState) -> bool:
+        """Whether the forward is known to use it."""
+        came = state.lack in (Lack.ZERO_GRADIENT, Lack.NO_CHANGE, Lack.STOPPED)
+        return came or (state.parameter.model, state.parameter.module) in self._feeds
+
+    def starves(self, state: ParameterState) -> bool:
+        """Whether it feeds an activation whose output gets no gradient, either: that has a finding of its own."""
+        history = self._feeds.get((state.parameter.model, state.parameter.module))
+        if history is None:
+            return False
+        delta = history.delta()
+        delta = delta[~np.isnan(delta)]
+        return len(delta) > 0 and bool((delta == 0).all())
+
+    def of(self, state: ParameterState) -> Cause:
+        """Why a parameter lacks what it lacks."""
+        if state.lack is Lack.NO_GRADIENT:
+            if self._nothing_held_learns and self._others_learn and self._states.held(state):
+                # A gradient comes to others, which no optimizer holds: it was made for another model.
+                return Cause(kind=CauseKind.NOT_IN_OPTIMIZER)
+            runs = self.runs(state) or state.parameter.model in self._without_graph
+            cut = self._nothing_held_learns or (runs and self._states.held(state))
+            return Cause(kind=CauseKind.GRAPH_CUT if cut else CauseKind.UNKNOWN)
+        if state.lack is Lack.ZERO_GRADIENT:
+            return self._of_zero(state)
+        return Cause(kind=self._of_no_change(state))
+
+    def _of_zero(self, state: ParameterState) -> Cause:
+        if self._states.inputs is not None and self._states.inputs.zero:
+            return Cause(kind=CauseKind.INPUT_CONSTANT)
+        zero = [one for one in self._zero if one.parameter.model == state.parameter.model]
+        if any(state.index <= one.index or _within(state.parameter.module, _block(one)) for one in zero):
+            facts = ZeroAtStart(zero_weights=tuple(one.parameter.path for one in zero))
+            return Cause(kind=CauseKind.INITIAL_WEIGHTS, facts=facts)
+        if self._is_below_a_blocked_site(state):
+            return Cause(kind=CauseKind.UPSTREAM)
+        return Cause(kind=CauseKind.DOWNSTREAM_CONSTANT)
+
+    def _began_at_zero(self, state: ParameterState) -> bool:
+        """A weight, not a bias or a gain, that was exactly 0: nothing passes it, forward or back."""
+        began = self._counts.weight_first[state.index]
+        return state.lack is Lack.ZERO_GRADIENT and len(state.parameter.shape) > 1 and bool(began == 0)
+
+    def _is_below_a_blocked_site(self, state: ParameterState) -> bool:
+        for model, path in self._blocked:
+            if model != state.parameter.model:
+                continue
+            at = None if path is None else self._order.get((model, path))
+            # The next weight sees nothing but zeros, so its gradient is 0, too.
+            if at is None or state.index <= min((w for w in self._weights(model) if w > at), default=state.index):
+                return True
+        return False
+
+    def _weights(self, model: str) -> list[int]:
+        every = [state for state in self._states.every if state.parameter.model == model]
+        return [state.index for state in every if len(state.parameter.shape) > 1]
+
+    def _of_no_change(self, state: ParameterState) -> CauseKind:
+        at, counts = int(self._counts.optimizer[state.index]), self._counts
+        if not 0 <= at < len(counts.optimizers):
+            if state.parameter.holder is not Holder.MODULE:
+                return CauseKind.NOT_REGISTERED
+            return CauseKind.NOT_IN_OPTIMIZER if counts.optimizer_steps else CauseKind.OPTIMIZER_NOT_STEPPED
+        if not counts.optimizers[at].steps:
+            return CauseKind.OPTIMIZER_NOT_STEPPED
+        rate = counts.learning_rate[state.index]
+        if np.isnan(rate):
+            return CauseKind.UNKNOWN
+        if rate <= limit.ZERO_RATE:
+            return CauseKind.LEARNING_RATE_ZERO
+        # Where others change at no higher a rate, it is the gradient that is too small.
+        others = any(one.changed and counts.learning_rate[one.index] <= rate for one in self._states.trainable)
+        return CauseKind.UPSTREAM if others else CauseKind.LEARNING_RATE_LOW
+
+
+def _block(state: ParameterState) -> str:
+    """The module around the layer of a weight; the layer itself where the model is that."""
+    module = state.parameter.module
+    return module.rpartition(".")[0] or module
+
+
+def _within(module: str, block: str) -> bool:
+    return module == block or module.startswith(f"{block}.")
