@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rectifier.records.explanation import *
     from rectifier.records.findings.causes import *
     from rectifier.records.findings.causes_model import *
+    from rectifier.records.findings.causes_setup import *
     from rectifier.records.findings.evidence.checkpoint import *
     from rectifier.records.findings.evidence.finite import *
     from rectifier.records.findings.evidence.gradient import *
@@ -90,10 +91,12 @@ _NAMES = {
     "training.touched": "Touched",
     "training.treated": "RecycledUnits RescaledLayers SwappedActivation Treated Treatment",
     "findings.causes_model": (
-        "BiasesBelowRange BoundedOutput ClearedGradients ConstantInputs ConstantOptimum EqualWeights InitialGain "
-        "KeptGradients RateByStep "
-        "LargeBias LargeEpsilon LittleMovement LossOperations MostlyFrozen NegatedLoss OtherTerms ScaledLoss "
-        "SetupFacts SmallInputs SmallUpdates SortedBatches Stretched WeightsDecayed ZeroAtFirst ZeroLoss ZeroWeights"
+        "ConstantInputs ConstantOptimum LargeBias LossOperations SmallUpdates WeightsDecayed ZeroWeights"
+    ),
+    "findings.causes_setup": (
+        "BiasesBelowRange BoundedOutput ClearedGradients EqualWeights InitialGain KeptGradients RateByStep "
+        "LargeEpsilon LittleMovement MostlyFrozen NegatedLoss OtherTerms ScaledLoss SetupFacts SmallInputs "
+        "SortedBatches Stretched ZeroAtFirst ZeroLoss"
     ),
     "findings.evidence.units": "AlwaysOnUnits DeadUnits SaturatedUnits SilentLayer Standing StuckUnits",
     "findings.evidence.gradient": (
