@@ -6,12 +6,18 @@ import re
 import shlex
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from rectifier.cli import ending, group, main, program
+from rectifier.diagnosis import diagnose
+from rectifier.records import Run
 from rectifier.storage import create_run_folder, read_run, write_manifest
+from tests.diagnosis.builders import window
+from tests.diagnosis.test_setup import STAYS
+from tests.diagnosis.test_setup import run as trained
 from tests.launch.running import RECTIFIER
 from tests.storage.test_runs import manifest
 
@@ -388,3 +394,23 @@ def test_help_names_every_option_and_loads_no_torch():
 )
 def test_the_comparison_to_type_next_varies_the_seed_that_was_given(given, compared):
     assert ending.with_seeds(given.split()) == compared.split()
+
+
+@pytest.mark.parametrize(
+    ("options", "dead", "commands"),
+    [
+        ({}, False, ["report"]),
+        ({"loss": ("Mean", "Mul", "Broadcast", "Pow")}, False, ["report", "explain"]),
+        ({"cost": STAYS}, True, ["report", "explain", "compare"]),
+    ],
+)
+def test_a_comparison_of_activations_is_proposed_only_where_one_may_help(options, dead, commands, tmp_path):
+    """It mends no loss that broadcasts its targets."""
+    training = trained(**options)
+    if dead:
+        (end,) = training.snapshots
+        silent = window(0, steps=range(0, 200, 4), fired=(0,) * 5, visits=5000, distinct=5000, delta=0.0)
+        training = replace(training, snapshots=(replace(end, windows=(silent,)),))
+    run = Run(manifest=manifest(tmp_path), processes=(training,))
+    found = ending.next_commands(run, [diagnose(training)], "rectifier-runs/train", {})
+    assert [line.split()[1] for line in found] == commands

@@ -16,7 +16,7 @@ from rectifier.comparison.question import script_digest
 from rectifier.diagnosis import diagnose
 from rectifier.errors import NothingToCompare, UnreadableRun
 from rectifier.exit_codes import SIGNALLED
-from rectifier.records import Diagnosis, Manifest, Outcome, Run, RunNote
+from rectifier.records import Diagnosis, Manifest, Outcome, Run, RunNote, SiteRef
 from rectifier.report.sentences.recorded import recorded, why_unseen
 from rectifier.report.text.run import print_run
 from rectifier.storage import read_run, write_manifest, write_outcome
@@ -111,15 +111,21 @@ def print_observed(run: Run, suppress: Mapping[str, str], console: Console) -> l
 def next_commands(
     run: Run, diagnoses: Sequence[Diagnosis], shown: str, suppress: Mapping[str, str], *, explained: bool = False
 ) -> list[str]:
-    """What to type next: the page, and how a cause is established and remedies compared where something is wrong."""
+    """What to type next: the page, and where something is wrong how its cause is established.
+
+    A comparison of activations answers what was found of a layer's units or of its gradient; it mends no loss, no data
+    and no optimizer.
+    """
     if all(diagnosis.nothing_observed for diagnosis in diagnoses):
         return []
     known = "".join(f" --suppress {shlex.quote(f'{key}={reason}')}" for key, reason in suppress.items())
     lines = [f"rectifier report {shlex.quote(shown)}{known} --html {shlex.quote(Path(shown).name)}.html"]
-    if any(diagnosis.reaches("warning") for diagnosis in diagnoses) and not run.manifest.treated:
+    alarms = [one for diagnosis in diagnoses for one in diagnosis.findings if one.severity != "info"]
+    if alarms and not run.manifest.treated:
         if not explained:
             lines.append(f"rectifier explain {shlex.join(run.manifest.command)}")
-        lines.append(f"rectifier compare {shlex.join(with_seeds(run.manifest.command))}")
+        if any(isinstance(one.site, SiteRef) for one in alarms):
+            lines.append(f"rectifier compare {shlex.join(with_seeds(run.manifest.command))}")
     return lines
 
 
