@@ -17,8 +17,8 @@ DEATHS = Deaths(born_dead=0, died=3, first_observed_step=0, died_first_step=70, 
                 died_known_within_steps=1)  # fmt: skip
 
 
-def ref(path, *, model="Net", call=0):
-    return SiteRef(model=model, path=path, call=call)
+def ref(path, *, model="Net", call=0, name=""):
+    return SiteRef(model=model, path=path, call=call, name=name)
 
 
 def dead_units(

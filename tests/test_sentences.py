@@ -110,8 +110,10 @@ def test_a_finding_says_its_numbers_by_name():
 
 
 def test_the_site_of_a_finding_is_more_than_its_label():
-    form = to_builtins(form_of(dead_units(ref("1", model="Sequential", call=1))))
-    assert form["site"] == {"path": "1", "call": 1, "model": "Sequential", "label": "Sequential.1 (call 2)"}
+    form = to_builtins(form_of(dead_units(ref("1", model="Sequential", call=1, name="fc → relu"))))
+    named = {"label": "Sequential.1 (call 2)", "name": "fc → relu"}
+    assert form["site"] == {"path": "1", "call": 1, "model": "Sequential", **named}
+    assert form["title"].startswith("fc → relu: ")
     assert form["cause"]["kind"] == "learning_rate"
 
 

@@ -96,7 +96,7 @@ def units(observed: Run | Observed, layer: str, *, rank: int = 0) -> go.Figure:
 
     Args:
         observed: A `Watch`, or a `Run`.
-        layer: As the table of layers names it.
+        layer: As the table of layers names it, or its `path` or `path#call`.
         rank: Which of its processes, where several trained.
 
     Raises:
@@ -104,8 +104,11 @@ def units(observed: Run | Observed, layer: str, *, rank: int = 0) -> go.Figure:
     """
     process, diagnosis = _judged(observed, rank)
     names = [row.site.label for row in diagnosis.layers]
-    figure = unit_figures.unit_map(process, diagnosis, names.index(layer)) if layer in names else None
-    known = ", ".join(name for name, row in zip(names, diagnosis.layers, strict=True) if row.units is not None)
+    # A path may be that of several layers, a name is of one.
+    typed = [at for at, row in enumerate(diagnosis.layers) if layer in row.site.spellings]
+    row = names.index(layer) if layer in names else next(iter(typed), None)
+    figure = None if row is None else unit_figures.unit_map(process, diagnosis, row)
+    known = ", ".join(name for name, one in zip(names, diagnosis.layers, strict=True) if one.units is not None)
     return _titled(
         figure, layer, f"no layer {layer!r} whose units are known was observed; there are: {known or 'none'}"
     )

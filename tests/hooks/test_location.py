@@ -183,7 +183,7 @@ def test_a_training_by_name_is_observed_and_its_losses_are_the_same():
     with Watching(every=1) as watch:
         losses = train(model, model.forward)
     assert losses == train(other, other.forward)
-    assert [site.label for site in watch.process.sites] == ["inner", "Outer", "act"]
+    assert [site.ref.key for site in watch.process.sites] == ["inner", "Outer", "act"]
     assert [sum(w.visits for s in watch.process.snapshots for w in s.windows if w.site == k) for k in range(3)] == [
         35
     ] * 3

@@ -89,7 +89,7 @@ def test_any_split_into_batches_gives_the_counts_of_stored_activations(mixed, se
     expected = brute_force(mixed, batches)
     assert [count.fired.tolist() for count in counts] == [fired for fired, _ in expected]
     assert {count.visits for count in counts} == {sum(sizes)}
-    assert [count.site.label for count in counts] == ["act", "Mixed", "leaky"]
+    assert [count.site.ref.key for count in counts] == ["act", "Mixed", "leaky"]
     layers = judge_census(counts, distinct)
     assert [list(layer.always_on_units) for layer in layers] == [always for _, always in expected]
     for layer, (fired, _) in zip(layers, expected, strict=True):

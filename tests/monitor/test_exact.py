@@ -228,7 +228,7 @@ def test_windows_of_a_whole_training_equal_brute_force_over_stored_activations()
     with Watching(model, every=1) as watch:
         losses = train(model, log=True)
     process = watch.process
-    assert [site.label for site in process.sites] == ["act", "act (call 2)"]
+    assert [site.ref.key for site in process.sites] == ["act", "act (call 2)"]
     for index in (0, 1):
         windows = [w for snapshot in process.snapshots for w in snapshot.windows if w.site == index]
         fired = brute_force(stored[index::2], -1)

@@ -95,9 +95,9 @@ def differ(one, other):
 
 
 def visits(process):
-    counts = dict.fromkeys((site.label for site in process.sites), 0)
+    counts = dict.fromkeys((site.ref.key for site in process.sites), 0)
     for window in (window for snapshot in process.snapshots for window in snapshot.windows):
-        counts[process.sites[window.site].label] += window.visits
+        counts[process.sites[window.site].ref.key] += window.visits
     return counts
 
 
@@ -143,7 +143,7 @@ def test_the_counts_are_those_of_the_same_model_uncompiled():
     by_repetition = train(Net, wrapped, watched=True, backend="aot_eager")
     assert by_eager[0] == by_repetition[0], "the values agree, so the counts must"
     one, other = by_eager[3], by_repetition[3]
-    assert [site.label for site in one.sites] == [site.label for site in other.sites]
+    assert [site.ref.key for site in one.sites] == [site.ref.key for site in other.sites]
     for left, right in zip(one.snapshots, other.snapshots, strict=True):
         for a, b in zip(left.windows, right.windows, strict=True):
             for name in ("visits", "seen"):

@@ -31,11 +31,11 @@ def trained(model, call=None, steps=STEPS, data=None, parameters=None):
 
 
 def visits(process):
-    found = dict.fromkeys((f"{site.model}.{site.label}" for site in process.sites), 0)
+    found = dict.fromkeys((f"{site.model}.{site.ref.key}" for site in process.sites), 0)
     for snapshot in process.snapshots:
         for window in snapshot.windows:
             site = process.sites[window.site]
-            found[f"{site.model}.{site.label}"] += window.visits
+            found[f"{site.model}.{site.ref.key}"] += window.visits
     return found
 
 
@@ -114,7 +114,7 @@ def test_experts_that_share_an_activation_are_told_apart_in_any_order(plans, fus
     )
     hit = [sum(expert in plan for plan in plans) * ROWS for expert in range(3)]
     assert sorted(visits(process).values()) == sorted(count for count in hit if count)
-    assert len({site.label for site in process.sites}) == len(process.sites)
+    assert len({site.ref.key for site in process.sites}) == len(process.sites)
     for index, site in enumerate(process.sites):
         expert = site.fed_part[0] if fused else int(site.fed_by.split(".")[1])
         fired = sum(w.fired.sum() for s in process.snapshots for w in s.windows if w.site == index)
@@ -148,7 +148,7 @@ def test_an_activation_in_plain_code_counts_once_it_is_seen_to_feed_a_layer():
 def test_a_loss_with_an_activation_is_no_model():
     model, hinge = Net(), nn.ReLU()
     process, _ = trained(model, call=lambda x: hinge(1 - model(x)))
-    assert [site.label for site in process.sites] == ["act"]
+    assert [site.ref.key for site in process.sites] == ["act"]
     assert process.unseen == ()
 
 
@@ -283,7 +283,7 @@ def test_activations_that_are_written_by_hand_are_seen_or_listed(by_hand):
             return self.last(ways[by_hand](self.first(x)))
 
     process, _ = trained(ByHand())
-    seen = [site.label for site in process.sites]
+    seen = [site.ref.key for site in process.sites]
     assert (seen, len(process.unseen)) in (([], 1), (["ByHand"], 0))
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from rectifier.monitor.training.sites.samples import DistinctSamples
+from rectifier.records import told_apart
 from tests.edge import diagnose, where
 
 from ..watching import Watching
@@ -74,7 +75,7 @@ def test_each_sites_own_learning_rate(trained):
 def test_masked_units_and_a_branch_scaled_to_zero_are_named(trained):
     diagnosis = diagnose(trained[0])
     told = {(where(finding), finding.units) for finding in diagnosis.findings if finding.rule == "starved"}
-    labels = [site.label for site in trained[0].sites]
+    labels = [site.label for site in told_apart(trained[0].sites)]
     assert told == {(labels[0], (1, 3)), (labels[2], ())}
     assert diagnosis.worst == "info"
 

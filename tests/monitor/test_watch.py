@@ -40,10 +40,10 @@ def train(call, steps=1, rows=11):
 def seen(watch):
     """Samples counted at each site of a watch, by its label."""
     process = watch.run.processes[0]
-    counts = dict.fromkeys((site.label for site in process.sites), 0)
+    counts = dict.fromkeys((site.ref.key for site in process.sites), 0)
     for snapshot in process.snapshots:
         for window in snapshot.windows:
-            counts[process.sites[window.site].label] += window.visits
+            counts[process.sites[window.site].ref.key] += window.visits
     return counts
 
 
@@ -426,7 +426,7 @@ def test_a_watched_module_whose_own_forward_never_runs_is_seen_part_by_part():
             (module.training_step(batch) + stranger(batch).mean()).backward()
             optimizer.step()
     (process,) = watch.run.processes
-    assert [(site.label, site.units) for site in process.sites] == [("encoder.1", 5), ("head.1", 7)]
+    assert [(site.ref.key, site.units) for site in process.sites] == [("encoder.1", 5), ("head.1", 7)]
     visits = [sum(w.visits for s in process.snapshots for w in s.windows if w.site == index) for index in (0, 1)]
     assert visits == [44, 44]
     assert all(len(window.delta) for snapshot in process.snapshots for window in snapshot.windows)

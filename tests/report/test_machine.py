@@ -78,11 +78,13 @@ def test_a_run_has_the_documented_fields(dying):
         assert found["remedies"] == list(finding.remedies)
         assert found["fixes"] == [fix.text for fix in finding.fixes]
         site = finding.site
-        assert found["site"] == {"path": site.path, "call": site.call, "model": site.model, "label": site.label}
+        named = {"label": site.key, "name": site.label}
+        assert found["site"] == {"path": site.path, "call": site.call, "model": site.model, **named}
         assert found["units"] == list(finding.units)
         assert found["numbers"] == finding.numbers
     for found, layer in zip(process["layers"], diagnoses[0].layers, strict=True):
-        assert set(found) == names(LayerSummary)
+        assert set(found) == {*names(LayerSummary), "name"}
+        assert (found["site"], found["name"]) == (layer.site.key, layer.site.label)
         assert found["dead"] == layer.dead
         assert found["dead_history"] == [list(pair) for pair in layer.dead_history]
 

@@ -9,6 +9,9 @@ from rich.console import Console
 from rectifier._formatting import percent
 from rectifier.monitor.training.steps import schedule
 from rectifier.records import AxisSource, Cause, Diagnosis, Finding, InfiniteGradient, Rule, UnitAxis, Unseen
+from rectifier.report.figures.training import silent_map
+from rectifier.report.json.documents import run_json
+from rectifier.report.page.page import run_page
 from rectifier.report.sentences import describe
 from rectifier.report.text.run import EARLY_STEPS, print_comparison, print_run, run_text
 from tests.findings import dead_units, ref
@@ -124,6 +127,26 @@ def test_models_whose_layers_have_one_name_are_told_apart():
     for name in ("Gen.mid", "Disc.mid"):
         assert f"{name}: 2 of 5 units dead, 3 more suspected" in text
         assert any(line.startswith(f"{name} ") for line in lines_of(text))
+
+
+def test_a_call_is_named_by_what_feeds_it_with_its_line_everywhere():
+    process = make_process((7, 5), dying=(1,))
+    fed = [replace(s, path="", call=row, kind="function", layer=f"fc{row}") for row, s in enumerate(process.sites)]
+    run, diagnoses = with_diagnosis(make_run(replace(process, sites=tuple(fed))))
+    text, plain = printed(print_run, run, diagnoses, width=100), printed(print_run, run, diagnoses, encoding="ascii")
+    alarms = [one for one in diagnoses[0].findings if one.severity != "info"]
+    assert alarms, "there was something to say"
+    assert "Where: net.py:21" in text, "also where the table has no room for it"
+    assert "Where: net.py:21" in plain
+    assert "fc1 → relu: 2 of 5 units dead" in text
+    assert "fc1 -> relu: 2 of 5 units dead" in plain
+    page, document = run_page(run, diagnoses), run_json(run, diagnoses)
+    named = [row["name"] for row in document["processes"][0]["layers"]]
+    assert named == list(silent_map(diagnoses[0]).layout.yaxis.ticktext) == ["fc0 → relu", "fc1 → relu"]
+    for shown in (text, page):
+        assert "fc0 → relu" in shown
+        assert "Net (call" not in shown
+    assert [row["site"] for row in document["processes"][0]["layers"]] == ["Net", "Net (call 2)"]
 
 
 def test_a_healthy_run_is_called_so(healthy):

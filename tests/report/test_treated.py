@@ -24,7 +24,7 @@ def test_the_units_that_fire_since_are_counted_from_their_last_firing():
     process, step = treated(), 9
     window = process.snapshots[-1].windows[1]
     fired = np.where(np.arange(len(window.last_fired)) % 3 == 0, step, step + 1)
-    site = process.sites[window.site].label
+    site = process.sites[window.site].ref.key
     last = replace(process.snapshots[-1], windows=(replace(window, last_fired=fired),))
     process = replace(process, snapshots=(*process.snapshots[:-1], last))
     change = Treated(step=step, name="recycle", text="some", units={site: tuple(range(len(fired)))})

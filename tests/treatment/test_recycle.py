@@ -95,7 +95,7 @@ def test_the_function_stays_in_training_and_evaluation_and_undo_is_bit_for_bit(n
     model.train()
     model.load_state_dict(before[0])
     change = recycle(model, optimizer, finding, batch=batch, method=method)
-    assert change.units == {finding.site.label: UNITS}
+    assert change.units == {finding.site.key: UNITS}
     assert not same(picture(model, optimizer)[0], before[0])
     unasked = [i for i in (1, 3, 4, 5) if not same(picture(model, optimizer)[i], before[i])]
     assert unasked == []

@@ -39,7 +39,7 @@ def watch_case(job: Job) -> list[Diagnosis]:
 def found_by(diagnosis: Diagnosis) -> list[Row]:
     """Its findings at warning or worse."""
     return [
-        {"rule": one.rule, "severity": one.severity, "site": str(one.site.label) if one.site else None,
+        {"rule": one.rule, "severity": one.severity, "site": str(one.site.key) if one.site else None,
          "cause": one.cause.kind, "remedies": list(one.remedies), "title": one.title}
         for one in diagnosis.findings
         if one.severity != "info"

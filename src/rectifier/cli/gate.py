@@ -58,12 +58,16 @@ def gate(
         return UNJUDGED
     left = [] if allow_unjudged else _left(diagnoses)
     if left:
+        from rich.console import Console  # noqa: PLC0415 - what prints loads late
+
+        from rectifier.report.text.lines import fit  # noqa: PLC0415 - likewise
+
+        text = (
+            f"--fail-on {fail_on}: no finding is that severe, but a part could not be judged: "
+            f"{listed(left, _MOST_NAMED)}. --allow-unjudged accepts that."
+        )
         with suppress(OSError):
-            click.echo(
-                f"--fail-on {fail_on}: no finding is that severe, but a part could not be judged: "
-                f"{listed(left, _MOST_NAMED)}. --allow-unjudged accepts that.",
-                err=True,
-            )
+            click.echo(fit(text, Console(stderr=True)), err=True)
         return PARTLY_UNJUDGED
     return 0
 
@@ -83,7 +87,7 @@ def _left(diagnoses: "Sequence[Diagnosis | Preflight | Inspection]") -> list[str
         if isinstance(one, Diagnosis):
             found |= dict.fromkeys(part.what or "the training of a process" for part in one.not_judged)
         elif isinstance(one, Preflight):
-            found |= dict.fromkeys(layer.site for layer in one.layers if layer.units is None)
+            found |= dict.fromkeys(layer.name for layer in one.layers if layer.units is None)
     return list(found)
 
 

@@ -170,7 +170,9 @@ def _not_judged(process: Process, histories: Sequence[SiteHistory], findings: Se
     for history in histories:
         # Where nothing before an activation is trained there is nothing to judge: `frozen` lists it.
         if history.site.units is None and history.site.unit_axis.source is not AxisSource.NO_HISTORY:
-            yield NotJudged(kind=Unjudged.UNITS_UNKNOWN, what=history.ref.label, axis=history.site.unit_axis)
+            yield NotJudged(
+                kind=Unjudged.UNITS_UNKNOWN, what=history.ref.label, site=history.ref, axis=history.site.unit_axis
+            )
     for unseen in process.unseen:
         yield NotJudged(kind=Unjudged.UNSEEN, what=unseen.what, unseen=unseen)
     counts = last_counts(process.snapshots)

@@ -22,15 +22,18 @@ class _Suppression:
     def fits(self, finding: Finding) -> bool:
         if finding.rule is not self.rule:
             return False
-        return self.sites is None or (finding.site is not None and fnmatchcase(finding.site.label, self.sites))
+        if self.sites is None or finding.site is None:
+            return self.sites is None
+        return any(fnmatchcase(name, self.sites) for name in finding.site.spellings)
 
 
 def check_suppressions(suppress: Mapping[str, str]) -> tuple[_Suppression, ...]:
     """Read what is to be suppressed, so that a typing error is told before a training and not after it.
 
     Args:
-        suppress: `dead-units:encoder.*` -> reason. What follows the colon is a pattern of sites as findings name them
-            (`*` and `?`); without it all sites are meant, and the findings about the whole network.
+        suppress: `dead-units:encoder.*` -> reason. What follows the colon is a pattern of sites (`*` and `?`), as
+            findings name them or as `path` or `path#call`; without it all sites are meant, and the findings about the
+            whole network.
 
     Raises:
         CannotSuppress: No finding has that name, or there is no reason.

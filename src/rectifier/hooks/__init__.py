@@ -9,6 +9,7 @@ from rectifier.hooks.graph.autograd_graph import feed_layers as feed_layers
 from rectifier.hooks.graph.autograd_graph import unobserved_activations as unobserved_activations
 from rectifier.hooks.graph.unit_axis import FeedingLayer as FeedingLayer
 from rectifier.hooks.graph.unit_axis import find_unit_axis as find_unit_axis
+from rectifier.hooks.graph.weights import nearest_parameter as nearest_parameter
 from rectifier.hooks.graph.weights import weight_along as weight_along
 from rectifier.hooks.location import Location as Location
 from rectifier.hooks.location import locate as locate

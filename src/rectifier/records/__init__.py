@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from rectifier.records.saved_explanation import *
     from rectifier.records.training.facts import *
     from rectifier.records.training.loss import *
+    from rectifier.records.training.names import *
     from rectifier.records.training.notes import *
     from rectifier.records.training.parameter import *
     from rectifier.records.training.process import *
@@ -78,6 +79,7 @@ _NAMES = {
     "notebook": "shown_by",
     "prescription": "LeftOut RungFacts RungKind RungTexts WhyLeftOut",
     "saved_explanation": "EXPLANATION_FORMAT SavedExplanation",
+    "training.names": "told_apart",
     "training.notes": "RunNote",
     "preflight": "LayerCheck Preflight Probe SiteProbe",
     "training.process": "Process Writer",
@@ -86,7 +88,7 @@ _NAMES = {
     "findings.rules": "CauseKind Consequence FixKind RemedyId Rule SEVERITIES Severity most_severe rank",
     "training.run": "FORMAT_VERSION Manifest Outcome Run",
     "findings.suppression": "Deaths WholeSilence",
-    "training.site": "AxisSource ParameterRef Site SiteRef UnitAxis Unseen WhyUnseen told_apart",
+    "training.site": "AxisSource ParameterRef Site SiteRef UnitAxis Unseen WhyUnseen",
     "training.snapshot": "Cost MOST_TOLD_APART NORM_BEFORE_CLIPPING Series SiteWindow Snapshot",
     "training.touched": "Touched",
     "training.treated": "RecycledUnits RescaledLayers SwappedActivation Treated Treatment",

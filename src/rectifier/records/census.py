@@ -31,6 +31,8 @@ class LayerCensus:
     """One row of a census.
 
     Attributes:
+        site: How a program knows it.
+        name: How people call it, by what feeds it.
         units: None where the unit axis is unknown; everything below is then None or empty, too.
         visits: Samples counted: rows, images or tokens.
         silent: Units that fired on no sample.
@@ -50,6 +52,7 @@ class LayerCensus:
     """
 
     site: str
+    name: str
     activation: str
     source: str | None
     units: int | None

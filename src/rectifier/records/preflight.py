@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from rectifier.records.findings.finding import Judged
-from rectifier.records.training.site import Site
+from rectifier.records.training.names import told_apart
+from rectifier.records.training.site import Site, SiteRef
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,12 +69,19 @@ class Probe:
     weights_reached: int
     loss: str
 
+    def ref_of(self, site: SiteProbe) -> SiteRef:
+        """One of the sites, with its name among the others."""
+        refs = told_apart([one.site for one in self.sites])
+        return next(ref for ref, one in zip(refs, self.sites, strict=True) if one is site)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerCheck:
     """One row of a check.
 
     Attributes:
+        site: How a program knows it.
+        name: How people call it, by what feeds it.
         units: None where the unit axis is unknown.
         samples: Distinct rows, images or tokens.
         silent: Units that fired on none of them, None where the unit axis is unknown.
@@ -87,6 +95,7 @@ class LayerCheck:
     """
 
     site: str
+    name: str
     activation: str
     source: str | None
     units: int | None

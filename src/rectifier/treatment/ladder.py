@@ -123,7 +123,7 @@ class _Ladder:
     def _swapped(self, kind: RungKind, old: str, new: str, sites: list[SiteRef]) -> Rung:
         meant = [finding for finding in self._ill if self._activation_of(finding) == old]
         every = {site for site, activation in self._activations.items() if activation == old}
-        places = dict.fromkeys(replace(site, call=0).label for site in sites)
+        places = dict.fromkeys(replace(site, call=0).key for site in sites)
         where = () if every and every <= set(sites) else tuple(places)
         return Rung(
             RungFacts(kind=kind, sites=tuple(sites), old=old, new=new, where=where),

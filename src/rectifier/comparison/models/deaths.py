@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rectifier.records import Process
+from rectifier.records import Process, told_apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +14,7 @@ class SilentLayer:
 
     Attributes:
         site: Index into the process's sites.
-        label: The site's label.
+        label: The site's name.
         last_fired: Last observed step at which one of its units fired, -1 for a layer silent from the
             beginning.
         interval: The step is known to within so many steps.
@@ -35,13 +35,14 @@ def first_silent_layer(process: Process) -> SilentLayer | None:
     if not process.snapshots:
         return None
     last = process.snapshots[-1]
-    found = []
+    found, refs = [], told_apart(process.sites)
     for window in last.windows:
         if window.silent_distinct is None or last.distinct_samples is None or not len(window.silent_distinct):
             continue
         if (window.silent_distinct >= last.distinct_samples).all():
-            label = process.sites[window.site].label
-            found.append(SilentLayer(window.site, label, int(window.last_fired.max()), last.cost.interval))
+            found.append(
+                SilentLayer(window.site, refs[window.site].label, int(window.last_fired.max()), last.cost.interval)
+            )
     return min(found, key=lambda layer: (layer.last_fired, layer.site), default=None)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from rectifier.catalogue import parse
 from rectifier.diagnosis import thresholds as limit
-from rectifier.records import LayerCensus, SiteCount
+from rectifier.records import LayerCensus, SiteCount, SiteRef, told_apart
 
 
 def judge_census(counts: Sequence[SiteCount], distinct: int | None) -> tuple[LayerCensus, ...]:
@@ -17,17 +17,18 @@ def judge_census(counts: Sequence[SiteCount], distinct: int | None) -> tuple[Lay
         distinct: Distinct inputs of the pass, which bounds rest on: tokens of one sequence are correlated. None where
             they could not be told apart.
     """
-    return tuple(_judge(count, distinct) for count in counts)
+    sites = told_apart([count.site for count in counts])
+    return tuple(_judge(count, site, distinct) for count, site in zip(counts, sites, strict=True))
 
 
-def _judge(count: SiteCount, distinct: int | None) -> LayerCensus:
+def _judge(count: SiteCount, ref: SiteRef, distinct: int | None) -> LayerCensus:
     site, row = count.site, parse(count.site.activation)
     bound = 1.0 - limit.CONFIDENCE_MISS ** (1.0 / distinct) if distinct else None
     if site.units is None:
         return LayerCensus(
-            site=site.label, activation=site.activation, source=site.source, units=None, visits=count.visits,
-            silent=None, silent_means="", rare=None, always_on=None, not_finite=None, firing_bound=bound,
-            firing_fraction=None,
+            site=ref.key, name=ref.label, activation=site.activation, source=site.source, units=None,
+            visits=count.visits, silent=None, silent_means="", rare=None, always_on=None, not_finite=None,
+            firing_bound=bound, firing_fraction=None,
         )  # fmt: skip
     finite = np.isfinite(count.lowest) & np.isfinite(count.highest)
     silent = finite & (count.fired == 0)
@@ -40,7 +41,8 @@ def _judge(count: SiteCount, distinct: int | None) -> LayerCensus:
         (tau, int((count.mean_abs <= tau * layer).sum())) for tau in limit.DORMANT_TAUS if not row.activation.signed
     )
     return LayerCensus(
-        site=site.label,
+        site=ref.key,
+        name=ref.label,
         activation=site.activation,
         source=site.source,
         units=site.units,

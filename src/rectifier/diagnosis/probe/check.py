@@ -32,6 +32,7 @@ from rectifier.records import (
     SilentAtStart,
     SiteProbe,
     most_serious_first,
+    told_apart,
 )
 
 
@@ -55,7 +56,7 @@ def judge_probe(probe: Probe, suppress: Mapping[str, str] | None = None, *, meas
         *_constant(probe, rows),
         *_initialisation(probe, rows),
         *_ends_in(probe),
-        *(_silent_units(site) for site in probe.sites if site.silent and not _is_cut(probe, site)),
+        *(_silent_units(probe, site) for site in probe.sites if site.silent and not _is_cut(probe, site)),
     ]
     checked = Preflight(
         findings=most_serious_first(findings),
@@ -71,10 +72,11 @@ def judge_probe(probe: Probe, suppress: Mapping[str, str] | None = None, *, meas
 def _rows(probe: Probe) -> tuple[LayerCheck, ...]:
     last = next((site.delta for site in reversed(probe.sites) if site.delta), None)
     rows, below = [], probe.input_rms
-    for site in probe.sites:
+    for site, ref in zip(probe.sites, told_apart([site.site for site in probe.sites]), strict=True):
         rows.append(
             LayerCheck(
-                site=site.site.label,
+                site=ref.key,
+                name=ref.label,
                 activation=site.site.activation,
                 source=site.site.source,
                 units=site.site.units,
@@ -104,7 +106,7 @@ def _not_finite(probe: Probe) -> list[Finding]:
         Finding(
             rule=Rule.NON_FINITE,
             severity="serious",
-            site=site.site.ref if site is not None and place is Place.SITE else None,
+            site=probe.ref_of(site) if site is not None and place is Place.SITE else None,
             cause=cause,
             remedies=remedies.for_not_finite(cause),
             evidence=NotFiniteAtStart(place=place),
@@ -162,7 +164,7 @@ def _born_dead(probe: Probe, cut: SiteProbe) -> Finding:
         cause=Cause(kind=CauseKind.NARROW_LAYER),
         remedies=remedies.BORN_DEAD,
         evidence=BornDeadNetwork(
-            silent_site=cut.site.ref,
+            silent_site=probe.ref_of(cut),
             units=cut.site.units or 0,
             samples=cut.samples,
             depth=len(widths),
@@ -216,8 +218,8 @@ def _initialisation(probe: Probe, rows: tuple[LayerCheck, ...]) -> list[Finding]
                 gradient_first_over_last=gradient,
                 factor_per_layer=gradient ** (1 / (len(rows) - 1)),
                 sites=len(rows),
-                first=probe.sites[0].site.ref,
-                last=probe.sites[-1].site.ref,
+                first=probe.ref_of(probe.sites[0]),
+                last=probe.ref_of(probe.sites[-1]),
                 similarity=last.similarity,
                 alike=alike,
             ),
@@ -229,7 +231,7 @@ def _samples_alike(probe: Probe, rows: tuple[LayerCheck, ...], similarity: float
     return Finding(
         rule=Rule.POOR_INITIALISATION,
         severity="info",
-        site=probe.sites[-1].site.ref,
+        site=probe.ref_of(probe.sites[-1]),
         evidence=SamplesAlike(
             samples=probe.samples,
             similarity=similarity,
@@ -250,7 +252,7 @@ def _ends_in(probe: Probe) -> list[Finding]:
         Finding(
             rule=Rule.OUTPUT_ACTIVATION,
             severity="warning",
-            site=site.site.ref,
+            site=probe.ref_of(site),
             cause=Cause(kind=CauseKind.OUTPUT_ACTIVATION),
             remedies=remedies.OUTPUT_ACTIVATION,
             evidence=FlatOutput(
@@ -262,14 +264,14 @@ def _ends_in(probe: Probe) -> list[Finding]:
     ]
 
 
-def _silent_units(site: SiteProbe) -> Finding:
+def _silent_units(probe: Probe, site: SiteProbe) -> Finding:
     units, silent = site.site.units or 0, len(site.silent)
     flat = _is_flat(site)
     severity: Severity = "warning" if silent == units and flat else "info"
     return Finding(
         rule=Rule.DEAD_UNITS if flat else Rule.STUCK_NEGATIVE,
         severity=severity,
-        site=site.site.ref,
+        site=probe.ref_of(site),
         cause=Cause(kind=CauseKind.INITIAL_WEIGHTS),
         remedies=() if severity == "info" else remedies.BORN_DEAD,
         units=site.silent,

@@ -224,7 +224,7 @@ def of_large_update(histories: Sequence[SiteHistory], onset: int) -> Cause | Non
             for step, update in zip(history.steps(), history.update(), strict=True)
             if np.isfinite(update) and step <= onset
         ),
-        key=lambda one: (one[0], one[1], one[2].label),
+        key=lambda one: (one[0], one[1], one[2].key),
         default=None,
     )
     if largest is None or largest[0] < limit.LARGE_UPDATE:

@@ -1,5 +1,6 @@
 """The weight of a layer, found among the operands of a node of the autograd graph, and which part of it is applied."""
 
+from collections import deque
 from typing import Any
 
 from torch import Tensor, nn
@@ -27,6 +28,7 @@ _OPERANDS: dict[str, tuple[tuple[int, ...], int | None]] = {
 }  # fmt: skip
 _MOST_NODES_OF_A_WEIGHT = 24
 _MOST_STEPS_TO_A_WEIGHT = 8
+_MOST_NODES_TO_A_PARAMETER = 2_000
 
 Part = tuple[tuple[str, int], ...]
 _PART_KINDS: dict[type, str | None] = {}
@@ -104,6 +106,30 @@ def weight_along(tensor: Tensor, route: tuple[int, ...], hops: int) -> tuple[Ten
                 part.append((takes, _which(node, takes, number)))
         node, number = operands[at]
     return getattr(node, "variable", None), tuple(part)
+
+
+def nearest_parameter(node: Any) -> nn.Parameter | None:
+    """The parameter that the fewest operations lie between and what a node gave; of a layer, its own.
+
+    Also where the units are not known: a recurrent layer's, a weight's that is computed from others.
+    """
+    pending, met = deque([node]), {node}
+    while pending and len(met) < _MOST_NODES_TO_A_PARAMETER:
+        one = pending.popleft()
+        kind = kind_of(one)
+        direct = layer_of(one, kind)[:2] if kind in LAYERS else (getattr(one, "variable", None),)
+        for leaf in direct:
+            if isinstance(leaf, nn.Parameter):
+                return leaf
+        parents = [parent for parent, _ in one.next_functions if parent is not None]
+        if kind in PRODUCTS:
+            # A layer computes its weight when it is called, so after its input.
+            computed = [parent for parent in parents if not hasattr(parent, "variable")]
+            parents = sorted(computed, key=lambda parent: parent._sequence_nr())[-1:]
+        fresh = [parent for parent in dict.fromkeys(parents) if parent not in met]
+        pending.extend(fresh)
+        met.update(fresh)
+    return None
 
 
 def is_made_of_weights(node: Any, *, any_leaf: bool = False) -> bool:

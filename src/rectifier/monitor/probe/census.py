@@ -13,6 +13,7 @@ from rectifier.hooks.calls import functions
 from rectifier.hooks.calls.functions import describe
 from rectifier.hooks.calls.tracker import CallTracker
 from rectifier.monitor.training.sites.counters import UnitCounters
+from rectifier.monitor.training.sites.parameters import Parameters
 from rectifier.monitor.training.sites.placed import site_of
 from rectifier.monitor.training.sites.samples import DistinctSamples, tells_samples_apart
 from rectifier.records import Site, SiteCount
@@ -53,6 +54,7 @@ class UnitCensus:
         self._counters: dict[_Key, _Counter] = {}
         self._unknown: set[_Key] = set()
         self._tracker = CallTracker(model)
+        self._parameters = Parameters()
         self._exploring = False
 
     def see(self, given: Pass) -> None:
@@ -93,7 +95,7 @@ class UnitCensus:
         if key not in self._unknown:
             return None
         if key not in self._counters:
-            site, axis = site_of(self._model, call, describe(name, args, kwargs))
+            site, axis = site_of(self._model, call, describe(name, args, kwargs), self._parameters)
             row = CATALOGUE[name]
             counters = UnitCounters(site.units or 1, call.tensor.device, row.value_at_zero, signed=row.signed)
             self._counters[key] = _Counter(site, axis, counters)

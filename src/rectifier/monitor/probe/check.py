@@ -13,6 +13,7 @@ from rectifier.hooks.calls import functions
 from rectifier.hooks.calls.functions import describe
 from rectifier.hooks.calls.tracker import CallTracker
 from rectifier.monitor.training.sites.counters import UnitCounters
+from rectifier.monitor.training.sites.parameters import Parameters
 from rectifier.monitor.training.sites.placed import site_of
 from rectifier.monitor.training.sites.samples import DistinctSamples, tells_samples_apart
 from rectifier.records import Probe, Site, SiteProbe
@@ -83,13 +84,14 @@ class _Observer:
     def __init__(self, model: nn.Module) -> None:
         self._model = model
         self._tracker = CallTracker(model)
+        self._parameters = Parameters()
         self.seen: list[_Seen] = []
 
     def before(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Seen | None:
         call = self._tracker.meet(args, kwargs)
         if call is None or not call.tensor.numel():
             return None
-        site, axis = site_of(self._model, call, describe(name, args, kwargs))
+        site, axis = site_of(self._model, call, describe(name, args, kwargs), self._parameters)
         return _Seen(site, axis, site.units or 1)
 
     def after(self, token: _Seen, output: Tensor) -> None:

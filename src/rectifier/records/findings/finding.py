@@ -233,13 +233,15 @@ class NotJudged:
 
     Attributes:
         kind: Why.
-        what: Label of the site, or what was not observed; "" for the whole training.
+        what: Name of the site, or what was not observed; "" for the whole training.
+        site: Which one it is.
         axis: Of a site: why its unit axis is unknown.
         unseen: Of what was not observed: why it was not.
     """
 
     kind: Unjudged
     what: str = ""
+    site: SiteRef | None = None
     axis: UnitAxis | None = None
     unseen: Unseen | None = None
 

@@ -1,7 +1,6 @@
 """Where an activation is applied."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -66,25 +65,40 @@ class SiteRef:
         model: As `Site.model`.
         path: As `Site.path`.
         call: As `Site.call`.
-        with_model: Whether the label begins with the model's name, because another model has a site of this one's.
+        with_model: Whether the key begins with the model's name, because another model has a site of this one's.
+        name: How people call it, by what feeds it: `fc1 → relu`; "" where nobody told, and in earlier records.
+        source: As `Site.source`.
     """
 
     model: str
     path: str
     call: int = 0
     with_model: bool = field(default=False, compare=False)
+    name: str = field(default="", compare=False)
+    source: str | None = field(default=None, compare=False)
 
     @property
     def label(self) -> str:
-        """How every report names the site; the call is told only when it is not the first."""
+        """How every report names the site."""
+        return self.name or self.key
+
+    @property
+    def key(self) -> str:
+        """How a program knows it: by its module; the call is told only when it is not the first."""
         where = self.path
         if self.names_model:
             where = f"{self.model}.{self.path}" if self.path or self.with_model else self.model
         return f"{where} (call {self.call + 1})" if self.call else where
 
     @property
+    def spellings(self) -> frozenset[str]:
+        """All that a user may type for it: its name, its key, `path`, and `path#call`, counted from 1."""
+        call = f"{self.path}#{self.call + 1}"
+        return frozenset({self.label, self.label.replace("→", "->"), self.key, self.path, call})
+
+    @property
     def names_model(self) -> bool:
-        """Whether the label begins with the model's name: `1` alone, in a Sequential, reads like a count."""
+        """Whether the key begins with the model's name: `1` alone, in a Sequential, reads like a count."""
         return self.with_model or not self.path or self.path.replace(".", "").isdigit()
 
     @property
@@ -116,6 +130,16 @@ class ParameterRef:
         """How every report names it."""
         return self.name
 
+    @property
+    def key(self) -> str:
+        """How a program knows it."""
+        return self.name
+
+    @property
+    def spellings(self) -> frozenset[str]:
+        """All that a user may type for it."""
+        return frozenset({self.name})
+
     def __str__(self) -> str:
         return self.label
 
@@ -135,6 +159,9 @@ class Site:
         unit_axis: The axis that was counted as units, and how that is known; or why it is unknown.
         fed_by: Name of the weight whose layer feeds the site, None where it could not be told.
         fed_part: Which part of that weight does, where several share one (experts): an index for each axis taken away.
+        layer: What feeds it, as people call it: the path of the nearest layer before it (`bn1`); the name of the
+            parameter where no layer but the model's own forward multiplies with it (`block.w1`); `input` for what the
+            forward was given. "" where it could not be told; None in earlier records.
         repeated: Whether what is counted comes from a repetition of the forward as it is written, beside a compiled
             one. No gradient passes through a repetition.
     """
@@ -150,39 +177,12 @@ class Site:
     fed_by: str | None = None
     repeated: bool = False
     fed_part: tuple[int, ...] = ()
+    layer: str | None = None
 
     @property
     def ref(self) -> SiteRef:
-        """How findings refer to it."""
-        return SiteRef(model=self.model, path=self.path, call=self.call)
-
-    @property
-    def label(self) -> str:
-        """How every report names the site; the call is told only when it is not the first."""
-        return self.ref.label
-
-
-def told_apart(sites: Sequence[Site]) -> tuple[SiteRef, ...]:
-    """The sites under labels that tell models apart.
-
-    Where two models have a site of one name, the model's name comes first, at all sites of these two: `4` beside
-    `Generator.4` would not tell whose it is.
-
-    Example:
-        >>> net = {"path": "net.1", "call": 0, "activation": "relu", "kind": "module", "source": None, "units": 5}
-        >>> net["unit_axis"] = UnitAxis(axis=-1, ndim=2, source=AxisSource.LAYER, operation="Addmm")
-        >>> sites = [Site(model=model, **net) for model in ("Generator", "Critic")]
-        >>> [site.label for site in told_apart(sites)]
-        ['Generator.net.1', 'Critic.net.1']
-        >>> sites.append(Site(model="Critic", **{**net, "path": "net.4"}))
-        >>> told_apart(sites)[2].label
-        'Critic.net.4'
-    """
-    models: dict[str, set[str]] = {}
-    for site in sites:
-        models.setdefault(site.label, set()).add(site.model)
-    alike = {model for together in models.values() if len(together) > 1 for model in together}
-    return tuple(replace(site.ref, with_model=site.model in alike) for site in sites)
+        """What refers to it; `told_apart` adds the name."""
+        return SiteRef(model=self.model, path=self.path, call=self.call, source=self.source)
 
 
 class WhyUnseen(StrEnum):

@@ -57,7 +57,7 @@ class RecycledUnits:
     """Dead units were given new weights.
 
     Attributes:
-        by_site: Label of a site -> how many there.
+        by_site: Key of a site -> how many there.
     """
 
     by_site: dict[str, int]

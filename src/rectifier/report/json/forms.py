@@ -24,13 +24,15 @@ class Site:
             name.
         call: Index of this call among those of the same module within one forward; null for a weight.
         model: Class name of the model; null for a weight.
-        label: How reports name it.
+        label: How a program knows it.
+        name: How people call it, by what feeds it: `fc1 → relu`.
     """
 
     path: str
     call: int | None
     model: str | None
     label: str
+    name: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +105,7 @@ class NotJudged:
 
     Attributes:
         kind: What lacks.
-        what: Label of the site, or what was not observed; "" for the whole training.
+        what: `label` of the site, or what was not observed; "" for the whole training.
         why: As a code: why the unit axis is unknown, or why it was not observed; null for the whole training.
         reason: The same in words.
     """
@@ -122,7 +124,7 @@ class Treated:
         step: The last optimizer step before it, counted from 0; −1 where none came before.
         name: Which treatment: `swap`, `rescale`, `recycle`, or `undo` of one of them.
         text: What was changed, in words.
-        units: Label of a site -> the units that were revived there; empty for other treatments.
+        units: `label` of a site -> the units that were revived there; empty for other treatments.
     """
 
     step: int
@@ -153,8 +155,8 @@ def form_of(finding: records.Finding) -> Finding:
 
 
 def layer_of(layer: records.LayerSummary) -> dict[str, Any]:
-    """A row of the table of layers as JSON has it: under the name that reports give its site."""
-    return {**records.to_builtins(layer), "site": layer.site.label}
+    """A row of the table of layers as JSON has it."""
+    return {**records.to_builtins(layer), "site": layer.site.key, "name": layer.site.label}
 
 
 def unseen_of(unseen: records.Unseen) -> Unseen:
@@ -169,7 +171,9 @@ def not_judged_of(one: records.NotJudged) -> NotJudged:
         code = str(one.axis.source)
     elif one.unseen is not None:
         code = str(one.unseen.why)
-    return NotJudged(kind=one.kind, what=one.what, why=code, reason=why_not_judged(one))
+    return NotJudged(
+        kind=one.kind, what=one.what if one.site is None else one.site.key, why=code, reason=why_not_judged(one)
+    )
 
 
 def treated_of(treated: records.Treated) -> Treated:
@@ -179,5 +183,5 @@ def treated_of(treated: records.Treated) -> Treated:
 
 def _site(site: records.SiteRef | records.ParameterRef) -> Site:
     if isinstance(site, records.ParameterRef):
-        return Site(path=site.name, call=None, model=None, label=site.label)
-    return Site(path=site.path, call=site.call, model=site.model, label=site.label)
+        return Site(path=site.name, call=None, model=None, label=site.key, name=site.label)
+    return Site(path=site.path, call=site.call, model=site.model, label=site.key, name=site.label)

@@ -55,7 +55,7 @@ def json_schema() -> dict[str, Any]:
         ['#/$defs/RunDocument', '#/$defs/ComparisonDocument', '#/$defs/CensusDocument',
          '#/$defs/CheckDocument', '#/$defs/InspectionDocument', '#/$defs/ExplanationDocument']
         >>> schema["$defs"]["Site"]["properties"]["label"]
-        {'type': 'string', 'description': 'How reports name it.'}
+        {'type': 'string', 'description': 'How a program knows it.'}
     """
     records = (
         Manifest,
@@ -71,7 +71,12 @@ def json_schema() -> dict[str, Any]:
     )
     definitions = _definitions(records)
     definitions |= _definitions((forms.Finding, forms.Unseen, forms.Treated, forms.NotJudged))
-    definitions["LayerSummary"]["properties"]["site"] = {"type": "string", "description": "How reports name it."}
+    row = definitions["LayerSummary"]
+    row["properties"] |= {
+        "site": {"type": "string", "description": "How a program knows it."},
+        "name": {"type": "string", "description": "How people call it, by what feeds it."},
+    }
+    row["required"] = list(row["properties"])
     judged = {"findings": _list(_ref("Finding")), "suppressed": _list(_ref("Finding"))}
     for record in (Diagnosis, Preflight, Inspection):
         parts = _definitions((_without_findings(record),))

@@ -1,9 +1,20 @@
 """What was changed while a training ran, and what was seen of its effect."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from rectifier._formatting import counted, listed
-from rectifier.records import Process, RecycledUnits, RescaledLayers, SwappedActivation, Treated, Treatment, told_apart
+from rectifier.records import (
+    Process,
+    RecycledUnits,
+    RescaledLayers,
+    SiteRef,
+    SwappedActivation,
+    Treated,
+    Treatment,
+    told_apart,
+)
 
 _STEPS = 100
 """Over how many steps before and after a treatment the loss is averaged, where there are as many."""
@@ -12,15 +23,20 @@ _MOST_PLACES = 6
 """Of a treatment that are named."""
 
 
-def treatment_text(treated: Treated) -> str:
-    """What was changed, for the middle of a sentence."""
+def treatment_text(treated: Treated, sites: Mapping[str, SiteRef] | None = None) -> str:
+    """What was changed, for the middle of a sentence.
+
+    Args:
+        treated: It.
+        sites: By their keys, for their names.
+    """
     undone = treated.name is Treatment.UNDO
     if treated.swapped is not None:
         return f"{treated.swapped.old} is back" if undone else _swapped(treated.swapped)
     if treated.rescaled is not None:
         return f"the initial weights of {treated.rescaled.model} are back" if undone else _rescaled(treated.rescaled)
     if treated.recycled is not None:
-        return f"{'taken back: ' if undone else ''}{_recycled(treated.recycled)}"
+        return f"{'taken back: ' if undone else ''}{_recycled(treated.recycled, sites or {})}"
     return treated.text
 
 
@@ -41,9 +57,9 @@ def _rescaled(rescaled: RescaledLayers) -> str:
     )
 
 
-def _recycled(recycled: RecycledUnits) -> str:
+def _recycled(recycled: RecycledUnits, named: Mapping[str, SiteRef]) -> str:
     count, sites = sum(recycled.by_site.values()), list(recycled.by_site.items())
-    places = ", ".join(f"{units} of {site}" for site, units in sites[:_MOST_PLACES])
+    places = ", ".join(f"{units} of {named.get(site, site)}" for site, units in sites[:_MOST_PLACES])
     more = f" and of {len(sites) - _MOST_PLACES} more" if len(sites) > _MOST_PLACES else ""
     return f"{counted(count, 'dead unit')} recycled: {places}{more}"
 
@@ -53,8 +69,10 @@ def treated_lines(process: Process) -> list[str]:
 
     Two treatments that are close to one another leave few steps between them; none is counted on both sides.
     """
+    # What was treated is named as in its own model; where another one has such a name, which is meant cannot be told.
+    sites = {site.key: site for site in told_apart(process.sites) if not site.with_model}
     return [
-        f"{_when(one)}: {treatment_text(one)}.{_firing(process, one)}{_loss(process, number)}"
+        f"{_when(one)}: {treatment_text(one, sites)}.{_firing(process, one, sites)}{_loss(process, number)}"
         for number, one in enumerate(process.treated)
     ]
 
@@ -63,14 +81,11 @@ def _when(treated: Treated) -> str:
     return f"After step {treated.step:,}" if treated.step >= 0 else "Before the first step"
 
 
-def _firing(process: Process, treated: Treated) -> str:
+def _firing(process: Process, treated: Treated, sites: Mapping[str, SiteRef]) -> str:
     if not treated.units:
         return ""
-    # What was treated is named as in its own model; where another one has such a name, which is meant cannot be told.
-    unique = {index: site.label for index, site in enumerate(told_apart(process.sites)) if not site.with_model}
-    last = {
-        unique[window.site]: window for snap in process.snapshots for window in snap.windows if window.site in unique
-    }
+    windows = ((process.sites[w.site].ref.key, w) for snap in process.snapshots for w in snap.windows)
+    last = {key: window for key, window in windows if key in sites}
     fired = sum(
         int((last[site].last_fired[list(units)] > treated.step).sum())
         for site, units in treated.units.items()

@@ -57,11 +57,11 @@ def _table(census: Census, console: Console) -> Table:
 
 def _cells(layer: LayerCensus) -> list[str]:
     if layer.units is None:
-        return [layer.site, layer.activation, *"??????"]
+        return [layer.name, layer.activation, *"??????"]
     stuck = f"{layer.silent}" if layer.silent_means == "stuck" else ""
     dead = "" if stuck else f"{layer.silent}" + ("?" if layer.silent and layer.silent_means == "suspected" else "")
     fires = "?" if layer.firing_fraction is None else percent(layer.firing_fraction)
-    return [layer.site, layer.activation, f"{layer.units}", dead, stuck, f"{layer.rare}", f"{layer.always_on}", fires]
+    return [layer.name, layer.activation, f"{layer.units}", dead, stuck, f"{layer.rare}", f"{layer.always_on}", fires]
 
 
 def _say_units(layer: LayerCensus, console: Console) -> None:
@@ -77,7 +77,7 @@ def _say_units(layer: LayerCensus, console: Console) -> None:
     if layer.not_finite:
         parts.append(f"{counted(layer.not_finite, 'unit')} with NaN or an infinity, which count as nothing else")
     if parts:
-        say(console, f"{layer.site}: {'; '.join(parts)}.")
+        say(console, f"{layer.name}: {'; '.join(parts)}.")
 
 
 def _numbers(units: tuple[int, ...]) -> str:
@@ -119,7 +119,7 @@ def _check_cells(layer: LayerCheck) -> list[str]:
     sizes = ["?" if size is None else f"{size:.2g}" for size in (layer.gain, layer.sensitivity)]
     alike = "?" if layer.similarity is None else f"{layer.similarity:.3f}"
     return [
-        layer.site,
+        layer.name,
         layer.activation,
         *counts,
         *sizes,

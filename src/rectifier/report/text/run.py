@@ -21,7 +21,9 @@ from rectifier.records import (
     Judged,
     Process,
     Run,
+    SiteRef,
     rank,
+    told_apart,
 )
 from rectifier.report.rows import worth_a_row
 from rectifier.report.sentences import describe
@@ -118,7 +120,7 @@ def _print_remarks(process: Process, console: Console) -> None:
             console,
             f"{process.writer.ranks} ranks trained this model on shares of the data; they are counted together.",
         )
-    repeated = [site.label for site in process.sites if site.repeated]
+    repeated = [ref.label for ref, site in zip(told_apart(process.sites), process.sites, strict=True) if site.repeated]
     if repeated:
         which = "All layers" if len(repeated) == len(process.sites) else listed(repeated, _MOST_LISTED)
         say(
@@ -155,7 +157,8 @@ def print_findings(diagnosis: Judged, console: Console) -> None:
             say(console, texts.title, style="bold", indent=2)
         advice = _not_yet_told(texts.advised, advised)
         advised.append(texts.advised)
-        for label, text in (("", texts.detail), ("Why: ", texts.cause), ("What to do: ", advice)):
+        where = finding.site.source if isinstance(finding.site, SiteRef) else None
+        for label, text in (("", texts.detail), ("Where: ", where), ("Why: ", texts.cause), ("What to do: ", advice)):
             if text:
                 say(console, f"{label}{text}", indent=4)
     if len(alarms) > _MOST_TOLD:

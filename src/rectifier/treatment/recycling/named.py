@@ -17,11 +17,11 @@ class Wanted:
     """Confirmed dead units by site, and what is to be said about the rest.
 
     Attributes:
-        units: Site -> its label and the dead units.
+        units: Path and call -> the site and its dead units.
         notes: About units that are only suspected.
     """
 
-    units: dict[Key, tuple[str, tuple[int, ...]]] = field(default_factory=dict)
+    units: dict[Key, tuple[SiteRef, tuple[int, ...]]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
 
@@ -61,8 +61,8 @@ def read(findings: Any, model: nn.Module) -> Wanted:
         if evidence.suspected:
             wanted.notes.append(f"{site.label}: {evidence.suspected} more units are only suspected dead, and stay.")
         key = key_of(site, model)
-        before = wanted.units.get(key, ("", ()))[1]
-        wanted.units[key] = (site.label, tuple(sorted({*before, *finding.units})))
+        before = wanted.units.get(key, (site, ()))[1]
+        wanted.units[key] = (site, tuple(sorted({*before, *finding.units})))
     return wanted
 
 

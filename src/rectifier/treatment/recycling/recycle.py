@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 
 from rectifier._formatting import listed
 from rectifier.errors import CannotRecycle
-from rectifier.records import Diagnosis, Finding
+from rectifier.records import Diagnosis, Finding, SiteRef
 from rectifier.sandbox import Forward, Pass, own_module
 from rectifier.treatment.recycling import exact, named, published, state
 from rectifier.treatment.recycling.laboratory import Key, Laboratory, Watching
@@ -140,20 +140,20 @@ class _Work:
         self._generator = torch.Generator().manual_seed(_fingerprint(given.model))
         self._done: list[tuple[Key, Wiring, list[int]]] = []
 
-    def do(self, units: dict[Key, tuple[str, tuple[int, ...]]], change: Recycled) -> None:
+    def do(self, units: dict[Key, tuple[SiteRef, tuple[int, ...]]], change: Recycled) -> None:
         """Revive what is possible, from the input to the output, so that every layer sees what feeds it."""
         look = Watching()
         self._lab.outputs("training", look)
         order = dict(look.calls)
         refused: list[str] = []
         for key in sorted(units, key=lambda key: order.get(key, len(order))):
-            label, dead = units[key]
+            site, dead = units[key]
             count = len(self.ledger.steps)
             try:
-                self._site(key, label, list(dead), change)
+                self._site(key, site, list(dead), change)
             except CannotRecycle as reason:
                 self.ledger.back_to(count)
-                refused.append(f"{label}: {reason}")
+                refused.append(f"{site}: {reason}")
         if refused and not self._done:
             more = f" And {len(refused) - _SHOWN} more." if len(refused) > _SHOWN else ""
             raise CannotRecycle(f"Nothing was recycled. {'. '.join(refused[:_SHOWN])}.{more}")
@@ -175,8 +175,8 @@ class _Work:
             step.settle()
             change.did(step)
 
-    def _site(self, key: Key, label: str, dead: list[int], change: Recycled) -> None:
-        wiring = find_wiring(self._lab, label, key)
+    def _site(self, key: Key, site: SiteRef, dead: list[int], change: Recycled) -> None:
+        wiring = find_wiring(self._lab, site.label, key)
         if dead and dead[-1] >= wiring.units:
             raise CannotRecycle(f"it has {wiring.units} units, and the findings name unit {dead[-1]}")
         state.refuse_untrained(self._optimizer, wiring)
@@ -201,8 +201,8 @@ class _Work:
         if mute and self._method == "exact":
             raise CannotRecycle(f"unit {mute[0]} fires nowhere on this batch with any new row: what feeds it is silent")
         self._done.append((key, wiring, revived))
-        change.units[label] = tuple(revived)
-        change.record([f"{label}: {len(revived)} of {wiring.units} units, {words}"])
+        change.units[site.key] = tuple(revived)
+        change.record([f"{site}: {len(revived)} of {wiring.units} units, {words}"])
         change.record(notes=self._notes(wiring, dead, silent, left, mute, live))
 
     def _notes(

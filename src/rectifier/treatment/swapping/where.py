@@ -51,7 +51,7 @@ class Selection:
     def _path_of(self, site: SiteRef) -> str:
         """Of another model's forward, its name, which is no path."""
         other = site.names_model and site.model_class != type(self._model).__name__
-        return site.label if other else site.path
+        return site.key if other else site.path
 
     def _path(self, where: str) -> str:
         """Reports put the model's name before a path of numbers, and in the place of an empty one."""

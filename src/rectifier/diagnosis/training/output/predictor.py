@@ -114,7 +114,7 @@ def _cause(last: SiteHistory, histories: Sequence[SiteHistory], steps: IntArray,
             for step, update in zip(history.steps(), history.update(), strict=True)
             if np.isfinite(update) and step <= onset
         ),
-        key=lambda one: (one[0], one[1], one[2].label),
+        key=lambda one: (one[0], one[1], one[2].key),
         default=None,
     )
     if largest is None or largest[0] < limit.LARGE_UPDATE:

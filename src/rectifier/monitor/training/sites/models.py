@@ -12,12 +12,12 @@ from rectifier import catalogue
 from rectifier.hooks import between, find_unit_axis
 from rectifier.hooks.calls.functions import describe
 from rectifier.hooks.calls.tracker import Call, CallTracker
-from rectifier.hooks.modules import FOREIGN
 from rectifier.monitor.training.sinks import Sink
 from rectifier.monitor.training.sites.counters import UnitCounters
 from rectifier.monitor.training.sites.counting import count_input, count_output
 from rectifier.monitor.training.sites.feeds import Feeds
 from rectifier.monitor.training.sites.met import ModelRecord, SiteRecord, Token
+from rectifier.monitor.training.sites.placed import is_activation, layer_before
 from rectifier.monitor.training.sites.reading import begin_window, read_site
 from rectifier.monitor.training.sites.roots import Roots
 from rectifier.monitor.training.sites.samples import DistinctSamples
@@ -192,6 +192,7 @@ class ModelRecords:
                 fed_by=weight.path if weight is not None else None,
                 repeated=self.repeating,
                 fed_part=tuple(index for _, index in found.part),
+                layer=layer_before(call.place, tensor, weight, model.parameters, self.roots.path_of(model, root, root)),
             )
         )
         return site
@@ -296,10 +297,3 @@ def _is_frozen(root: nn.Module) -> bool:
     """Whether a module has parameters, and asks for the gradient of none."""
     first = next(root.parameters(), None)
     return first is not None and not any(one.requires_grad for one in root.parameters())
-
-
-def is_activation(module: nn.Module) -> bool:
-    """Whether a module is itself an activation: torch's, ours, or one that is known by its name."""
-    where = type(module).__module__
-    known = where == "torch.nn.modules.activation" or where.startswith("rectifier.")
-    return known or type(module).__name__ in FOREIGN.get(where, {})

@@ -35,6 +35,23 @@ class Held:
             return tensor
         return tensor if tensor.untyped_storage().nbytes() or not tensor.numel() else None
 
+    def layer(self, owner: nn.Module) -> str:
+        """How people call the layer that it is of: by its path.
+
+        Where the model's own forward multiplies with it, it has no layer and is called by its own name: in `owner`,
+        which applies the activation, and in any module that is made of others. "" for a parameter that is not the
+        model's.
+        """
+        holder = self._holder()
+        if self.path is None or not isinstance(holder, nn.Module):
+            return ""
+        # torch keeps what a weight is computed from below the layer that has the weight.
+        layer, computed, rest = f".{self.path}".partition(".parametrizations.")
+        if computed:
+            return layer[1:] or rest.partition(".")[0]
+        path = self.path.rpartition(".")[0]
+        return self.path if not path or holder is owner or holder._modules.keys() - {"parametrizations"} else path
+
 
 def hold(tensor: Tensor, model: str, path: str, module: nn.Module | None, name: str | None) -> Held:
     """A reference to a parameter that a module has under a name, or to a bare tensor.
