@@ -24,6 +24,9 @@ for step in range(150):
 """
 
 
+HEALTHY = DECAYED.replace("DECAY", "0.0")
+
+
 def rectifier(folder, *arguments):
     return subprocess.run(
         [sys.executable, "-m", "rectifier", *arguments], cwd=folder, capture_output=True, text=True, timeout=280,
@@ -41,6 +44,7 @@ def test_a_healthy_script_has_nothing_to_explain(tmp_path):
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
     assert (document["conclusion"], document["cause"]) == ("nothing_to_explain", None)
+    assert document["control"]["reads_input"] is False
 
 
 @pytest.mark.timeout(600)
@@ -81,6 +85,45 @@ def test_what_cannot_be_explained_is_told(tmp_path, script, said):
     assert done.returncode == 2
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.timeout(600)
+def test_a_script_that_cannot_run_twice_is_no_evidence(tmp_path):
+    """It writes into a folder that must not exist: so every trial after the first ends by an error."""
+    makes = "import os, sys\nout = sys.argv[2] if len(sys.argv) > 2 else 'out'\nos.mkdir(out + '/own')\n"
+    (tmp_path / "fit.py").write_text(makes + DECAYED.replace("DECAY", "5.0"))
+    (tmp_path / "out").mkdir()
+    asked = ("--because", "loss stays at 7", "fit.py", "--seed=3")
+    done = explain(tmp_path, *asked)
+    assert done.returncode == 2, done.stdout
+    assert "FileExistsError: [Errno 17] File exists: 'out/own'" in done.stderr
+    assert "before its first step" in done.stderr
+    assert "rectifier explain fit.py --seed={seed} --out {trial_dir}" in done.stderr
+    assert len(done.stderr.splitlines()) <= 24
+    assert "Traceback" not in done.stderr
+    # What was in the way has gone: the same command tries it again.
+    (tmp_path / "out" / "own").rmdir()
+    again = explain(tmp_path, *asked)
+    assert "[2] unchanged: loss" in again.stderr
+    mended = explain(tmp_path, "--json", *asked, "{trial_dir}")
+    assert json.loads(mended.stdout)["cause"]["kind"] == "weight_decay"
+
+
+@pytest.mark.parametrize("read", ["sys.stdin.read()", "next(iter(sys.stdin), '')", "sys.stdin.buffer.read()"])
+def test_what_reads_standard_input_is_told_that_trials_get_none(tmp_path, read):
+    (tmp_path / "fit.py").write_text(f"import sys\ngiven = {read}\nassert sys.stdin.name == '<stdin>'\n" + HEALTHY)
+    done = explain(tmp_path, "--json", "fit.py", "--seed=3")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["control"]["reads_input"] is True
+    assert "The script reads standard input; trials get none" in explain(tmp_path, "fit.py", "--seed=3").stdout
+
+
+def test_what_ends_because_standard_input_is_empty_is_told_why(tmp_path):
+    (tmp_path / "fit.py").write_text("rate = float(input())\n" + HEALTHY)
+    done = explain(tmp_path, "fit.py", "--seed=3")
+    assert done.returncode == 2
+    assert "EOFError" in done.stderr
+    assert "The script reads standard input, and trials get none" in done.stderr
 
 
 def test_ctrl_c_ends_the_trial_and_keeps_what_had_ended(tmp_path):

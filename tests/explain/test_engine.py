@@ -10,6 +10,7 @@ from rectifier.comparison.explain.trial import Ask, Shown
 from rectifier.diagnosis import thresholds as limit
 from rectifier.errors import CannotExplain
 from rectifier.records import (
+    Applied,
     Cause,
     CauseKind,
     Change,
@@ -23,6 +24,8 @@ from rectifier.records import (
     SightKind,
     TrainingSetup,
 )
+from rectifier.report.sentences.experiments import outcome
+from rectifier.report.sentences.explanation import details
 from tests.explain.scripts import Script, explain, stuck
 
 
@@ -462,6 +465,55 @@ def test_a_script_that_ends_with_a_code_of_its_own_is_cured_all_the_same():
 
     assert not failure_of(shown(True, stuck())).seen_in(shown(True))
     assert failure_of(shown(False, stuck())).seen_in(shown(True))
+
+
+class Breaks(Script):
+    """A change with which the script ends by an error before its first step, or after it was shown to fail."""
+
+    broken = Change.WEIGHT_DECAY_OFF
+    seeds = (None,)
+    steps_taken = 0
+
+    def __call__(self, ask):
+        shown = super().__call__(ask)
+        if ask.intervention.change is self.broken and ask.seed in self.seeds and not ask.microscope:
+            n = self.steps_taken
+            applied = Applied(change=self.broken, times=n)
+            return Shown(
+                losses=shown.losses[:n], steps=n, crashed=True, error="ValueError: no", applied=applied,
+                findings=shown.findings if n else (),
+            )  # fmt: skip
+        return shown
+
+
+def test_a_trial_that_ends_by_an_error_before_its_first_step_is_no_evidence():
+    found = explain(Breaks(findings=(stuck(kind=CauseKind.WEIGHT_DECAY),)))
+    (one,) = [one for one in found.experiments if one.intervention.change is Change.WEIGHT_DECAY_OFF]
+    assert (one.error, one.failed, one.helped, one.better) == ("ValueError: no", False, False, None)
+    # Nothing has refuted what evidence speaks for.
+    assert found.cause.kind is CauseKind.WEIGHT_DECAY
+    assert not found.established
+    assert outcome(one) == "could not be tried: ValueError: no"
+    said = list(details(found))
+    assert "No weight decay could not be tried: ValueError: no" in said
+    assert not any("no weight decay" in text for text in said if text.startswith("Did not help"))
+
+
+def test_an_error_once_the_failure_was_seen_is_the_failure():
+    script = Breaks(findings=(stuck(kind=CauseKind.WEIGHT_DECAY),))
+    script.steps_taken = 100
+    found = explain(script)
+    (one,) = [one for one in found.experiments if one.intervention.change is Change.WEIGHT_DECAY_OFF]
+    assert (one.error, one.failed) == ("", True)
+    assert found.cause.kind is CauseKind.UNKNOWN
+
+
+def test_a_seed_on_which_the_unchanged_script_ends_by_an_error_is_no_control():
+    script = Breaks(cures=(Change.WEIGHT_DECAY_OFF,))
+    script.broken, script.seeds = Change.NONE, (1, 3)
+    found = explain(script)
+    assert found.conclusion is Conclusion.ESTABLISHED
+    assert found.control.failing == (None, 2, 4)
 
 
 def set_up(explained):

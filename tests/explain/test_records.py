@@ -21,6 +21,8 @@ from rectifier.records import (
 )
 from rectifier.report.json.explanation import explanation_json
 from rectifier.report.sentences import explanation as sentences
+from rectifier.report.sentences import told_explanation
+from rectifier.report.sentences.fixes import typed
 from rectifier.report.sentences.mending import place_of
 from rectifier.report.sentences.sights import sight_text, telling
 from tests.explain.scripts import Script, explain, stuck
@@ -128,3 +130,66 @@ def test_a_term_of_the_loss_is_named_and_its_loss_is_compared_with_no_other():
     found = explain(Script(cures=(Change.LOSS_TERM_OFF,), sights=(seen,), detail="penalty (fit.py:8)"))
     (text, *_) = sentences.details(found)
     assert text == "With no penalty (fit.py:8) in the loss, the run does not fail (3 of 3 failing seeds)."
+
+
+@pytest.mark.parametrize(("remedy", "change", "detail", "line"), [
+    (RemedyId.LEAKY_ACTIVATION, Change.LEAKY_ACTIVATION, "relu of Net.act",
+     "rectifier run --swap relu=leaky_relu:0.1 fit.py --lr 1"),
+    (RemedyId.LEAKY_ACTIVATION, Change.LEAKY_ACTIVATION, "relu6 of Net.act",
+     "rectifier run --swap relu6=leaky_relu:0.1 fit.py --lr 1"),
+    (RemedyId.BOUNDED_ACTIVATION, Change.BOUNDED_ACTIVATION, "relu of Net.1, gelu of Net.2, relu of Net.3",
+     "rectifier run --swap relu=tanh --swap gelu=tanh fit.py --lr 1"),
+    (RemedyId.CHANGE_ACTIVATION, Change.UNSATURATED_ACTIVATION, "tanh of Net.1",
+     "rectifier run --swap tanh=leaky_relu:0.1 fit.py --lr 1"),
+    (RemedyId.BOUNDED_ACTIVATION, Change.BOUNDED_ACTIVATION, "relu at fit.py:9",
+     "use a bounded activation: torch.nn.Tanh()"),
+    (RemedyId.LINEAR_OUTPUT, Change.LINEAR_OUTPUT, "sigmoid of net.4", "model.net[4] = torch.nn.Identity()"),
+    (RemedyId.LINEAR_OUTPUT, Change.LINEAR_OUTPUT, "sigmoid at fit.py:9", "remove sigmoid in fit.py:9"),
+    (RemedyId.CHANGE_NORMALISATION, Change.NORMALISATION_OFF, "BatchNorm1d of 0, LayerNorm of head.norm",
+     "model[0] = torch.nn.Identity(); model.head.norm = torch.nn.Identity()"),
+    (RemedyId.CHANGE_NORMALISATION, Change.NORMALISATION_OFF, "LayerNorm",
+     "remove the normalisation, or use another one"),
+    (RemedyId.WEAKEN_LOSS_TERM, Change.LOSS_TERM_OFF, "penalty (fit.py:8)", "0.1 * penalty instead of penalty"),
+    (RemedyId.WEAKEN_LOSS_TERM, Change.LOSS_TERM_OFF, "2 * z.abs().sum() (fit.py:8)",
+     "0.1 * (2 * z.abs().sum()) instead of 2 * z.abs().sum()"),
+    (RemedyId.ZERO_BIAS, Change.ZERO_BIAS, "net.0.bias", "torch.nn.init.zeros_(model.net[0].bias)"),
+    (RemedyId.ZERO_BIAS, Change.ZERO_BIAS, "net.0.bias, net.2.bias", "torch.nn.init.zeros_(layer.bias)"),
+])  # fmt: skip
+def test_what_replaces_a_part_is_a_line_with_that_part_and_the_users_own_script(remedy, change, detail, line):
+    term = sight(
+        SightKind.MOVED_BY, cause_kind=CauseKind.LOSS_TERM, numbers={"index": 0.0, "share": 0.9}
+    )  # fmt: skip
+    sights = (term,) if change is Change.LOSS_TERM_OFF else ()
+    found = explain(Script(cures=(change,), detail=detail, sights=sights))
+    own = next(one for one in found.experiments if one.intervention.change is change)
+    # Alone, so that it is the first cause whatever else would be.
+    cause = EstablishedCause(kind=found.cause.kind, intervention=own.intervention, established=True)
+    found = replace(found, cause=cause, remedies=(remedy,))
+    assert told_explanation(found, ("fit.py", "--lr", "1")).fixes == (line,)
+
+
+@pytest.mark.parametrize(("what", "line"), [
+    ("norm", "max_norm=2.3 instead of 0.0001"), ("value", "clip_value=2.3 instead of 0.0001"),
+])  # fmt: skip
+def test_a_bound_of_clipping_is_a_line_with_the_users_numbers(what, line):
+    found = explain(Script(cures=(Change.CLIPPING_OFF,), detail=f"gradients clipped to a {what} of 0.0001"))
+    assert found.cause.kind is CauseKind.LEARNING_RATE_LOW
+    experiments = tuple(
+        replace(one, applied=replace(one.applied, before=1e-4, after=2.34))
+        if one.intervention.change is Change.CLIPPING_OFF
+        else one
+        for one in found.experiments
+    )
+    assert told_explanation(replace(found, experiments=experiments)).fixes[0] == line
+
+
+@pytest.mark.parametrize(("text", "command", "said"), [
+    ("Run `rectifier explain train.py`: now.", ("-m", "own.fit", "a b"),
+     "Run `rectifier explain -m own.fit 'a b'`: now."),
+    ("(`rectifier compare train.py`)", ("fit.py", "--seed=3"), "(`rectifier compare fit.py '--seed={seed}'`)"),
+    ("rectifier run --swap relu=elu train.py", ("fit.py",), "rectifier run --swap relu=elu fit.py"),
+    ("rectifier run --swap relu=elu train.py", (), "rectifier run --swap relu=elu train.py"),
+    ("at train.py:3 of train.py", ("fit.py",), "at train.py:3 of train.py"),
+])  # fmt: skip
+def test_a_command_names_the_users_own_script(text, command, said):
+    assert typed(text, command) == said

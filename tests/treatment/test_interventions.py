@@ -378,7 +378,7 @@ def test_the_last_activation_is_left_out_and_no_other(changed):
     change = changed("linear_output")
     sequence = run(lambda: nn.Sequential(*mlp(), nn.Sigmoid()))
     assert sequence[-1] < 1
-    assert change.applied().detail == "sigmoid"
+    assert change.applied().detail == "sigmoid of 3"
     change.stop()
     change = changed("linear_output")
     run(mlp, loss_of=lambda out, target: F.mse_loss(torch.tanh(out), target))
@@ -402,6 +402,7 @@ def test_normalisation_is_left_out(changed):
     x = torch.randn(7, 5)
     assert torch.equal(model(x), x)
     assert change.applied().times == 3
+    assert change.applied().detail == "BatchNorm1d of 0, LayerNorm of 1, GroupNorm of 2"
 
 
 def test_half_precision_becomes_single(changed):
@@ -793,3 +794,47 @@ def test_whoever_gathers_rows_has_begun(changed):
     assert change.applied().times == 0
     model(x[31:32])
     assert change.applied().times == 1
+
+
+@pytest.mark.parametrize(("clip", "words"), [
+    (lambda p: torch.nn.utils.clip_grad_norm_(p, 1e-4), "gradients clipped to a norm of 0.0001"),
+    (lambda p: torch.nn.utils.clip_grad.clip_grad_norm_(iter(p), max_norm=1e-4, foreach=False),
+     "gradients clipped to a norm of 0.0001"),
+    (lambda p: torch.nn.utils.clip_grads_with_norm_(
+        p, 1e-4, torch.nn.utils.get_total_norm([q.grad for q in p])), "gradients clipped to a norm of 0.0001"),
+    (lambda p: torch.nn.utils.clip_grad_value_(iter(p), clip_value=1e-4), "gradients clipped to a value of 0.0001"),
+])  # fmt: skip
+def test_clipping_is_left_out(changed, clip, words):
+    x, y = data()
+
+    def run(clips):
+        model, norms = mlp(), []
+        optimizer = torch.optim.SGD(model.parameters(), 1e-2)
+        for _ in range(40):
+            optimizer.zero_grad()
+            F.mse_loss(model(x), y).backward()
+            norms.append(clip(list(model.parameters())) if clips else None)
+            optimizer.step()
+        return F.mse_loss(model(x), y).item(), norms
+
+    plain, clipped = run(False)[0], run(True)[0]
+    change = changed("clipping_off")
+    end, norms = run(True)
+    assert end == plain != clipped
+    applied = change.applied()
+    assert (applied.times, applied.detail, applied.before) == (40, words, 1e-4)
+    assert applied.after > 1e-3
+    assert applied.place.startswith("test_interventions.py:")
+    assert "clip_grad" in applied.expression
+    assert all(norm is None or norm > 1e-4 for norm in norms), "what is returned stays the norm"
+    change.stop()
+    assert run(True)[0] == clipped
+
+
+def test_clipping_that_cuts_nothing_is_no_change(changed):
+    change = changed("clipping_off")
+    model = mlp()
+    F.mse_loss(model(data()[0]), data()[1]).backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1e9)
+    torch.nn.utils.clip_grad_value_(model.parameters(), 1e9)
+    assert change.applied().times == 0

@@ -2,11 +2,9 @@
 
 import contextlib
 import os
-import re
 import shlex
 import signal
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from pathlib import Path
 
 from rich.console import Console
@@ -17,11 +15,10 @@ from rectifier.diagnosis import diagnose
 from rectifier.errors import NothingToCompare, UnreadableRun
 from rectifier.exit_codes import SIGNALLED
 from rectifier.records import Diagnosis, Manifest, Outcome, Run, RunNote, SiteRef
+from rectifier.report.sentences.fixes import with_seeds
 from rectifier.report.sentences.recorded import recorded, why_unseen
 from rectifier.report.text.run import print_run
 from rectifier.storage import read_run, write_manifest, write_outcome
-
-_SEED = re.compile(r"-{0,2}(\w+[-_.])*seed", re.IGNORECASE)
 
 
 def note_beginning(
@@ -127,18 +124,6 @@ def next_commands(
         if any(isinstance(one.site, SiteRef) for one in alarms):
             lines.append(f"rectifier compare {shlex.join(with_seeds(run.manifest.command))}")
     return lines
-
-
-def with_seeds(command: Sequence[str]) -> list[str]:
-    """The command with `{seed}` in the place of a seed that was given, because a comparison trains with many."""
-    arguments = list(command)
-    for index, (option, value) in enumerate(pairwise(["", *command])):
-        name, equals, given = value.partition("=")
-        if equals and _SEED.fullmatch(name) and given.isdigit():
-            arguments[index] = f"{name}={{seed}}"
-        elif _SEED.fullmatch(option) and value.isdigit():
-            arguments[index] = "{seed}"
-    return arguments
 
 
 def why_nothing(run: Run) -> str:

@@ -18,6 +18,8 @@ class Change(StrEnum):
     LEARNING_RATE_TRIPLE = "learning_rate_triple"
     WARM_UP = "warm_up"
     CLIP_GRADIENT = "clip_gradient"
+    CLIPPING_OFF = "clipping_off"
+    """Gradients stay as they are where the script clips them."""
     LARGER_EPS = "larger_eps"
     MOMENTUM_OFF = "momentum_off"
     WEIGHT_DECAY_OFF = "weight_decay_off"
@@ -188,6 +190,8 @@ class Experiment:
         applied: What the change found; None where it told nothing.
         losses: Some of the losses, for a small curve.
         better: Whether it did better by its loss than the failing run; None where that cannot be compared.
+        error: What it said as it ended by an error before it showed anything, in one line; "" where it did not. Such a
+            trial is no evidence: `failed` is False and `better` is None.
     """
 
     intervention: Intervention
@@ -199,6 +203,17 @@ class Experiment:
     applied: Applied | None = None
     losses: tuple[float | None, ...] = ()
     better: bool | None = None
+    error: str = ""
+
+    @property
+    def helped(self) -> bool:
+        """Whether the failure stayed away, and the loss was no worse where the two can be compared."""
+        return not self.error and not self.failed and self.better is not False
+
+    @property
+    def unhelpful(self) -> bool:
+        """Whether the failure came all the same, or the loss was worse."""
+        return self.failed or self.better is False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,6 +248,7 @@ class Control:
         deterministic: Whether the unchanged script gave the same losses twice, to the bit.
         seeds_reach: Whether another seed changes anything; None where it was not tried.
         trials: The unchanged script, seed by seed, ended as early as the experiments.
+        reads_input: Whether the script reads standard input, of which trials get none: they may train on other data.
     """
 
     seeds: tuple[int | None, ...] = ()
@@ -241,6 +257,7 @@ class Control:
     deterministic: bool | None = None
     seeds_reach: bool | None = None
     trials: tuple[Experiment, ...] = ()
+    reads_input: bool = False
 
     @property
     def chaotic(self) -> bool:

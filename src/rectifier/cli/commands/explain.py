@@ -97,7 +97,7 @@ def command(
     finally:
         signal.signal(signal.SIGTERM, before)
     keep(explanation, folder, typed, script, None if typed == command_line else Path(command_line[0]))
-    _print(explanation, folder, machine=machine)
+    _print(explanation, folder, typed, machine=machine)
     if explanation.conclusion not in _EXPLAINED:
         sys.exit(UNEXPLAINED)
 
@@ -118,7 +118,7 @@ def _typed(command_line: tuple[str, ...]) -> tuple[str, ...]:
 
 def with_seed(command_line: tuple[str, ...]) -> tuple[tuple[str, ...], int]:
     """The command with `{seed}` in the place of a seed that was given, and that seed; 0 where there is none."""
-    from rectifier.cli.ending import with_seeds  # noqa: PLC0415
+    from rectifier.report.sentences.fixes import with_seeds  # noqa: PLC0415
 
     placed = tuple(with_seeds(command_line))
     for before, after in zip(command_line, placed, strict=True):
@@ -148,22 +148,24 @@ class _Display:
         self._told = False
 
     def update(self, step: "Step") -> None:
+        from rectifier.report.sentences.experiments import idle, outcome  # noqa: PLC0415
         from rectifier.report.sentences.explanation import change_words  # noqa: PLC0415
 
         if step.experiment is None:
-            self._say(f"[{step.done}] unchanged: loss {step.shown.loss_end:.4g} ({duration(step.shown.seconds)})")
+            shown = step.shown
+            ended = shown.error if shown.crashed and not len(shown.losses) else f"loss {shown.loss_end:.4g}"
+            self._say(f"[{step.done}] unchanged: {ended} ({duration(shown.seconds)})")
             return
         if not self._told and step.most:
             self._told = True
             seconds = step.most * step.shown.seconds
             self._say(f"At most {counted(step.most, 'more change')}, about {duration(seconds)}. Ctrl-C stops.")
         one = step.experiment
-        ended = "still fails" if one.failed else "no improvement" if one.better is False else "does not fail"
-        if one.applied is not None and not one.applied.times:
-            ended = "nothing to change"
+        ended = "still fails" if one.failed and not idle(one) else outcome(one)
         seed = "" if one.seed is None else f", another seed ({one.seed})"
         loss = "not finite" if one.loss_end is None else f"{one.loss_end:.4g}"
-        self._say(f"[{step.done}] {change_words(one)}{seed}: {ended}, loss {loss} ({duration(one.seconds)})")
+        ended = ended if one.error else f"{ended}, loss {loss}"
+        self._say(f"[{step.done}] {change_words(one)}{seed}: {ended} ({duration(one.seconds)})")
 
     def _say(self, text: str) -> None:
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
@@ -181,12 +183,12 @@ def keep(explanation: Explanation, folder: Path, typed: tuple[str, ...], script:
             click.echo(f"The explanation cannot be written to {place}: {error.strerror or error}", err=True)
 
 
-def _print(explanation: Explanation, folder: Path, *, machine: bool) -> None:
+def _print(explanation: Explanation, folder: Path, typed: tuple[str, ...], *, machine: bool) -> None:
     from rectifier.report.json.explanation import explanation_json  # noqa: PLC0415
     from rectifier.report.sentences import told_explanation  # noqa: PLC0415
     from rectifier.report.text.explanation import print_explanation  # noqa: PLC0415
 
-    told = told_explanation(explanation)
+    told = told_explanation(explanation, typed)
     if machine:
         click.echo(json.dumps(explanation_json(told), indent=2, allow_nan=False))
         return

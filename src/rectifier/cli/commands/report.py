@@ -145,7 +145,7 @@ def _explained(path: Path, run: Run) -> SavedExplanation | None:
     saved = explanation_of(path, run)
     if saved is None or saved.explanation.conclusion is Conclusion.NOTHING_TO_EXPLAIN:
         return None
-    return replace(saved, explanation=told_explanation(saved.explanation))
+    return replace(saved, explanation=told_explanation(saved.explanation, saved.command))
 
 
 def _found(saved: SavedExplanation | None) -> Explanation | None:
@@ -159,7 +159,7 @@ def _print_explanation(saved: SavedExplanation, console: Console) -> None:
 
 def _report_explanation(path: Path, page: Path | None, machine: bool) -> None:
     saved = read_explanation(path)
-    saved = replace(saved, explanation=told_explanation(saved.explanation))
+    saved = replace(saved, explanation=told_explanation(saved.explanation, saved.command))
     if page is not None:
         _write(page, explanation_page(saved))
     if machine:

@@ -3,7 +3,6 @@
 It knows no process and no folder: a function that runs one trial is all it asks for.
 """
 
-import itertools
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -23,7 +22,7 @@ from rectifier.comparison.explain.failure import (
     steps_enough,
 )
 from rectifier.comparison.explain.progress import Step
-from rectifier.comparison.explain.trial import Ask, Runner, Shown, same_losses
+from rectifier.comparison.explain.trial import Ask, Runner, Shown, ended_by_error, same_losses
 from rectifier.comparison.explain.verdict import Cure, Evidence, Verdict, conclude
 from rectifier.diagnosis import thresholds as limit
 from rectifier.records import (
@@ -162,7 +161,7 @@ class Engine:
             enough = self._fails(self._stop)
             ended = self._changed([Ask(intervention=one, stop_after=self._stop, enough=enough) for one in batch])
             for experiment, shown in ended:
-                if experiment.applied is not None and not experiment.applied.times:
+                if experiment.applied is not None and not experiment.applied.times and not experiment.error:
                     # Nor is there a further addend of the loss, or another place.
                     nothing_left.add(experiment.intervention.change)
                 if cured(experiment):
@@ -223,6 +222,8 @@ class Engine:
             if seed is None or not failing.seen_in(unchanged):
                 continue
             other, _ = self._changed([Ask(intervention=intervention, seed=seed, stop_after=self._stop)])[0]
+            if other.error:
+                continue
             if not cured(other):
                 failed += 1
                 break
@@ -247,15 +248,18 @@ class Engine:
         placebo, _ = self._changed([ask])[0]
         self._placebo_failed = placebo.failed or placebo.better is False
         first = self._unchanged[None]
-        for seed in itertools.count(1):
+        assert self._base is not None
+        for seed in range(1, limit.EXPLAIN_MOST_SEEDS):
             shown = self._runs([Ask(seed=seed, stop_after=self._stop, enough=self._fails(self._stop))])[0]
+            if ended_by_error(shown, self._base):
+                continue
             if self._reach is None:
                 # The constant losses of two dead networks tell nothing of their seeds.
                 self._reach = motionless(shown) or not same_losses(first, shown)
                 if not self._reach:
                     return
             self._unchanged[seed] = shown
-            if self._seeds_tell(failing) or len(self._unchanged) >= limit.EXPLAIN_MOST_SEEDS:
+            if self._seeds_tell(failing):
                 return
 
     def _seeds_tell(self, failing: Failing) -> bool:
@@ -342,6 +346,7 @@ class Engine:
             placebo_failed=self._placebo_failed,
             deterministic=self._deterministic,
             seeds_reach=self._reach,
+            reads_input=self._base is not None and self._base.reads_input,
             trials=()
             if failing is None
             else tuple(unchanged_trial(seed, shown, failing) for seed, shown in self._unchanged.items()),

@@ -3,7 +3,7 @@
 import numpy as np
 
 from rectifier.comparison.explain.failure import Failing, better
-from rectifier.comparison.explain.trial import Ask, Shown, same_losses
+from rectifier.comparison.explain.trial import Ask, Shown, ended_by_error, same_losses
 from rectifier.records import Change, Experiment, Intervention
 
 _CURVE_POINTS = 60
@@ -21,16 +21,18 @@ def experiment_of(ask: Ask, shown: Shown, unchanged: Shown, base: Shown, failing
     """
     # The same to the bit: whatever it says of itself, it has changed nothing.
     idle = ask.intervention.change is not Change.PLACEBO and _identical(shown, unchanged)
+    untried = ended_by_error(shown, base)
     return Experiment(
         intervention=ask.intervention,
         seed=ask.seed,
-        failed=failing.seen_in(shown) or idle,
+        failed=not untried and (failing.seen_in(shown) or idle),
         loss_end=shown.loss_end if np.isfinite(shown.loss_end) else None,
         steps=shown.steps,
         seconds=shown.seconds,
         applied=shown.applied,
         losses=_curve(shown),
-        better=better(ask.intervention.change, shown, base, failing),
+        better=None if untried else better(ask.intervention.change, shown, base, failing),
+        error=shown.error if untried else "",
     )
 
 
@@ -53,7 +55,7 @@ def cured(experiment: Experiment) -> bool:
     if experiment.intervention.change is Change.SKIP_NONFINITE and experiment.applied is not None:
         # Where every step is left out, nothing is trained.
         changed = 0 < experiment.applied.times < experiment.steps
-    return changed and not experiment.failed and experiment.better is not False
+    return changed and experiment.helped
 
 
 def motionless(shown: Shown) -> bool:

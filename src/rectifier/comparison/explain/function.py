@@ -13,12 +13,12 @@ from torch.optim import Optimizer
 from rectifier.comparison.explain.engine import Engine
 from rectifier.comparison.explain.progress import Step
 from rectifier.comparison.explain.script import every_of, shown_of
-from rectifier.comparison.explain.trial import Ask, Shown
+from rectifier.comparison.explain.trial import Ask, Shown, ended_by_error
 from rectifier.errors import CannotExplain
 from rectifier.hooks import training
 from rectifier.launch.explaining import Explaining
 from rectifier.monitor import MemorySink, Monitor
-from rectifier.records import Explanation, Rule
+from rectifier.records import Change, Explanation, Rule
 from rectifier.sandbox import streams_kept
 
 Train = Callable[[int], Any]
@@ -61,7 +61,7 @@ def explain_function(
         return engine.explain()
 
 
-@dataclass(frozen=True)
+@dataclass
 class FunctionTrials:
     """Runs trials of a function: a call each, after which the process is as it was.
 
@@ -72,6 +72,7 @@ class FunctionTrials:
 
     train: Train
     seed: int = 0
+    _unchanged: Shown | None = None
 
     def __call__(self, ask: Ask) -> Shown:
         """Call the function once, with what is asked for changed around it.
@@ -100,8 +101,21 @@ class FunctionTrials:
                 pass
             except Exception as error:
                 raised = error
-        shown = shown_of(sink.process(), ask, crashed=raised is not None, seconds=time.perf_counter() - began)
+        shown = shown_of(
+            sink.process(),
+            ask,
+            crashed=raised is not None,
+            error="" if raised is None else f"{type(raised).__name__}: {raised}".splitlines()[0],
+            seconds=time.perf_counter() - began,
+        )
+        control = ask.seed is None and ask.intervention.change in (Change.NONE, Change.PLACEBO)
+        if self._unchanged is not None and control and ended_by_error(shown, self._unchanged):
+            raise CannotExplain(
+                f"the function trained once, and ended by an error as it was called again, unchanged: {shown.error}. "
+                "Each trial calls it again, so it must begin anew each time, with files and global state of its own."
+            ) from raised
         if ask == Ask():
+            self._unchanged = shown
             if raised is not None and not any(one.severity != "info" for one in shown.findings):
                 raise raised
             if not len(shown.losses) and not shown.findings:

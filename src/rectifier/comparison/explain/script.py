@@ -14,18 +14,19 @@ from pathlib import Path
 
 import numpy as np
 
+from rectifier._formatting import counted
 from rectifier.comparison.explain.collapse import constant_optimum, sorted_by_class
 from rectifier.comparison.explain.idle import idle_changes
-from rectifier.comparison.explain.trial import Ask, Shown, same_losses
+from rectifier.comparison.explain.trial import Ask, Shown, ended_by_error, same_losses
 from rectifier.comparison.script.isolation import passed_files
 from rectifier.comparison.script.running import Running, WithPid
-from rectifier.comparison.script.trial import OUTPUT, last_lines
+from rectifier.comparison.script.trial import OUTPUT, last_error, last_lines
 from rectifier.diagnosis import diagnose
 from rectifier.errors import CannotExplain, UnreadableRun
-from rectifier.exit_codes import SIGNALLED
+from rectifier.exit_codes import SIGNALLED, TIMED_OUT
 from rectifier.launch import STOPPED, Launch, end_soon, start
 from rectifier.launch.forking.client import CannotFork, Forking
-from rectifier.records import Change, Finding, FloatArray, Manifest, Outcome, Process, Run
+from rectifier.records import Change, Finding, FloatArray, Manifest, Outcome, Process, Run, RunNote
 from rectifier.storage import read_run, write_manifest, write_outcome
 
 _BETWEEN_LOOKS = 1.4
@@ -75,7 +76,8 @@ class ScriptTrials:
         trial = self.folder / "trials" / _file_name(ask.name)
         run = trial / "run"
         kept = _outcome(run)
-        if kept is None:
+        shown = None if kept is None else _read(ask, run, kept)
+        if shown is None or kept is None or self._says_nothing(ask, shown):
             kept = self._run(ask, self._new_folder(trial))
             shown = _read(ask, run, kept)
             if self._forking is not None and self._fork and self._differs(ask, shown):
@@ -83,12 +85,16 @@ class ScriptTrials:
                 self._fork = False
                 kept = self._run(ask, self._new_folder(trial))
                 shown = _read(ask, run, kept)
-        else:
-            shown = _read(ask, run, kept)
         if ask == Ask():
             self._unchanged = shown
         self._check(ask, run, shown, kept)
         return shown
+
+    def _says_nothing(self, ask: Ask, shown: Shown) -> bool:
+        """Whether a trial ended by an error that is no failure to explain: what it met may have been mended since."""
+        if ask == Ask():
+            return shown.crashed and all(one.severity == "info" for one in shown.findings)
+        return self._unchanged is not None and ended_by_error(shown, self._unchanged)
 
     def _differs(self, ask: Ask, shown: Shown) -> bool:
         """Whether the unchanged script, forked, did anything else than in a process of its own."""
@@ -172,24 +178,44 @@ class ScriptTrials:
             return self._forking if self._fork else None
 
     def _check(self, ask: Ask, run: Path, shown: Shown, outcome: Outcome) -> None:
-        name = _file_name(ask.name)
+        name, reads = _file_name(ask.name), shown.reads_input
         if ask == Ask() and outcome.exit_code and not any(one.severity != "info" for one in shown.findings):
             raise CannotExplain(
                 f"the unchanged script fails (exit code {outcome.exit_code}), and its training has no finding. Does it "
                 f"run under python, with the same arguments from this directory? The end of {run.parent / OUTPUT}:\n"
-                f"{last_lines(run)}"
+                f"{last_lines(run.parent)}"
+                + ("\nThe script reads standard input, and trials get none: let it read a file." if reads else "")
             )
         if ask == Ask() and not len(shown.losses) and not shown.findings:
             raise CannotExplain("no loss was seen: name a script that calls backward() on a torch loss.")
+        same = ask.seed is None and ask.intervention.change in (Change.NONE, Change.PLACEBO)
+        if ask != Ask() and same and self._says_nothing(ask, shown):
+            raise CannotExplain(self._unrepeatable(shown))
         self._ended[name] = run
         passed = passed_files(name, dict(self._ended))
         if passed:
             one = passed[0]
             raise CannotExplain(
                 f"trials share files, so they differ by more than one change: {one.reader} read {one.path} after "
-                f"{one.writer} had written it. Give each trial a folder of its own with "
-                "{trial_dir}: rectifier explain train.py --out {trial_dir}"
+                f"{one.writer} had written it. Give each trial a folder of its own with {{trial_dir}}: "
+                f"{self._with_folder()}"
             )
+
+    def _unrepeatable(self, shown: Shown) -> str:
+        when = f"after {counted(shown.steps, 'step')}" if shown.steps else "before its first step"
+        text = (
+            f"the script ran once, and ended by an error {when} as it ran again, unchanged:\n    {shown.error}\n"
+            "Each trial of explain runs the script again, from this directory."
+        )
+        if any("{trial_dir}" in part for part in self.command):
+            return f"{text} It must find what it found the first time."
+        return (
+            f"{text} If it must not meet what an earlier run wrote, let each trial write into a folder of its own: "
+            f"{{trial_dir}} stands for one, for example:\n    {self._with_folder()}"
+        )
+
+    def _with_folder(self) -> str:
+        return f"rectifier explain {' '.join(self.command)} --out {{trial_dir}}"
 
 
 @contextmanager
@@ -263,19 +289,39 @@ def _read(ask: Ask, folder: Path, outcome: Outcome, *, whole: bool = True) -> Sh
     run = read_run(folder)
     process = _main_process(run)
     if process is None:
-        return Shown(losses=_none(), steps=0, crashed=outcome.exit_code != 0, seconds=outcome.seconds)
+        crashed = outcome.exit_code != 0
+        error = _error(folder, outcome) if crashed else ""
+        reads = RunNote.READS_INPUT in run.notes
+        return Shown(losses=_none(), steps=0, crashed=crashed, error=error, reads_input=reads, seconds=outcome.seconds)
+    crashed = outcome.exit_code != 0 and STOPPED not in run.notes
     return shown_of(
         process,
         ask,
-        crashed=outcome.exit_code != 0 and STOPPED not in run.notes,
+        crashed=crashed,
+        error=_error(folder, outcome) if crashed else "",
+        reads_input=RunNote.READS_INPUT in run.notes,
         stopped=STOPPED in run.notes,
         whole=whole,
         seconds=outcome.seconds,
     )
 
 
+def _error(folder: Path, outcome: Outcome) -> str:
+    if outcome.exit_code == TIMED_OUT:
+        return f"stopped after {outcome.seconds:.0f} s"
+    return last_error(folder.parent) or f"exit code {outcome.exit_code}"
+
+
 def shown_of(
-    process: Process, ask: Ask, *, crashed: bool, seconds: float, stopped: bool = False, whole: bool = True
+    process: Process,
+    ask: Ask,
+    *,
+    crashed: bool,
+    seconds: float,
+    error: str = "",
+    reads_input: bool = False,
+    stopped: bool = False,
+    whole: bool = True,
 ) -> Shown:
     """What a process showed that trained as it was asked to.
 
@@ -284,6 +330,8 @@ def shown_of(
         ask: What was asked of it.
         crashed: Whether it ended by an error of its own.
         seconds: How long it took.
+        error: What it said then, in one line.
+        reads_input: Whether the script reads standard input.
         stopped: Whether it was ended before its end.
         whole: Whether it has ended, so that all is read that is asked once.
     """
@@ -294,6 +342,8 @@ def shown_of(
         losses=process.series("loss").values,
         steps=process.snapshots[-1].step + 1 if process.snapshots else 0,
         crashed=crashed,
+        error=error,
+        reads_input=reads_input,
         stopped=stopped,
         seconds=seconds,
         applied=process.applied,

@@ -43,10 +43,12 @@ class Shown:
         losses: What was back-propagated, step by step.
         steps: Optimizer steps that it took.
         crashed: Whether the script ended with an error.
+        error: What it said then, in one line; "" where it did not crash.
         stopped: Whether it was ended before its own end.
         seconds: What it took, start-up included.
         applied: What its change found to change; None where it did not tell.
         sights: What the microscope saw.
+        reads_input: Whether the script reads standard input, of which it is given none.
         idle: Changes that would find nothing to change in it.
         constant_optimum: Whether its loss fell to an optimum at which outputs tell no row from another.
         sorted_by_class: Whether most of its batches hold targets of one class, and others hold more.
@@ -57,10 +59,12 @@ class Shown:
     losses: FloatArray
     steps: int
     crashed: bool = False
+    error: str = ""
     stopped: bool = False
     seconds: float = 0.0
     applied: Applied | None = None
     sights: tuple[Sight, ...] = ()
+    reads_input: bool = False
     idle: frozenset[Change] = frozenset()
     constant_optimum: bool = False
     sorted_by_class: bool = False
@@ -74,6 +78,20 @@ class Shown:
     def loss_at(self, steps: int) -> float:
         """`loss_end` as it was after so many losses."""
         return float(Shown(losses=self.losses[:steps], steps=steps).loss_end)
+
+
+def ended_by_error(shown: Shown, base: Shown) -> bool:
+    """Whether a trial ended by an error of its own before it could show anything: that is no evidence.
+
+    Args:
+        shown: The trial.
+        base: The unchanged script's first run.
+    """
+    if not shown.crashed or not np.isfinite(shown.losses).all():
+        return False
+    if shown.steps == 0:
+        return base.steps > 0
+    return not base.crashed and all(one.severity == "info" for one in shown.findings)
 
 
 Runner = Callable[[Ask], Shown]

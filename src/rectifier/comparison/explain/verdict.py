@@ -175,9 +175,12 @@ def _refuted(kind: CauseKind, evidence: Evidence) -> bool:
     own = [
         one
         for one in evidence.experiments
-        if one.seed is None and supports(kind, one.intervention) and (one.applied is None or one.applied.times)
+        if one.seed is None
+        and not one.error
+        and supports(kind, one.intervention)
+        and (one.applied is None or one.applied.times)
     ]
-    return bool(own) and all(one.failed or one.better is False for one in own)
+    return bool(own) and all(one.unhelpful for one in own)
 
 
 def _without_cure(evidence: Evidence, causes: Sequence[EstablishedCause]) -> Conclusion:

@@ -262,6 +262,16 @@ def _processes(run_folder: Path) -> tuple[Process, ...]:
         return ()
 
 
+def last_error(folder: Path) -> str:
+    """What a trial said as it ended by an error: the exception's line, else its last one; "" where it said nothing."""
+    lines = [line.rstrip() for line in _printed(folder).splitlines() if line.strip()]
+    for number in range(len(lines) - 1, -1, -1):
+        if lines[number].startswith("Traceback (most recent call last)"):
+            # Of an exception that came of another one it is the last; a message may have several lines.
+            return next((line for line in lines[number + 1 :] if not line[0].isspace()), "")
+    return lines[-1].strip() if lines else ""
+
+
 def last_lines(folder: Path, lines: int = 12) -> str:
     """The end of what a trial printed, for an error's text."""
     return "\n".join(_printed(folder).splitlines()[-lines:])

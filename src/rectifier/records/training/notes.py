@@ -16,6 +16,8 @@ class RunNote(StrEnum):
     """How many times, with none that was confirmed."""
     LAST_LOOK = "last_look_for_dead_units"
     """After which step."""
+    READS_INPUT = "reads_standard_input"
+    """Its script reads standard input, and was given none: it is a trial."""
     NOT_TREATED = "not_treated"
     """A treatment that was asked for was refused."""
 

@@ -53,7 +53,7 @@ def run_json(run: Run, diagnoses: Sequence[Diagnosis], explanation: Explanation 
         "processes": [
             {
                 "writer": to_builtins(process.writer),
-                **_judged(diagnosis),
+                **_judged(diagnosis, run.manifest.command),
                 "cost": to_builtins(process.snapshots[-1].cost) if process.snapshots else None,
                 "loss": to_builtins(process.series("loss")),
                 "unseen": to_builtins([unseen_of(one) for one in process.unseen]),
@@ -124,10 +124,10 @@ def inspection_json(inspection: Inspection) -> dict[str, Any]:
     return document
 
 
-def _judged(judged: Judged) -> dict[str, Any]:
+def _judged(judged: Judged, command: Sequence[str] = ()) -> dict[str, Any]:
     """A record of findings, these in the form that JSON has."""
     rest = {field.name: getattr(judged, field.name) for field in fields(judged) if field.name not in FINDINGS}
-    forms = {name: [form_of(finding) for finding in getattr(judged, name)] for name in FINDINGS}
+    forms = {name: [form_of(finding, command) for finding in getattr(judged, name)] for name in FINDINGS}
     if isinstance(judged, Diagnosis):
         rest["layers"] = [layer_of(layer) for layer in judged.layers]
         rest["not_judged"] = [not_judged_of(one) for one in judged.not_judged]

@@ -1,5 +1,6 @@
 """Findings as JSON has them: codes for programs beside texts for people."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -133,9 +134,9 @@ class Treated:
     units: dict[str, tuple[int, ...]]
 
 
-def form_of(finding: records.Finding) -> Finding:
-    """A finding as JSON has it."""
-    texts = describe(finding)
+def form_of(finding: records.Finding, command: Sequence[str] = ()) -> Finding:
+    """A finding as JSON has it; `command` is the user's script and its options, where they are known."""
+    texts = describe(finding, command)
     return Finding(
         rule=finding.rule,
         severity=finding.severity,
@@ -147,7 +148,7 @@ def form_of(finding: records.Finding) -> Finding:
         consequence=finding.consequence,
         remedies=finding.remedies,
         advice=texts.advice,
-        fixes=tuple(fixes.command(fix.kind) for fix in finding.fixes),
+        fixes=tuple(fixes.typed(fixes.command(fix.kind), command) for fix in finding.fixes),
         units=finding.units,
         numbers=finding.numbers,
         suppressed=finding.suppressed,

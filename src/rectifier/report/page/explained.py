@@ -1,5 +1,6 @@
 """What the templates show of an explanation."""
 
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -25,6 +26,8 @@ _IN_WORDS = frozenset({
     RemedyId.STOP_GRADIENT,
 })  # fmt: skip
 """Remedies that say what to do; the others are lines to type."""
+_LINE = re.compile(r"rectifier |model[.\[]|torch\.")
+"""How a line begins that is typed for one of these all the same."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ class Explained:
     def fixes(self) -> list[Fix]:
         """What to do, the first thing first."""
         pairs = zip(self.explanation.remedies, self.explanation.fixes, strict=True)
-        return [Fix(text, remedy not in _IN_WORDS) for remedy, text in pairs]
+        return [Fix(text, remedy not in _IN_WORDS or bool(_LINE.match(text))) for remedy, text in pairs]
 
     @property
     def sights(self) -> list[tuple[Sight, str]]:

@@ -8,7 +8,6 @@ import base64
 import csv
 import hashlib
 import io
-import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
@@ -61,7 +60,7 @@ def run_page(
         "run.html",
         title=f"{run.manifest.name} · Rectifier",
         run=run,
-        parts=parts_of(run, diagnoses, shlex.join(run.manifest.command)),
+        parts=parts_of(run, diagnoses, run.manifest.command),
         verdict=verdict_of(run, diagnoses),
         explained=None if explained is None else Explained(explained.explanation, explained, run.manifest.script),
         refresh_seconds=refresh_seconds,
@@ -113,7 +112,7 @@ def comparison_page(
         learning=[Shown(arm, figure) for arm, figure in learning],
         csv=_trials_as_csv(comparison),
         run=example[0] if example else None,
-        parts=parts_of(example[0], [example[1]], shlex.join(example[0].manifest.command)) if example else [],
+        parts=parts_of(example[0], [example[1]], example[0].manifest.command) if example else [],
         died=example is not None and _died(example[1]),
     )
 

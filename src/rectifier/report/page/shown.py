@@ -91,7 +91,7 @@ class Part:
     number: int
     process: Process
     diagnosis: Diagnosis
-    command: str
+    command: Sequence[str]
     over_time: Sequence[Shown]
     units: Sequence[Shown]
     series_left: int
@@ -191,16 +191,16 @@ class Part:
         """What to type, with the script that this run was of in the place of the one that stands for it."""
         if not finding.fixes:
             return None
-        return fixes.command(finding.fixes[0].kind, self.command or fixes.SCRIPT)
+        return fixes.typed(fixes.command(finding.fixes[0].kind), self.command)
 
 
-def parts_of(run: Run, diagnoses: Sequence[Diagnosis], command: str) -> list[Part]:
+def parts_of(run: Run, diagnoses: Sequence[Diagnosis], command: Sequence[str]) -> list[Part]:
     """The parts of a run, one for each of its processes.
 
     Args:
         run: What was observed.
         diagnoses: One per process, in the same order.
-        command: The user's script and its options, as typed; "" where there was none.
+        command: The user's script and its options, as typed; empty where there was none.
     """
     return [
         _part(number, process, diagnosis, command)
@@ -208,7 +208,7 @@ def parts_of(run: Run, diagnoses: Sequence[Diagnosis], command: str) -> list[Par
     ]
 
 
-def _part(number: int, process: Process, diagnosis: Diagnosis, command: str) -> Part:
+def _part(number: int, process: Process, diagnosis: Diagnosis, command: Sequence[str]) -> Part:
     silent = figures.silent_map(diagnosis, process.treated)
     shown = [Shown("Silent units, layer by layer", silent, wide=True, ramp=True)] if silent is not None else []
     charts = [

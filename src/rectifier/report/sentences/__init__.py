@@ -4,7 +4,7 @@
 the edge only: whoever decides does so by the facts.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -82,12 +82,18 @@ WRITERS: dict[type[Evidence], Callable[[Finding, Any], Texts]] = {
 """What writes of each kind of evidence."""
 
 
-def describe(finding: Finding | Explanation) -> Texts:
+def describe(finding: Finding | Explanation, command: Sequence[str] = ()) -> Texts:
     """What is said of a finding or of an explanation: its title, detail, cause and advice.
 
     Args:
         finding: Of a diagnosis, a check or an inspection; or what `rectifier explain` found.
+        command: The user's script and its options, for what is to be typed; empty where they are not known.
     """
+    texts = _describe(finding)
+    return replace(texts, advised=tuple(fixes.typed(text, command) for text in texts.advised)) if command else texts
+
+
+def _describe(finding: Finding | Explanation) -> Texts:
     if isinstance(finding, Explanation):
         return _of_explanation(finding)
     write = WRITERS.get(type(finding.evidence), _own_texts)
@@ -138,13 +144,18 @@ def told_finding(finding: Finding) -> Finding:
     )
 
 
-def told_explanation(found: Explanation) -> Explanation:
-    """The same explanation with its texts filled in."""
+def told_explanation(found: Explanation, command: Sequence[str] = ()) -> Explanation:
+    """The same explanation with its texts filled in.
+
+    Args:
+        found: As it was found.
+        command: The user's script and its options; empty where they are not known.
+    """
     return replace(
         found,
         title=explanation.headline(found),
         details=tuple(explanation.details(found)),
-        fixes=tuple(explanation.fix_text(remedy, found) for remedy in found.remedies),
+        fixes=tuple(fixes.typed(explanation.fix_text(remedy, found), command) for remedy in found.remedies),
         cause=None if found.cause is None else _told_cause(found.cause),
         causes=tuple(_told_cause(cause) for cause in found.causes),
     )

@@ -27,6 +27,8 @@ def unchanged_words(arm: str, idle: int, trainings: int) -> str:
 
 def outcome(experiment: Experiment) -> str:
     """How a trial ended: `does not fail`."""
+    if experiment.error:
+        return f"could not be tried: {experiment.error}"
     if idle(experiment):
         return "nothing to change"
     if experiment.failed:

@@ -14,6 +14,7 @@ from rectifier.records import (
     Intervention,
     RemedyId,
 )
+from rectifier.report.sentences.findings.words import capital
 from rectifier.report.sentences.fixes import command
 from rectifier.report.sentences.mending import with_numbers
 
@@ -66,6 +67,7 @@ _CHANGES: dict[Change, str] = {
     Change.LEARNING_RATE_TRIPLE: "three times the learning rate",
     Change.WARM_UP: "warm-up",
     Change.CLIP_GRADIENT: "a clipped gradient",
+    Change.CLIPPING_OFF: "no clipping of the gradient",
     Change.LARGER_EPS: "a larger eps",
     Change.MOMENTUM_OFF: "no momentum",
     Change.WEIGHT_DECAY_OFF: "no weight decay",
@@ -200,6 +202,9 @@ def details(explanation: Explanation) -> Iterator[str]:
     failed = _unhelpful(explanation.experiments)
     if failed:
         yield f"Did not help: {listed(failed)}."
+    for one in explanation.experiments:
+        if one.error and one.seed is None:
+            yield f"{capital(change_words(one))} could not be tried: {one.error}"
     yield from controls(explanation)
     if cause is not None and not explanation.remedies and cause.kind in _IN_WORDS:
         yield f"What to do: {_IN_WORDS[cause.kind]}"
@@ -218,6 +223,8 @@ _IN_WORDS = {
 def controls(explanation: Explanation) -> Iterator[str]:
     """What the unchanged script and the placebo did."""
     control = explanation.control
+    if control.reads_input:
+        yield "The script reads standard input; trials get none, so they may train on other data."
     if control.deterministic is False:
         yield "The script is not deterministic: two unchanged runs had different losses."
     if control.placebo_failed is not None:
@@ -232,7 +239,7 @@ def controls(explanation: Explanation) -> Iterator[str]:
 def _without(explanation: Explanation, cause: EstablishedCause) -> str:
     own = [one for one in explanation.experiments if one.intervention == cause.intervention]
     first = next(one for one in own if one.seed is None)
-    seeds = [one for one in own if not one.failed and one.better is not False]
+    seeds = [one for one in own if one.helped]
     before = explanation.failure.loss_end if explanation.failure is not None else None
     loss = (
         ""
@@ -249,13 +256,14 @@ def _loss(value: float | None) -> str:
 
 def _unhelpful(experiments: Sequence[Experiment]) -> list[str]:
     """Changes that were applied and did not help."""
-    helped = {one.intervention for one in experiments if not one.failed and one.better is not False}
+    helped = {one.intervention for one in experiments if one.helped}
     found = [
         change_words(one)
         for one in experiments
         if one.seed is None
         and one.intervention not in helped
         and one.intervention.change is not Change.PLACEBO
+        and not one.error
         and (one.applied is None or one.applied.times)
     ]
     return list(dict.fromkeys(found))

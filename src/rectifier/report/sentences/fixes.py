@@ -1,5 +1,10 @@
 """What to type about a finding."""
 
+import re
+import shlex
+from collections.abc import Sequence
+from itertools import pairwise
+
 from rectifier.records import FixKind
 
 SCRIPT = "train.py"
@@ -22,6 +27,8 @@ _LINES = {
     FixKind.CLIP_NORM: "torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)",
 }
 """Lines of the script, and not commands."""
+_NAMED = re.compile(rf"(?P<before>\brectifier (?P<tool>run|explain|compare)\b[^`\n]*?){re.escape(SCRIPT)}(?![\w.])")
+_SEED = re.compile(r"-{0,2}(\w+[-_.])*seed", re.IGNORECASE)
 
 
 def command(kind: FixKind, script: str = SCRIPT) -> str:
@@ -40,3 +47,34 @@ def command(kind: FixKind, script: str = SCRIPT) -> str:
     if kind in _LINES:
         return _LINES[kind]
     return f"{_COMMANDS[kind]} {script}"
+
+
+def typed(text: str, command: Sequence[str]) -> str:
+    """A text with the user's own script in the commands that it names; as it is where the script is not known.
+
+    Args:
+        text: In which `train.py` stands for the script.
+        command: The script and its options; empty where it is not known.
+
+    Example:
+        >>> print(typed("Run `rectifier compare train.py`.", ["fit.py", "--seed", "3"]))
+        Run `rectifier compare fit.py --seed '{seed}'`.
+    """
+
+    def own(found: re.Match[str]) -> str:
+        arguments = with_seeds(command) if found["tool"] == "compare" else list(command)
+        return f"{found['before']}{shlex.join(arguments)}"
+
+    return _NAMED.sub(own, text) if command else text
+
+
+def with_seeds(command: Sequence[str]) -> list[str]:
+    """The command with `{seed}` in the place of a seed that was given, because a comparison trains with many."""
+    arguments = list(command)
+    for index, (option, value) in enumerate(pairwise(["", *command])):
+        name, equals, given = value.partition("=")
+        if equals and _SEED.fullmatch(name) and given.isdigit():
+            arguments[index] = f"{name}={{seed}}"
+        elif _SEED.fullmatch(option) and value.isdigit():
+            arguments[index] = "{seed}"
+    return arguments

@@ -1,6 +1,7 @@
 """What to type about an established cause, with the measured numbers and the user's own line."""
 
 from rectifier.records import Applied, Change, Explanation, RemedyId, Sight, SightKind
+from rectifier.report.sentences.fixes import SCRIPT
 
 _LESS_DECAY = 0.01
 """The default of torch's AdamW."""
@@ -43,11 +44,60 @@ def with_numbers(remedy: RemedyId, explanation: Explanation) -> str | None:
     match remedy:
         case RemedyId.GUARD_OPERATION:
             return _guard(explanation.sights)
-        case RemedyId.CHANGE_ACTIVATION if cause.intervention.change is Change.UNSATURATED_ACTIVATION:
-            return "use an activation without a flat side: torch.nn.LeakyReLU(0.1)"
         case RemedyId.INIT_GAIN if cause.intervention.change is Change.WEIGHTS_GLOROT:
             return "torch.nn.init.xavier_normal_(layer.weight)"
-    return None if applied is None else _setting(remedy, cause.intervention.change, applied)
+    if applied is None:
+        return None
+    if cause.intervention.change in _PUTS.get(remedy, ()):
+        return _part(cause.intervention.change, applied.detail)
+    if remedy is RemedyId.RAISE_LEARNING_RATE and cause.intervention.change is Change.CLIPPING_OFF:
+        return _clipping(applied)
+    return _setting(remedy, cause.intervention.change, applied)
+
+
+_PUTS = {
+    RemedyId.LEAKY_ACTIVATION: (Change.LEAKY_ACTIVATION,),
+    RemedyId.CHANGE_ACTIVATION: (Change.LEAKY_ACTIVATION, Change.BOUNDED_ACTIVATION, Change.UNSATURATED_ACTIVATION),
+    RemedyId.BOUNDED_ACTIVATION: (Change.BOUNDED_ACTIVATION,),
+    RemedyId.LINEAR_OUTPUT: (Change.LINEAR_OUTPUT,),
+    RemedyId.CHANGE_NORMALISATION: (Change.NORMALISATION_OFF,),
+    RemedyId.WEAKEN_LOSS_TERM: (Change.LOSS_TERM_OFF,),
+    RemedyId.ZERO_BIAS: (Change.ZERO_BIAS,),
+}
+"""Remedies that put something in the place of a part of the model or of the loss -> the changes that did it."""
+_NEW = {
+    Change.LEAKY_ACTIVATION: "leaky_relu:0.1",
+    Change.UNSATURATED_ACTIVATION: "leaky_relu:0.1",
+    Change.BOUNDED_ACTIVATION: "tanh",
+}
+_MOST_PARTS = 3
+
+
+def _part(change: Change, detail: str) -> str | None:
+    """What to type in the place of a part that a change names: `sigmoid of net.4`, `penalty (fit.py:3)`."""
+    parts = detail.split(", ")
+    if change in _NEW:
+        old = dict.fromkeys(part.partition(" ")[0] for part in parts if " of " in part)
+        swaps = " ".join(f"--swap {name}={_NEW[change]}" for name in old)
+        return f"rectifier run {swaps} {SCRIPT}" if old else None
+    if change is Change.LOSS_TERM_OFF:
+        term, _, place = detail.rpartition(" (")
+        return f"0.1 * {term if term.isidentifier() else f'({term})'} instead of {term}" if term and place else None
+    if change is Change.ZERO_BIAS:
+        return f"torch.nn.init.zeros_({_attribute(detail)})" if len(parts) == 1 and "." in detail else None
+    lines = []
+    for part in parts:
+        name, of, path = part.partition(" of ")
+        if of:
+            lines.append(f"{_attribute(path)} = torch.nn.Identity()")
+        elif " at " in part:
+            lines.append(f"remove {name.replace(' at ', ' in ')}")
+    return "; ".join(lines) if lines and len(lines) == len(parts) <= _MOST_PARTS else None
+
+
+def _attribute(path: str) -> str:
+    """How Python reaches a part of `model`: `net.4` as `model.net[4]`."""
+    return "model" + "".join(f"[{name}]" if name.isdigit() else f".{name}" for name in path.split("."))
 
 
 def place_of(explanation: Explanation) -> str:
@@ -63,8 +113,11 @@ def place_of(explanation: Explanation) -> str:
     return cause.place
 
 
-_OF_PARAMETERS = (Change.WEIGHTS_HE, Change.WEIGHTS_GLOROT, Change.WEIGHTS_SMALL_RANDOM, Change.ZERO_BIAS,
-                  Change.ADD_PARAMETERS)  # fmt: skip
+_OF_PARAMETERS = (
+    Change.WEIGHTS_HE, Change.WEIGHTS_GLOROT, Change.WEIGHTS_SMALL_RANDOM, Change.ZERO_BIAS, Change.ADD_PARAMETERS,
+    Change.LEAKY_ACTIVATION, Change.UNSATURATED_ACTIVATION, Change.BOUNDED_ACTIVATION,
+)  # fmt: skip
+"""Changes whose detail names the parts of the model that they changed."""
 _SETTINGS = {
     RemedyId.LOWER_LEARNING_RATE: ("lr", (Change.LEARNING_RATE_THIRD, Change.LEARNING_RATE_TENTH,
                                           Change.LEARNING_RATE_HUNDREDTH)),
@@ -82,6 +135,13 @@ def _setting(remedy: RemedyId, change: Change, applied: Applied) -> str | None:
     if remedy is RemedyId.LOWER_WEIGHT_DECAY and applied.before > _LESS_DECAY:
         after = _LESS_DECAY
     return f"{name}={after:.3g} instead of {applied.before:.3g}"
+
+
+def _clipping(applied: Applied) -> str | None:
+    if applied.before is None or applied.after is None:
+        return None
+    name = "clip_value" if " value " in applied.detail else "max_norm"
+    return f"{name}={applied.after:.2g} instead of {applied.before:.3g}"
 
 
 def _guard(sights: tuple[Sight, ...]) -> str | None:

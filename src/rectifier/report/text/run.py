@@ -72,7 +72,7 @@ def print_run(run: Run, diagnoses: Sequence[Diagnosis], console: Console) -> Non
         if len(run.processes) > 1:
             console.print()
             say(console, f"{_name(process)}, process {process.writer.pid}", style="bold")
-        _print_process(process, diagnosis, console)
+        _print_process(process, diagnosis, console, run.manifest.command)
 
 
 def _print_worst(run: Run, diagnoses: Sequence[Diagnosis], console: Console) -> None:
@@ -90,7 +90,7 @@ def _name(process: Process) -> str:
     return f"rank {process.writer.rank} of {process.writer.world_size}"
 
 
-def _print_process(process: Process, diagnosis: Diagnosis, console: Console) -> None:
+def _print_process(process: Process, diagnosis: Diagnosis, console: Console, command: Sequence[str]) -> None:
     if diagnosis.nothing_observed and not diagnosis.findings:
         say(
             console,
@@ -98,7 +98,7 @@ def _print_process(process: Process, diagnosis: Diagnosis, console: Console) -> 
             style="bold",
         )
     else:
-        print_findings(diagnosis, console)
+        print_findings(diagnosis, console, command)
     if not diagnosis.layers and not diagnosis.nothing_observed:
         say(console, NO_ACTIVATION)
     if diagnosis.layers:
@@ -139,8 +139,14 @@ def _print_remarks(process: Process, console: Console) -> None:
         say(console, f"Rectifier had an internal problem: {warning}.", style="yellow")
 
 
-def print_findings(diagnosis: Judged, console: Console) -> None:
-    """Print what was found, most serious first, then what is suppressed and why."""
+def print_findings(diagnosis: Judged, console: Console, command: Sequence[str] = ()) -> None:
+    """Print what was found, most serious first, then what is suppressed and why.
+
+    Args:
+        diagnosis: What was found.
+        console: Where to.
+        command: The user's script and its options; empty where they are not known.
+    """
     _print_verdict(diagnosis, console)
     alarms = [finding for finding in diagnosis.findings if finding.severity != "info"]
     remarks = [finding for finding in diagnosis.findings if finding.severity == "info"]
@@ -151,7 +157,7 @@ def print_findings(diagnosis: Judged, console: Console) -> None:
         say(console, f"and {more}; --json lists all of them.", indent=_HANGING)
     advised: list[Sequence[str]] = []
     for finding in alarms[:_MOST_TOLD]:
-        texts = describe(finding)
+        texts = describe(finding, command)
         console.print()
         if len(alarms) > 1:
             say(console, texts.title, style="bold", indent=2)

@@ -1,6 +1,7 @@
 """Functions of the network that are computed as others: activations exchanged or left out, normalisations left out."""
 
 import types
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 
 from rectifier.activations import function_for
 from rectifier.catalogue import parse
-from rectifier.hooks.location import locate
+from rectifier.hooks.location import Location, locate
 from rectifier.hooks.microscope.graph import is_weight
 from rectifier.hooks.microscope.source_lines import frame_of_user, line_of
 from rectifier.hooks.patch.attributes import wrap
@@ -130,15 +131,16 @@ class LinearOutput(Intervening):
             return NotImplemented
         if not self._searches and not self._left_out:
             return NotImplemented
-        key = _key(name)
-        if key is None:
+        found = _call_of(name)
+        if found is None:
             return NotImplemented
+        key, words = found
         if key in self._left_out:
             self.note(self._left_out[key])
             return args[0]
         result = proceed(*args, **kwargs)
         if self._searches and isinstance(result, Tensor) and result.grad_fn is not None:
-            self._made[result.grad_fn] = key, name
+            self._made[result.grad_fn] = key, words
         return result
 
     def on_backward(self, loss: Tensor, unscaled: Tensor) -> None:
@@ -156,16 +158,16 @@ class LinearOutput(Intervening):
             if node.name().startswith(_NEED_PROBABILITIES):
                 continue
             if node in self._made:
-                key, name = self._made[node]
-                self._left_out[key] = name
+                key, words = self._made[node]
+                self._left_out[key] = words
             elif not any(is_weight(parent) for parent, _ in node.next_functions):
                 pending += [parent for parent, _ in node.next_functions]
         # Nodes keep a graph alive.
         self._made.clear()
 
 
-def _key(name: str) -> Key | None:
-    """One call of the script: the module that makes it, and where."""
+def _call_of(name: str) -> tuple[Key, str] | None:
+    """One call of the script: the module that makes it and where, and what it is in words: `sigmoid of net.4`."""
     frame = frame_of_user()
     if frame is None:
         return None
@@ -173,7 +175,15 @@ def _key(name: str) -> Key | None:
     model = where is not None and next(where.root.parameters(), None) is not None
     if not model and name not in _ALSO_OUTSIDE:
         return None
-    return id(where.owner) if where is not None else 0, frame.f_code, frame.f_lasti
+    # Another module than that of a layer is there for the activation alone.
+    path = _path_of(where) if where is not None and next(where.owner.parameters(), None) is None else ""
+    words = f"{name.rstrip('_')} of {path}" if path else f"{name.rstrip('_')} at {line_of(frame).place}"
+    return (id(where.owner) if where is not None else 0, frame.f_code, frame.f_lasti), words
+
+
+def _path_of(where: Location) -> str:
+    """The name that a module has in its model; "" for the model itself."""
+    return next((path for path, module in where.root.named_modules() if module is where.owner), "")
 
 
 class WithoutNormalisation(Intervening):
@@ -181,6 +191,7 @@ class WithoutNormalisation(Intervening):
 
     def __init__(self) -> None:
         super().__init__(Changes.NORMALISATION_OFF)
+        self._words: weakref.WeakKeyDictionary[nn.Module, str] = weakref.WeakKeyDictionary()
 
     def start(self) -> None:
         """Begin."""
@@ -188,8 +199,15 @@ class WithoutNormalisation(Intervening):
             self._undo.append(wrap(cls, "forward", self._pass_on))
 
     def _pass_on(self, original: Callable[..., Tensor], module: nn.Module, input: Tensor) -> Tensor:  # noqa: A002
-        self.note(type(module).__name__)
+        self.note(self._words_of(module))
         return input
+
+    def _words_of(self, module: nn.Module) -> str:
+        if module not in self._words:
+            where = locate()
+            path = "" if where is None or where.owner is not module else _path_of(where)
+            self._words[module] = f"{type(module).__name__} of {path}" if path else type(module).__name__
+        return self._words[module]
 
 
 def _with_own_forward() -> list[type[nn.Module]]:

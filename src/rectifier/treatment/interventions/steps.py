@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 from rectifier.hooks.microscope.source_lines import Line, users_line
 from rectifier.hooks.patch.attributes import on_construction
 from rectifier.records import Applied, Change
+from rectifier.treatment.interventions.clipping import ClippedGradient, UnclippedGradient
 from rectifier.treatment.interventions.intervening import Intervening
 
 Group = dict[str, Any]
@@ -144,31 +145,6 @@ def _without_decay(group: Group, steps: int) -> dict[str, Any]:
     return {"weight_decay": 0.0} if group.get("weight_decay") else {}
 
 
-class ClippedGradient(Intervening):
-    """The gradient of each step has at most this norm, over all parameters of the optimizer."""
-
-    def __init__(self, norm: float) -> None:
-        super().__init__(Change.CLIP_GRADIENT)
-        self._norm = norm
-
-    def on_step_start(self, optimizer: Optimizer, *call: Any) -> None:
-        """An optimizer is about to step."""
-        gradients = [
-            parameter.grad
-            for group in optimizer.param_groups
-            for parameter in group["params"]
-            if parameter.grad is not None and not parameter.grad.is_sparse
-        ]
-        if not gradients:
-            return
-        norm = float(torch.nn.utils.get_total_norm(gradients))
-        if norm > self._norm:
-            for gradient in gradients:
-                gradient.detach().mul_(self._norm / norm)
-            self.times += 1
-            self.details.setdefault(f"gradients of {type(optimizer).__name__}")
-
-
 def settings(change: Change, value: float | None) -> Intervening | None:
     """The change of an optimizer's settings that is meant; None where it is none of these."""
     match change:
@@ -186,6 +162,8 @@ def settings(change: Change, value: float | None) -> Intervening | None:
             return WarmUp(int(value or _WARM_UP_STEPS))
         case Change.CLIP_GRADIENT:
             return ClippedGradient(value or _CLIP_NORM)
+        case Change.CLIPPING_OFF:
+            return UnclippedGradient()
         case Change.LARGER_EPS:
             eps = value or _LARGER_EPS
             return Settings(change, lambda group, _: {"eps": eps} if group.get("eps", eps) < eps else {}, "eps of {}")
