@@ -408,7 +408,7 @@ EXPLAIN_MARGIN = 30
 EXPLAIN_LEAST_STEPS = 100
 """Fewest steps of a trial: rules about collapsed outputs and best constants speak after 100 (definitions)."""
 
-EXPLAIN_CERTAIN = 3
+EXPLAIN_CERTAIN = 2
 """Times the step since which a serious finding stands, after which the unchanged script is ended (our choice)."""
 
 EXPLAIN_SHORT = 10.0
@@ -416,6 +416,10 @@ EXPLAIN_SHORT = 10.0
 
 EXPLAIN_SURE = 1.25
 """Times the step at which the failure was certain unchanged, after which a trial that has it is ended (our choice)."""
+
+EXPLAIN_NONFINITE = 10
+"""Losses in a row that are not finite, after which a trial is ended (our choice: within as many steps a GradScaler that
+begins at its usual 65,536 has come down to 64)."""
 
 EXPLAIN_SURE_SHARE = 0.5
 """Share of its steps before which no trial is ended for having failed: some failures pass (our choice)."""
@@ -431,11 +435,12 @@ EXPLAIN_LUCK = 0.05
 """Chance that all failing seeds are spared by luck, up to which a cure of all of them counts (the usual 5%)."""
 
 EXPLAIN_MOST_SEEDS = 10
-"""Seeds that are searched for these; a failure that comes on fewer is mostly luck (definitions)."""
+"""Seeds that are searched for these; a failure that comes on fewer is mostly luck (definitions). The search ends early
+where at the share that has failed so far, by Laplace's rule, the rest would hardly (`EXPLAIN_LUCK`) make it enough."""
 
-EXPLAIN_RIVALS = 3
+EXPLAIN_RIVALS = 2
 """Other changes that are tried after evidence and experiment agree: enough to show that not everything helps (our
-choice: the usual first tries, learning rate, initial weights, inputs, activation)."""
+choice, beside the control with a change of no meaning)."""
 
 EXPLAIN_MOST_OF_IT = 0.5
 """Share of what moved the parameters at a step from which on one source of it is asked first (our choice: most)."""

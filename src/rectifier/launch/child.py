@@ -115,6 +115,10 @@ class _Observed:
         settings = explaining.read(text)
         self._explaining = explaining.Explaining(settings, self._writer.record, lambda: self._monitor.step)
         self._explaining.ends_unchanged(self._end_early)
+        if settings["end_nonfinite"] is not None:
+            explaining.EndNonfinite(
+                settings["end_nonfinite"], lambda: self._end_early(max(self._monitor.step, 1))
+            ).start()
         steps = settings["stop_after"]
         enough = os.path.join(self._folder, ENOUGH)
         self.ends_after(steps, lambda: os.path.exists(enough))

@@ -18,7 +18,8 @@ from rectifier.treatment.interventions import Intervening, begin
 
 VARIABLE = "RECTIFIER_EXPLAIN"
 """JSON: `{"intervention": "weight_decay_off", "microscope": [first, last] | null, "stop_after": steps | null,
-"seed_shift": 0, "to_the_end": false}`. To the end: also where nothing is found to change."""
+"seed_shift": 0, "to_the_end": false, "end_nonfinite": losses | null}`. To the end: also where nothing is found to
+change."""
 
 
 class Explaining:
@@ -81,6 +82,7 @@ def read(text: str) -> dict[str, Any]:
         "stop_after": None,
         "seed_shift": 0,
         "to_the_end": False,
+        "end_nonfinite": None,
     }
     settings.update(json.loads(text))
     return settings
@@ -166,5 +168,28 @@ class EndWithoutSteps(training.TrainingListener):
             return
         self._passes -= 1
         if self._passes < 0:
+            self._end()
+            raise SystemExit(0)
+
+
+class EndNonfinite(training.TrainingListener):
+    """Ends a training after so many losses in a row that are not finite.
+
+    Args:
+        losses: At least 1.
+        end: Called before the process is left.
+    """
+
+    def __init__(self, losses: int, end: Callable[[], None]) -> None:
+        self._losses, self._end, self._met = losses, end, 0
+
+    def start(self) -> None:
+        """Begin to count."""
+        training.listen(self)
+
+    def on_backward(self, loss: Tensor, unscaled: Tensor) -> None:
+        """One more pass begins."""
+        self._met = 0 if bool(unscaled.detach().isfinite().all()) else self._met + 1
+        if self._met > self._losses:
             self._end()
             raise SystemExit(0)

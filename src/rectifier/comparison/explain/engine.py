@@ -3,9 +3,11 @@
 It knows no process and no folder: a function that runs one trial is all it asks for.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -75,6 +77,7 @@ class Engine:
     _base: Shown | None = None
     _failing: Failing | None = None
     _stop: int | None = None
+    _certain_at: int | None = None
     _sights: tuple[Sight, ...] = ()
     _deterministic: bool | None = None
     _placebo_failed: bool | None = None
@@ -114,17 +117,31 @@ class Engine:
         if stop is None and base.stopped:
             stop = base.steps
         look = looked_at(failing, base)
+        # The same script with the same seed: it has failed as soon as the first run had.
+        first = self._certain_at = self._soon(stop, look[1])
         while True:
-            again = self._runs([Ask(stop_after=stop, microscope=look, enough=self._fails(stop))])[0]
+            again = self._runs([Ask(stop_after=first, microscope=look, **self._fails(first))])[0]
             if self._deterministic is None:
                 self._deterministic = same_losses(base, again)
             self._sights, self._stop = again.sights, stop
             if failing.seen_in(again):
                 self._unchanged[None] = again
                 return True
-            if stop is None:
-                return False
-            stop = 2 * stop if base.stopped else steps_enough(2 * stop, base.steps)
+            if first == stop:
+                if stop is None:
+                    return False
+                stop = 2 * stop if base.stopped else steps_enough(2 * stop, base.steps)
+            first = stop
+
+    def _soon(self, stop: int | None, looked: int) -> int | None:
+        """Steps after which the failure was certain in the first run, and the microscope has looked."""
+        assert self._failing is not None
+        assert self._base is not None
+        onset = onset_of(self._failing, self._base)
+        if onset is None:
+            return stop
+        soon = max(onset, looked) + limit.EXPLAIN_MARGIN
+        return soon if soon < (self._base.steps if stop is None else stop) else stop
 
     def _kinds(self, failing: Failing) -> list[CauseKind]:
         """Causes that evidence speaks for, best first."""
@@ -158,13 +175,12 @@ class Engine:
         while todo := [one for one in todo if one.change not in nothing_left]:
             batch, todo = todo[: self.jobs], todo[self.jobs :]
             self._most = len(todo)
-            enough = self._fails(self._stop)
-            ended = self._changed([Ask(intervention=one, stop_after=self._stop, enough=enough) for one in batch])
+            ended = self._changed([self._ask(one) for one in batch])
             for experiment, shown in ended:
                 if experiment.applied is not None and not experiment.applied.times and not experiment.error:
                     # Nor is there a further addend of the loss, or another place.
                     nothing_left.add(experiment.intervention.change)
-                if cured(experiment):
+                if cured(experiment) and not (self._sure(kinds) and self._cures_much(experiment.intervention, kinds)):
                     self._follow(experiment, shown, failing)
                     nothing_left |= self._settled()
             if self._confirmed(kinds):
@@ -175,14 +191,24 @@ class Engine:
                 if rivals > limit.EXPLAIN_RIVALS:
                     return
 
-    def _fails(self, stop: int | None) -> Callable[[Shown], bool]:
-        """Tells of a trial at work whether it has failed for good: long after the failure was certain unchanged."""
+    def _ask(self, intervention: Intervention) -> Ask:
+        """A trial with a change: as long as this change may put the failure off, unless it fails before."""
+        assert self._base is not None
+        stop = self._stop
+        if stop is not None:
+            stop *= knowledge.SLOWER.get(intervention.change, 1)
+            if stop >= self._base.steps and not self._base.stopped:
+                stop = None
+        return Ask(intervention=intervention, stop_after=stop, **self._fails(self._stop))
+
+    def _fails(self, stop: int | None) -> dict[str, Any]:
+        """Ends a trial at work that has failed for good: long after the failure was certain unchanged."""
         failing, base = self._failing, self._base
         assert failing is not None
         assert base is not None
         onset = onset_of(failing, base)
         steps = max(limit.EXPLAIN_SURE * (onset or 0), limit.EXPLAIN_SURE_SHARE * (stop or base.steps))
-        return lambda shown: shown.steps >= steps and failing.seen_in(shown)
+        return {"enough": lambda shown: shown.steps >= steps and failing.seen_in(shown), "least": int(steps)}
 
     def _settled(self) -> set[Change]:
         """Changes that would show again what is shown: a tenth of the learning rate, where a third of it helps."""
@@ -205,23 +231,20 @@ class Engine:
             cure.holds and any(knowledge.supports(kind, cure.intervention) for kind in kinds) for cure in self._cures
         )
 
+    def _cures_much(self, one: Intervention, kinds: Sequence[CauseKind]) -> bool:
+        """Whether a change cures much that it did not cause, and no evidence speaks for it: a rival only."""
+        return knowledge.REMOVES[one.change].general and not any(knowledge.supports(kind, one) for kind in kinds)
+
     def _follow(self, experiment: Experiment, shown: Shown, failing: Failing) -> None:
-        """See whether a cure is one: where it may only put the failure off, and on other failing seeds."""
+        """See whether a cure is one, on other failing seeds too."""
         intervention = experiment.intervention
-        slower = knowledge.SLOWER.get(intervention.change)
-        if slower is not None and self._stop is not None:
-            assert self._base is not None
-            stop = slower * self._stop
-            whole = stop >= self._base.steps and not self._base.stopped
-            ask = Ask(intervention=intervention, stop_after=None if whole else stop)
-            if not cured(self._changed([ask])[0][0]):
-                return
         self._control(failing)
         held, failed = 1, 0
         for seed, unchanged in self._unchanged.items():
             if seed is None or not failing.seen_in(unchanged):
                 continue
-            other, _ = self._changed([Ask(intervention=intervention, seed=seed, stop_after=self._stop)])[0]
+            ask = Ask(intervention=intervention, seed=seed, stop_after=self._outlives(unchanged))
+            other, _ = self._changed([ask])[0]
             if other.error:
                 continue
             if not cured(other):
@@ -240,17 +263,26 @@ class Engine:
             )
         )
 
+    def _outlives(self, unchanged: Shown) -> int | None:
+        """Steps after which a change has outlived the failure of another seed."""
+        if self._stop is None:
+            return None
+        return min(self._stop, max(limit.EXPLAIN_LEAST_STEPS, math.ceil(limit.EXPLAIN_SURE * unchanged.steps)))
+
     def _control(self, failing: Failing) -> None:
         """Run the script with a change of no meaning, and unchanged with other seeds; once for all cures."""
         if self._placebo_failed is not None:
             return
-        ask = Ask(intervention=Intervention(Change.PLACEBO), stop_after=self._stop, enough=self._fails(self._stop))
-        placebo, _ = self._changed([ask])[0]
-        self._placebo_failed = placebo.failed or placebo.better is False
+        for stop in dict.fromkeys((self._certain_at, self._stop)):
+            ask = Ask(intervention=Intervention(Change.PLACEBO), stop_after=stop, **self._fails(stop))
+            placebo, _ = self._changed([ask])[0]
+            if placebo.unhelpful:
+                break
+        self._placebo_failed = placebo.unhelpful
         first = self._unchanged[None]
         assert self._base is not None
         for seed in range(1, limit.EXPLAIN_MOST_SEEDS):
-            shown = self._runs([Ask(seed=seed, stop_after=self._stop, enough=self._fails(self._stop))])[0]
+            shown = self._runs([Ask(seed=seed, stop_after=self._stop, **self._fails(self._stop))])[0]
             if ended_by_error(shown, self._base):
                 continue
             if self._reach is None:
@@ -259,16 +291,27 @@ class Engine:
                 if not self._reach:
                     return
             self._unchanged[seed] = shown
-            if self._seeds_tell(failing):
+            if self._seeds_tell(failing) or not self._seeds_may_tell(failing):
                 return
 
     def _seeds_tell(self, failing: Failing) -> bool:
         """Whether enough seeds fail: at least so many, and so many that luck alone would not spare them all."""
         failed = len(self._failing_seeds(failing))
-        survived = len(self._unchanged) - failed
-        # The share that survives, by Laplace's rule of succession: few seeds tell it.
-        share = (survived + 1) / (len(self._unchanged) + 2)
-        return failed >= limit.EXPLAIN_FAILING_SEEDS and share**failed <= limit.EXPLAIN_LUCK
+        return _tell(failed, len(self._unchanged) - failed)
+
+    def _seeds_may_tell(self, failing: Failing) -> bool:
+        """Whether the seeds that are left are likely to make it enough, at the share that has failed so far."""
+        failed = len(self._failing_seeds(failing))
+        others = len(self._unchanged) - 1
+        # The script's own seed is no draw: it was looked at because it fails.
+        share = failed / (others + 2)
+        left = limit.EXPLAIN_MOST_SEEDS - len(self._unchanged)
+        chance = sum(
+            math.comb(left, more) * share**more * (1 - share) ** (left - more)
+            for more in range(left + 1)
+            if _tell(failed + more, others + 1 - failed + left - more)
+        )
+        return chance > limit.EXPLAIN_LUCK
 
     def _changed(self, asks: Sequence[Ask]) -> list[tuple[Experiment, Shown]]:
         """Run trials with a change each."""
@@ -351,6 +394,13 @@ class Engine:
             if failing is None
             else tuple(unchanged_trial(seed, shown, failing) for seed, shown in self._unchanged.items()),
         )
+
+
+def _tell(failed: int, survived: int) -> bool:
+    """Whether so many seeds fail that luck alone would not spare them all."""
+    # The share that survives, by Laplace's rule of succession: few seeds tell it.
+    share = (survived + 1) / (failed + survived + 2)
+    return failed >= limit.EXPLAIN_FAILING_SEEDS and share**failed <= limit.EXPLAIN_LUCK
 
 
 def _failure(

@@ -59,6 +59,8 @@ class Failing:
             return math.isnan(end) or (not math.isnan(self.level) and end >= (1 - limit.PLATEAU_FRACTION) * self.level)
         if (shown.crashed and not self.crashed) or self.speaks(shown.findings):
             return True
+        if self.rule is Rule.NON_FINITE and len(shown.losses) and math.isnan(shown.loss_end):
+            return True
         # Another name of the same misfortune is no cure.
         return any(
             one.severity == "serious" or (one.severity == "warning" and one.consequence in _STUCK)

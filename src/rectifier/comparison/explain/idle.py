@@ -2,7 +2,10 @@
 
 import numpy as np
 
-from rectifier.records import REPLACES, Change, Process
+from rectifier.records import REPLACES, Change, Holder, ParameterCounts, Process, Snapshot
+
+_CLIP_NORM = 1.0
+"""What the change clips at: of gradients that were smaller at every look it finds none to clip."""
 
 
 def idle_changes(process: Process) -> frozenset[Change]:
@@ -34,6 +37,30 @@ def idle_changes(process: Process) -> frozenset[Change]:
             found.add(Change.LARGER_EPS)
         if (counts.optimizer >= 0).all():
             found.add(Change.ADD_PARAMETERS)
+    found |= _of_start_and_gradients(process, counts)
     if (np.nan_to_num(counts.weight_first, nan=1.0) > 0).all():
         found.add(Change.WEIGHTS_SMALL_RANDOM)
     return frozenset(found)
+
+
+def _of_start_and_gradients(process: Process, counts: ParameterCounts) -> set[Change]:
+    """Biases that are 0 at the start, gradients that somebody clears, gradients that are never large."""
+    found = set()
+    if counts.weight_low is not None and counts.weight_high is not None and process.parameters:
+        held = all(one.holder is not Holder.NONE for one in process.parameters)
+        pairs = zip(process.parameters, counts.weight_low, counts.weight_high, strict=False)
+        if held and all(low == high == 0 for one, low, high in pairs if "bias" in one.path.rpartition(".")[2]):
+            found.add(Change.ZERO_BIAS)
+    if counts.carried_looks and not counts.carried and len(counts.optimizers) == 1:
+        found.add(Change.ZERO_GRAD)
+    losses = process.series("loss").values
+    norms = [_norm(snapshot) for snapshot in process.snapshots]
+    if len(losses) and np.isfinite(losses).all() and max(norms) < _CLIP_NORM:
+        found.add(Change.CLIP_GRADIENT)
+    return found
+
+
+def _norm(snapshot: Snapshot) -> float:
+    """Norm of the gradient over all parameters, when their bits were last taken; 0 where there was none."""
+    counts = snapshot.parameters
+    return 0.0 if counts is None else float(np.sqrt(np.nansum(np.square(counts.gradient))))

@@ -22,6 +22,7 @@ from rectifier.comparison.script.isolation import passed_files
 from rectifier.comparison.script.running import Running, WithPid
 from rectifier.comparison.script.trial import OUTPUT, last_error, last_lines
 from rectifier.diagnosis import diagnose
+from rectifier.diagnosis import thresholds as limit
 from rectifier.errors import CannotExplain, UnreadableRun
 from rectifier.exit_codes import SIGNALLED, TIMED_OUT
 from rectifier.launch import STOPPED, Launch, end_soon, start
@@ -35,7 +36,7 @@ _LONGEST_LOOKING = 10.0
 """Seconds that looking back may take; it only makes trials shorter."""
 _LEAST_WAIT = 0.25
 """Seconds between two looks at a trial that runs."""
-_READING = 5.0
+_READING = 2.0
 """Times as long as a look took that the next one waits for."""
 _LONGEST_NAME = 120
 _EVERY_STEP = 4_000
@@ -240,13 +241,22 @@ def _watch(ask: Ask, run: Path, over: threading.Event) -> None:
     while not over.wait(wait):
         began = time.perf_counter()
         try:
-            shown = _read(ask, run, Outcome(exit_code=0, seconds=0.0), whole=False)
+            shown = _so_far(ask, run)
         except UnreadableRun:
             continue
-        if ask.enough(shown):
+        if shown is not None and ask.enough(shown):
             end_soon(run)
             return
         wait = max(_LEAST_WAIT, _READING * (time.perf_counter() - began))
+
+
+def _so_far(ask: Ask, folder: Path) -> Shown | None:
+    """What a trial at work has shown; None where it is too early to tell."""
+    run = read_run(folder)
+    process = _main_process(run)
+    if process is None or not process.snapshots or process.snapshots[-1].step + 1 < ask.least:
+        return None
+    return shown_of(process, ask, crashed=False, whole=False, seconds=0.0)
 
 
 def _asked(ask: Ask, shift: int) -> str | None:
@@ -258,8 +268,14 @@ def _asked(ask: Ask, shift: int) -> str | None:
             "microscope": ask.microscope,
             "stop_after": ask.stop_after,
             "seed_shift": shift,
+            "end_nonfinite": None if _may_recover(ask) else limit.EXPLAIN_NONFINITE,
         }
     )
+
+
+def _may_recover(ask: Ask) -> bool:
+    """Whether losses that are not finite may be followed by others: the user's own run, and what leaves them out."""
+    return ask == Ask() or ask.intervention.change in (Change.SKIP_NONFINITE, Change.GUARD_OPERATION)
 
 
 def every_of(ask: Ask) -> int:
@@ -284,8 +300,8 @@ def _outcome(run: Path) -> Outcome | None:
         return None
 
 
-def _read(ask: Ask, folder: Path, outcome: Outcome, *, whole: bool = True) -> Shown:
-    """What a trial showed; of one at work without what takes long to find out."""
+def _read(ask: Ask, folder: Path, outcome: Outcome) -> Shown:
+    """What a trial showed."""
     run = read_run(folder)
     process = _main_process(run)
     if process is None:
@@ -301,7 +317,6 @@ def _read(ask: Ask, folder: Path, outcome: Outcome, *, whole: bool = True) -> Sh
         error=_error(folder, outcome) if crashed else "",
         reads_input=RunNote.READS_INPUT in run.notes,
         stopped=STOPPED in run.notes,
-        whole=whole,
         seconds=outcome.seconds,
     )
 

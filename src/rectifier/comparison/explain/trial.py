@@ -18,6 +18,7 @@ class Ask:
         stop_after: Optimizer steps after which it is ended; None for the script's own end.
         microscope: First and last step at which every operation is looked at; None for none.
         enough: Told what a trial has shown so far, whether it may end; None for never.
+        least: Steps before which that is not asked.
     """
 
     intervention: Intervention = field(default_factory=Intervention)
@@ -25,6 +26,7 @@ class Ask:
     stop_after: int | None = None
     microscope: tuple[int, int] | None = None
     enough: "Callable[[Shown], bool] | None" = field(default=None, compare=False)
+    least: int = field(default=0, compare=False)
 
     @property
     def name(self) -> str:

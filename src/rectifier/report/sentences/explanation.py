@@ -202,6 +202,9 @@ def details(explanation: Explanation) -> Iterator[str]:
     failed = _unhelpful(explanation.experiments)
     if failed:
         yield f"Did not help: {listed(failed)}."
+    once = _helped_once(explanation)
+    if once:
+        yield f"Also without the failure, tried with this seed only: {listed(once)}."
     for one in explanation.experiments:
         if one.error and one.seed is None:
             yield f"{capital(change_words(one))} could not be tried: {one.error}"
@@ -252,6 +255,21 @@ def _without(explanation: Explanation, cause: EstablishedCause) -> str:
 
 def _loss(value: float | None) -> str:
     return "a non-finite value" if value is None else f"{value:.3g}"
+
+
+def _helped_once(explanation: Explanation) -> list[str]:
+    """Changes that cure much that they did not cause, and were not tried on other seeds once the cause was known."""
+    others = {one.intervention for one in explanation.experiments if one.seed is not None}
+    found = [
+        change_words(one)
+        for one in explanation.experiments
+        if one.helped
+        and one.intervention not in others
+        and one.intervention.change is not Change.PLACEBO
+        and (one.applied is None or one.applied.times)
+        and len(explanation.control.failing) > 1
+    ]
+    return list(dict.fromkeys(found))
 
 
 def _unhelpful(experiments: Sequence[Experiment]) -> list[str]:
