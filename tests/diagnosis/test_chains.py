@@ -45,6 +45,16 @@ def test_what_is_reached_is_the_closure(graph):
     assert [sorted(one) for one in reached(pairs, sites)] == [np.flatnonzero(row).tolist() for row in closure]
 
 
+@given(st.sets(st.tuples(st.integers(0, 6), st.integers(0, 6))))
+def test_what_is_reached_is_the_closure_where_sites_feed_earlier_ones(pairs):
+    closure = np.zeros((7, 7), bool)
+    for one, other in pairs:
+        closure[one, other] = True
+    for middle in range(7):
+        closure |= np.outer(closure[:, middle], closure[middle])
+    assert [sorted(one) for one in reached(pairs, 7)] == [np.flatnonzero(row).tolist() for row in closure]
+
+
 @given(GRAPHS)
 def test_a_chain_follows_pairs_from_a_first_layer_to_a_last_one(graph):
     sites, pairs = graph

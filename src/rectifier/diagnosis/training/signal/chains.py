@@ -25,16 +25,29 @@ def reached(pairs: Iterable[tuple[int, int]], sites: int) -> tuple[frozenset[int
     direct: list[set[int]] = [set() for _ in range(sites)]
     for one, other in pairs:
         direct[one].add(other)
-    found = []
-    for site in range(sites):
+    if any(other <= site for site, others in enumerate(direct) for other in others):
+        return tuple(_searched(direct, site) for site in range(sites))
+    # Each feeds later ones only: those are known already, with all that they reach.
+    found: list[frozenset[int]] = [frozenset()] * sites
+    for site in reversed(range(sites)):
         seen: set[int] = set()
-        waiting = list(direct[site])
-        while waiting:
-            if (one := waiting.pop()) not in seen:
+        for one in sorted(direct[site]):
+            if one not in seen:
                 seen.add(one)
-                waiting += direct[one]
-        found.append(frozenset(seen))
+                seen |= found[one]
+        found[site] = frozenset(seen)
     return tuple(found)
+
+
+def _searched(direct: Sequence[set[int]], site: int) -> frozenset[int]:
+    """What a site reaches where sites may feed earlier ones, or themselves."""
+    seen: set[int] = set()
+    waiting = list(direct[site])
+    while waiting:
+        if (one := waiting.pop()) not in seen:
+            seen.add(one)
+            waiting += direct[one]
+    return frozenset(seen)
 
 
 def same_layer(one: "SiteHistory", other: "SiteHistory") -> bool:
