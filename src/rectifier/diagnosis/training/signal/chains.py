@@ -96,19 +96,31 @@ def chains(histories: Sequence["SiteHistory"]) -> list[tuple["SiteHistory", ...]
     layers = as_layers(histories)
     if all(one.feeds is None for one in layers):
         return [tuple(layers)] if len(layers) > 1 else []
+    reach = _reach(layers)
+    fed = frozenset[int]().union(*reach.values())
     # Whatever feeds another reaches all that the other reaches, and more.
-    layers.sort(key=lambda one: (-sum(feeds(one, other) for other in layers), one.index))
-    firsts = [one for one in layers if not below(one, layers)]
-    lasts = [one for one in layers if not above(one, layers)]
+    layers.sort(key=lambda one: (-len(reach[one.index]), one.index))
+    lasts = [one for one in layers if not reach[one.index]]
     found = []
-    for first in firsts:
+    for first in (one for one in layers if one.index not in fed):
         longest: dict[int, tuple[SiteHistory, ...]] = {first.index: (first,)}
         for one in layers:
-            before = [longest[other.index] for other in layers if other.index in longest and feeds(other, one)]
+            before = [chain for index, chain in longest.items() if one.index in reach[index]]
             if before:
                 longest[one.index] = (*max(before, key=len), one)
         found += [chain for last in lasts if len(chain := longest.get(last.index, ())) > 1]
     return found
+
+
+def _reach(layers: Sequence["SiteHistory"]) -> dict[int, frozenset[int]]:
+    """What `feeds` says of each two of these layers."""
+    every = frozenset(one.index for one in layers)
+    return {
+        one.index: frozenset(index for index in every if index > one.index)
+        if one.feeds is None
+        else (one.feeds & every) - {one.index}
+        for one in layers
+    }
 
 
 def longest_chain(histories: Sequence["SiteHistory"]) -> tuple["SiteHistory", ...]:
