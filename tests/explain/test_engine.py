@@ -588,3 +588,39 @@ def test_a_loss_that_is_not_finite_at_the_end_is_that_failure_whatever_the_rule_
     failing = failure_of(Shown(findings=(stuck(Rule.NON_FINITE),), losses=np.full(50, np.nan), steps=50))
     assert failing.seen_in(Shown(losses=np.array([1.0, *[np.nan] * 10]), steps=11))
     assert not failing.seen_in(Shown(losses=np.linspace(1.0, 0.5, 50), steps=50))
+
+
+@pytest.mark.parametrize(("earlier", "others"), [((), 1), ((CauseKind.INPUT_SCALE,), 1)])
+def test_one_change_that_does_not_help_is_enough_once_evidence_and_experiment_agree(earlier, others):
+    findings = tuple(stuck(kind=kind) for kind in (*earlier, CauseKind.WEIGHT_DECAY))
+    found = explain(Script(findings=findings, cures=(Change.WEIGHT_DECAY_OFF,)))
+    own = {one.intervention.change for one in found.experiments if one.seed is None} - {Change.PLACEBO}
+    assert found.cause.kind is CauseKind.WEIGHT_DECAY
+    assert len(own - {Change.WEIGHT_DECAY_OFF}) == others
+
+
+def test_an_ordinary_explanation_of_a_long_training_takes_thirteen_times_what_its_failure_takes(monkeypatch):
+    """Counted in steps: two seeds more, a placebo, one change that does not help, each as short as it can be."""
+    monkeypatch.setattr(limit, "EXPLAIN_SHORT", 0.0)
+    taken = []
+
+    class Ended(Script):
+        def __call__(self, ask):
+            shown = super().__call__(ask)
+            for steps in range(max(ask.least, 1), shown.steps, 10) if ask.enough is not None else ():
+                found = shown.findings if steps > self.onset else ()
+                history = tuple(one for one in shown.history if one[0] < steps)
+                part = Shown(
+                    losses=shown.losses[:steps], steps=steps, findings=found, history=history, stopped=True,
+                    applied=shown.applied, sights=shown.sights,
+                )  # fmt: skip
+                if ask.enough(part):
+                    shown = part
+                    break
+            taken.append(shown.steps)
+            return shown
+
+    findings = (stuck(kind=CauseKind.WEIGHT_DECAY),)
+    found = explain(Ended(findings=findings, cures=(Change.WEIGHT_DECAY_OFF,), onset=2_000, steps=50_000))
+    assert found.conclusion is Conclusion.ESTABLISHED
+    assert sum(taken) / found.failure.onset < 13

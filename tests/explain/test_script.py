@@ -3,10 +3,13 @@
 import itertools
 import sys
 
+import numpy as np
 import pytest
 
-from rectifier.comparison.explain.script import ScriptTrials, looks
-from rectifier.comparison.explain.trial import Ask, same_losses
+from rectifier.comparison.explain.script import ScriptTrials, every_of, looks
+from rectifier.comparison.explain.trial import Ask, Shown, same_losses
+from rectifier.comparison.script.trial import last_error
+from rectifier.diagnosis import thresholds as limit
 from rectifier.launch.forking.client import CannotFork, Forking
 from rectifier.records import Change, Intervention
 
@@ -87,3 +90,39 @@ def test_looks_back_are_close_together_in_steps():
     assert counts[-1] == 1
     seen = [steps[count - 1] for count in counts]
     assert all(later > earlier >= later / 1.4 - 0.12 * later - 1 for later, earlier in itertools.pairwise(seen))
+
+
+@pytest.mark.parametrize("change", [Change.PLACEBO, Change.SKIP_NONFINITE])
+def test_a_trial_ends_after_ten_losses_in_a_row_that_are_not_finite(trials, tmp_path, change):
+    # Single losses before them are left as they come; what is added to a loss changes no weight.
+    loss = "torch.nn.functional.mse_loss(model(x), x.sum(1, keepdim=True))"
+    bad = f"({loss} + (float('nan') if step in (3, 5) or step >= 20 else 0.0))"
+    (tmp_path / "fit.py").write_text(FIT.replace(loss, bad).replace("40", "90"))
+    assert len(trials(Ask()).losses) == 90, "the user's own run goes on"
+    shown = trials(Ask(intervention=Intervention(change), stop_after=80))
+    assert not shown.crashed
+    if change is Change.PLACEBO:
+        assert 20 + limit.EXPLAIN_NONFINITE <= len(shown.losses) <= 21 + limit.EXPLAIN_NONFINITE
+    else:
+        # What is left out is no step, and has no loss.
+        assert len(shown.losses) == 18
+        assert not shown.stopped
+
+
+def test_what_a_script_said_as_it_ended_is_the_line_of_the_exception(tmp_path):
+    def said(text):
+        (tmp_path / "output.txt").write_text(text)
+        return last_error(tmp_path)
+
+    head = 'Traceback (most recent call last):\n  File "fit.py", line 3, in <module>\n    f()\n'
+    assert said(f"step 1\n{head}KeyError: 'x'\n") == "KeyError: 'x'"
+    assert said(f"{head}KeyError: 'x'\n\nDuring ...:\n\n{head}ValueError: two\nlines\n") == "ValueError: two"
+    assert said("usage: fit.py\nfit.py: error: no data\n") == "fit.py: error: no data"
+    assert said("") == ""
+
+
+def test_longer_trials_are_not_observed_at_every_step():
+    base = Shown(losses=np.zeros(3_000), steps=3_000)
+    assert every_of(Ask(), None) == every_of(Ask(), base) == every_of(Ask(stop_after=599), base) == 1
+    assert every_of(Ask(stop_after=1_500), base) == 3
+    assert every_of(Ask(seed=1), base) == 6

@@ -13,7 +13,15 @@ import numpy as np
 
 from rectifier.comparison.explain import knowledge
 from rectifier.comparison.explain.evidence import kinds_of
-from rectifier.comparison.explain.experiment import cured, experiment_of, motionless, unchanged_trial
+from rectifier.comparison.explain.experiment import (
+    cured,
+    enough_fail,
+    enough_may_fail,
+    experiment_of,
+    explained_failure,
+    motionless,
+    unchanged_trial,
+)
 from rectifier.comparison.explain.failure import (
     Certain,
     Failing,
@@ -33,7 +41,6 @@ from rectifier.records import (
     Conclusion,
     Control,
     Experiment,
-    ExplainedFailure,
     Explanation,
     Intervention,
     Rule,
@@ -188,8 +195,19 @@ class Engine:
                 return
             if self._sure(kinds):
                 rivals += len(batch)
-                if rivals > limit.EXPLAIN_RIVALS:
+                asked = any(knowledge.supports(kind, one) for kind in kinds for one in todo[:1])
+                if rivals > limit.EXPLAIN_RIVALS or (self._not_all_help() and not asked):
                     return
+
+    def _not_all_help(self) -> bool:
+        """Whether some change of the script with its own seed did change something, and did not help."""
+        return any(
+            one.seed is None
+            and one.unhelpful
+            and one.intervention.change is not Change.PLACEBO
+            and (one.applied is None or one.applied.times > 0)
+            for one in self._experiments
+        )
 
     def _ask(self, intervention: Intervention) -> Ask:
         """A trial with a change: as long as this change may put the failure off, unless it fails before."""
@@ -297,21 +315,12 @@ class Engine:
     def _seeds_tell(self, failing: Failing) -> bool:
         """Whether enough seeds fail: at least so many, and so many that luck alone would not spare them all."""
         failed = len(self._failing_seeds(failing))
-        return _tell(failed, len(self._unchanged) - failed)
+        return enough_fail(failed, len(self._unchanged) - failed)
 
     def _seeds_may_tell(self, failing: Failing) -> bool:
-        """Whether the seeds that are left are likely to make it enough, at the share that has failed so far."""
+        """Whether the seeds that are left are likely to make it enough."""
         failed = len(self._failing_seeds(failing))
-        others = len(self._unchanged) - 1
-        # The script's own seed is no draw: it was looked at because it fails.
-        share = failed / (others + 2)
-        left = limit.EXPLAIN_MOST_SEEDS - len(self._unchanged)
-        chance = sum(
-            math.comb(left, more) * share**more * (1 - share) ** (left - more)
-            for more in range(left + 1)
-            if _tell(failed + more, others + 1 - failed + left - more)
-        )
-        return chance > limit.EXPLAIN_LUCK
+        return enough_may_fail(failed, len(self._unchanged) - failed)
 
     def _changed(self, asks: Sequence[Ask]) -> list[tuple[Experiment, Shown]]:
         """Run trials with a change each."""
@@ -353,7 +362,7 @@ class Engine:
             return Explanation(
                 conclusion=ended or Conclusion.UNFINISHED,
                 control=self._controls(failing),
-                failure=_failure(failing, base, None),
+                failure=explained_failure(failing, base, None),
             )
         verdict: Verdict = conclude(
             Evidence(
@@ -376,7 +385,7 @@ class Engine:
             experiments=tuple(self._experiments),
             control=self._controls(failing),
             sights=self._sights,
-            failure=_failure(failing, base, self._stop, self.because),
+            failure=explained_failure(failing, base, self._stop, self.because),
         )
 
     def _failing_seeds(self, failing: Failing) -> tuple[int | None, ...]:
@@ -394,24 +403,3 @@ class Engine:
             if failing is None
             else tuple(unchanged_trial(seed, shown, failing) for seed, shown in self._unchanged.items()),
         )
-
-
-def _tell(failed: int, survived: int) -> bool:
-    """Whether so many seeds fail that luck alone would not spare them all."""
-    # The share that survives, by Laplace's rule of succession: few seeds tell it.
-    share = (survived + 1) / (failed + survived + 2)
-    return failed >= limit.EXPLAIN_FAILING_SEEDS and share**failed <= limit.EXPLAIN_LUCK
-
-
-def _failure(
-    failing: Failing | None, base: Shown | None, stop: int | None, because: str | None = None
-) -> ExplainedFailure | None:
-    if failing is None or base is None:
-        return None
-    return ExplainedFailure(
-        rule="" if failing.rule is None else str(failing.rule),
-        onset=onset_of(failing, base),
-        steps=stop,
-        loss_end=base.loss_end if np.isfinite(base.loss_end) else None,
-        asked=because or "",
-    )

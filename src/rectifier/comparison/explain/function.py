@@ -86,7 +86,7 @@ class FunctionTrials:
         began = time.perf_counter()
         with ExitStack() as stack:
             stack.enter_context(streams_kept(seed=seed))
-            monitor = Monitor(sink, every=every_of(ask))
+            monitor = Monitor(sink, every=every_of(ask, self._unchanged))
             monitor.start()
             stack.callback(monitor.stop)
             changed = Explaining(_settings(ask), sink.record, lambda: monitor.step)

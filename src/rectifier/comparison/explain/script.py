@@ -39,8 +39,9 @@ _LEAST_WAIT = 0.25
 _READING = 2.0
 """Times as long as a look took that the next one waits for."""
 _LONGEST_NAME = 120
-_EVERY_STEP = 4_000
-"""Steps up to which a trial is observed at each of them; longer ones at every second, third ..."""
+_EVERY_STEP = 2 * limit.LEAST_VISITS
+"""Steps up to which a trial is observed at each of them; longer ones at every second, third ...: to observe a step may
+take as long as the step, and so many are observed that a batch of one sample is enough for each rule."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -142,7 +143,7 @@ class ScriptTrials:
             launch = Launch(
                 command=arguments,
                 folder=run.resolve(),
-                every=every_of(ask),
+                every=every_of(ask, self._unchanged),
                 seed=None if takes_seed else self.own_seed + shift,
                 threads=self.threads,
                 own_group=True,
@@ -278,9 +279,15 @@ def _may_recover(ask: Ask) -> bool:
     return ask == Ask() or ask.intervention.change in (Change.SKIP_NONFINITE, Change.GUARD_OPERATION)
 
 
-def every_of(ask: Ask) -> int:
-    """After how many steps a trial is observed."""
-    return 1 if ask.stop_after is None else 1 + ask.stop_after // _EVERY_STEP
+def every_of(ask: Ask, unchanged: Shown | None) -> int:
+    """After how many steps a trial is observed.
+
+    Args:
+        ask: The trial.
+        unchanged: The unchanged run, which is observed at every step itself; None before it has ended.
+    """
+    steps = ask.stop_after or (unchanged.steps if unchanged is not None and ask != Ask() else 0)
+    return 1 + steps // _EVERY_STEP
 
 
 def _file_name(name: str) -> str:
