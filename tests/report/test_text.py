@@ -13,6 +13,7 @@ from rectifier.report.figures.training import silent_map
 from rectifier.report.json.documents import run_json
 from rectifier.report.page.page import run_page
 from rectifier.report.sentences import describe
+from rectifier.report.sentences.fixes import typed
 from rectifier.report.text.run import EARLY_STEPS, print_comparison, print_run, run_text
 from tests.findings import dead_units, ref
 from tests.report.builders import HOSTILE, make_comparison, make_hostile, make_process, make_run
@@ -67,7 +68,10 @@ def test_a_run_is_summed_up_first_then_explained(dying):
     flat = " ".join(text.split())
     assert flat.count(" ".join(warning.detail.split())) == 1
     assert f"Why: {warning.cause.text}" in flat
-    assert f"What to do: {warning.advice}" in flat
+    run = dying[0]
+    assert run.manifest.command == ("train.py", "--lr", "0.1")
+    assert f"What to do: {typed(warning.advice, run.manifest.command)}" in flat
+    assert "`rectifier explain train.py --lr 0.1`" in flat
     assert flat.index("Why:") < flat.index("What to do:") < flat.index("layer units dead")
 
 
@@ -207,7 +211,8 @@ def test_advice_is_not_said_twice():
     flat = " ".join(printed(print_run, make_run(process), [Diagnosis(findings=tuple(findings), layers=())]).split())
     told = [part.partition(" @")[0].partition(" No activation")[0] for part in flat.split("What to do: ")[1:]]
     told[2] = told[2].partition(" an infinite")[0]
-    assert told == [first, describe(unknown).advice, "as above.", other]
+    command = make_run(process).manifest.command
+    assert told == [first, describe(unknown, command).advice, "as above.", typed(other, command)]
 
 
 def test_many_findings_are_counted_not_printed():
