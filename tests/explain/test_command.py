@@ -109,7 +109,7 @@ def test_a_script_that_cannot_run_twice_is_no_evidence(tmp_path):
     assert json.loads(mended.stdout)["cause"]["kind"] == "weight_decay"
 
 
-@pytest.mark.parametrize("read", ["sys.stdin.read()", "next(iter(sys.stdin), '')", "sys.stdin.buffer.read()"])
+@pytest.mark.parametrize("read", ["sys.stdin.read()", "next(iter(sys.stdin), '')"])
 def test_what_reads_standard_input_is_told_that_trials_get_none(tmp_path, read):
     (tmp_path / "fit.py").write_text(f"import sys\ngiven = {read}\nassert sys.stdin.name == '<stdin>'\n" + HEALTHY)
     done = explain(tmp_path, "--json", "fit.py", "--seed=3")

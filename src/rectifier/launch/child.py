@@ -41,9 +41,6 @@ def begin(after_import: "AfterImport") -> None:
         from rectifier.launch.file_access import record_files  # noqa: PLC0415 - trials of a comparison only
 
         record_files(folder, since=settings["files_since"], own=settings["own_folders"])
-        from rectifier.launch.standard_input import hear_reading  # noqa: PLC0415 - trials only
-
-        hear_reading(lambda: _note(folder, RunNote.READS_INPUT, ""))
     if settings["frameworks"]:
         from rectifier.launch.framework_logs import hear_frameworks  # noqa: PLC0415 - trials of a comparison only
 

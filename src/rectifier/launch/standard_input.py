@@ -1,22 +1,37 @@
-"""Whether a trial's script reads its standard input: trials get an empty one, and so other data than the user's run."""
+"""Whether a trial's script reads its standard input: trials get an empty one, and so other data than the user's run.
+
+The bootstrap loads it by its path, before the script: it imports nothing of ours.
+"""
 
 import io
+import json
+import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+NOTE = "reads_standard_input"
 
-def hear_reading(read: Callable[[], None]) -> None:
-    """Call `read` at the first read of standard input through `sys.stdin` or `input()`, from now on.
+
+def hear_reading(folder: str) -> None:
+    """Note the first read of standard input through `sys.stdin` or `input()`, from now on.
 
     Args:
-        read: Raises nothing.
+        folder: Of the run; its notes get a line, as `rectifier.storage` reads it.
     """
+
+    def read() -> None:
+        with suppress(OSError), open(os.path.join(folder, "notes.jsonl"), "a", encoding="utf-8") as notes:
+            notes.write(json.dumps({NOTE: ""}) + "\n")
+
     before = sys.stdin
     if not isinstance(before, io.TextIOWrapper) or before is not sys.__stdin__:
         return
     with suppress(OSError, ValueError):
+        if os.fstat(0).st_rdev != os.stat(os.devnull).st_rdev:
+            # What a script itself starts is given another one.
+            return
         reader = io.BufferedReader(_Heard(read))
         sys.stdin = sys.__stdin__ = _Stdin(reader, before.encoding, before.errors)  # type: ignore[misc]
 

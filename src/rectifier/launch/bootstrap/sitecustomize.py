@@ -164,6 +164,24 @@ def _end_with_the_launcher():
         return
 
 
+def _hear_standard_input():
+    """Note whether a trial's script reads standard input, which it may do before it imports torch."""
+    try:
+        import json
+        from importlib.util import module_from_spec, spec_from_file_location
+
+        settings = json.loads(os.environ["RECTIFIER_LAUNCH"])
+        if settings["files_since"] is None:
+            return
+        above = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+        spec = spec_from_file_location("_rectifier_standard_input", os.path.join(above, "standard_input.py"))
+        module = module_from_spec(spec)
+        spec.loader.exec_module(module)
+        module.hear_reading(settings["folder"])
+    except Exception:
+        return
+
+
 def _is_gone(pid):
     try:
         os.kill(pid, 0)
@@ -177,6 +195,7 @@ def _start():
     _end_with_the_launcher()
     _step_out_of_the_path()
     if "RECTIFIER_LAUNCH" in os.environ and sys.version_info >= (3, 9):
+        _hear_standard_input()
         _after_import("torch", _begin)
     _load_the_environments_own()
 
