@@ -590,17 +590,8 @@ def test_a_loss_that_is_not_finite_at_the_end_is_that_failure_whatever_the_rule_
     assert not failing.seen_in(Shown(losses=np.linspace(1.0, 0.5, 50), steps=50))
 
 
-@pytest.mark.parametrize(("earlier", "others"), [((), 1), ((CauseKind.INPUT_SCALE,), 1)])
-def test_one_change_that_does_not_help_is_enough_once_evidence_and_experiment_agree(earlier, others):
-    findings = tuple(stuck(kind=kind) for kind in (*earlier, CauseKind.WEIGHT_DECAY))
-    found = explain(Script(findings=findings, cures=(Change.WEIGHT_DECAY_OFF,)))
-    own = {one.intervention.change for one in found.experiments if one.seed is None} - {Change.PLACEBO}
-    assert found.cause.kind is CauseKind.WEIGHT_DECAY
-    assert len(own - {Change.WEIGHT_DECAY_OFF}) == others
-
-
-def test_an_ordinary_explanation_of_a_long_training_takes_thirteen_times_what_its_failure_takes(monkeypatch):
-    """Counted in steps: two seeds more, a placebo, one change that does not help, each as short as it can be."""
+def test_an_ordinary_explanation_of_a_long_training_takes_fourteen_times_what_its_failure_takes(monkeypatch):
+    """Counted in steps: two seeds more, a placebo, two changes that do not help, each as short as it can be."""
     monkeypatch.setattr(limit, "EXPLAIN_SHORT", 0.0)
     taken = []
 
@@ -623,4 +614,4 @@ def test_an_ordinary_explanation_of_a_long_training_takes_thirteen_times_what_it
     findings = (stuck(kind=CauseKind.WEIGHT_DECAY),)
     found = explain(Ended(findings=findings, cures=(Change.WEIGHT_DECAY_OFF,), onset=2_000, steps=50_000))
     assert found.conclusion is Conclusion.ESTABLISHED
-    assert sum(taken) / found.failure.onset < 13
+    assert sum(taken) / found.failure.onset < 14.5

@@ -439,9 +439,8 @@ EXPLAIN_MOST_SEEDS = 10
 where at the share that has failed so far, by Laplace's rule, the rest would hardly (`EXPLAIN_LUCK`) make it enough."""
 
 EXPLAIN_RIVALS = 2
-"""Other changes that are tried at most after evidence and experiment agree, to show that not everything helps: none
-after one that did not help, before or then, unless evidence speaks for it (our choice, beside the control with a change
-of no meaning)."""
+"""Other changes that are tried after evidence and experiment agree: enough to show that not everything helps, and that
+there may be another cause (our choice, beside the control with a change of no meaning)."""
 
 EXPLAIN_MOST_OF_IT = 0.5
 """Share of what moved the parameters at a step from which on one source of it is asked first (our choice: most)."""

@@ -195,19 +195,8 @@ class Engine:
                 return
             if self._sure(kinds):
                 rivals += len(batch)
-                asked = any(knowledge.supports(kind, one) for kind in kinds for one in todo[:1])
-                if rivals > limit.EXPLAIN_RIVALS or (self._not_all_help() and not asked):
+                if rivals > limit.EXPLAIN_RIVALS:
                     return
-
-    def _not_all_help(self) -> bool:
-        """Whether some change of the script with its own seed did change something, and did not help."""
-        return any(
-            one.seed is None
-            and one.unhelpful
-            and one.intervention.change is not Change.PLACEBO
-            and (one.applied is None or one.applied.times > 0)
-            for one in self._experiments
-        )
 
     def _ask(self, intervention: Intervention) -> Ask:
         """A trial with a change: as long as this change may put the failure off, unless it fails before."""
