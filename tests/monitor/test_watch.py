@@ -251,8 +251,8 @@ def test_it_shows_itself_as_a_table_and_draws_nothing():
         assert (random.getstate(), torch.get_rng_state().tolist()) == (before[0], before[1].tolist())
     header = next(line for line in text.splitlines() if line.startswith("layer"))
     assert {"units", "dead"} < set(header.split())
-    rows = {line.split()[0]: line.split() for line in text.splitlines() if line.startswith(("act ", "Net "))}
-    assert ("5" in rows["act"], "7" in rows["Net"]) == (True, True)
+    rows = {line.split()[0]: line.split() for line in text.splitlines() if line.startswith(("act ", "second "))}
+    assert ("5" in rows["act"], "7" in rows["second"]) == (True, True)
 
 
 def test_numbers_that_are_not_finite_are_told_and_the_training_goes_on():
