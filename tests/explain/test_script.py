@@ -6,7 +6,8 @@ import sys
 import numpy as np
 import pytest
 
-from rectifier.comparison.explain.script import ScriptTrials, every_of, looks
+from rectifier.comparison.explain.reading import looks
+from rectifier.comparison.explain.script import ScriptTrials, every_of
 from rectifier.comparison.explain.trial import Ask, Shown, same_losses
 from rectifier.comparison.script.trial import last_error
 from rectifier.diagnosis import thresholds as limit

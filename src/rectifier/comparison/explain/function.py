@@ -12,7 +12,8 @@ from torch.optim import Optimizer
 
 from rectifier.comparison.explain.engine import Engine
 from rectifier.comparison.explain.progress import Step
-from rectifier.comparison.explain.script import every_of, shown_of
+from rectifier.comparison.explain.reading import shown_of
+from rectifier.comparison.explain.script import every_of
 from rectifier.comparison.explain.trial import Ask, Shown, ended_by_error
 from rectifier.errors import CannotExplain
 from rectifier.hooks import training
