@@ -138,6 +138,13 @@ def test_gradients_that_are_cleared_before_the_step_are_told(without, found):
     assert (told is not None) == found
 
 
+@pytest.mark.parametrize(("used", "zeros", "found"), [(3, 3, True), (3, 2, False), (2, 2, False), (0, 0, False)])
+def test_gradients_that_are_set_to_zero_before_the_step_are_told(used, zeros, found):
+    optimizers = (OptimizerState(name="Adam", steps=9, used=used, zeros=zeros),)
+    training = run(STAYS, known={"optimizers": optimizers, "last_changed": np.array([-1])})
+    assert ((Rule.UNTRAINED, CauseKind.GRADIENT_ACCUMULATION) in alarms(training)) == found
+
+
 def test_cleared_gradients_explain_that_nothing_changes():
     optimizers = (OptimizerState(name="Adam", steps=9, without_gradients=9),)
     training = run(STAYS, known={"optimizers": optimizers, "last_changed": np.array([-1])})
@@ -331,6 +338,30 @@ def test_inputs_far_from_zero_are_no_flaw_of_a_model_that_scales_them_itself(giv
     facts = replace(inputs(), given_square=given[0], given_spread=given[1])
     training = run(STAYS * 0.9, more={"input_rms": 30.0, "input_offset": 30.0, "inputs": facts})
     assert (CauseKind.INPUT_SCALE in [kind for _, kind in alarms(training)]) == found
+
+
+@pytest.mark.parametrize(
+    ("dtype", "update", "kind"),
+    [
+        ("bfloat16", 1e-5, CauseKind.PRECISION), ("float32", 1e-5, CauseKind.LEARNING_RATE_LOW),
+        ("float16", 1e-5, CauseKind.PRECISION),
+    ],
+)  # fmt: skip
+def test_small_updates_of_weights_in_half_precision_are_rounded_away(dtype, update, kind):
+    training = run(STAYS, update=update, known={"weight_last": np.array([1.0])})
+    sites = (replace(training.sites[0], fed_by="layers.0.weight"),)
+    weights = (replace(training.parameters[0], dtype=dtype),)
+    found = alarms(replace(training, sites=sites, parameters=weights))
+    assert kind in [one for _, one in found]
+
+
+def test_noisy_targets_of_which_a_model_knows_a_little_are_no_stall():
+    """Each batch is measured by its own targets: batches differ more than what the model knows."""
+    constant = 1.0 + 0.3 * np.sin(np.arange(20))
+    for share, found in ((0.08, False), (0.01, True)):
+        cost = constant * 64 / 63 * (1 - share)
+        training = run(cost, target=constant, losses=np.full(200, 1.0) + 1e-3 * np.sin(np.arange(200)))
+        assert (Rule.STANDING_STILL in [rule for rule, _ in alarms(training)]) == found
 
 
 def test_what_is_wrong_by_itself_comes_before_what_is_as_severe():

@@ -91,6 +91,17 @@ def test_what_was_frozen_gets_no_gradient_although_it_keeps_that_of_an_earlier_t
     assert not diagnose(watch.process).reaches("warning")
 
 
+def test_a_layer_that_is_put_in_the_place_of_another_is_registered():
+    model = Net()
+    with Watching(model, every=1) as watch:
+        train(model, 3)
+        model.out = nn.Linear(4, 2)
+        train(model, 3)
+    held = [(one.path, one.holder) for one in watch.process.parameters]
+    assert held.count(("out.weight", Holder.MODULE)) == 2
+    assert all(holder is Holder.MODULE for _, holder in held)
+
+
 def test_one_bit_of_one_number_is_a_change():
     model = nn.Sequential(nn.Linear(1100, 1000), nn.ReLU(), nn.Linear(1000, 1))
     model[0].weight.requires_grad_(False)

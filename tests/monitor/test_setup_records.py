@@ -49,6 +49,15 @@ def test_gradients_that_nobody_clears_are_kept():
     assert got.optimizers[0].without_gradients == 0
 
 
+@pytest.mark.parametrize(("moment", "to_none", "zeros"), [
+    ("after", False, True), ("before", False, False), ("at the end", False, False), ("before", True, False),
+])  # fmt: skip
+def test_gradients_that_are_zero_when_the_optimizer_uses_them(moment, to_none, zeros):
+    (optimizer,) = counts(train(at(moment, set_to_none=to_none))).optimizers
+    assert optimizer.used == 8
+    assert optimizer.zeros == (8 if zeros else 0)
+
+
 def test_an_optimizer_whose_training_has_ended_keeps_its_last_gradients_and_is_not_asked():
     torch.manual_seed(0)
     models = [nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 3)) for _ in range(3)]

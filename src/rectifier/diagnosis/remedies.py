@@ -204,6 +204,7 @@ _SETUP: dict[CauseKind, tuple[RemedyId, ...]] = {
     CauseKind.LOSS_TERM: (RemedyId.WEAKEN_LOSS_TERM,),
     CauseKind.INITIAL_BIAS: (RemedyId.ZERO_BIAS,),
     CauseKind.OBJECTIVE: (RemedyId.CHANGE_OBJECTIVE,),
+    CauseKind.PRECISION: (RemedyId.FLOAT32, RemedyId.RAISE_LEARNING_RATE),
 }
 
 

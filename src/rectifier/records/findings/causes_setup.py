@@ -160,11 +160,13 @@ class LittleMovement(SetupFacts):
         moved: Sum of ‖Δw‖/‖w‖ over the training, the largest of any layer.
         steps: Over how many steps.
         learning_rate: The largest one that is known last.
+        dtype: Of the weights, where that is what rounds small changes away.
     """
 
     moved: float
     steps: int
     learning_rate: float | None
+    dtype: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

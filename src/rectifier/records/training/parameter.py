@@ -62,12 +62,16 @@ class OptimizerState:
         steps: Steps of it at the counted steps; 0 for one that was never seen to step.
         skipped: Steps that a GradScaler left out since the beginning, because a gradient was not finite.
         without_gradients: Of the counted steps, those at which none of its parameters had a gradient.
+        used: Of its first counted steps, those at which the gradients that it used were looked at.
+        zeros: Of these, those at which all were 0.
     """
 
     name: str
     steps: int
     skipped: int = 0
     without_gradients: int = 0
+    used: int = 0
+    zeros: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

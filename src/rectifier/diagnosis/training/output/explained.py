@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from rectifier.diagnosis import thresholds as limit
-from rectifier.diagnosis.training.output.history import OutputHistory
+from rectifier.diagnosis.training.output.history import OutputHistory, miller
 from rectifier.records import FloatArray
 
 
@@ -52,7 +52,7 @@ def constants_of(output: OutputHistory) -> FloatArray:
     if (classes > 1).any():
         # Of all readings together: a batch has too few rows of each class, or is sorted.
         costs = output.maybe("pooled_entropy")
-        costs = np.where(np.isnan(costs), output.floats("class_entropy") + (classes - 1) / (2 * rows), costs)
+        costs = np.where(np.isnan(costs), miller(output.floats("class_entropy"), classes, rows), costs)
         return np.where((classes >= 1) & (costs >= limit.LEAST_ENTROPY), costs, np.nan)
     shares = output.maybe("share_entropy")
     if np.isfinite(shares).any():

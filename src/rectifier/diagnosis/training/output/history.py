@@ -125,7 +125,7 @@ class OutputHistory:
         rows = np.maximum(self.ints("rows"), 2).astype(float)
         classes = self.ints("classes")
         if (classes > 1).any():
-            costs = self.floats("class_entropy") + (classes - 1) / (2 * rows)
+            costs = miller(self.floats("class_entropy"), classes, rows)
             known = (classes > 1) & np.isfinite(costs) & (rows >= limit.LEAST_PER_CLASS * classes)
             yardstick, least = Yardstick.CLASSES, limit.LEAST_ENTROPY
         elif any(name in _SQUARED for name in self.output.loss):
@@ -139,6 +139,17 @@ class OutputHistory:
             return None
         cost = float(np.median(costs[-max(limit.LEAST_OBSERVATIONS, len(costs) // 3) :]))
         return (cost, yardstick) if cost > least else None
+
+
+def miller(entropy: FloatArray, classes: IntArray, rows: FloatArray) -> FloatArray:
+    """Entropy of the classes' shares from that of samples, which is too small (Miller 1955), and at most ln C.
+
+    Args:
+        entropy: (K,) of each batch.
+        classes: (K,) how many different ones are in each.
+        rows: (K,) of each.
+    """
+    return np.minimum(entropy + (classes - 1) / (2 * rows), np.log(max(int(classes.max(initial=0)), 1)))
 
 
 _SQUARED = frozenset({"MseLoss", "Pow"})

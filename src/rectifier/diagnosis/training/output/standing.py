@@ -60,7 +60,8 @@ def judge_standing(
     alive = _is_alive(model, histories, process)
     best, share = _best_constant(outputs), explained_by(outputs)
     if best is not None:
-        share = 1 - progress.end / best[0]
+        # Batches differ more than what a model knows of noisy targets: each is measured by its own targets, too.
+        share = max(1 - progress.end / best[0], -np.inf if share is None else share)
     elif (progress.end <= 0 and share is None) or any(_is_on_its_way(one) for one in outputs):
         return []
     near = share is not None and abs(share) <= limit.PLATEAU_FRACTION

@@ -15,6 +15,7 @@ from rectifier.diagnosis.training.output.history import OutputHistory
 from rectifier.diagnosis.training.progress import Progress
 from rectifier.diagnosis.training.setup import data, loss, steps
 from rectifier.records import (
+    BoundedOutput,
     Cause,
     CauseKind,
     EqualWeights,
@@ -198,6 +199,8 @@ def _fitting(finding: Finding, flaws: Sequence[Flaw]) -> Iterator[Flaw]:
             fits |= finding.rule in _BY_INPUTS and kind is CauseKind.INPUT_SCALE
             fits |= finding.rule is Rule.NON_FINITE and isinstance(flaw.cause.facts, InitialGain | EqualWeights)
         weak = finding.cause.kind in _GIVES_WAY and (flaw.by_itself or kind is CauseKind.LOSS_TERM)
+        # Targets that no update can reach are measured, a large update is a guess.
+        weak |= finding.cause.kind in _GIVES_WAY and isinstance(flaw.cause.facts, BoundedOutput)
         weak |= finding.cause.kind is CauseKind.DOWNSTREAM_CONSTANT and kind in _STOPS
         # Small weights make any update large, small inputs any sample alike.
         weak |= finding.cause.kind is CauseKind.LEARNING_RATE and isinstance(flaw.cause.facts, InitialGain)

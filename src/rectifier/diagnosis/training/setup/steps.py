@@ -38,6 +38,7 @@ def cleared(model: str, process: Process) -> Cause | None:
         ]
         came = counts.looked[own] - counts.without_gradient[own] - counts.zero_gradient[own]
         always = optimizer.steps >= limit.UNTRAINED_LOOKS and optimizer.without_gradients == optimizer.steps
+        always |= optimizer.used >= limit.UNTRAINED_LOOKS and optimizer.zeros == optimizer.used
         if always and len(came) and int(came.max()) >= limit.UNTRAINED_LOOKS:
             facts = ClearedGradients(optimizer=optimizer.name, steps=optimizer.steps)
             return Cause(kind=CauseKind.GRADIENT_ACCUMULATION, facts=facts)
@@ -107,7 +108,10 @@ def little_movement(model: str, histories: Sequence[SiteHistory], progress: Prog
         return None
     rate = model_causes.update_and_rate(histories)[1]
     zero = rate is not None and rate <= limit.ZERO_RATE
-    facts = LittleMovement(moved=moved, steps=progress.steps, learning_rate=rate)
+    dtype = "" if zero or not progress.steps else _rounding_dtype(histories, moved / progress.steps, process)
+    facts = LittleMovement(moved=moved, steps=progress.steps, learning_rate=rate, dtype=dtype)
+    if dtype:
+        return Cause(kind=CauseKind.PRECISION, facts=facts)
     return Cause(kind=CauseKind.LEARNING_RATE_ZERO if zero else CauseKind.LEARNING_RATE_LOW, facts=facts)
 
 
@@ -129,6 +133,15 @@ def movement(histories: Sequence[SiteHistory], steps: int, process: Process) -> 
         if len(updates) >= limit.LEAST_OBSERVATIONS:
             paths.append(float(updates.mean()) * steps)
     return max(paths, default=None)
+
+
+def _rounding_dtype(histories: Sequence[SiteHistory], update: float, process: Process) -> str:
+    """The number format of the weights, if a relative update of this size is less than its steps; else nothing."""
+    for history in histories:
+        dtype = process.parameters[history.weight].dtype if history.weight is not None else ""
+        if update < limit.FORMAT_STEPS.get(dtype, 0.0):
+            return dtype
+    return ""
 
 
 def schedule(histories: Sequence[SiteHistory]) -> Cause | None:

@@ -5,13 +5,14 @@ import weakref
 from collections.abc import Callable, Iterable
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from rectifier.hooks.holders import find_holders, find_optimizers
 from rectifier.monitor.training.parameters.carried import CarriedGradients
 from rectifier.monitor.training.parameters.looks import Looks
-from rectifier.monitor.training.parameters.measures import can_be_followed, number_of
+from rectifier.monitor.training.parameters.measures import can_be_followed, largest_of, local_part, number_of
 from rectifier.monitor.training.parameters.record import ParameterRecord
 from rectifier.monitor.training.sites.parameters import hold
 from rectifier.monitor.training.steps.movement import Taken
@@ -21,6 +22,10 @@ from rectifier.records import FloatArray, Holder, IntArray, OptimizerState, Para
 _MOST_SEARCHES = 3
 # Leaves that nobody holds: of a training with bare tensors its weights, else inputs, new ones with each batch.
 _MOST_STRANGERS = 1_000
+# Through all parameters of the models that are known.
+_MOST_WALKS = 16
+# So many steps of an optimizer tell whether the gradients that came are there when it uses them.
+_MOST_USED = 8
 
 
 class ParameterRecords:
@@ -51,7 +56,7 @@ class ParameterRecords:
         """Forget everything (in a forked child)."""
         self._records: list[ParameterRecord] = []
         self._index: dict[int, int] = {}
-        self._searches = 0
+        self._searches = self._walks = 0
         self._strangers: dict[int, Taken] = {}
         self._known_roots: weakref.WeakSet[nn.Module] = weakref.WeakSet()
         self._optimizers: list[weakref.ref[Optimizer]] = []
@@ -59,6 +64,9 @@ class ParameterRecords:
         self._steps: list[int] = []
         self._skipped: list[int] = []
         self._without: list[int] = []
+        self._waiting: list[tuple[int, Tensor]] = []
+        self._used: list[int] = []
+        self._zeros: list[int] = []
         self._carried = CarriedGradients()
         self._looks = Looks(self._records)
         self.losses_read = 0
@@ -124,7 +132,7 @@ class ParameterRecords:
             if root not in self._known_roots:
                 self._known_roots.add(root)
                 self._meet_all_of(root)
-        strangers = [one for one in tensors if self.index_of(one) is None]
+        strangers = self._strangers_among(tensors)
         if not strangers or not self._everything:
             return
         if self._searches < _MOST_SEARCHES:
@@ -137,10 +145,22 @@ class ParameterRecords:
             for one in strangers:
                 held = holders.get(id(one))
                 if held is not None and self.index_of(one) is None:
-                    self._add(one, self._name_of(held.root), held.path, Holder.CONTAINER, held.module, held.name)
+                    # A layer that was put in since, or a layer that a plain container hides.
+                    holder = Holder.MODULE if held.registered else Holder.CONTAINER
+                    self._add(one, self._name_of(held.root), held.path, holder, held.module, held.name)
         for one in strangers:
             if self.index_of(one) is None and (surely or isinstance(one, nn.Parameter) or self._has_moved(one)):
                 self._add(one, "", "", Holder.NONE)
+
+    def _strangers_among(self, tensors: list[Tensor]) -> list[Tensor]:
+        strangers = [one for one in tensors if self.index_of(one) is None]
+        if strangers and self._walks < _MOST_WALKS:
+            # A layer may have been put in the place of another since.
+            self._walks += 1
+            for root in list(self._known_roots):
+                self._meet_all_of(root)
+            strangers = [one for one in strangers if self.index_of(one) is None]
+        return strangers
 
     def _has_moved(self, tensor: Tensor) -> bool:
         """Whether a leaf that nobody holds was met before and has changed since: an input does not."""
@@ -205,11 +225,24 @@ class ParameterRecords:
                     record = self._records[index]
                     record.optimizer, record.rate, record.decay, record.epsilon = at, rate, decay, epsilon
 
+    def _look_at_used(self, number: int, optimizer: Optimizer) -> None:
+        """At an optimizer's first steps: the largest of all gradients that it used; those that came may be gone."""
+        if self._used[number] >= _MOST_USED or self._threads() - {threading.get_ident()}:
+            return
+        gradients = [one.grad for group in optimizer.param_groups for one in group["params"]]
+        local = [local_part(one) for one in gradients if one is not None]
+        found = [one for one in local if one is not None and one.numel() and not one.is_meta]
+        if not found or len({one.device for one in found}) > 1:
+            return
+        self._used[number] += 1
+        self._waiting.append((number, torch.stack([largest_of([one])[0] for one in found]).max()))
+
     def note_step(self, optimizer: Optimizer) -> None:
         """An optimizer has stepped."""
         number = self._number_of(optimizer)
         self._steps[number] += 1
         self._carried.note_step(optimizer)
+        self._look_at_used(number, optimizer)
         self._without[number] += all(one.grad is None for group in optimizer.param_groups for one in group["params"])
 
     def note_before_backward(self) -> None:
@@ -233,6 +266,8 @@ class ParameterRecords:
         self._steps.append(0)
         self._skipped.append(0)
         self._without.append(0)
+        self._used.append(0)
+        self._zeros.append(0)
         return len(self._optimizers) - 1
 
     def look(self, step: int, scale: Tensor | None = None) -> None:
@@ -263,6 +298,9 @@ class ParameterRecords:
             return None
         self._looks.settle()
         carried_looks, carried = self._carried.read()
+        for number, largest in self._waiting:
+            self._zeros[number] += float(largest) == 0
+        self._waiting.clear()
         return ParameterCounts(
             first_looked=self._whole("first_looked"),
             last_looked=self._whole("last_looked"),
@@ -285,9 +323,11 @@ class ParameterRecords:
             weight_decay=self._real("decay"),
             epsilon=self._real("epsilon"),
             optimizers=tuple(
-                OptimizerState(name=name, steps=taken, skipped=skipped, without_gradients=without)
-                for name, taken, skipped, without in zip(
-                    self._names, self._steps, self._skipped, self._without, strict=True
+                OptimizerState(
+                    name=name, steps=taken, skipped=skipped, without_gradients=without, used=used, zeros=zeros
+                )
+                for name, taken, skipped, without, used, zeros in zip(
+                    self._names, self._steps, self._skipped, self._without, self._used, self._zeros, strict=True
                 )
             ),
             backward_passes=self.backward_passes,

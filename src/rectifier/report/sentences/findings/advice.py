@@ -250,7 +250,15 @@ def for_setup(cause: Cause) -> Advice:
     Args:
         cause: Its cause.
     """
+    if cause.kind is CauseKind.PRECISION:
+        return ("Keep the weights in float32; torch.autocast computes in half precision all the same.",)
     return _FOR_SETUP.get(type(cause.facts), for_model(cause))
+
+
+_LINEAR_LAYER: Advice = (
+    "The network computes no more than without this activation. To use it, centre what the layer is given: "
+    "standardise the inputs, or normalise before the activation. Suppress the finding if the loss is good enough.",
+)
 
 
 def for_linear_layer(cause: Cause) -> Advice:
@@ -259,7 +267,7 @@ def for_linear_layer(cause: Cause) -> Advice:
     Args:
         cause: Why it is.
     """
-    return _FIRST.get(cause.kind, ("Nothing to do unless training stalls: the layer is only linear.",))
+    return _FIRST.get(cause.kind, _LINEAR_LAYER)
 
 
 def for_saturation(cause: Cause) -> Advice:

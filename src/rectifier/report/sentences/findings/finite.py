@@ -137,7 +137,7 @@ def _why(cause: Cause, evidence: NotFinite) -> str:
         if evidence.origin in (Origin.ACTIVATION, Origin.OUTPUT)
         else "an operation's derivative: a root, norm, logarithm or division at 0",
         CauseKind.LOSS_NOT_FINITE: "the loss function on this batch: its inputs were finite",
-    }.get(cause.kind, UNKNOWN if evidence.origin is Origin.LOSS else _ONLY_THE_LAYER)
+    }.get(cause.kind, _ONLY_THE_LAYER if evidence.origin is Origin.ACTIVATION else UNKNOWN)
 
 
 def _update(facts: LargeUpdate) -> str:
