@@ -341,6 +341,10 @@ LITTLE_EXPLAINED = 0.5
 """Share of the best constant answer's cost that a model must have saved after 100 steps. With less, a flaw of loss,
 data or optimizer becomes an alarm. Little alone is none: a task may be noisy (our choice: half)."""
 
+LEAST_SAVED = 0.02
+"""Share of the best constant answer's cost from which on a model that surely saves it has learned something (our
+choice): noise may leave no more to be learned."""
+
 SORTED_SHARE = 0.5
 """Entropy of the classes of a batch over that of all, below which batches are sorted. Drawn at random, n rows of C
 classes have H - (C - 1)/2n on the average (Miller 1955): with three rows for each class that is above 0.8 H."""

@@ -34,6 +34,26 @@ def explained(output: OutputHistory) -> float | None:
     return float(np.median(shares[-max(limit.LEAST_OBSERVATIONS, len(shares) // 3) :]))
 
 
+def knows_something(outputs: Sequence[OutputHistory]) -> bool:
+    """Whether a model has surely saved a little, as it does of targets that are mostly noise.
+
+    Batches differ by more than that, so each reading is measured by its own targets: the mean of the last half.
+
+    Args:
+        outputs: Of one model.
+    """
+    for one in outputs:
+        shares = shares_of(one)
+        shares = shares[~np.isnan(shares)]
+        shares = shares[len(shares) // 2 :]
+        if len(shares) < 2 * limit.LEAST_OBSERVATIONS:
+            continue
+        error = float(shares.std(ddof=1)) / len(shares) ** 0.5
+        if float(shares.mean()) > max(limit.LEAST_SAVED, limit.NOISE_ERRORS * error):
+            return True
+    return False
+
+
 def shares_of(output: OutputHistory) -> FloatArray:
     """(K,) share saved at each reading; NaN where it is not known."""
     costs, constants = output.costs, constants_of(output)

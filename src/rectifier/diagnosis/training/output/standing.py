@@ -11,7 +11,7 @@ from rectifier.diagnosis import remedies
 from rectifier.diagnosis import thresholds as limit
 from rectifier.diagnosis.training import model_causes
 from rectifier.diagnosis.training.history import SiteHistory
-from rectifier.diagnosis.training.output.explained import explained_by
+from rectifier.diagnosis.training.output.explained import explained_by, knows_something
 from rectifier.diagnosis.training.output.history import OutputHistory
 from rectifier.diagnosis.training.progress import Progress
 from rectifier.records import (
@@ -60,13 +60,14 @@ def judge_standing(
     alive = _is_alive(model, histories, process)
     best, share = _best_constant(outputs), explained_by(outputs)
     if best is not None:
-        # Batches differ more than what a model knows of noisy targets: each is measured by its own targets, too.
-        share = max(1 - progress.end / best[0], -np.inf if share is None else share)
+        share = 1 - progress.end / best[0]
     elif (progress.end <= 0 and share is None) or any(_is_on_its_way(one) for one in outputs):
         return []
     near = share is not None and abs(share) <= limit.PLATEAU_FRACTION
     no_better = share is not None and share < limit.PLATEAU_FRACTION
     worse = share is not None and 1 - share > limit.WORSE_THAN_CONSTANT
+    if not worse and knows_something(outputs):
+        return []
     if not alive and (not worse or any(history.blocked_since is not None for history in histories)):
         # What stands still has another reason then; what goes astray moves.
         return []
