@@ -5,6 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from rectifier.diagnosis.training.output.explained import explained
+from rectifier.diagnosis.training.output.history import read_outputs
 from rectifier.records import CauseKind, OptimizerState, Rule, Series
 from tests.edge import diagnose
 
@@ -479,3 +481,16 @@ def test_inputs_far_from_0_come_before_the_start_that_they_make_poor():
     windows = tuple(window(at, steps=range(0, 200, 4), delta=delta, update=1e-3) for at, delta in enumerate(deltas))
     training = replace(training, snapshots=(replace(end, windows=windows),))
     assert (Rule.VANISHING_GRADIENT, CauseKind.INPUT_SCALE) in alarms(training)
+
+
+def test_what_is_saved_at_the_end_is_read_in_the_last_third_of_the_steps():
+    """Readings lie ever further apart: most of the last third of the readings come long before the end."""
+    steps = np.unique(np.geomspace(1, 600, 24).astype(int))
+    cost = np.where(steps < 400, 1.0, 0.2)
+    training = run(cost, **CLASSES)
+    (end,) = training.snapshots
+    (window_,) = end.outputs
+    training = replace(training, snapshots=(replace(end, outputs=(replace(window_, steps=steps),)),))
+    assert (steps >= 400).sum() < len(steps) // 3
+    (output_,) = read_outputs(training)
+    assert explained(output_) == pytest.approx(1 - 0.2 / 1.386)

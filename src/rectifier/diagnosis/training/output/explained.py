@@ -22,16 +22,18 @@ def explained_by(outputs: Sequence[OutputHistory]) -> float | None:
 def explained(output: OutputHistory) -> float | None:
     """The same of one output: 0 for the best constant, 1 for a cost of 0, below 0 for worse than a constant.
 
-    Each reading is measured by the targets of its own batch; the median of the last third counts.
+    Each reading is measured by the targets of its own batch; the median of those in the last third of the steps counts,
+    of three at least: readings lie ever further apart, and a loss may have fallen a long way by then.
 
     Args:
         output: It.
     """
-    shares = shares_of(output)
-    shares = shares[~np.isnan(shares)]
-    if len(shares) < limit.LEAST_OBSERVATIONS:
+    shares, steps = shares_of(output), output.ints("steps")
+    known = ~np.isnan(shares)
+    if known.sum() < limit.LEAST_OBSERVATIONS:
         return None
-    return float(np.median(shares[-max(limit.LEAST_OBSERVATIONS, len(shares) // 3) :]))
+    late = int((3 * steps[known] >= 2 * steps[-1]).sum())
+    return float(np.median(shares[known][-max(limit.LEAST_OBSERVATIONS, late) :]))
 
 
 def knows_something(outputs: Sequence[OutputHistory]) -> bool:
