@@ -40,6 +40,7 @@ def noise(seed, spread, n):
         ([2.0, NAN] * 20, "none"),
         # It falls, but had no time to fall far; after a hundred steps that is too little.
         (list(np.linspace(2.0, 1.93, 40)), "unknown"),
+        (list(np.linspace(2.0, 1.97, 90)), "none"),
         (list(np.linspace(2.0, 1.93, 100)), "none"),
     ],
 )

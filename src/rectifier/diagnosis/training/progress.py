@@ -22,8 +22,8 @@ class Progress:
 
     Attributes:
         state: `none` when it ends within 5% of where it began or above; `unknown` with too few losses, when their
-            noise hides a change of 5%, when they fall by more than their noise within less than 100 steps, or when a
-            loss at or below zero makes a relative comparison meaningless.
+            noise hides a change of 5%, when they fall by more than their noise and as fast as by 5% in 100 steps, of
+            which they are fewer, or when a loss at or below zero makes a relative comparison meaningless.
         start: Median over the starting plateau, NaN without enough losses.
         end: Median over the plateau at the end, NaN without enough losses.
         steps: Number of losses; of a long run, of which late ones are thinned, as many as those kept stand for.
@@ -82,7 +82,8 @@ def judge_progress(loss: Series) -> Progress:
     sure = error <= limit.PLATEAU_FRACTION * start or above > limit.NOISE_ERRORS * error
     if end < 2 * start and _noise(values[-max(limit.LEAST_LOSSES, n // 3) :]) > limit.CONVERGED_NOISE:
         sure = False
-    if steps < limit.STALLED_STEPS and start - end > limit.NOISE_ERRORS * error:
+    in_time = (start - end) * limit.STALLED_STEPS / steps > limit.PLATEAU_FRACTION * start
+    if steps < limit.STALLED_STEPS and in_time and start - end > limit.NOISE_ERRORS * error:
         # It falls, and had no time to fall far.
         sure = False
     return Progress("none" if sure else "unknown", start, end, steps, settled)
