@@ -365,9 +365,12 @@ LITTLE_MOVEMENT = 0.05
 of each step: generated trainings of 120 to 400 steps that are well come to .19 and more (our choice: a quarter
 of that)."""
 
-FORMAT_STEPS = {"bfloat16": 2.0**-8, "float16": 2.0**-11}
-"""Half of the relative distance between neighbouring numbers of a format, above a power of two: a smaller change is
-rounded away (IEEE 754; bfloat16 keeps 8 bits of a number, float16 11)."""
+BFLOAT16_STEP = 2.0**-8
+"""Half of the relative distance between neighbouring numbers of bfloat16, just above a power of two: a smaller change
+is rounded away (8 bits of a number are kept)."""
+
+FLOAT16_STEP = 2.0**-11
+"""The same of float16, which keeps 11 bits (IEEE 754)."""
 
 USUAL_EPSILON = 1e-6
 """Adam's `eps` up to which it only keeps a division by 0 away: torch's default is 1e-8, half precision asks for more

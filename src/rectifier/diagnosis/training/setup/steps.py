@@ -19,6 +19,8 @@ from rectifier.records import (
     RateByStep,
 )
 
+_FORMATS = {"bfloat16": limit.BFLOAT16_STEP, "float16": limit.FLOAT16_STEP}
+
 
 def cleared(model: str, process: Process) -> Cause | None:
     """Gradients came, and none was left at any step of the optimizer that holds the parameters.
@@ -139,7 +141,7 @@ def _rounding_dtype(histories: Sequence[SiteHistory], update: float, process: Pr
     """The number format of the weights, if a relative update of this size is less than its steps; else nothing."""
     for history in histories:
         dtype = process.parameters[history.weight].dtype if history.weight is not None else ""
-        if update < limit.FORMAT_STEPS.get(dtype, 0.0):
+        if update < _FORMATS.get(dtype, 0.0):
             return dtype
     return ""
 
