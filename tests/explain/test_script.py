@@ -97,7 +97,7 @@ def test_looks_back_are_close_together_in_steps():
 def test_a_trial_ends_after_ten_losses_in_a_row_that_are_not_finite(trials, tmp_path, change):
     # Single losses before them are left as they come; what is added to a loss changes no weight.
     loss = "torch.nn.functional.mse_loss(model(x), x.sum(1, keepdim=True))"
-    bad = f"({loss} + (float('nan') if step in (3, 5) or step >= 20 else 0.0))"
+    bad = f"({loss} + (float('nan') if step in (3, 5) or 20 <= step < 45 else 0.0))"
     (tmp_path / "fit.py").write_text(FIT.replace(loss, bad).replace("40", "90"))
     assert len(trials(Ask()).losses) == 90, "the user's own run goes on"
     shown = trials(Ask(intervention=Intervention(change), stop_after=80))
@@ -105,9 +105,8 @@ def test_a_trial_ends_after_ten_losses_in_a_row_that_are_not_finite(trials, tmp_
     if change is Change.PLACEBO:
         assert 20 + limit.EXPLAIN_NONFINITE <= len(shown.losses) <= 21 + limit.EXPLAIN_NONFINITE
     else:
-        # What is left out is no step, and has no loss.
-        assert len(shown.losses) == 18
-        assert not shown.stopped
+        # What is left out is no step, and has no loss; the trial lives to see what comes after it.
+        assert len(shown.losses) > 18 + 30
 
 
 def test_what_a_script_said_as_it_ended_is_the_line_of_the_exception(tmp_path):
