@@ -12,6 +12,7 @@ from rectifier.records import (
     Cause,
     CauseKind,
     Change,
+    ChangedPart,
     Consequence,
     Finding,
     Rule,
@@ -45,6 +46,7 @@ class Script:
     reach: bool = True
     level: float = 2.3
     detail: str = "so"
+    parts: tuple[ChangedPart, ...] = ()
     asked: list = field(default_factory=list)
     place: str = ""
     ends: dict = field(default_factory=dict)
@@ -73,7 +75,7 @@ class Script:
         applied = None
         if change is not Change.NONE:
             times = 0 if change in self.idle else 1
-            applied = Applied(change=change, times=times, detail=self.detail, place=self.place)
+            applied = Applied(change=change, times=times, detail=self.detail, place=self.place, parts=self.parts)
         return Shown(
             findings=found, history=history, losses=losses, steps=steps, applied=applied,
             sights=self.sights if ask.microscope else (),

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from rectifier.records import (
     CauseKind,
     Change,
+    ChangedPart,
     EstablishedCause,
     Intervention,
     RemedyId,
@@ -95,10 +96,10 @@ def test_only_what_belongs_to_the_cause_is_told():
         "(input from 0 to 1, 1 of 32 exactly 0)"
     )
     assert found.cause.detail == "log: torch.log(p)"
-    assert sentences.fix_text(RemedyId.GUARD_OPERATION, found) == (
+    assert sentences.fix_of(RemedyId.GUARD_OPERATION, found).text == (
         "clamp its argument from below: torch.log(x.clamp_min(1e-6))"
     )
-    assert sentences.fix_text(RemedyId.GUARD_OPERATION) == sentences._LINES[RemedyId.GUARD_OPERATION]
+    assert sentences.fix_of(RemedyId.GUARD_OPERATION).text == sentences._LINES[RemedyId.GUARD_OPERATION]
 
 
 def test_a_cause_is_not_said_twice():
@@ -118,9 +119,9 @@ def test_the_line_to_type_has_the_users_numbers_and_place():
     (own, *_) = [one for one in found.experiments if one.intervention.change is Change.WEIGHT_DECAY_OFF]
     applied = replace(own.applied, before=0.5, after=0.0, place="fit.py:9", expression="SGD(p, weight_decay=0.5)")
     told = replace(found, experiments=(replace(own, applied=applied),))
-    assert sentences.fix_text(RemedyId.LOWER_WEIGHT_DECAY, told) == "weight_decay=0.01 instead of 0.5"
+    assert sentences.fix_of(RemedyId.LOWER_WEIGHT_DECAY, told).text == "weight_decay=0.01 instead of 0.5"
     assert place_of(told) == "fit.py:9: SGD(p, weight_decay=0.5)"
-    assert sentences.fix_text(RemedyId.LOWER_WEIGHT_DECAY, found) == "weight_decay=0.01, or less"
+    assert sentences.fix_of(RemedyId.LOWER_WEIGHT_DECAY, found).text == "weight_decay=0.01, or less"
 
 
 def test_a_term_of_the_loss_is_named_and_its_loss_is_compared_with_no_other():
@@ -132,35 +133,49 @@ def test_a_term_of_the_loss_is_named_and_its_loss_is_compared_with_no_other():
     assert text == "With no penalty (fit.py:8) in the loss, the run does not fail (3 of 3 failing seeds)."
 
 
-@pytest.mark.parametrize(("remedy", "change", "detail", "line"), [
-    (RemedyId.LEAKY_ACTIVATION, Change.LEAKY_ACTIVATION, "relu of Net.act",
+@pytest.mark.parametrize(("remedy", "change", "parts", "line"), [
+    (RemedyId.LEAKY_ACTIVATION, Change.LEAKY_ACTIVATION,
+     [ChangedPart(name="relu", path="Net.act")],
      "rectifier run --swap relu=leaky_relu:0.1 fit.py --lr 1"),
-    (RemedyId.LEAKY_ACTIVATION, Change.LEAKY_ACTIVATION, "relu6 of Net.act",
+    (RemedyId.LEAKY_ACTIVATION, Change.LEAKY_ACTIVATION,
+     [ChangedPart(name="relu6", path="Net.act")],
      "rectifier run --swap relu6=leaky_relu:0.1 fit.py --lr 1"),
-    (RemedyId.BOUNDED_ACTIVATION, Change.BOUNDED_ACTIVATION, "relu of Net.1, gelu of Net.2, relu of Net.3",
+    (RemedyId.BOUNDED_ACTIVATION, Change.BOUNDED_ACTIVATION,
+     [ChangedPart(name=name, path=f"Net.{number}") for number, name in enumerate(("relu", "gelu", "relu"))],
      "rectifier run --swap relu=tanh --swap gelu=tanh fit.py --lr 1"),
-    (RemedyId.CHANGE_ACTIVATION, Change.UNSATURATED_ACTIVATION, "tanh of Net.1",
+    (RemedyId.CHANGE_ACTIVATION, Change.UNSATURATED_ACTIVATION,
+     [ChangedPart(name="tanh", path="Net.1")],
      "rectifier run --swap tanh=leaky_relu:0.1 fit.py --lr 1"),
-    (RemedyId.BOUNDED_ACTIVATION, Change.BOUNDED_ACTIVATION, "relu at fit.py:9",
+    (RemedyId.BOUNDED_ACTIVATION, Change.BOUNDED_ACTIVATION,
+     [ChangedPart(name="relu", place="fit.py:9")],
      "use a bounded activation: torch.nn.Tanh()"),
-    (RemedyId.LINEAR_OUTPUT, Change.LINEAR_OUTPUT, "sigmoid of net.4", "model.net[4] = torch.nn.Identity()"),
-    (RemedyId.LINEAR_OUTPUT, Change.LINEAR_OUTPUT, "sigmoid at fit.py:9", "remove sigmoid in fit.py:9"),
-    (RemedyId.CHANGE_NORMALISATION, Change.NORMALISATION_OFF, "BatchNorm1d of 0, LayerNorm of head.norm",
+    (RemedyId.LINEAR_OUTPUT, Change.LINEAR_OUTPUT,
+     [ChangedPart(name="sigmoid", path="net.4")], "model.net[4] = torch.nn.Identity()"),
+    (RemedyId.LINEAR_OUTPUT, Change.LINEAR_OUTPUT,
+     [ChangedPart(name="sigmoid", place="fit.py:9")], "remove sigmoid in fit.py:9"),
+    (RemedyId.CHANGE_NORMALISATION, Change.NORMALISATION_OFF,
+     [ChangedPart(name="BatchNorm1d", path="0"), ChangedPart(name="LayerNorm", path="head.norm")],
      "model[0] = torch.nn.Identity(); model.head.norm = torch.nn.Identity()"),
-    (RemedyId.CHANGE_NORMALISATION, Change.NORMALISATION_OFF, "LayerNorm",
+    (RemedyId.CHANGE_NORMALISATION, Change.NORMALISATION_OFF,
+     [ChangedPart(name="LayerNorm")],
      "remove the normalisation, or use another one"),
-    (RemedyId.WEAKEN_LOSS_TERM, Change.LOSS_TERM_OFF, "penalty (fit.py:8)", "0.1 * penalty instead of penalty"),
-    (RemedyId.WEAKEN_LOSS_TERM, Change.LOSS_TERM_OFF, "2 * z.abs().sum() (fit.py:8)",
+    (RemedyId.WEAKEN_LOSS_TERM, Change.LOSS_TERM_OFF,
+     [ChangedPart(name="penalty", place="fit.py:8")], "0.1 * penalty instead of penalty"),
+    (RemedyId.WEAKEN_LOSS_TERM, Change.LOSS_TERM_OFF,
+     [ChangedPart(name="2 * z.abs().sum()", place="fit.py:8")],
      "0.1 * (2 * z.abs().sum()) instead of 2 * z.abs().sum()"),
-    (RemedyId.ZERO_BIAS, Change.ZERO_BIAS, "net.0.bias", "torch.nn.init.zeros_(model.net[0].bias)"),
-    (RemedyId.ZERO_BIAS, Change.ZERO_BIAS, "net.0.bias, net.2.bias", "torch.nn.init.zeros_(layer.bias)"),
+    (RemedyId.ZERO_BIAS, Change.ZERO_BIAS,
+     [ChangedPart(name="parameter", path="net.0.bias")], "torch.nn.init.zeros_(model.net[0].bias)"),
+    (RemedyId.ZERO_BIAS, Change.ZERO_BIAS,
+     [ChangedPart(name="parameter", path=f"net.{number}.bias") for number in (0, 2)],
+     "torch.nn.init.zeros_(layer.bias)"),
 ])  # fmt: skip
-def test_what_replaces_a_part_is_a_line_with_that_part_and_the_users_own_script(remedy, change, detail, line):
+def test_what_replaces_a_part_is_a_line_with_that_part_and_the_users_own_script(remedy, change, parts, line):
     term = sight(
         SightKind.MOVED_BY, cause_kind=CauseKind.LOSS_TERM, numbers={"index": 0.0, "share": 0.9}
     )  # fmt: skip
     sights = (term,) if change is Change.LOSS_TERM_OFF else ()
-    found = explain(Script(cures=(change,), detail=detail, sights=sights))
+    found = explain(Script(cures=(change,), parts=tuple(parts), sights=sights))
     own = next(one for one in found.experiments if one.intervention.change is change)
     # Alone, so that it is the first cause whatever else would be.
     cause = EstablishedCause(kind=found.cause.kind, intervention=own.intervention, established=True)
@@ -168,11 +183,9 @@ def test_what_replaces_a_part_is_a_line_with_that_part_and_the_users_own_script(
     assert told_explanation(found, ("fit.py", "--lr", "1")).fixes == (line,)
 
 
-@pytest.mark.parametrize(("what", "line"), [
-    ("norm", "max_norm=2.3 instead of 0.0001"), ("value", "clip_value=2.3 instead of 0.0001"),
-])  # fmt: skip
-def test_a_bound_of_clipping_is_a_line_with_the_users_numbers(what, line):
-    found = explain(Script(cures=(Change.CLIPPING_OFF,), detail=f"gradients clipped to a {what} of 0.0001"))
+@pytest.mark.parametrize("argument", ["max_norm", "clip_value"])
+def test_a_bound_of_clipping_is_a_line_with_the_users_numbers(argument):
+    found = explain(Script(cures=(Change.CLIPPING_OFF,), parts=(ChangedPart(name=argument),)))
     assert found.cause.kind is CauseKind.LEARNING_RATE_LOW
     experiments = tuple(
         replace(one, applied=replace(one.applied, before=1e-4, after=2.34))
@@ -180,7 +193,7 @@ def test_a_bound_of_clipping_is_a_line_with_the_users_numbers(what, line):
         else one
         for one in found.experiments
     )
-    assert told_explanation(replace(found, experiments=experiments)).fixes[0] == line
+    assert told_explanation(replace(found, experiments=experiments)).fixes[0] == f"{argument}=2.3 instead of 0.0001"
 
 
 @pytest.mark.parametrize(("text", "command", "said"), [

@@ -10,10 +10,9 @@ from click.testing import CliRunner
 from rectifier.cli.commands import report
 from rectifier.records import Conclusion, RemedyId
 from rectifier.report.figures.explanation import change_curves
-from rectifier.report.page.explained import _IN_WORDS
 from rectifier.report.page.page import explanation_page, run_page
 from rectifier.report.sentences import told_explanation
-from rectifier.report.sentences.explanation import fix_text
+from rectifier.report.sentences.explanation import fix_of
 from rectifier.storage import write_explanation, write_manifest
 from tests.report.builders import CLOSING, HOSTILE, make_explanation, make_process, make_run, make_saved
 
@@ -118,5 +117,7 @@ def test_an_explanation_without_trials_has_a_page():
 
 
 def test_only_what_can_be_typed_is_shown_as_a_line_to_type():
-    typed = {remedy: fix_text(remedy) for remedy in RemedyId if remedy not in _IN_WORDS}
+    lines = {remedy: fix_of(remedy) for remedy in RemedyId}
+    typed = {remedy: line.text for remedy, line in lines.items() if line.typed}
+    assert 5 < len(typed) < len(lines)
     assert all(re.search(r"[=.(]|rectifier ", text) for text in typed.values()), typed

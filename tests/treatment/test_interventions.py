@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from rectifier.records import Intervention
+from rectifier.records import ChangedPart, Intervention
 from rectifier.treatment.interventions import begin
 from tests.one_thread import one_thread  # noqa: F401
 
@@ -220,6 +220,7 @@ def test_weights_of_zero_become_small_and_biases_zero(changed):
         model[0].bias.fill_(-20)
     assert train(model, torch.optim.Adam(model.parameters(), 1e-2), *data())[-1] < 0.5
     assert change.applied().detail == "0.bias"
+    assert change.applied().parts == (ChangedPart(name="parameter", path="0.bias"),)
 
 
 @pytest.mark.parametrize(
@@ -379,6 +380,7 @@ def test_the_last_activation_is_left_out_and_no_other(changed):
     sequence = run(lambda: nn.Sequential(*mlp(), nn.Sigmoid()))
     assert sequence[-1] < 1
     assert change.applied().detail == "sigmoid of 3"
+    assert change.applied().parts == (ChangedPart(name="sigmoid", path="3"),)
     change.stop()
     change = changed("linear_output")
     run(mlp, loss_of=lambda out, target: F.mse_loss(torch.tanh(out), target))
@@ -823,6 +825,7 @@ def test_clipping_is_left_out(changed, clip, words):
     assert end == plain != clipped
     applied = change.applied()
     assert (applied.times, applied.detail, applied.before) == (40, words, 1e-4)
+    assert applied.parts == (ChangedPart(name="clip_value" if "value" in words else "max_norm"),)
     assert applied.after > 1e-3
     assert applied.place.startswith("test_interventions.py:")
     assert "clip_grad" in applied.expression

@@ -173,7 +173,7 @@ class EndWithoutSteps(training.TrainingListener):
 
 
 class EndNonfinite(training.TrainingListener):
-    """Ends a training after so many losses in a row that are not finite.
+    """Ends a training after a number of consecutive non-finite losses.
 
     Args:
         losses: At least 1.

@@ -61,8 +61,8 @@ _NAMES = {
     "codec": "decode encode to_builtins",
     "comparison": "ArmVerdict Comparison Effect Failure FailureKind Trial",
     "explanation": (
-        "Applied Change Conclusion Control EstablishedCause Experiment ExplainedFailure Explanation Intervention "
-        "REPLACES Sight SightKind"
+        "Applied Change ChangedPart Conclusion Control EstablishedCause Experiment ExplainedFailure Explanation "
+        "Intervention REPLACES Sight SightKind"
     ),
     "findings.evidence.checkpoint": (
         "BrokenRows Reach RowCounts RowsByWeights RowsThatCannotFire SilentInputs SilentRows SilentSpan "

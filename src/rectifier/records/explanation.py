@@ -112,6 +112,25 @@ def _value(text: str) -> float | int | str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ChangedPart:
+    """A part of the user's program that a change replaced or left out.
+
+    Attributes:
+        name: The activation, the class of a module, the term of a loss, the argument of a function.
+        path: Of the module or parameter in its model; "" for what is none.
+        place: The user's line, `train.py:41`; "" where it is not known, or where `path` says it.
+    """
+
+    name: str
+    path: str = ""
+    place: str = ""
+
+    def __str__(self) -> str:
+        where = f" of {self.path}" if self.path else f" at {self.place}" if self.place else ""
+        return self.name + where
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Applied:
     """Whether a change found anything to change.
 
@@ -123,6 +142,7 @@ class Applied:
         after: What it became.
         place: The user's own line that gives this number, `train.py:41`; "" where it is unknown.
         expression: What stands there.
+        parts: The first parts that it replaced or left out; empty where it changed settings.
     """
 
     change: Change
@@ -132,6 +152,7 @@ class Applied:
     after: float | None = None
     place: str = ""
     expression: str = ""
+    parts: tuple[ChangedPart, ...] = ()
 
 
 class SightKind(StrEnum):

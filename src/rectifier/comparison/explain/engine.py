@@ -302,7 +302,7 @@ class Engine:
                 return
 
     def _seeds_tell(self, failing: Failing) -> bool:
-        """Whether enough seeds fail: at least so many, and so many that luck alone would not spare them all."""
+        """Whether enough seeds fail to rule out that a change spares them all by luck."""
         failed = len(self._failing_seeds(failing))
         return enough_fail(failed, len(self._unchanged) - failed)
 

@@ -62,7 +62,7 @@ def cured(experiment: Experiment) -> bool:
 
 
 def enough_fail(failed: int, survived: int) -> bool:
-    """Whether so many seeds fail that luck alone would not spare them all.
+    """Whether enough seeds fail to rule out that a change spares them all by luck.
 
     Example:
         >>> enough_fail(3, 1), enough_fail(3, 2)

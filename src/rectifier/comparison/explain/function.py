@@ -112,8 +112,8 @@ class FunctionTrials:
         control = ask.seed is None and ask.intervention.change in (Change.NONE, Change.PLACEBO)
         if self._unchanged is not None and control and ended_by_error(shown, self._unchanged):
             raise CannotExplain(
-                f"the function trained once, and ended by an error as it was called again, unchanged: {shown.error}. "
-                "Each trial calls it again, so it must begin anew each time, with files and global state of its own."
+                f"the first call of the function trained, the second one failed, unchanged: {shown.error}. Each trial "
+                "calls the function again: make it start afresh, without files or global state of an earlier call."
             ) from raised
         if ask == Ask():
             self._unchanged = shown

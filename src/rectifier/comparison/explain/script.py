@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shlex
 import signal
 import tempfile
 import threading
@@ -32,8 +33,8 @@ _READING = 2.0
 """Times as long as a look took that the next one waits for."""
 _LONGEST_NAME = 120
 _EVERY_STEP = 2 * limit.LEAST_VISITS
-"""Steps up to which a trial is observed at each of them; longer ones at every second, third ...: to observe a step may
-take as long as the step, and so many are observed that a batch of one sample is enough for each rule."""
+"""Longest trial that is observed at every step; longer ones at every second, third ... step, because observing a step
+may take as long as the step. Each rule then sees enough samples, even with batches of one."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -198,18 +199,18 @@ class ScriptTrials:
     def _unrepeatable(self, shown: Shown) -> str:
         when = f"after {counted(shown.steps, 'step')}" if shown.steps else "before its first step"
         text = (
-            f"the script ran once, and ended by an error {when} as it ran again, unchanged:\n    {shown.error}\n"
-            "Each trial of explain runs the script again, from this directory."
+            f"the script ran once; run again, unchanged, it failed {when}:\n    {shown.error}\n"
+            "Each trial runs the script again, in this directory."
         )
         if any("{trial_dir}" in part for part in self.command):
-            return f"{text} It must find what it found the first time."
+            return f"{text} The script must find the same files each time."
         return (
-            f"{text} If it must not meet what an earlier run wrote, let each trial write into a folder of its own: "
-            f"{{trial_dir}} stands for one, for example:\n    {self._with_folder()}"
+            f"{text} If the files of an earlier run are in the way, let each trial write into a folder of its own, "
+            f"for which {{trial_dir}} stands; for example:\n    {self._with_folder()}"
         )
 
     def _with_folder(self) -> str:
-        return f"rectifier explain {' '.join(self.command)} --out {{trial_dir}}"
+        return f"rectifier explain {shlex.join(self.command)} --out {{trial_dir}}"
 
 
 @contextmanager

@@ -43,7 +43,7 @@ class KeptGradients(SetupFacts):
 
     Attributes:
         kept: Steps at which they were.
-        looks: Of so many.
+        looks: How many were looked at.
     """
 
     kept: int

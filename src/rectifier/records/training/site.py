@@ -84,7 +84,7 @@ class SiteRef:
 
     @property
     def key(self) -> str:
-        """How a program knows it: by its module; the call is told only when it is not the first."""
+        """Its identifier for programs: the path of the module, and the call's number from the second call on."""
         where = self.path
         if self.names_model:
             where = f"{self.model}.{self.path}" if self.path or self.with_model else self.model

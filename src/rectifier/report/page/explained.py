@@ -1,15 +1,16 @@
 """What the templates show of an explanation."""
 
-import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from rectifier.records import Conclusion, Experiment, Explanation, RemedyId, SavedExplanation, Sight
+from rectifier.records import Conclusion, Experiment, Explanation, SavedExplanation, Sight
 from rectifier.report.figures.explanation import by_change, change_curves
 from rectifier.report.page.shown import Shown
 from rectifier.report.sentences.experiments import edited
+from rectifier.report.sentences.explanation import fix_of
+from rectifier.report.sentences.mending import Line
 from rectifier.report.sentences.sights import sight_text
 
 MOST_SIGHTS = 12
@@ -18,29 +19,6 @@ _PILLS = {
     Conclusion.THIS_RUN: ("good", "established for this run"),
     Conclusion.OBSERVED: ("info", "observed"),
 }
-_IN_WORDS = frozenset({
-    RemedyId.LOWER_LEARNING_RATE, RemedyId.RAISE_LEARNING_RATE, RemedyId.MEND_SCHEDULE, RemedyId.MORE_UNITS,
-    RemedyId.FEWER_LAYERS, RemedyId.BOUNDED_ACTIVATION, RemedyId.CHANGE_ACTIVATION, RemedyId.LINEAR_OUTPUT,
-    RemedyId.CHANGE_NORMALISATION, RemedyId.CHECK_INPUTS, RemedyId.WEAKEN_LOSS_TERM, RemedyId.GUARD_OPERATION,
-    RemedyId.FLOAT32, RemedyId.RECONNECT_GRAPH, RemedyId.CHANGE_OBJECTIVE, RemedyId.RESET_CODES,
-    RemedyId.STOP_GRADIENT,
-})  # fmt: skip
-"""Remedies that say what to do; the others are lines to type."""
-_LINE = re.compile(r"rectifier |model[.\[]|torch\.")
-"""How a line begins that is typed for one of these all the same."""
-
-
-@dataclass(frozen=True)
-class Fix:
-    """One thing to do.
-
-    Attributes:
-        text: What.
-        typed: Whether it is a line to type.
-    """
-
-    text: str
-    typed: bool
 
 
 @dataclass(frozen=True)
@@ -89,10 +67,10 @@ class Explained:
         return by_change(self.explanation)
 
     @property
-    def fixes(self) -> list[Fix]:
+    def fixes(self) -> list[Line]:
         """What to do, the first thing first."""
         pairs = zip(self.explanation.remedies, self.explanation.fixes, strict=True)
-        return [Fix(text, remedy not in _IN_WORDS or bool(_LINE.match(text))) for remedy, text in pairs]
+        return [replace(fix_of(remedy, self.explanation), text=text) for remedy, text in pairs]
 
     @property
     def sights(self) -> list[tuple[Sight, str]]:

@@ -155,7 +155,7 @@ def told_explanation(found: Explanation, command: Sequence[str] = ()) -> Explana
         found,
         title=explanation.headline(found),
         details=tuple(explanation.details(found)),
-        fixes=tuple(fixes.typed(explanation.fix_text(remedy, found), command) for remedy in found.remedies),
+        fixes=tuple(fixes.typed(explanation.fix_of(remedy, found).text, command) for remedy in found.remedies),
         cause=None if found.cause is None else _told_cause(found.cause),
         causes=tuple(_told_cause(cause) for cause in found.causes),
     )
@@ -166,7 +166,7 @@ def _of_explanation(found: Explanation) -> Texts:
         title=explanation.headline(found),
         detail=" ".join(explanation.details(found)),
         cause="" if found.cause is None else explanation.cause_text(found.cause),
-        advised=tuple(explanation.fix_text(remedy, found) for remedy in found.remedies),
+        advised=tuple(explanation.fix_of(remedy, found).text for remedy in found.remedies),
     )
 
 

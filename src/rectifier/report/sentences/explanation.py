@@ -16,7 +16,7 @@ from rectifier.records import (
 )
 from rectifier.report.sentences.findings.words import capital
 from rectifier.report.sentences.fixes import command
-from rectifier.report.sentences.mending import with_numbers
+from rectifier.report.sentences.mending import Line, with_numbers
 
 _CAUSES: dict[CauseKind, str] = {
     CauseKind.LEARNING_RATE: "the learning rate is too large",
@@ -131,6 +131,16 @@ _LINES: dict[RemedyId, str] = {
 }
 
 
+_SENTENCES = frozenset({
+    RemedyId.LOWER_LEARNING_RATE, RemedyId.RAISE_LEARNING_RATE, RemedyId.MEND_SCHEDULE, RemedyId.MORE_UNITS,
+    RemedyId.FEWER_LAYERS, RemedyId.BOUNDED_ACTIVATION, RemedyId.CHANGE_ACTIVATION, RemedyId.LINEAR_OUTPUT,
+    RemedyId.CHANGE_NORMALISATION, RemedyId.CHECK_INPUTS, RemedyId.WEAKEN_LOSS_TERM, RemedyId.GUARD_OPERATION,
+    RemedyId.FLOAT32, RemedyId.RECONNECT_GRAPH, RemedyId.CHANGE_OBJECTIVE, RemedyId.RESET_CODES,
+    RemedyId.STOP_GRADIENT,
+})  # fmt: skip
+"""Remedies whose general line is a sentence; those of the others are typed."""
+
+
 def change_words(experiment: Experiment) -> str:
     """A change, as a sentence names it."""
     applied = experiment.applied
@@ -156,14 +166,15 @@ def cause_text(cause: EstablishedCause) -> str:
     return cause.detail if cause.detail.startswith(words) else f"{words} ({cause.detail})"
 
 
-def fix_text(remedy: RemedyId, explanation: Explanation | None = None) -> str:
-    """What to type, or what to do if there is no line to type.
+def fix_of(remedy: RemedyId, explanation: Explanation | None = None) -> Line:
+    """What to do, as a line to type where there is one.
 
     Args:
         remedy: What to do.
         explanation: The explanation, whose numbers are filled in; None for the general line.
     """
-    return (None if explanation is None else with_numbers(remedy, explanation)) or _LINES[remedy]
+    own = None if explanation is None else with_numbers(remedy, explanation)
+    return own or Line(_LINES[remedy], typed=remedy not in _SENTENCES)
 
 
 def headline(explanation: Explanation) -> str:

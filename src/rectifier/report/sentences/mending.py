@@ -1,6 +1,9 @@
 """What to type about an established cause, with the measured numbers and the user's own line."""
 
-from rectifier.records import Applied, Change, Explanation, RemedyId, Sight, SightKind
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rectifier.records import Applied, Change, ChangedPart, Explanation, RemedyId, Sight, SightKind
 from rectifier.report.sentences.fixes import SCRIPT
 
 _LESS_DECAY = 0.01
@@ -23,8 +26,21 @@ _GUARDS = (
 """Part of an operation's name -> its usual guard; the first match counts."""
 
 
-def with_numbers(remedy: RemedyId, explanation: Explanation) -> str | None:
-    """The line to type, with the measured numbers; None if only the general line is known.
+@dataclass(frozen=True)
+class Line:
+    """What to do, in one line.
+
+    Attributes:
+        text: What.
+        typed: Whether it is typed as it stands, and no sentence.
+    """
+
+    text: str
+    typed: bool
+
+
+def with_numbers(remedy: RemedyId, explanation: Explanation) -> Line | None:
+    """What to do, with the measured numbers; None if only the general line is known.
 
     Args:
         remedy: What to do.
@@ -45,11 +61,11 @@ def with_numbers(remedy: RemedyId, explanation: Explanation) -> str | None:
         case RemedyId.GUARD_OPERATION:
             return _guard(explanation.sights)
         case RemedyId.INIT_GAIN if cause.intervention.change is Change.WEIGHTS_GLOROT:
-            return "torch.nn.init.xavier_normal_(layer.weight)"
+            return Line("torch.nn.init.xavier_normal_(layer.weight)", typed=True)
     if applied is None:
         return None
     if cause.intervention.change in _PUTS.get(remedy, ()):
-        return _part(cause.intervention.change, applied.detail)
+        return _in_place_of(cause.intervention.change, applied.parts)
     if remedy is RemedyId.RAISE_LEARNING_RATE and cause.intervention.change is Change.CLIPPING_OFF:
         return _clipping(applied)
     return _setting(remedy, cause.intervention.change, applied)
@@ -73,26 +89,22 @@ _NEW = {
 _MOST_PARTS = 3
 
 
-def _part(change: Change, detail: str) -> str | None:
-    """What to type in the place of a part that a change names: `sigmoid of net.4`, `penalty (fit.py:3)`."""
-    parts = detail.split(", ")
+def _in_place_of(change: Change, parts: Sequence[ChangedPart]) -> Line | None:
+    """What to type in the place of the parts that a change replaced; None if they are not known, or too many."""
+    held = [part for part in parts if part.path]
     if change in _NEW:
-        old = dict.fromkeys(part.partition(" ")[0] for part in parts if " of " in part)
-        swaps = " ".join(f"--swap {name}={_NEW[change]}" for name in old)
-        return f"rectifier run {swaps} {SCRIPT}" if old else None
+        swaps = " ".join(f"--swap {name}={_NEW[change]}" for name in dict.fromkeys(part.name for part in held))
+        return Line(f"rectifier run {swaps} {SCRIPT}", typed=True) if held else None
+    if not parts or len(parts) > _MOST_PARTS or not all(part.path or part.place for part in parts):
+        return None
     if change is Change.LOSS_TERM_OFF:
-        term, _, place = detail.rpartition(" (")
-        return f"0.1 * {term if term.isidentifier() else f'({term})'} instead of {term}" if term and place else None
+        term = parts[0].name
+        return Line(f"0.1 * {term if term.isidentifier() else f'({term})'} instead of {term}", typed=False)
     if change is Change.ZERO_BIAS:
-        return f"torch.nn.init.zeros_({_attribute(detail)})" if len(parts) == 1 and "." in detail else None
-    lines = []
-    for part in parts:
-        name, of, path = part.partition(" of ")
-        if of:
-            lines.append(f"{_attribute(path)} = torch.nn.Identity()")
-        elif " at " in part:
-            lines.append(f"remove {name.replace(' at ', ' in ')}")
-    return "; ".join(lines) if lines and len(lines) == len(parts) <= _MOST_PARTS else None
+        return Line(f"torch.nn.init.zeros_({_attribute(parts[0].path)})", typed=True) if len(parts) == 1 else None
+    lines = [f"{_attribute(one.path)} = torch.nn.Identity()" if one.path else f"remove {one.name} in {one.place}"
+             for one in parts]  # fmt: skip
+    return Line("; ".join(lines), typed=len(held) == len(parts))
 
 
 def _attribute(path: str) -> str:
@@ -127,26 +139,25 @@ _SETTINGS = {
 }  # fmt: skip
 
 
-def _setting(remedy: RemedyId, change: Change, applied: Applied) -> str | None:
+def _setting(remedy: RemedyId, change: Change, applied: Applied) -> Line | None:
     name, changes = _SETTINGS.get(remedy, ("", ()))
     if change not in changes or applied.before is None or applied.after is None:
         return None
     after = applied.after
     if remedy is RemedyId.LOWER_WEIGHT_DECAY and applied.before > _LESS_DECAY:
         after = _LESS_DECAY
-    return f"{name}={after:.3g} instead of {applied.before:.3g}"
+    return Line(f"{name}={after:.3g} instead of {applied.before:.3g}", typed=False)
 
 
-def _clipping(applied: Applied) -> str | None:
-    if applied.before is None or applied.after is None:
+def _clipping(applied: Applied) -> Line | None:
+    if applied.before is None or applied.after is None or not applied.parts:
         return None
-    name = "clip_value" if " value " in applied.detail else "max_norm"
-    return f"{name}={applied.after:.2g} instead of {applied.before:.3g}"
+    return Line(f"{applied.parts[0].name}={applied.after:.2g} instead of {applied.before:.3g}", typed=False)
 
 
-def _guard(sights: tuple[Sight, ...]) -> str | None:
+def _guard(sights: tuple[Sight, ...]) -> Line | None:
     for sight in sights:
         if sight.kind is SightKind.FIRST_NONFINITE:
             name = sight.operation.lower()
-            return next((text for part, text in _GUARDS if part in name), None)
+            return next((Line(text, typed=False) for part, text in _GUARDS if part in name), None)
     return None

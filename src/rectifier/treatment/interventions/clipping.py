@@ -12,9 +12,11 @@ from torch.optim import Optimizer
 
 from rectifier.hooks.microscope.source_lines import Line, users_line
 from rectifier.hooks.patch.attributes import wrap
-from rectifier.records import Applied, Change
+from rectifier.records import Applied, Change, ChangedPart
 from rectifier.treatment.interventions.intervening import Intervening
 
+_BOUNDS = {"max_norm": "norm", "clip_value": "value"}
+"""Argument of a clipping function -> what it bounds."""
 _MOST_NORMS = 1_000
 
 
@@ -80,7 +82,7 @@ class UnclippedGradient(Intervening):
         tensors = [parameters] if isinstance(parameters, Tensor) else parameters
         gradients = [tensor.grad for tensor in tensors if tensor.grad is not None]
         largest = max((float(gradient.abs().max()) for gradient in gradients if gradient.numel()), default=0.0)
-        self._leaves(largest, float(clip_value), "value")
+        self._leaves(largest, float(clip_value), "clip_value")
 
     def _with_norm(
         self,
@@ -90,13 +92,13 @@ class UnclippedGradient(Intervening):
         total_norm: Tensor,
         foreach: bool | None = None,
     ) -> None:
-        self._leaves(float(total_norm), float(max_norm), "norm")
+        self._leaves(float(total_norm), float(max_norm), "max_norm")
 
-    def _leaves(self, size: float, bound: float, what: str) -> None:
+    def _leaves(self, size: float, bound: float, argument: str) -> None:
         if not size > bound:
             return
         if self._bound is None:
             self._bound, self._line = bound, users_line()
         if len(self._norms) < _MOST_NORMS:
             self._norms.append(size)
-        self.note(f"gradients clipped to a {what} of {bound:.3g}")
+        self.note(f"gradients clipped to a {_BOUNDS[argument]} of {bound:.3g}", ChangedPart(name=argument))

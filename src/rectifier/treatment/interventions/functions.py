@@ -15,7 +15,7 @@ from rectifier.hooks.microscope.source_lines import frame_of_user, line_of
 from rectifier.hooks.patch.attributes import wrap
 from rectifier.hooks.patch.function_calls import Function, on_calls
 from rectifier.hooks.roots import Forward, route_roots
-from rectifier.records import REPLACES
+from rectifier.records import REPLACES, ChangedPart
 from rectifier.records import Change as Changes
 from rectifier.treatment.change import Change
 from rectifier.treatment.interventions.intervening import Intervening
@@ -77,7 +77,7 @@ class ExchangedActivation(Intervening):
         if z.ndim < 2 or _WRITTEN[name.rstrip("_")] not in self._old or not _is_relu(name, args[1:], kwargs):
             return NotImplemented
         frame = frame_of_user()
-        self.note("" if frame is None else f"{name} at {line_of(frame).place}")
+        self.note(part=None if frame is None else ChangedPart(name=name, place=line_of(frame).place))
         return z.copy_(self._compute(z.clone())) if name.endswith("_") else self._compute(z)
 
     def has_changed(self) -> bool:
@@ -94,7 +94,9 @@ class ExchangedActivation(Intervening):
     def _count(self) -> None:
         for swap in self._swaps:
             self.times += sum(swap._replaced.values())
-            self.details.update(dict.fromkeys(f"{swap.old} of {place}" for place in swap.replaced))
+            parts = [ChangedPart(name=str(swap.old), path=place) for place in swap.replaced]
+            self.parts.update(dict.fromkeys(parts))
+            self.details.update(dict.fromkeys(map(str, parts)))
 
 
 def _is_relu(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
@@ -116,8 +118,8 @@ class LinearOutput(Intervening):
 
     def __init__(self) -> None:
         super().__init__(Changes.LINEAR_OUTPUT)
-        self._made: dict[Any, tuple[Key, str]] = {}
-        self._left_out: dict[Key, str] = {}
+        self._made: dict[Any, tuple[Key, ChangedPart]] = {}
+        self._left_out: dict[Key, ChangedPart] = {}
         self._searches = _BACKWARDS_SEARCHED
 
     def start(self) -> None:
@@ -134,13 +136,13 @@ class LinearOutput(Intervening):
         found = _call_of(name)
         if found is None:
             return NotImplemented
-        key, words = found
+        key, part = found
         if key in self._left_out:
-            self.note(self._left_out[key])
+            self.note(part=self._left_out[key])
             return args[0]
         result = proceed(*args, **kwargs)
         if self._searches and isinstance(result, Tensor) and result.grad_fn is not None:
-            self._made[result.grad_fn] = key, words
+            self._made[result.grad_fn] = key, part
         return result
 
     def on_backward(self, loss: Tensor, unscaled: Tensor) -> None:
@@ -158,16 +160,16 @@ class LinearOutput(Intervening):
             if node.name().startswith(_NEED_PROBABILITIES):
                 continue
             if node in self._made:
-                key, words = self._made[node]
-                self._left_out[key] = words
+                key, part = self._made[node]
+                self._left_out[key] = part
             elif not any(is_weight(parent) for parent, _ in node.next_functions):
                 pending += [parent for parent, _ in node.next_functions]
         # Nodes keep a graph alive.
         self._made.clear()
 
 
-def _call_of(name: str) -> tuple[Key, str] | None:
-    """One call of the script: the module that makes it and where, and what it is in words: `sigmoid of net.4`."""
+def _call_of(name: str) -> tuple[Key, ChangedPart] | None:
+    """One call of the script: the module that makes it and where, and the part that it is."""
     frame = frame_of_user()
     if frame is None:
         return None
@@ -177,8 +179,8 @@ def _call_of(name: str) -> tuple[Key, str] | None:
         return None
     # Another module than that of a layer is there for the activation alone.
     path = _path_of(where) if where is not None and next(where.owner.parameters(), None) is None else ""
-    words = f"{name.rstrip('_')} of {path}" if path else f"{name.rstrip('_')} at {line_of(frame).place}"
-    return (id(where.owner) if where is not None else 0, frame.f_code, frame.f_lasti), words
+    part = ChangedPart(name=name.rstrip("_"), path=path, place="" if path else line_of(frame).place)
+    return (id(where.owner) if where is not None else 0, frame.f_code, frame.f_lasti), part
 
 
 def _path_of(where: Location) -> str:
@@ -191,7 +193,7 @@ class WithoutNormalisation(Intervening):
 
     def __init__(self) -> None:
         super().__init__(Changes.NORMALISATION_OFF)
-        self._words: weakref.WeakKeyDictionary[nn.Module, str] = weakref.WeakKeyDictionary()
+        self._parts: weakref.WeakKeyDictionary[nn.Module, ChangedPart] = weakref.WeakKeyDictionary()
 
     def start(self) -> None:
         """Begin."""
@@ -199,15 +201,15 @@ class WithoutNormalisation(Intervening):
             self._undo.append(wrap(cls, "forward", self._pass_on))
 
     def _pass_on(self, original: Callable[..., Tensor], module: nn.Module, input: Tensor) -> Tensor:  # noqa: A002
-        self.note(self._words_of(module))
+        self.note(part=self._part_of(module))
         return input
 
-    def _words_of(self, module: nn.Module) -> str:
-        if module not in self._words:
+    def _part_of(self, module: nn.Module) -> ChangedPart:
+        if module not in self._parts:
             where = locate()
             path = "" if where is None or where.owner is not module else _path_of(where)
-            self._words[module] = f"{type(module).__name__} of {path}" if path else type(module).__name__
-        return self._words[module]
+            self._parts[module] = ChangedPart(name=type(module).__name__, path=path)
+        return self._parts[module]
 
 
 def _with_own_forward() -> list[type[nn.Module]]:

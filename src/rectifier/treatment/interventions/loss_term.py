@@ -9,7 +9,7 @@ from torch.autograd.graph import GradientEdge
 
 from rectifier.hooks.microscope.addends import Addend, Sums, terms_of
 from rectifier.hooks.training import around_backward
-from rectifier.records import Change
+from rectifier.records import Change, ChangedPart
 from rectifier.treatment.interventions.intervening import Intervening
 
 
@@ -40,7 +40,7 @@ class LossTermOff(Intervening):
             parts = [_part_of(tensors, addend) for addend in term]
             for addend in term:
                 self._take_out(addend)
-            self.note(f"{term[0].text} ({term[0].place})")
+            self.note(f"{term[0].text} ({term[0].place})", ChangedPart(name=term[0].text, place=term[0].place))
             known = [part for part in parts if part is not None]
             if len(known) == len(parts):
                 # Whoever listens hears of the loss that is left.

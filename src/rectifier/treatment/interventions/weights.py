@@ -13,7 +13,7 @@ from rectifier.hooks.modules import on_parameters
 from rectifier.hooks.optimizers import tensors_of
 from rectifier.hooks.patch.attributes import on_construction
 from rectifier.hooks.roots import Forward, route_roots
-from rectifier.records import Change
+from rectifier.records import Change, ChangedPart
 from rectifier.treatment.interventions.intervening import Intervening
 
 _SMALL = 0.02
@@ -97,7 +97,7 @@ class Redrawn(Intervening):
         if drawn is not None:
             with torch.no_grad():
                 tensor.copy_(drawn)
-            self.note(given.name)
+            self.note(given.name, None if given.owner is None else ChangedPart(name="parameter", path=given.name))
 
     def _is_done(self, tensor: Tensor) -> bool:
         known = self._done.get(id(tensor))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from rectifier.diagnosis import thresholds as limit
-from rectifier.diagnosis.training.output.history import OutputHistory, miller
+from rectifier.diagnosis.training.output.history import OutputHistory, whole_entropy
 from rectifier.records import FloatArray
 
 
@@ -22,18 +22,16 @@ def explained_by(outputs: Sequence[OutputHistory]) -> float | None:
 def explained(output: OutputHistory) -> float | None:
     """The same of one output: 0 for the best constant, 1 for a cost of 0, below 0 for worse than a constant.
 
-    Each reading is measured by the targets of its own batch; the median of those in the last third of the steps counts,
-    of three at least: readings lie ever further apart, and a loss may have fallen a long way by then.
+    Each reading is measured by the targets of its own batch; the median of the late ones counts.
 
     Args:
         output: It.
     """
-    shares, steps = shares_of(output), output.ints("steps")
+    shares = shares_of(output)
     known = ~np.isnan(shares)
     if known.sum() < limit.LEAST_OBSERVATIONS:
         return None
-    late = int((3 * steps[known] >= 2 * steps[-1]).sum())
-    return float(np.median(shares[known][-max(limit.LEAST_OBSERVATIONS, late) :]))
+    return float(np.median(shares[output.late(known)]))
 
 
 def knows_something(outputs: Sequence[OutputHistory]) -> bool:
@@ -56,6 +54,19 @@ def knows_something(outputs: Sequence[OutputHistory]) -> bool:
     return False
 
 
+def first_costs(output: OutputHistory) -> tuple[float, float] | None:
+    """What the very first answers cost, and the best constant then; None where that was not read at the first step.
+
+    Args:
+        output: It.
+    """
+    costs, constants = output.costs, constants_of(output)
+    known = np.flatnonzero(np.isfinite(costs) & np.isfinite(constants))
+    if not len(known) or int(output.ints("steps")[known[0]]) > 0:
+        return None
+    return float(costs[known[0]]), float(constants[known[0]])
+
+
 def shares_of(output: OutputHistory) -> FloatArray:
     """(K,) share saved at each reading; NaN where it is not known."""
     costs, constants = output.costs, constants_of(output)
@@ -74,7 +85,7 @@ def constants_of(output: OutputHistory) -> FloatArray:
     if (classes > 1).any():
         # Of all readings together: a batch has too few rows of each class, or is sorted.
         costs = output.maybe("pooled_entropy")
-        costs = np.where(np.isnan(costs), miller(output.floats("class_entropy"), classes, rows), costs)
+        costs = np.where(np.isnan(costs), whole_entropy(output.floats("class_entropy"), classes, rows), costs)
         return np.where((classes >= 1) & (costs >= limit.LEAST_ENTROPY), costs, np.nan)
     shares = output.maybe("share_entropy")
     if np.isfinite(shares).any():

@@ -77,6 +77,19 @@ class OutputHistory:
         """(K,) what the loss of torch that has the targets costs by itself; NaN where that is not known."""
         return self.maybe("cost")
 
+    def late(self, known: BoolArray) -> BoolArray:
+        """(K,) the known readings in the last third of the steps, three at least.
+
+        Readings lie ever further apart: most of their last third comes long before the end.
+
+        Args:
+            known: (K,) those that count.
+        """
+        steps = self.ints("steps")
+        third = int((known & (3 * steps >= 2 * steps[-1])).sum())
+        late: BoolArray = known & (np.cumsum(known) > known.sum() - max(limit.LEAST_OBSERVATIONS, third))
+        return late
+
     @property
     def comparable(self) -> bool:
         """Whether the loss has its targets in the output's own units, or on a scale close to it, as logits have."""
@@ -125,7 +138,7 @@ class OutputHistory:
         rows = np.maximum(self.ints("rows"), 2).astype(float)
         classes = self.ints("classes")
         if (classes > 1).any():
-            costs = miller(self.floats("class_entropy"), classes, rows)
+            costs = whole_entropy(self.floats("class_entropy"), classes, rows)
             known = (classes > 1) & np.isfinite(costs) & (rows >= limit.LEAST_PER_CLASS * classes)
             yardstick, least = Yardstick.CLASSES, limit.LEAST_ENTROPY
         elif any(name in _SQUARED for name in self.output.loss):
@@ -141,8 +154,8 @@ class OutputHistory:
         return (cost, yardstick) if cost > least else None
 
 
-def miller(entropy: FloatArray, classes: IntArray, rows: FloatArray) -> FloatArray:
-    """Entropy of the classes' shares from that of samples, which is too small (Miller 1955), and at most ln C.
+def whole_entropy(entropy: FloatArray, classes: IntArray, rows: FloatArray) -> FloatArray:
+    """Entropy of the classes, from that of batches, which is too small (Miller 1955); at most ln C.
 
     Args:
         entropy: (K,) of each batch.

@@ -8,7 +8,7 @@ from rectifier.diagnosis import thresholds as limit
 from rectifier.diagnosis.training import model_causes
 from rectifier.diagnosis.training.history import SiteHistory
 from rectifier.diagnosis.training.output import standing
-from rectifier.diagnosis.training.output.explained import constants_of
+from rectifier.diagnosis.training.output.explained import first_costs
 from rectifier.diagnosis.training.output.history import OutputHistory
 from rectifier.records import (
     BiasesBelowRange,
@@ -77,8 +77,7 @@ def sorted_batches(outputs: Sequence[OutputHistory]) -> Cause | None:
         # exp(H) classes are as good as present: each must have had its rows.
         if of_all < limit.LEAST_ENTROPY or rows < limit.LEAST_PER_CLASS * np.exp(of_all):
             continue
-        late = known & (np.cumsum(known) > 2 * known.sum() // 3)
-        in_batch = max(in_batch, float(np.median(one.floats("class_entropy")[late])))
+        in_batch = max(in_batch, float(np.median(one.floats("class_entropy")[one.late(known)])))
         overlap = one.maybe("class_overlap")[known]
         overlap = overlap[np.isfinite(overlap)]
         changes = len(overlap) > 0 and float(np.median(overlap)) < limit.SAME_CLASSES
@@ -112,11 +111,8 @@ def targets(outputs: Sequence[OutputHistory]) -> Cause | None:
 
 def _began_near(output: OutputHistory) -> bool:
     """Whether the first answers were near the mean of the targets: somebody has set the bias, or adds it."""
-    costs, constants = output.costs, constants_of(output)
-    known = np.flatnonzero(np.isfinite(costs) & np.isfinite(constants))
-    if not len(known) or int(output.ints("steps")[known[0]]) > 0:
-        return False
-    return bool(costs[known[0]] <= limit.LARGE_FIRST_LOSS * constants[known[0]])
+    first = first_costs(output)
+    return first is not None and first[0] <= limit.LARGE_FIRST_LOSS * first[1]
 
 
 def equal_weights(model: str, process: Process) -> Cause | None:
@@ -226,16 +222,11 @@ def large_first_cost(outputs: Sequence[OutputHistory]) -> Cause | None:
         outputs: Of one model.
     """
     for one in outputs:
-        costs, constants = one.costs, constants_of(one)
-        known = np.flatnonzero(np.isfinite(costs) & np.isfinite(constants))
-        if not len(known) or int(one.ints("steps")[known[0]]) > 0:
-            continue
-        at = known[0]
-        first, cost = float(costs[at]), float(constants[at])
+        first = first_costs(one)
         # Targets far from 0 cost as much.
-        by_targets = bool(one.floats("square")[at] < one.floats("target_square")[at])
-        if first > limit.LARGE_FIRST_LOSS * cost and not by_targets:
-            facts = LargeFirstLoss(first_loss=first, best_constant=cost)
+        by_targets = bool(one.floats("square")[0] < one.floats("target_square")[0])
+        if first is not None and first[0] > limit.LARGE_FIRST_LOSS * first[1] and not by_targets:
+            facts = LargeFirstLoss(first_loss=first[0], best_constant=first[1])
             return Cause(kind=CauseKind.INITIAL_WEIGHTS, facts=facts)
     return None
 

@@ -39,10 +39,11 @@ def cleared(model: str, process: Process) -> Cause | None:
             if counts.optimizer[index] == at and one.model == model
         ]
         came = counts.looked[own] - counts.without_gradient[own] - counts.zero_gradient[own]
-        always = optimizer.steps >= limit.UNTRAINED_LOOKS and optimizer.without_gradients == optimizer.steps
-        always |= optimizer.used >= limit.UNTRAINED_LOOKS and optimizer.zeros == optimizer.used
-        if always and len(came) and int(came.max()) >= limit.UNTRAINED_LOOKS:
-            facts = ClearedGradients(optimizer=optimizer.name, steps=optimizer.steps)
+        # Set to None, or to 0, which is looked at in the first steps only.
+        steps = optimizer.used if optimizer.zeros else optimizer.steps
+        always = steps == (optimizer.zeros or optimizer.without_gradients)
+        if always and steps >= limit.UNTRAINED_LOOKS and len(came) and int(came.max()) >= limit.UNTRAINED_LOOKS:
+            facts = ClearedGradients(optimizer=optimizer.name, steps=steps)
             return Cause(kind=CauseKind.GRADIENT_ACCUMULATION, facts=facts)
     return None
 

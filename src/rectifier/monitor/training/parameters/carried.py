@@ -1,4 +1,4 @@
-"""Whether gradients are ever cleared: those of the step before are there, and not 0, whenever a loss comes.
+"""Whether gradients are cleared when they should be: between two steps, and not before the step that uses them.
 
 Several losses may come before a step (accumulated gradients, several optimizers): what was cleared before any of them
 counts as cleared. Only an optimizer that steps is asked: one whose training has ended keeps its last gradients.
@@ -6,7 +6,8 @@ counts as cleared. Only an optimizer that steps is asked: one whose training has
 
 import math
 import weakref
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -19,6 +20,10 @@ _MOST_TENSORS = 2
 """Of each optimizer the smallest ones stand for all: whoever clears gradients clears them of all."""
 _MOST_LOSSES = 16
 """Losses before one step, of which more are not looked at."""
+
+
+_MOST_USED = 8
+"""Steps of an optimizer that tell whether the gradients that came are there when it uses them."""
 
 
 class CarriedGradients:
@@ -81,6 +86,35 @@ class CarriedGradients:
             self._carried += all(one is not None and _is_there(one.tolist()) for one in losses)
         self._waiting.clear()
         return self._looks, self._carried
+
+
+class UsedGradients:
+    """Looks at all gradients that an optimizer used, at its first counted steps: they may have been cleared before."""
+
+    def __init__(self) -> None:
+        self._largest: defaultdict[int, list[float]] = defaultdict(list)
+
+    def note_step(self, number: int, optimizer: Optimizer) -> None:
+        """An optimizer has stepped.
+
+        Args:
+            number: Its number.
+            optimizer: It.
+        """
+        known = self._largest[number]
+        if len(known) >= _MOST_USED:
+            return
+        gradients = [one.grad for group in optimizer.param_groups for one in group["params"]]
+        local = [local_part(one) for one in gradients if one is not None]
+        found = [one for one in local if one is not None and one.numel() and not one.is_meta]
+        if found and len({one.device for one in found}) == 1:
+            known.append(torch.stack([largest_of([one])[0] for one in found]).max())  # type: ignore[arg-type]
+
+    def read(self) -> Mapping[int, Sequence[float]]:
+        """The largest absolute value at each look, by the optimizer's number; this waits for the device."""
+        for known in self._largest.values():
+            known[:] = map(float, known)
+        return self._largest
 
 
 def _is_there(sizes: list[float]) -> bool:

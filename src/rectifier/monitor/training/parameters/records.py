@@ -5,14 +5,13 @@ import weakref
 from collections.abc import Callable, Iterable
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from rectifier.hooks.holders import find_holders, find_optimizers
-from rectifier.monitor.training.parameters.carried import CarriedGradients
+from rectifier.monitor.training.parameters.carried import CarriedGradients, UsedGradients
 from rectifier.monitor.training.parameters.looks import Looks
-from rectifier.monitor.training.parameters.measures import can_be_followed, largest_of, local_part, number_of
+from rectifier.monitor.training.parameters.measures import can_be_followed, number_of
 from rectifier.monitor.training.parameters.record import ParameterRecord
 from rectifier.monitor.training.sites.parameters import hold
 from rectifier.monitor.training.steps.movement import Taken
@@ -22,10 +21,8 @@ from rectifier.records import FloatArray, Holder, IntArray, OptimizerState, Para
 _MOST_SEARCHES = 3
 # Leaves that nobody holds: of a training with bare tensors its weights, else inputs, new ones with each batch.
 _MOST_STRANGERS = 1_000
-# Through all parameters of the models that are known.
+# How often all parameters of the known models are gone through again, because a stranger came.
 _MOST_WALKS = 16
-# So many steps of an optimizer tell whether the gradients that came are there when it uses them.
-_MOST_USED = 8
 
 
 class ParameterRecords:
@@ -64,10 +61,8 @@ class ParameterRecords:
         self._steps: list[int] = []
         self._skipped: list[int] = []
         self._without: list[int] = []
-        self._waiting: list[tuple[int, Tensor]] = []
-        self._used: list[int] = []
-        self._zeros: list[int] = []
         self._carried = CarriedGradients()
+        self._used = UsedGradients()
         self._looks = Looks(self._records)
         self.losses_read = 0
         self.backward_passes = 0
@@ -145,7 +140,6 @@ class ParameterRecords:
             for one in strangers:
                 held = holders.get(id(one))
                 if held is not None and self.index_of(one) is None:
-                    # A layer that was put in since, or a layer that a plain container hides.
                     holder = Holder.MODULE if held.registered else Holder.CONTAINER
                     self._add(one, self._name_of(held.root), held.path, holder, held.module, held.name)
         for one in strangers:
@@ -225,33 +219,25 @@ class ParameterRecords:
                     record = self._records[index]
                     record.optimizer, record.rate, record.decay, record.epsilon = at, rate, decay, epsilon
 
-    def _look_at_used(self, number: int, optimizer: Optimizer) -> None:
-        """At an optimizer's first steps: the largest of all gradients that it used; those that came may be gone."""
-        if self._used[number] >= _MOST_USED or self._threads() - {threading.get_ident()}:
-            return
-        gradients = [one.grad for group in optimizer.param_groups for one in group["params"]]
-        local = [local_part(one) for one in gradients if one is not None]
-        found = [one for one in local if one is not None and one.numel() and not one.is_meta]
-        if not found or len({one.device for one in found}) > 1:
-            return
-        self._used[number] += 1
-        self._waiting.append((number, torch.stack([largest_of([one])[0] for one in found]).max()))
-
     def note_step(self, optimizer: Optimizer) -> None:
         """An optimizer has stepped."""
         number = self._number_of(optimizer)
         self._steps[number] += 1
         self._carried.note_step(optimizer)
-        self._look_at_used(number, optimizer)
+        if self._is_alone():
+            self._used.note_step(number, optimizer)
         self._without[number] += all(one.grad is None for group in optimizer.param_groups for one in group["params"])
 
     def note_before_backward(self) -> None:
         """A loss is about to be back-propagated: gradients of the step before may still be there."""
-        if self._threads() - {threading.get_ident()}:
-            # Reading a gradient while another thread sets it can end the process.
-            self._carried.forget()
-        else:
+        if self._is_alone():
             self._carried.note(self._optimizers)
+        else:
+            self._carried.forget()
+
+    def _is_alone(self) -> bool:
+        """Whether no other thread trains: to read a gradient while another one sets it can end the process."""
+        return not self._threads() - {threading.get_ident()}
 
     def note_skipped(self, optimizer: Optimizer) -> None:
         """A GradScaler left an optimizer's step out."""
@@ -266,8 +252,6 @@ class ParameterRecords:
         self._steps.append(0)
         self._skipped.append(0)
         self._without.append(0)
-        self._used.append(0)
-        self._zeros.append(0)
         return len(self._optimizers) - 1
 
     def look(self, step: int, scale: Tensor | None = None) -> None:
@@ -278,8 +262,7 @@ class ParameterRecords:
             scale: What a GradScaler has multiplied the loss with.
         """
         here = {threading.get_ident()}
-        alone = not self._threads() - here
-        # Reading a gradient while another thread sets it can end the process.
+        alone = self._is_alone()
         self._looks.take(step, [one.held() if alone or one.threads == here else None for one in self._records], scale)
 
     def compare_at_end(self, step: int) -> None:
@@ -298,9 +281,7 @@ class ParameterRecords:
             return None
         self._looks.settle()
         carried_looks, carried = self._carried.read()
-        for number, largest in self._waiting:
-            self._zeros[number] += float(largest) == 0
-        self._waiting.clear()
+        used = self._used.read()
         return ParameterCounts(
             first_looked=self._whole("first_looked"),
             last_looked=self._whole("last_looked"),
@@ -324,10 +305,15 @@ class ParameterRecords:
             epsilon=self._real("epsilon"),
             optimizers=tuple(
                 OptimizerState(
-                    name=name, steps=taken, skipped=skipped, without_gradients=without, used=used, zeros=zeros
+                    name=name,
+                    steps=taken,
+                    skipped=skipped,
+                    without_gradients=without,
+                    used=len(used[number]),
+                    zeros=used[number].count(0.0),
                 )
-                for name, taken, skipped, without, used, zeros in zip(
-                    self._names, self._steps, self._skipped, self._without, self._used, self._zeros, strict=True
+                for number, (name, taken, skipped, without) in enumerate(
+                    zip(self._names, self._steps, self._skipped, self._without, strict=True)
                 )
             ),
             backward_passes=self.backward_passes,

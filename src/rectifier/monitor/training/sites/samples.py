@@ -15,7 +15,7 @@ from rectifier.records import MOST_TOLD_APART, InputFacts, IntArray
 from rectifier.sandbox import tensors_in
 
 _MOST_FEATURES = 16_384
-# Of so many losses at most it is read what a model's first layers are given.
+# Losses whose graph is read for what the first layers are given.
 _MOST_READ = 4
 _INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 

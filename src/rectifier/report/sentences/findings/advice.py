@@ -251,13 +251,13 @@ def for_setup(cause: Cause) -> Advice:
         cause: Its cause.
     """
     if cause.kind is CauseKind.PRECISION:
-        return ("Keep the weights in float32; torch.autocast computes in half precision all the same.",)
+        return ("Keep the weights in float32; use torch.autocast to compute in half precision.",)
     return _FOR_SETUP.get(type(cause.facts), for_model(cause))
 
 
 _LINEAR_LAYER: Advice = (
-    "The network computes no more than without this activation. To use it, centre what the layer is given: "
-    "standardise the inputs, or normalise before the activation. Suppress the finding if the loss is good enough.",
+    "Standardise the inputs, or put a normalisation before the activation: units that never switch add nothing to a "
+    "linear layer. If the loss is good enough, suppress the finding.",
 )
 
 

@@ -112,8 +112,8 @@ def why(facts: SetupFacts) -> str:  # noqa: PLR0912 - one case for each kind of 
             )
         case ClearedGradients():
             return (
-                f"gradients arrived, but were gone at each of {facts.steps:,} sampled steps of {facts.optimizer}: they "
-                "are cleared between backward() and step()"
+                f"gradients arrived, but were gone or 0 at each of {counted(facts.steps, 'sampled step')} of "
+                f"{facts.optimizer}: something clears them between backward() and step()"
             )
         case SortedBatches():
             return (
