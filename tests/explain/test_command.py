@@ -98,7 +98,7 @@ def test_a_script_that_cannot_run_twice_is_no_evidence(tmp_path):
     assert done.returncode == 2, done.stdout
     assert "FileExistsError: [Errno 17] File exists: 'out/own'" in done.stderr
     assert "before its first step" in done.stderr
-    assert "rectifier explain fit.py --seed={seed} --out {trial_dir}" in done.stderr
+    assert "rectifier explain fit.py '--seed={seed}' --out '{trial_dir}'" in done.stderr
     assert len(done.stderr.splitlines()) <= 24
     assert "Traceback" not in done.stderr
     # What was in the way has gone: the same command tries it again.

@@ -210,7 +210,7 @@ class ScriptTrials:
         )
 
     def _with_folder(self) -> str:
-        return f"rectifier explain {shlex.join(self.command)} --out {{trial_dir}}"
+        return shlex.join(["rectifier", "explain", *self.command, "--out", "{trial_dir}"])
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """What makes a comparison of a script worthless: said as soon as it shows, before more is trained."""
 
+import shlex
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
@@ -69,7 +70,7 @@ class Refusals:
         if one.motionless:
             # Two dead networks have the same constant loss whatever their seeds.
             return
-        command = " ".join(self._question.command)
+        command = shlex.join(["rectifier", "compare", *self._question.command, "--out", "{trial_dir}"])
         if "{seed}" in command:
             how = "The option that {seed} stands in does not reach what the training draws at random."
         else:
@@ -97,11 +98,11 @@ class Refusals:
         one = passed[0]
         writer, reader = (f"{specs[key].arm}, seed {specs[key].seed}" for key in (one.writer, one.reader))
         more = f" (and {counted(len(passed) - 1, 'more file')})" if passed[1:] else ""
-        command = " ".join(self._question.command)
+        command = shlex.join(["rectifier", "compare", *self._question.command, "--out", "{trial_dir}"])
         raise NothingToCompare(
             f"one training read what another one had written, so the comparison would be invalid: {reader} read "
             f"{one.path}{more} after {writer} had written it. Let each training write into a folder of its own, "
-            f"{{trial_dir}} stands for one, for example: rectifier compare {command} --out {{trial_dir}}. If the file "
+            f"{{trial_dir}} stands for one, for example: {command}. If the file "
             "is a cache that each of them would have filled alike, type the same command again: these trainings are "
             "repeated, and find it there."
         )
