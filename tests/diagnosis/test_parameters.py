@@ -8,7 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rectifier.diagnosis import thresholds as limit
-from rectifier.records import AxisSource, Holder, ModelState, OptimizerState, ParameterRef, UnitAxis
+from rectifier.records import (
+    AxisSource,
+    Holder,
+    ModelState,
+    OptimizerState,
+    ParameterRef,
+    UnitAxis,
+    Unseen,
+    WhyUnseen,
+)
 from tests.edge import diagnose, why
 
 from .builders import FALLING, FLAT, NAN, site
@@ -203,6 +212,16 @@ def test_a_single_small_part_of_a_module_is_information():
     rows = [(parameter("fc.weight", BIG), TRAINS), (parameter("fc.bias", (50,)), ZERO)]
     assert told(training(rows)) == [("downstream_constant", "info", ("fc.bias",))]
     assert told(training(rows, losses=FLAT)) == [("downstream_constant", "warning", ("fc.bias",))]
+
+
+def test_a_custom_function_between_is_named():
+    quantised = (Unseen(what="Quantise", why=WhyUnseen.CUSTOM), Unseen(what="x * (x > 0)", why=WhyUnseen.HAND_WRITTEN))
+    (one,) = untrained(replace(two(ZERO), unseen=quantised))
+    assert why(one) == "downstream_constant"
+    assert one.cause.text.startswith("the custom autograd function Quantise may return zeros from backward()")
+    assert one.advice.startswith("Check what the backward() of Quantise returns")
+    (one,) = untrained(replace(two(ZERO), unseen=quantised[1:]))
+    assert "Quantise" not in one.cause.text + one.advice
 
 
 def test_a_branch_that_is_scaled_to_zero_is_information_while_the_training_goes_on():

@@ -97,6 +97,22 @@ def test_silent_logits_behind_a_relu_are_told_whatever_is_learned():
     assert (Rule.TRAINING_SETUP, CauseKind.OUTPUT_ACTIVATION) in alarms(training)
 
 
+@pytest.mark.parametrize(
+    ("operation", "kind", "words"),
+    [("Softmax", CauseKind.OUTPUT_ACTIVATION, "a softmax over a single element"),
+     ("NativeLayerNorm", CauseKind.NORMALISATION, "a layer normalisation over a single element")],
+)  # fmt: skip
+def test_an_operation_over_one_element_is_told_where_every_output_passes_it(operation, kind, words):
+    training = run(STAYS, loss=("MseLoss", operation, "OneElement"), target=np.nan)
+    told = setup(training)
+    assert (told.cause.kind, words in told.cause.text) == (kind, True)
+    assert told.title == "Net: the output is the same for every sample"
+    other = replace(training.snapshots[0].outputs[0], output=1)
+    beside = replace(training, outputs=(*training.outputs, output(units=2, loss=("MseLoss",))))
+    beside = replace(beside, snapshots=(replace(beside.snapshots[0], outputs=(*beside.snapshots[0].outputs, other)),))
+    assert setup(beside) is None
+
+
 def test_rows_that_meet_the_targets_of_all_are_told():
     told = setup(run(loss=("Mean", "Mul", "Broadcast", "Pow"), target=np.nan))
     assert told.cause.kind is CauseKind.LOSS_SHAPE

@@ -50,6 +50,23 @@ def test_a_mistake_of_shapes_shows():
         assert "Expand" not in the_output(loss).loss
 
 
+@pytest.mark.parametrize(
+    ("operation", "constant"),
+    [
+        (nn.LayerNorm(1), True), (nn.LayerNorm(1, elementwise_affine=False), True), (nn.Softmax(-1), True),
+        (nn.Softmax(1), True), (nn.LogSoftmax(-1), True), (nn.LayerNorm((9, 1)), False), (nn.Softmax(0), False),
+        (nn.Sigmoid(), False),
+    ],
+)  # fmt: skip
+def test_an_operation_over_one_element_is_told(operation, constant):
+    model, x, y = layers(3, 1), torch.randn(9, 3), torch.rand(9, 1)
+    assert ("OneElement" in the_output(F.mse_loss(operation(model(x)), y)).loss) == constant
+    # Another way around it brings the layer's answer to the loss.
+    assert "OneElement" not in the_output(F.mse_loss(operation(out := model(x)) + out, y)).loss
+    wide = F.mse_loss(nn.Softmax(-1)(layers(3, 2)(x)), torch.rand(9, 2))
+    assert "OneElement" not in the_output(wide).loss
+
+
 def test_targets_may_come_first():
     model, x, y = layers(3, 2), torch.randn(9, 3), torch.randn(9, 2)
     read = the_output(F.mse_loss(y, model(x)))

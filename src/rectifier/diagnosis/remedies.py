@@ -203,6 +203,7 @@ _MODEL: dict[CauseKind, tuple[RemedyId, ...]] = {
 _SETUP: dict[CauseKind, tuple[RemedyId, ...]] = {
     CauseKind.LOSS_TERM: (RemedyId.WEAKEN_LOSS_TERM,),
     CauseKind.INITIAL_BIAS: (RemedyId.ZERO_BIAS,),
+    CauseKind.NORMALISATION: (RemedyId.CHANGE_NORMALISATION,),
     CauseKind.OBJECTIVE: (RemedyId.CHANGE_OBJECTIVE,),
     CauseKind.PRECISION: (RemedyId.FLOAT32, RemedyId.RAISE_LEARNING_RATE),
 }

@@ -97,7 +97,7 @@ _NAMES = {
     ),
     "findings.causes_setup": (
         "BiasesBelowRange BoundedOutput ClearedGradients EqualWeights InitialGain KeptGradients RateByStep "
-        "LargeEpsilon LittleMovement MostlyFrozen NegatedLoss OtherTerms ScaledLoss SetupFacts SmallInputs "
+        "LargeEpsilon LittleMovement MostlyFrozen NegatedLoss OneElement OtherTerms ScaledLoss SetupFacts SmallInputs "
         "SortedBatches Stretched ZeroAtFirst ZeroLoss"
     ),
     "findings.evidence.units": "AlwaysOnUnits DeadUnits SaturatedUnits SilentLayer Standing StuckUnits",
@@ -106,7 +106,7 @@ _NAMES = {
     ),
     "findings.evidence.finite": "NotFinite Origin",
     "findings.evidence.parameters": (
-        "DecayOfWeights ExplainedBy FrozenLayers Lack UntrainedParameters WeightNorms ZeroAtStart"
+        "CustomFunctions DecayOfWeights ExplainedBy FrozenLayers Lack UntrainedParameters WeightNorms ZeroAtStart"
     ),
     "findings.evidence.output": (
         "AlikeAtStart CollapsedOutput ConstantOutput DeadOutput EvalMode LinearLayer LinearNetwork StandingStill "

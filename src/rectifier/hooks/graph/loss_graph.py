@@ -4,6 +4,7 @@ Nothing is hooked for it, so it works however a training is written: with module
 or bare tensors. Only what autograd keeps for the backward pass is read.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from rectifier.hooks.graph.first_layers import read_first_layers
-from rectifier.hooks.graph.loss_outputs import OutputLayer, read_output
+from rectifier.hooks.graph.loss_outputs import ONE_ELEMENT, OutputLayer, read_output
 from rectifier.hooks.graph.nodes import kind_of, nodes_below
 from rectifier.hooks.graph.weights import CONVOLUTIONS, PRODUCTS, parameters_of
 
@@ -68,6 +69,8 @@ def read_loss(loss: Tensor, sites: Mapping[int, int], *, values: bool = True, in
             graph.given = read_first_layers(order)
         for node, path in _frontier(loss.grad_fn, order):
             output = read_output(node, path, values=values)
+            if ONE_ELEMENT in output.loss and not _is_only_way(node, path, order):
+                output.loss = tuple(name for name in output.loss if name != ONE_ELEMENT)
             output.linear = all(_is_linear(one) for one in nodes_below([node]))
             graph.outputs.append(output)
     return graph
@@ -136,6 +139,12 @@ def _frontier(root: Any, order: list[Any]) -> list[tuple[Any, tuple[Any, ...]]]:
                 before[parent] = node
                 pending.append(parent)
     return found
+
+
+def _is_only_way(node: Any, path: tuple[Any, ...], order: Iterable[Any]) -> bool:
+    """Whether a layer reaches the loss by one path alone, without a branch around any of its operations."""
+    reached = Counter(parent for one in order for parent, _ in one.next_functions if parent is not None)
+    return all(reached[one] <= 1 for one in (node, *path))
 
 
 def _path(before: Mapping[Any, Any], node: Any) -> tuple[Any, ...]:

@@ -42,6 +42,8 @@ _IN_PLACE_OF = _LOSSES | _BOUNDED.keys() | _CLAMPS.keys() | {
 _ELEMENTWISE = {"Add", "Sub", "Mul", "Div"}
 BROADCAST = "Broadcast"
 """Stands in a path for rows that a number of each was stretched over, so that each meets the constants of all."""
+ONE_ELEMENT = "OneElement"
+"""Stands in a path behind an operation over a single element, which gives the same whatever it is given."""
 _REDUCES = {"Mean", "Sum", "Pow", "Mul", "Div", "Add", "View", "Squeeze", "Unsqueeze"}
 _REDUCED_BY_SUM = 2
 _BY_CLASS = {"NllLoss", "NllLoss2D"}
@@ -98,6 +100,9 @@ def read_output(node: Any, path: tuple[Any, ...], *, values: bool) -> OutputLaye
     output.features = _features(node, kind)
     output.values = _computed(node, kind, weight)
     output.loss = _named(path, node)
+    if ONE_ELEMENT in output.loss:
+        # Nothing of the layer gets through, so it is no answer that could be compared with a target.
+        return output
     _read_activation(output, node, kind, path)
     _read_squares(output, node, kind, path)
     _read_loss(output, node, kind, path)
@@ -162,7 +167,21 @@ def _named(path: tuple[Any, ...], node: Any) -> tuple[str, ...]:
         if kind in _LOSSES and getattr(one, "_saved_reduction", 1) == _REDUCED_BY_SUM:
             names.append("Sum")
         names.append(kind)
+        if _is_over_one_element(one, kind):
+            names.append(ONE_ELEMENT)
     return tuple(dict.fromkeys(names))
+
+
+def _is_over_one_element(node: Any, kind: str) -> bool:
+    """Whether a softmax has one share to give, or a layer normalisation one number to compare with its own mean."""
+    if kind == "NativeLayerNorm":
+        return math.prod(node._saved_normalized_shape) == 1
+    if kind in ("Softmax", "LogSoftmax"):
+        shape = _shape(node)
+        # Autograd keeps a negative number of a dimension as an unsigned one.
+        at = node._saved_dim if node._saved_dim < len(shape) else node._saved_dim - (1 << 64)
+        return -len(shape) <= at < len(shape) and shape[at] == 1
+    return False
 
 
 def _stretches(node: Any, below: Any) -> bool:

@@ -27,6 +27,17 @@ class NegatedLoss(SetupFacts):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OneElement(SetupFacts):
+    """An operation over a single element between every output and the loss.
+
+    Attributes:
+        operation: It: `Softmax`, `NativeLayerNorm`.
+    """
+
+    operation: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stretched(SetupFacts):
     """Answers that are stretched over the targets of all rows.
 

@@ -7,14 +7,27 @@ import numpy as np
 from rectifier.diagnosis import thresholds as limit
 from rectifier.diagnosis.training.history import SiteHistory
 from rectifier.diagnosis.training.parameters.states import ParameterState, ParameterStates
-from rectifier.records import AxisSource, Cause, CauseKind, Holder, Lack, ZeroAtStart
+from rectifier.records import (
+    AxisSource,
+    Cause,
+    CauseKind,
+    CustomFunctions,
+    Holder,
+    Lack,
+    Unseen,
+    WhyUnseen,
+    ZeroAtStart,
+)
 
 
 class Reasons:
     """Why parameters lack what they lack; what several of them rest on is looked at once."""
 
-    def __init__(self, states: ParameterStates, histories: Sequence[SiteHistory]) -> None:
+    def __init__(
+        self, states: ParameterStates, histories: Sequence[SiteHistory], unseen: Sequence[Unseen] = ()
+    ) -> None:
         self._states = states
+        self._custom = tuple(one.what for one in unseen if one.why is WhyUnseen.CUSTOM)
         self._counts = states.counts
         held = [state for state in states.trainable if states.held(state)]
         self._nothing_held_learns = bool(held) and all(state.lack is Lack.NO_GRADIENT for state in held)
@@ -70,7 +83,9 @@ class Reasons:
             return Cause(kind=CauseKind.INITIAL_WEIGHTS, facts=facts)
         if self._is_below_a_blocked_site(state):
             return Cause(kind=CauseKind.UPSTREAM)
-        return Cause(kind=CauseKind.DOWNSTREAM_CONSTANT)
+        return Cause(
+            kind=CauseKind.DOWNSTREAM_CONSTANT, facts=CustomFunctions(names=self._custom) if self._custom else None
+        )
 
     def _began_at_zero(self, state: ParameterState) -> bool:
         """A weight, not a bias or a gain, that was exactly 0: nothing passes it, forward or back."""

@@ -80,7 +80,7 @@ def judge_parameters(
         return Untrained()
     groups: dict[tuple[str, Lack, CauseKind], list[ParameterState]] = {}
     causes: dict[tuple[str, Lack, CauseKind], Cause] = {}
-    reasons = Reasons(states, histories)
+    reasons = Reasons(states, histories, process.unseen)
     for state in states.trainable:
         if state.lack is not None:
             cause = reasons.of(state)

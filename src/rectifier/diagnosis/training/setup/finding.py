@@ -31,9 +31,11 @@ from rectifier.records import (
 _GIVES_WAY = frozenset({CauseKind.UNKNOWN, CauseKind.LEARNING_RATE, CauseKind.LEARNING_RATE_LOW})
 """Causes that say how it came about, and not why: what is wrong by itself comes before them."""
 
-_STOPS = frozenset({CauseKind.INITIAL_BIAS, CauseKind.OUTPUT_ACTIVATION, CauseKind.INPUT_CONSTANT})
-"""What makes a gradient an exact 0: units on the flat side, answers outside of their bounds, inputs that do not differ.
-To those below it looks like a constant behind them."""
+_STOPS = frozenset(
+    {CauseKind.INITIAL_BIAS, CauseKind.OUTPUT_ACTIVATION, CauseKind.INPUT_CONSTANT, CauseKind.NORMALISATION}
+)
+"""What makes a gradient an exact 0: units on the flat side, answers outside of their bounds, inputs that do not differ,
+a normalisation over one element. To those below it looks like a constant behind them."""
 _BY_INPUTS = frozenset({Rule.POOR_INITIALISATION, Rule.VANISHING_GRADIENT})
 """Rules that lay to the initial weights what the scale of the inputs does."""
 _OF_MODELS = frozenset(
@@ -106,6 +108,7 @@ def _as_flaw(
 _LOOKS = (
     _likely(data.constant_inputs, "process", "alone"),
     _sure(loss.surely_squashed, "outputs", "histories"),
+    _sure(loss.one_element, "outputs"),
     _sure(loss.stretched, "outputs"),
     _sure(loss.negated, "outputs", "loss", "alone"),
     _sure(loss.masked, "outputs", "loss", "alone"),

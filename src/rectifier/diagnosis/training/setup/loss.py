@@ -17,6 +17,7 @@ from rectifier.records import (
     FloatArray,
     LossOperations,
     NegatedLoss,
+    OneElement,
     OtherTerms,
     Process,
     ScaledLoss,
@@ -79,6 +80,20 @@ def stretched(outputs: Sequence[OutputHistory]) -> Cause | None:
         if cause is not None and cause.kind is CauseKind.LOSS_SHAPE:
             return cause
     return None
+
+
+def one_element(outputs: Sequence[OutputHistory]) -> Cause | None:
+    """A softmax or a layer normalisation over a single element, behind every layer that gives an output.
+
+    Args:
+        outputs: Of one model.
+    """
+    looked = [one.output for one in outputs if len(one.ints("steps")) >= limit.LEAST_OBSERVATIONS]
+    if not looked or any("OneElement" not in one.loss for one in looked):
+        return None
+    operation = looked[0].loss[looked[0].loss.index("OneElement") - 1]
+    kind = CauseKind.NORMALISATION if operation == "NativeLayerNorm" else CauseKind.OUTPUT_ACTIVATION
+    return Cause(kind=kind, facts=OneElement(operation=operation))
 
 
 def negated(outputs: Sequence[OutputHistory], loss: Series, alone: bool) -> Cause | None:

@@ -124,6 +124,17 @@ class ZeroAtStart(CauseFacts):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CustomFunctions(CauseFacts):
+    """Custom autograd functions that the training calls: their backward passes what their author wrote.
+
+    Attributes:
+        names: Of their classes.
+    """
+
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExplainedBy(CauseFacts):
     """The finding of another rule says why.
 

@@ -16,6 +16,7 @@ from rectifier.records import (
     LittleMovement,
     MostlyFrozen,
     NegatedLoss,
+    OneElement,
     OtherTerms,
     RateByStep,
     ScaledLoss,
@@ -220,6 +221,7 @@ def for_model(cause: Cause) -> Advice:
 
 _FOR_SETUP: dict[type, Advice] = {
     NegatedLoss: ("Remove the minus sign: the optimizer minimises what backward() is called on.",),
+    OneElement: ("Remove that operation. To turn a single output into a share, use a sigmoid.",),
     Stretched: ("Give output and targets the same shape: output.squeeze(-1), or targets.unsqueeze(-1).",),
     KeptGradients: ("Call optimizer.zero_grad() once for each optimizer.step(), before the backward pass.",),
     ClearedGradients: (

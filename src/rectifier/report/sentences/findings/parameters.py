@@ -4,6 +4,7 @@ from rectifier._formatting import counted, listed, percent
 from rectifier.records import (
     Cause,
     CauseKind,
+    CustomFunctions,
     DecayOfWeights,
     ExplainedBy,
     Finding,
@@ -105,6 +106,11 @@ def _seen(evidence: UntrainedParameters) -> str:
 def _advised(finding: Finding) -> Advice:
     if finding.severity == "info":
         return advice.EXPLAINED if finding.cause.kind is CauseKind.UPSTREAM else advice.UNTOUCHED
+    if isinstance(finding.cause.facts, CustomFunctions):
+        return (
+            f"Check what the backward() of {listed(finding.cause.facts.names)} returns; then how the loss uses the "
+            "result: a mask, a factor of 0.",
+        )
     return _ADVICE.get(finding.cause.kind, advice.UNTOUCHED)
 
 
@@ -130,6 +136,12 @@ def _why(cause: Cause, evidence: UntrainedParameters) -> str:
             return (
                 "the optimizer holds these parameters, but the loss depends on others, which no optimizer holds: "
                 "the model was copied, converted or rebuilt after the optimizer was created"
+            )
+        case CauseKind.DOWNSTREAM_CONSTANT if isinstance(cause.facts, CustomFunctions):
+            functions = "autograd function" if len(cause.facts.names) == 1 else "autograd functions"
+            return (
+                f"the custom {functions} {listed(cause.facts.names)} may return zeros from backward(); or the loss "
+                "depends on these parameters only through a constant"
             )
         case CauseKind.INITIAL_WEIGHTS:
             assert isinstance(cause.facts, ZeroAtStart)

@@ -15,6 +15,7 @@ from rectifier.records import (
     LittleMovement,
     MostlyFrozen,
     NegatedLoss,
+    OneElement,
     OtherTerms,
     RateByStep,
     ScaledLoss,
@@ -55,6 +56,7 @@ _TITLES = {
 }
 _TITLES_OF_FACTS: dict[type, str] = {
     ClearedGradients: "gradients are cleared before the optimizer steps",
+    OneElement: "the output is the same for every sample",
     RateByStep: "the learning-rate schedule hinders learning",
 }
 """Titles that say more than those of the kind of cause."""
@@ -103,6 +105,9 @@ def why(facts: SetupFacts) -> str:  # noqa: PLR0912 - one case for each kind of 
                 f"a minus sign before {facts.loss}: training maximises it, and its mean went from "
                 f"{facts.cost_first:.3g} to {facts.cost_last:.3g}"
             )
+        case OneElement():
+            operation = "softmax" if "Softmax" in facts.operation else "layer normalisation"
+            return f"the output goes through a {operation} over a single element, which gives a constant"
         case Stretched():
             return f"{facts.operation} broadcasts the outputs over all targets: their shapes differ"
         case KeptGradients():
