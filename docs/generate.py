@@ -15,6 +15,20 @@ from rectifier.diagnosis import thresholds
 HERE = Path(__file__).parent
 REACH = 4.0
 WIDTH, HEIGHT, MARGIN = 360, 240, 24
+SUBJECTS = (
+    "units",
+    "updates",
+    "sides",
+    "signal",
+    "progress",
+    "checkpoint",
+    "parameters",
+    "not_finite",
+    "output",
+    "setup",
+    "explain",
+)
+"""Of the thresholds, in the order of the page: one file each."""
 
 
 def main() -> None:
@@ -100,18 +114,19 @@ def limits() -> str:
     """Every threshold with the words that stand below it in the source."""
     parts = [
         "# Thresholds",
-        "Everything that the diagnosis compares with, copied from `diagnosis/thresholds.py`. Nothing else in the "
+        "Everything that the diagnosis compares with, copied from `diagnosis/thresholds/`. Nothing else in the "
         "package decides good or bad.",
     ]
-    body = ast.parse(inspect.getsource(thresholds)).body
-    for statement, words in zip(body, [*body[1:], None], strict=True):
-        if not isinstance(statement, ast.Assign):
-            continue
-        name = statement.targets[0].id
-        said = inspect.cleandoc(words.value.value).replace("\n", " ") if _is_text(words) else ""
-        value = getattr(thresholds, name)
-        shown = ", ".join(f"{one:,}" for one in value) if isinstance(value, tuple) else f"{value:,}"
-        parts.append(f"**{name.lower().replace('_', ' ')}: {shown}**  \n{said}")
+    for subject in SUBJECTS:
+        body = ast.parse(inspect.getsource(getattr(thresholds, subject))).body
+        for statement, words in zip(body, [*body[1:], None], strict=True):
+            if not isinstance(statement, ast.Assign):
+                continue
+            name = statement.targets[0].id
+            said = inspect.cleandoc(words.value.value).replace("\n", " ") if _is_text(words) else ""
+            value = getattr(thresholds, name)
+            shown = ", ".join(f"{one:,}" for one in value) if isinstance(value, tuple) else f"{value:,}"
+            parts.append(f"**{name.lower().replace('_', ' ')}: {shown}**  \n{said}")
     return "\n\n".join(parts) + "\n"
 
 

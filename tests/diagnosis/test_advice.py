@@ -8,7 +8,7 @@ import pytest
 from rectifier.catalogue import parse
 from rectifier.cli.group import _group
 from rectifier.records import BornDead, Cause, CauseKind, ZeroWeights
-from rectifier.report.sentences.findings import advice
+from rectifier.report.sentences.findings.advice import units
 from tests.edge import diagnose
 
 from .builders import FLAT, process, site, snapshot, window
@@ -63,8 +63,8 @@ def test_every_command_is_one_that_the_command_line_accepts(activation, command,
 
 @pytest.mark.parametrize("kind", CAUSES)
 def test_every_cause_has_its_own_first_step(kind):
-    text = " ".join(advice.for_dead_units(CAUSES[kind]))
-    others = [advice.for_dead_units(cause)[0] for other, cause in CAUSES.items() if other != kind]
+    text = " ".join(units.for_dead_units(CAUSES[kind]))
+    others = [units.for_dead_units(cause)[0] for other, cause in CAUSES.items() if other != kind]
     assert not any(text.startswith(other) for other in others)
     assert text.startswith(("First ", "Fix the layer below first"))
     assert text.endswith(

@@ -11,7 +11,7 @@ from rectifier import prescribe
 from rectifier.diagnosis.remedies import comparison_of
 from rectifier.errors import CannotPrescribe, CannotRescale
 from rectifier.records import BornDead, Cause, CauseKind, Diagnosis, Finding, LayerSummary, Rule
-from rectifier.report.sentences.findings import advice
+from rectifier.report.sentences.findings.advice import gradients, units
 from tests.findings import BY_UPDATE, dead_units, gradient_way, ref
 from tests.treatment.recycle_models import picture, same
 
@@ -79,10 +79,10 @@ def test_it_quotes_what_the_diagnosis_quotes():
     rung = prescribe(finding())["swap"]
     for number in (".471", ".469", "slope 1/3", "Mishkin et al. 2017", "Dohare et al. 2024", "compare before you"):
         assert number.lower() in rung.expect.lower()
-        assert number.lower() in " ".join((*advice.LEAVE_ALONE, *advice.for_dead_units(BY_UPDATE))).lower()
+        assert number.lower() in " ".join((*units.LEAVE_ALONE, *units.for_dead_units(BY_UPDATE))).lower()
     assert "usually changes nothing" in rung.expect
     assert "(1 + slope²)/2" in prescribe(VANISHING).left_out["swap"]
-    assert "(1 + slope²)/2" in " ".join(advice.VANISHING)
+    assert "(1 + slope²)/2" in " ".join(gradients.VANISHING)
     with pytest.raises(
         CannotPrescribe, match=r"'swap' is not on this ladder: a slope alone hardly helps.*advice, resc"
     ):

@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     from rectifier.records.checkpoint import *
     from rectifier.records.codec import *
     from rectifier.records.comparison import *
-    from rectifier.records.explanation import *
+    from rectifier.records.explanation.change import *
+    from rectifier.records.explanation.experiment import *
+    from rectifier.records.explanation.saved import *
+    from rectifier.records.explanation.sight import *
+    from rectifier.records.explanation.verdict import *
     from rectifier.records.findings.causes import *
     from rectifier.records.findings.causes_model import *
     from rectifier.records.findings.causes_setup import *
@@ -33,7 +37,6 @@ if TYPE_CHECKING:
     from rectifier.records.notebook import *
     from rectifier.records.preflight import *
     from rectifier.records.prescription import *
-    from rectifier.records.saved_explanation import *
     from rectifier.records.training.facts import *
     from rectifier.records.training.loss import *
     from rectifier.records.training.names import *
@@ -60,10 +63,11 @@ _NAMES = {
     "checkpoint": "Checkpoint Inspection LayerInspection Memory NotTold Remark Untold WeightRows Why",
     "codec": "decode encode to_builtins",
     "comparison": "ArmVerdict Comparison Effect Failure FailureKind Trial",
-    "explanation": (
-        "Applied Change ChangedPart Conclusion Control EstablishedCause Experiment ExplainedFailure Explanation "
-        "Intervention REPLACES Sight SightKind"
-    ),
+    "explanation.change": "Applied Change ChangedPart Intervention REPLACES",
+    "explanation.experiment": "Control Experiment",
+    "explanation.saved": "EXPLANATION_FORMAT SavedExplanation",
+    "explanation.sight": "Sight SightKind",
+    "explanation.verdict": "Conclusion EstablishedCause ExplainedFailure Explanation",
     "findings.evidence.checkpoint": (
         "BrokenRows Reach RowCounts RowsByWeights RowsThatCannotFire SilentInputs SilentRows SilentSpan "
         "SilentWeights Table"
@@ -78,7 +82,6 @@ _NAMES = {
     ),
     "notebook": "shown_by",
     "prescription": "LeftOut RungFacts RungKind RungTexts WhyLeftOut",
-    "saved_explanation": "EXPLANATION_FORMAT SavedExplanation",
     "training.names": "told_apart",
     "training.notes": "RunNote",
     "preflight": "LayerCheck Preflight Probe SiteProbe",

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from rectifier.hooks.graph.first_layers import read_first_layers
-from rectifier.hooks.graph.loss_outputs import ONE_ELEMENT, OutputLayer, read_output
+from rectifier.hooks.graph.loss_outputs import OutputLayer, read_output
+from rectifier.hooks.graph.loss_path import ONE_ELEMENT
 from rectifier.hooks.graph.nodes import kind_of, nodes_below
 from rectifier.hooks.graph.weights import CONVOLUTIONS, PRODUCTS, parameters_of
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from rectifier.hooks.graph.loss_cost import mean_cost
+from rectifier.hooks.graph.loss_path import LOSSES, ONE_ELEMENT, names_along
 from rectifier.hooks.graph.nodes import kind_of, saved
 from rectifier.hooks.graph.weights import parameters_of
 
@@ -24,28 +25,17 @@ _BOUNDED = {
 _CLAMPS = {"Clamp": ("_saved_min", "_saved_max"), "Hardtanh": ("_saved_min_val", "_saved_max_val")}
 """Operations whose bounds are their arguments."""
 _SHARES = {"BinaryCrossEntropy", "BinaryCrossEntropyWithLogits"}
-# Losses of torch that keep both what was predicted and what was wanted.
-_LOSSES = {
-    "MseLoss", "SmoothL1Loss", "HuberLoss", "NllLoss", "NllLoss2D", "BinaryCrossEntropy",
-    "BinaryCrossEntropyWithLogits", "KlDiv", "SoftMarginLoss", "MultiMarginLoss", "PoissonNllLoss",
-}  # fmt: skip
 # What leaves each number as it is.
 _SAME = _BOUNDED.keys() | {
     "View", "UnsafeView", "ReshapeAlias", "Squeeze", "Unsqueeze", "Clone", "ToCopy", "Alias",
 }  # fmt: skip
 _SCALES = {"Mul", "Div", "Add", "Neg", "Pow", "Exp", "Log"}
 # What leaves each number where it is, or shrinks them all to one.
-_IN_PLACE_OF = _LOSSES | _BOUNDED.keys() | _CLAMPS.keys() | {
+_IN_PLACE_OF = LOSSES | _BOUNDED.keys() | _CLAMPS.keys() | {
     "View", "UnsafeView", "ReshapeAlias", "Squeeze", "Unsqueeze", "Add", "Sub", "Mul", "Div", "Sum", "Mean", "Clone",
     "ToCopy", "Alias", "Neg",
 }  # fmt: skip
-_ELEMENTWISE = {"Add", "Sub", "Mul", "Div"}
-BROADCAST = "Broadcast"
-"""Stands in a path for rows that a number of each was stretched over, so that each meets the constants of all."""
-ONE_ELEMENT = "OneElement"
-"""Stands in a path behind an operation over a single element, which gives the same whatever it is given."""
 _REDUCES = {"Mean", "Sum", "Pow", "Mul", "Div", "Add", "View", "Squeeze", "Unsqueeze"}
-_REDUCED_BY_SUM = 2
 _BY_CLASS = {"NllLoss", "NllLoss2D"}
 _PLAIN = (Tensor, torch.nn.Parameter)
 
@@ -99,7 +89,7 @@ def read_output(node: Any, path: tuple[Any, ...], *, values: bool) -> OutputLaye
         return output
     output.features = _features(node, kind)
     output.values = _computed(node, kind, weight)
-    output.loss = _named(path, node)
+    output.loss = names_along(path, node)
     if ONE_ELEMENT in output.loss:
         # Nothing of the layer gets through, so it is no answer that could be compared with a target.
         return output
@@ -113,7 +103,7 @@ def _read_activation(output: OutputLayer, node: Any, kind: str, path: tuple[Any,
     """What an activation made of the output, and between which bounds that lies."""
     for above in reversed(path):
         above_kind = kind_of(above)
-        if above_kind in _LOSSES or above_kind in ("Sub", "Pow"):
+        if above_kind in LOSSES or above_kind in ("Sub", "Pow"):
             return
         if above_kind in _SCALES:
             output.bounds = None
@@ -130,7 +120,7 @@ def _read_loss(output: OutputLayer, node: Any, kind: str, path: tuple[Any, ...])
     """What one of torch's losses keeps: the targets, and what was predicted."""
     for at, above in enumerate(path):
         above_kind = kind_of(above)
-        if above_kind not in _LOSSES:
+        if above_kind not in LOSSES:
             continue
         below = path[at + 1] if at + 1 < len(path) else node
         predicted, target = saved(above, "self"), saved(above, "target")
@@ -151,56 +141,6 @@ def _read_loss(output: OutputLayer, node: Any, kind: str, path: tuple[Any, ...])
             same = _like(predicted, node, kind)
             output.values = same if same is not None and same.shape == output.values.shape else output.values
         return
-
-
-def _named(path: tuple[Any, ...], node: Any) -> tuple[str, ...]:
-    """Kinds of the operations on a path, each once.
-
-    A loss that adds its rows up has a `Sum` of its own, an operation that stretches rows over a constant of as many a
-    `Broadcast`.
-    """
-    names: list[str] = []
-    for at, one in enumerate(path):
-        kind = kind_of(one)
-        if kind in _ELEMENTWISE and _stretches(one, path[at + 1] if at + 1 < len(path) else node):
-            names += [kind, BROADCAST]
-        if kind in _LOSSES and getattr(one, "_saved_reduction", 1) == _REDUCED_BY_SUM:
-            names.append("Sum")
-        names.append(kind)
-        if _is_over_one_element(one, kind):
-            names.append(ONE_ELEMENT)
-    return tuple(dict.fromkeys(names))
-
-
-def _is_over_one_element(node: Any, kind: str) -> bool:
-    """Whether a softmax has one share to give, or a layer normalisation one number to compare with its own mean."""
-    if kind == "NativeLayerNorm":
-        return math.prod(node._saved_normalized_shape) == 1
-    if kind in ("Softmax", "LogSoftmax"):
-        shape = _shape(node)
-        # Autograd keeps a negative number of a dimension as an unsigned one.
-        at = node._saved_dim if node._saved_dim < len(shape) else node._saved_dim - (1 << 64)
-        return -len(shape) <= at < len(shape) and shape[at] == 1
-    return False
-
-
-def _stretches(node: Any, below: Any) -> bool:
-    """Whether an operation makes N x N numbers of N, beside something that no gradient goes to (targets).
-
-    Whoever compares all rows with each other has given them an axis of their own first, by a view.
-    """
-    if sum(parent is not None for parent, _ in node.next_functions) != 1 or kind_of(below) in ("Unsqueeze", "View"):
-        return False
-    made, given = _shape(node), _shape(below)
-    if len(made) != 2 or made[0] != made[1] or made[0] < 2:
-        return False
-    return given in (made[:1], (made[0], 1), (1, made[0]))
-
-
-def _shape(node: Any) -> tuple[int, ...]:
-    """Of what a node of the graph gives; () where it does not say."""
-    metadata = getattr(node, "_input_metadata", None)
-    return tuple(metadata[0].shape) if metadata else ()
 
 
 def _read_squares(output: OutputLayer, node: Any, kind: str, path: tuple[Any, ...]) -> None:

@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from rectifier.records.explanation import Applied, Sight
+from rectifier.records.explanation.change import Applied
+from rectifier.records.explanation.sight import Sight
 from rectifier.records.training.loss import Feeds, Output
 from rectifier.records.training.parameter import Parameter
 from rectifier.records.training.process import Process, Writer

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rectifier.records.explanation import Applied, Sight
+from rectifier.records.explanation.change import Applied
+from rectifier.records.explanation.sight import Sight
 from rectifier.records.training.loss import Output
 from rectifier.records.training.parameter import Parameter
 from rectifier.records.training.site import Site, Unseen

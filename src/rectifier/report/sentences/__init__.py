@@ -35,6 +35,7 @@ from rectifier.report.sentences.findings import (
     start,
     taught,
 )
+from rectifier.report.sentences.findings.advice import model
 from rectifier.report.sentences.findings.words import Texts as Texts
 
 J = TypeVar("J", bound=Judged)
@@ -105,7 +106,7 @@ def _describe(finding: Finding | Explanation) -> Texts:
     if isinstance(facts, SetupFacts) and finding.rule is not Rule.TRAINING_SETUP:
         # What the rule itself would say of the cause is no longer true.
         texts = write(replace(finding, cause=Cause()), finding.evidence)
-        return replace(texts, cause=setup.why(facts), advised=advice.for_setup(finding.cause))
+        return replace(texts, cause=setup.why(facts), advised=model.for_setup(finding.cause))
     return write(finding, finding.evidence)
 
 

@@ -22,6 +22,7 @@ from rectifier.records import (
     Why,
 )
 from rectifier.report.sentences.findings import advice
+from rectifier.report.sentences.findings.advice import units
 from rectifier.report.sentences.findings.causes import UNKNOWN
 from rectifier.report.sentences.findings.words import Texts, capital
 
@@ -52,7 +53,7 @@ def silent_weights(finding: Finding, evidence: SilentWeights) -> Texts:
         "have none because of it."
         if before
         else f"{UNKNOWN}: dead units, or a part of the network that the loss does not reach",
-        advised=advice.FOR_SILENT_ROWS,
+        advised=units.FOR_SILENT_ROWS,
         name_first=True,
     )
 
@@ -72,7 +73,7 @@ def silent_rows(finding: Finding, evidence: SilentRows) -> Texts:
         title=f"{_label(finding)}: {evidence.idle} of {counted(evidence.counts.rows, 'row')} {what}",
         detail=" ".join([*detail, *_by_weights(evidence.by_weights)]),
         cause=UNKNOWN,
-        advised=advice.LEAVE_ALONE if finding.severity == "info" else advice.FOR_SILENT_ROWS,
+        advised=units.LEAVE_ALONE if finding.severity == "info" else units.FOR_SILENT_ROWS,
         name_first=True,
     )
 
@@ -105,7 +106,7 @@ def rows_that_cannot_fire(finding: Finding, evidence: RowsThatCannotFire) -> Tex
         title=f"{_label(finding)}: {hit} of {counted(evidence.rows, 'row')} likely dead by their weights",
         detail=" ".join(detail),
         cause=f"{UNKNOWN}: a checkpoint shows where the weights are, not how they came there",
-        advised=advice.LEAVE_ALONE if finding.severity == "info" else advice.FOR_SILENT_ROWS,
+        advised=units.LEAVE_ALONE if finding.severity == "info" else units.FOR_SILENT_ROWS,
         name_first=True,
     )
 

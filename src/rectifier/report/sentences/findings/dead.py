@@ -2,7 +2,8 @@
 
 from rectifier._formatting import counted, listed, percent
 from rectifier.records import DeadUnits, Deaths, Finding, SampleSize, SilentAtStart, Standing, StuckUnits
-from rectifier.report.sentences.findings import advice, causes
+from rectifier.report.sentences.findings import causes
+from rectifier.report.sentences.findings.advice import units
 from rectifier.report.sentences.findings.words import Texts, no_progress
 
 
@@ -23,7 +24,7 @@ def dead_units(finding: Finding, evidence: DeadUnits) -> Texts:
         title=title,
         detail=" ".join(detail),
         cause=causes.of_death(finding.cause),
-        advised=advice.LEAVE_ALONE if finding.severity == "info" else advice.for_dead_units(finding.cause),
+        advised=units.LEAVE_ALONE if finding.severity == "info" else units.for_dead_units(finding.cause),
         name_first=True,
     )
 
@@ -37,7 +38,7 @@ def stuck_units(finding: Finding, evidence: StuckUnits) -> Texts:
         detail=f"{_since(evidence.deaths)} {_sample(finding.sample)} "
         f"Under {evidence.activation} such a unit still learns, but is linear or flat.{back}",
         cause="not asked: these units have a gradient",
-        advised=advice.STUCK,
+        advised=units.STUCK,
         name_first=True,
     )
 
@@ -51,7 +52,7 @@ def silent_at_start(finding: Finding, evidence: SilentAtStart) -> Texts:
         detail=f"On {evidence.samples:,} samples: each fires on less than {percent(evidence.firing_bound)} of such "
         f"data (95%).{then}",
         cause="initialisation: depth alone makes units silent (a third of them after 30 ReLU layers of 256, He gain)",
-        advised=advice.LEAVE_ALONE if finding.severity == "info" else advice.BORN_DEAD,
+        advised=units.LEAVE_ALONE if finding.severity == "info" else units.BORN_DEAD,
         name_first=True,
     )
 

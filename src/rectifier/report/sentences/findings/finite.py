@@ -19,6 +19,7 @@ from rectifier.records import (
     TargetScale,
 )
 from rectifier.report.sentences.findings import advice
+from rectifier.report.sentences.findings.advice import finite
 from rectifier.report.sentences.findings.causes import UNKNOWN
 from rectifier.report.sentences.findings.words import Texts, input_scale, times, update_words
 
@@ -93,8 +94,8 @@ def _scaler(evidence: NotFinite) -> str:
 def _advice(finding: Finding, evidence: NotFinite) -> tuple[str, ...]:
     kind = finding.cause.kind
     if kind is CauseKind.LOSS_NOT_FINITE or (kind is CauseKind.UNKNOWN and evidence.origin is Origin.LOSS):
-        return advice.NON_FINITE_LOSS
-    return advice.NOT_FINITE.get(kind, advice.NON_FINITE)
+        return finite.NON_FINITE_LOSS
+    return finite.NOT_FINITE.get(kind, finite.NON_FINITE)
 
 
 def _why(cause: Cause, evidence: NotFinite) -> str:
@@ -166,5 +167,5 @@ def not_finite_at_start(finding: Finding, evidence: NotFiniteAtStart) -> Texts:
         title=f"{where} contains NaN or infinity before any training",
         detail="Nothing else can be judged.",
         cause=why,
-        advised=advice.NON_FINITE_AT_START,
+        advised=finite.NON_FINITE_AT_START,
     )

@@ -12,7 +12,7 @@ from rectifier.records import (
     Rule,
     WayAtStart,
 )
-from rectifier.report.sentences.findings import advice
+from rectifier.report.sentences.findings.advice import finite, gradients
 from rectifier.report.sentences.findings.causes import UNKNOWN
 from rectifier.report.sentences.findings.words import Texts, loss_words, no_progress, times
 
@@ -34,7 +34,7 @@ def _vanishing(finding: Finding, evidence: GradientWay) -> Texts:
         title=f"the gradient vanishes: {evidence.delta_first_over_last:.1e} of it is left {_way(evidence)}",
         detail=f"‖∂L/∂z‖ per sample changes to {_per_layer(evidence)}; and {still}.",
         cause=f"{_began(finding, evidence)} (torch.nn.Linear's default initialisation gives 0.41 per ReLU layer)",
-        advised=advice.for_vanishing(finding.cause, evidence.activation),
+        advised=gradients.for_vanishing(finding.cause, evidence.activation),
     )
 
 
@@ -43,7 +43,7 @@ def _exploding(finding: Finding, evidence: GradientWay) -> Texts:
         title=f"the gradient explodes: it grows {evidence.delta_first_over_last:,.3g} times {_way(evidence)}",
         detail=f"‖∂L/∂z‖ per sample changes to {_per_layer(evidence)}. {_so_far(finding)}",
         cause=_began(finding, evidence),
-        advised=advice.for_exploding(finding.cause),
+        advised=gradients.for_exploding(finding.cause),
     )
 
 
@@ -55,7 +55,7 @@ def _shrinking(finding: Finding, evidence: GradientWay) -> Texts:
         detail=f"‖∂L/∂z‖ per sample at the first activation is {evidence.delta_first_over_last:.2g} times that at the "
         f"last. {then}",
         cause="not asked: torch.nn.Linear's default initialisation alone gives 0.41 per ReLU layer",
-        advised=advice.SHRINKING,
+        advised=gradients.SHRINKING,
     )
 
 
@@ -107,7 +107,7 @@ def infinite_gradient(finding: Finding, evidence: InfiniteGradient) -> Texts:
         cause="initial weights: at the first sampled step the gradient grew beyond measure on its way down already"
         if finding.cause.kind is CauseKind.INITIAL_WEIGHTS
         else f"{UNKNOWN}: a loss scale that begins too high does this, and so does an explosion",
-        advised=advice.EXPLODING if finding.cause.kind is CauseKind.INITIAL_WEIGHTS else advice.INFINITE_GRADIENT,
+        advised=gradients.EXPLODING if finding.cause.kind is CauseKind.INITIAL_WEIGHTS else finite.INFINITE_GRADIENT,
     )
 
 
@@ -133,7 +133,7 @@ def gradient_spike(finding: Finding, evidence: GradientSpike) -> Texts:
         f"{evidence.layer.label} by {percent(evidence.update)} of their norm."
         f"{several}{_what_followed(finding, evidence)}",
         cause=f"the weights moved too far for the gradient they met{told}; a single bad batch does the same",
-        advised=advice.SPIKE,
+        advised=gradients.SPIKE,
     )
 
 

@@ -13,7 +13,7 @@ from rectifier.records import (
     LargeUpdate,
     SilentLayer,
 )
-from rectifier.report.sentences.findings import advice
+from rectifier.report.sentences.findings.advice import model, units
 from rectifier.report.sentences.findings.causes import UNKNOWN, of_death
 from rectifier.report.sentences.findings.words import Texts, input_scale, loss_words, no_progress, none_has_fired
 
@@ -35,7 +35,7 @@ def silent_layer(finding: Finding, evidence: SilentLayer) -> Texts:
         f"answer.{no_progress(finding)}",
         cause=f"{label} is silent as a whole{'' if evidence.sure else ', as far as so few samples can tell'}: "
         f"{of_death(finding.cause)}",
-        advised=advice.for_dead_units(finding.cause),
+        advised=units.for_dead_units(finding.cause),
     )
 
 
@@ -53,7 +53,7 @@ def constant_output(finding: Finding, evidence: ConstantOutput) -> Texts:
         detail=f"At each of the last {evidence.observed_steps} sampled steps the variance between samples was at most "
         f"{evidence.largest_variation:.1e} of its output's mean square. {still}: {loss_words(finding.loss)}.",
         cause=_why_alike(finding.cause),
-        advised=advice.CONSTANT_PREDICTOR[finding.cause.kind],
+        advised=model.CONSTANT_PREDICTOR[finding.cause.kind],
         name_first=True,
     )
 

@@ -28,6 +28,7 @@ from rectifier.records import (
     ZeroLoss,
 )
 from rectifier.report.sentences.findings import advice
+from rectifier.report.sentences.findings.advice import model
 from rectifier.report.sentences.findings.causes import of_model
 from rectifier.report.sentences.findings.words import Texts, loss_words
 
@@ -83,7 +84,7 @@ def training_setup(finding: Finding, evidence: TrainingSetup) -> Texts:
         title=f"{evidence.model}: {title}",
         detail=" ".join(told),
         cause=why(cause.facts) if isinstance(cause.facts, SetupFacts) else of_model(cause),
-        advised=advice.UNTOUCHED if harmless else advice.for_setup(cause),
+        advised=advice.UNTOUCHED if harmless else model.for_setup(cause),
         name_first=True,
     )
 

@@ -12,7 +12,7 @@ from rectifier.records import (
     SaturatedFromTheStart,
     SaturatedUnits,
 )
-from rectifier.report.sentences.findings import advice
+from rectifier.report.sentences.findings.advice import units
 from rectifier.report.sentences.findings.causes import UNKNOWN, of_death, of_model
 from rectifier.report.sentences.findings.words import Texts, no_progress
 
@@ -38,7 +38,7 @@ def saturated_units(finding: Finding, evidence: SaturatedUnits) -> Texts:
         else f"{label}: {percent(evidence.pair_fraction or 0.0)} saturated",
         detail=f"{' '.join(told)}{no_progress(finding)}",
         cause=_why_saturated(finding.cause),
-        advised=advice.for_saturation(finding.cause) if finding.severity != "info" else advice.SATURATED_IN_PROGRESS,
+        advised=units.for_saturation(finding.cause) if finding.severity != "info" else units.SATURATED_IN_PROGRESS,
         name_first=True,
     )
 
@@ -71,7 +71,7 @@ def always_on_units(finding: Finding, evidence: AlwaysOnUnits) -> Texts:
         f"{evidence.least_visits:,} observed samples (visits, not distinct samples): {evidence.activation} is linear "
         f"there.{whole}",
         cause="not asked: these units have a gradient",
-        advised=advice.ALWAYS_ON,
+        advised=units.ALWAYS_ON,
         name_first=True,
     )
 
@@ -86,6 +86,6 @@ def linear_layer(finding: Finding, evidence: LinearLayer) -> Texts:
         detail=f"On the last {evidence.visits:,} observed samples {evidence.off:,} units were off throughout and "
         f"{evidence.on:,} on throughout; {rest:,} switched.{no_progress(finding)}",
         cause=of_model(finding.cause) if finding.cause.facts is None else of_death(finding.cause),
-        advised=advice.for_linear_layer(finding.cause),
+        advised=units.for_linear_layer(finding.cause),
         name_first=True,
     )

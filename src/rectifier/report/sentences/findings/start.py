@@ -14,7 +14,7 @@ from rectifier.records import (
     SamplesAlike,
     Signal,
 )
-from rectifier.report.sentences.findings import advice
+from rectifier.report.sentences.findings.advice import gradients, model, units
 from rectifier.report.sentences.findings.causes import UNKNOWN, of_model
 from rectifier.report.sentences.findings.words import Texts, no_progress
 
@@ -28,7 +28,7 @@ def poor_start(finding: Finding, evidence: PoorStart) -> Texts:
         f"between samples arrived at {evidence.last.label}, and {evidence.gradient_first_over_last:.1e} of the "
         f"gradient at {evidence.first.label}.{no_progress(finding)}",
         cause=f"initialisation and depth: {evidence.sites} activations",
-        advised=advice.VANISHING if vanished else advice.EXPLODING,
+        advised=gradients.VANISHING if vanished else gradients.EXPLODING,
     )
 
 
@@ -41,7 +41,7 @@ def alike_at_start(finding: Finding, evidence: AlikeAtStart) -> Texts:
         detail=f"On {evidence.rows:,} rows at the first step; at the end it is {evidence.cosine_at_end:.4f}."
         f"{no_progress(finding)}",
         cause="initialisation and depth" if initial else of_model(finding.cause),
-        advised=advice.CONSTANT_PREDICTOR[CauseKind.INITIAL_WEIGHTS] if initial else advice.for_model(finding.cause),
+        advised=model.CONSTANT_PREDICTOR[CauseKind.INITIAL_WEIGHTS] if initial else model.for_model(finding.cause),
     )
 
 
@@ -58,7 +58,7 @@ def poor_signal(finding: Finding, evidence: PoorSignal) -> Texts:
         f"{evidence.first.label}: {evidence.factor_per_layer:.2g} times per layer{alike}.",
         cause=f"initialisation and depth: {evidence.sites} activations "
         "(torch.nn.Linear's default initialisation gives 0.41 per ReLU layer)",
-        advised=advice.VANISHING if vanishes else advice.EXPLODING,
+        advised=gradients.VANISHING if vanishes else gradients.EXPLODING,
     )
 
 
@@ -70,7 +70,7 @@ def samples_alike(finding: Finding, evidence: SamplesAlike) -> Texts:
         detail=f"On {evidence.samples:,} samples. A mean that all share does this, too; what tells samples apart "
         "is not lost in it.",
         cause="an offset that the layers share: positive biases, an input that is not centred, depth",
-        advised=advice.ALIKE_AT_START,
+        advised=model.ALIKE_AT_START,
     )
 
 
@@ -82,7 +82,7 @@ def born_dead_network(finding: Finding, evidence: BornDeadNetwork) -> Texts:
         detail=f"None of its {evidence.units:,} units fires on any of {evidence.samples:,} samples; the output does "
         "not vary at all. No training through this layer is possible.",
         cause=f"initialisation, depth {depth} and width: the narrowest layer has {counted(narrowest, 'unit')}",
-        advised=advice.BORN_DEAD,
+        advised=units.BORN_DEAD,
     )
 
 
@@ -93,7 +93,7 @@ def hardly_varying_output(finding: Finding, evidence: HardlyVaryingOutput) -> Te
         title="the network gives every sample almost the same answer",
         detail=f"Over {evidence.samples:,} samples the output's variance is {share:.1e} of its mean square.",
         cause=f"{UNKNOWN}: no layer is silent, and the differences between samples are not lost in the layers",
-        advised=advice.CONSTANT_AT_START,
+        advised=model.CONSTANT_AT_START,
     )
 
 
@@ -106,7 +106,7 @@ def no_gradient_at_all(finding: Finding, evidence: NoGradientAtAll) -> Texts:
         cause="a softmax over one unit is the constant 1"
         if finding.cause.kind is CauseKind.DOWNSTREAM_CONSTANT
         else f"{UNKNOWN}: the output, or the loss, does not depend on the weights here",
-        advised=advice.NO_GRADIENT,
+        advised=model.NO_GRADIENT,
     )
 
 
@@ -118,5 +118,5 @@ def flat_output(finding: Finding, evidence: FlatOutput) -> Texts:
         detail=f"{percent(evidence.output_zero_fraction)} of its outputs are exactly 0 on {evidence.samples:,} samples"
         "; where one is, it passes no gradient back, and an output that is 0 on all samples stays there.",
         cause=f"{finding.site.label} is the last operation",
-        advised=advice.OUTPUT_ACTIVATION,
+        advised=model.OUTPUT_ACTIVATION,
     )

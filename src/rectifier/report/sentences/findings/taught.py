@@ -3,6 +3,7 @@
 from rectifier._formatting import counted
 from rectifier.records import Finding, FrozenLayers, SiteRef, StarvedLayer, StarvedUnits
 from rectifier.report.sentences.findings import advice, parameters
+from rectifier.report.sentences.findings.advice import units
 from rectifier.report.sentences.findings.words import Texts, no_progress
 
 _MOST_LABELS = 6
@@ -24,7 +25,7 @@ def starved_layer(finding: Finding, evidence: StarvedLayer) -> Texts:
         f"{evidence.steps:,} sampled steps from {evidence.first_step:,} to {evidence.last_step:,}, while the loss was "
         f"not 0.{no_progress(finding)}",
         cause=cause,
-        advised=advice.STARVED if finding.severity == "warning" else advice.STARVED_BY_DESIGN,
+        advised=units.STARVED if finding.severity == "warning" else units.STARVED_BY_DESIGN,
         name_first=True,
     )
 
@@ -37,7 +38,7 @@ def starved_units(finding: Finding, evidence: StarvedUnits) -> Texts:
         detail=f"The gradient of their biases was exactly 0 at each of the {evidence.steps:,} sampled steps from "
         f"{evidence.first_step:,} to {evidence.last_step:,}, while other units of the layer got one.",
         cause="a later operation masks or prunes these units, or the loss does not use them",
-        advised=advice.STARVED_BY_DESIGN,
+        advised=units.STARVED_BY_DESIGN,
         name_first=True,
     )
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Self
 
 from rectifier._version import __version__
-from rectifier.records.explanation import Explanation
+from rectifier.records.explanation.verdict import Explanation
 
 EXPLANATION_FORMAT = 1
 """Raised when a reader of the previous version could misread a file."""

@@ -1,0 +1,21 @@
+"""What to do about a finding: one file a subject, the mildest change first, and what to expect from it.
+
+Each advice is a tuple of sentences, so that a report prints a sentence that several share only once.
+"""
+
+Advice = tuple[str, ...]
+
+UNKNOWN_CAUSE: Advice = (
+    "Run `rectifier explain train.py`: it changes one thing at a time and says which change removes the failure. "
+    "Compare over seeds (`rectifier compare train.py`) before you trust a remedy.",
+)
+
+FIRST_FOR_UPDATE: Advice = ("First halve the learning rate, or warm it up: the weights moved too far at once.",)
+
+UNTOUCHED: Advice = ("Nothing to do if this is intended.",)
+
+EARLIER_CHECKPOINT: Advice = (
+    "Resume from an earlier checkpoint under `rectifier run`: it shows where NaN or infinity appears first.",
+)
+
+EXPLAINED: Advice = ("Fix that finding first.",)
