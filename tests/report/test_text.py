@@ -14,7 +14,8 @@ from rectifier.report.json.documents import run_json
 from rectifier.report.page.page import run_page
 from rectifier.report.sentences import describe
 from rectifier.report.sentences.fixes import typed
-from rectifier.report.text.run import EARLY_STEPS, print_comparison, print_run, run_text
+from rectifier.report.text.comparison import print_comparison
+from rectifier.report.text.run import EARLY_STEPS, print_run, run_text
 from tests.findings import dead_units, ref
 from tests.report.builders import HOSTILE, make_comparison, make_hostile, make_process, make_run
 

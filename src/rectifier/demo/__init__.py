@@ -96,7 +96,7 @@ def run_demo(
     """
     from rectifier.datasets import digits  # noqa: PLC0415
     from rectifier.diagnosis import diagnose  # noqa: PLC0415 (torch-free, but --help needs neither)
-    from rectifier.report.text.run import print_comparison  # noqa: PLC0415
+    from rectifier.report.text.comparison import print_comparison  # noqa: PLC0415
 
     started = time.perf_counter()
     # First of all: where they are missing, nothing else is to be said.

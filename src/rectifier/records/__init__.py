@@ -40,15 +40,12 @@ if TYPE_CHECKING:
     from rectifier.records.training.facts import *
     from rectifier.records.training.loss import *
     from rectifier.records.training.names import *
-    from rectifier.records.training.notes import *
     from rectifier.records.training.parameter import *
     from rectifier.records.training.process import *
     from rectifier.records.training.ranks.merge import *
-    from rectifier.records.training.recorder import *
     from rectifier.records.training.run import *
     from rectifier.records.training.site import *
     from rectifier.records.training.snapshot import *
-    from rectifier.records.training.touched import *
     from rectifier.records.training.treated import *
 
 _NAMES = {
@@ -83,17 +80,14 @@ _NAMES = {
     "notebook": "shown_by",
     "prescription": "LeftOut RungFacts RungKind RungTexts WhyLeftOut",
     "training.names": "told_apart",
-    "training.notes": "RunNote",
     "preflight": "LayerCheck Preflight Probe SiteProbe",
     "training.process": "Process Writer",
     "training.ranks.merge": "merge_ranks",
-    "training.recorder": "Recorder",
     "findings.rules": "CauseKind Consequence FixKind RemedyId Rule SEVERITIES Severity most_severe rank",
-    "training.run": "FORMAT_VERSION Manifest Outcome Run",
+    "training.run": "FORMAT_VERSION Manifest Outcome Run RunNote Touched",
     "findings.suppression": "Deaths WholeSilence",
     "training.site": "AxisSource ParameterRef Site SiteRef UnitAxis Unseen WhyUnseen",
-    "training.snapshot": "Cost MOST_TOLD_APART NORM_BEFORE_CLIPPING Series SiteWindow Snapshot",
-    "training.touched": "Touched",
+    "training.snapshot": "Cost MOST_TOLD_APART NORM_BEFORE_CLIPPING Recorder Series SiteWindow Snapshot",
     "training.treated": "RecycledUnits RescaledLayers SwappedActivation Treated Treatment",
     "findings.causes_model": (
         "ConstantInputs ConstantOptimum LargeBias LossOperations SmallUpdates WeightsDecayed ZeroWeights"

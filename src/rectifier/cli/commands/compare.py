@@ -276,7 +276,7 @@ class _Display:
 
 def _print(comparison: Comparison, folder: Path) -> None:
     from rectifier.comparison.script.trial import OUTPUT  # noqa: PLC0415
-    from rectifier.report.text.run import print_comparison  # noqa: PLC0415
+    from rectifier.report.text.comparison import print_comparison  # noqa: PLC0415
 
     console = Console()
     print_comparison(comparison, console)

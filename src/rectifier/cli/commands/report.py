@@ -32,9 +32,9 @@ from rectifier.report.json.schema import json_schema
 from rectifier.report.page.page import comparison_page, explanation_page, run_page
 from rectifier.report.sentences import told_explanation
 from rectifier.report.sentences.experiments import explained_when
+from rectifier.report.text.comparison import print_comparison
 from rectifier.report.text.explanation import print_explanation
 from rectifier.report.text.lines import say
-from rectifier.report.text.run import print_comparison
 from rectifier.storage import explanation_of, is_explanation, is_run_folder, read_explanation, read_run
 
 

@@ -3,7 +3,6 @@
 It knows no process and no folder: a function that runs one trial is all it asks for.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -12,40 +11,17 @@ from typing import Any
 import numpy as np
 
 from rectifier.comparison.explain import knowledge
-from rectifier.comparison.explain.evidence import kinds_of
-from rectifier.comparison.explain.experiment import (
-    cured,
-    enough_fail,
-    enough_may_fail,
-    experiment_of,
-    explained_failure,
-    motionless,
-    unchanged_trial,
-)
-from rectifier.comparison.explain.failure import (
-    Certain,
-    Failing,
-    failure_of,
-    gain_of,
-    looked_at,
-    onset_of,
-    steps_enough,
-)
+from rectifier.comparison.explain.controls import Controls
+from rectifier.comparison.explain.cures import Cure, is_confirmed, is_rival, is_sure, settled_by
+from rectifier.comparison.explain.evidence import suspected
+from rectifier.comparison.explain.experiment import cured, experiment_of, explained_failure, motionless
+from rectifier.comparison.explain.failure import Certain, Failing, failure_of, gain_of, looked_at, onset_of
+from rectifier.comparison.explain.lengths import steps_certain, steps_enough, steps_outliving, steps_with, until_failed
 from rectifier.comparison.explain.progress import Step
 from rectifier.comparison.explain.trial import Ask, Runner, Shown, ended_by_error, same_losses
-from rectifier.comparison.explain.verdict import Cure, Evidence, Verdict, conclude
+from rectifier.comparison.explain.verdict import Evidence, Verdict, conclude
 from rectifier.diagnosis import thresholds as limit
-from rectifier.records import (
-    CauseKind,
-    Change,
-    Conclusion,
-    Control,
-    Experiment,
-    Explanation,
-    Intervention,
-    Rule,
-    Sight,
-)
+from rectifier.records import CauseKind, Change, Conclusion, Experiment, Explanation, Intervention, Rule, Sight
 
 
 class OutOfTime(Exception):
@@ -79,16 +55,12 @@ class Engine:
     _done: int = 0
     _most: int | None = None
     _cures: list[Cure] = field(default_factory=list)
-    _unchanged: dict[int | None, Shown] = field(default_factory=dict)
-    """By seed, ended as early as the trials with a change."""
+    _controls: Controls = field(default_factory=Controls)
     _base: Shown | None = None
     _failing: Failing | None = None
     _stop: int | None = None
     _certain_at: int | None = None
     _sights: tuple[Sight, ...] = ()
-    _deterministic: bool | None = None
-    _placebo_failed: bool | None = None
-    _reach: bool | None = None
 
     def explain(self) -> Explanation:
         """Find the cause, as far as time allows.
@@ -111,7 +83,7 @@ class Engine:
             return Conclusion.NOTHING_TO_EXPLAIN
         if not self._reproduce(failing, base):
             return Conclusion.NOT_REPRODUCED
-        kinds = self._kinds(failing)
+        kinds = suspected(failing, self._sights, base)
         if kinds and kinds[0] in knowledge.STRUCTURAL and not knowledge.mendable(kinds[0]):
             # Nothing from outside mends it, and what is seen leaves no doubt.
             return None
@@ -125,44 +97,20 @@ class Engine:
             stop = base.steps
         look = looked_at(failing, base)
         # The same script with the same seed: it has failed as soon as the first run had.
-        first = self._certain_at = self._soon(stop, look[1])
+        first = self._certain_at = steps_certain(failing, base, stop, look[1])
         while True:
             again = self._runs([Ask(stop_after=first, microscope=look, **self._fails(first))])[0]
-            if self._deterministic is None:
-                self._deterministic = same_losses(base, again)
+            if self._controls.deterministic is None:
+                self._controls.deterministic = same_losses(base, again)
             self._sights, self._stop = again.sights, stop
             if failing.seen_in(again):
-                self._unchanged[None] = again
+                self._controls.unchanged[None] = again
                 return True
             if first == stop:
                 if stop is None:
                     return False
                 stop = 2 * stop if base.stopped else steps_enough(2 * stop, base.steps)
             first = stop
-
-    def _soon(self, stop: int | None, looked: int) -> int | None:
-        """Steps after which the failure was certain in the first run, and the microscope has looked."""
-        assert self._failing is not None
-        assert self._base is not None
-        onset = onset_of(self._failing, self._base)
-        if onset is None:
-            return stop
-        soon = max(onset, looked) + limit.EXPLAIN_MARGIN
-        return soon if soon < (self._base.steps if stop is None else stop) else stop
-
-    def _kinds(self, failing: Failing) -> list[CauseKind]:
-        """Causes that evidence speaks for, best first."""
-        kinds = kinds_of(failing, self._sights)
-        base = self._base
-        if base is None or (kinds and kinds[0] in knowledge.STRUCTURAL):
-            return kinds
-        if base.constant_optimum:
-            # What a training was asked for it reached: no change of the way there is a cure.
-            kinds.insert(0, CauseKind.OBJECTIVE)
-        if base.sorted_by_class:
-            # Whatever makes it forget more slowly helps, and is not the cause.
-            kinds.insert(0, CauseKind.DATA_ORDER)
-        return list(dict.fromkeys(kinds))
 
     def _experiment(self, kinds: Sequence[CauseKind], failing: Failing) -> None:
         rule = "" if failing.rule is None else str(failing.rule)
@@ -187,13 +135,13 @@ class Engine:
                 if experiment.applied is not None and not experiment.applied.times and not experiment.error:
                     # Nor is there a further addend of the loss, or another place.
                     nothing_left.add(experiment.intervention.change)
-                if cured(experiment) and not (self._sure(kinds) and self._cures_much(experiment.intervention, kinds)):
+                if cured(experiment) and not (is_sure(kinds, self._cures) and is_rival(experiment.intervention, kinds)):
                     self._follow(experiment, shown, failing)
-                    nothing_left |= self._settled()
-            if self._confirmed(kinds):
+                    nothing_left |= settled_by(self._cures)
+            if is_confirmed(kinds, self._cures):
                 # Seen as it is, and confirmed: nothing is left to doubt.
                 return
-            if self._sure(kinds):
+            if is_sure(kinds, self._cures):
                 rivals += len(batch)
                 if rivals > limit.EXPLAIN_RIVALS:
                     return
@@ -201,56 +149,24 @@ class Engine:
     def _ask(self, intervention: Intervention) -> Ask:
         """A trial with a change: as long as this change may put the failure off, unless it fails before."""
         assert self._base is not None
-        stop = self._stop
-        if stop is not None:
-            stop *= knowledge.SLOWER.get(intervention.change, 1)
-            if stop >= self._base.steps and not self._base.stopped:
-                stop = None
+        stop = steps_with(intervention.change, self._base, self._stop)
         return Ask(intervention=intervention, stop_after=stop, **self._fails(self._stop))
 
     def _fails(self, stop: int | None) -> dict[str, Any]:
         """Ends a trial at work that has failed for good: long after the failure was certain unchanged."""
-        failing, base = self._failing, self._base
-        assert failing is not None
-        assert base is not None
-        onset = onset_of(failing, base)
-        steps = max(limit.EXPLAIN_SURE * (onset or 0), limit.EXPLAIN_SURE_SHARE * (stop or base.steps))
-        return {"enough": lambda shown: shown.steps >= steps and failing.seen_in(shown), "least": int(steps)}
-
-    def _settled(self) -> set[Change]:
-        """Changes that would show again what is shown: a tenth of the learning rate, where a third of it helps."""
-        shown = {removes.cause for removes in self._removed() if not removes.general}
-        return {change for change, removes in knowledge.REMOVES.items() if removes.cause in shown}
-
-    def _removed(self) -> list[knowledge.Removes]:
-        return [knowledge.REMOVES[cure.intervention.change] for cure in self._cures if cure.holds]
-
-    def _confirmed(self, kinds: Sequence[CauseKind]) -> bool:
-        """Whether the first cause was seen as it is, and a change has taken it away."""
-        first = kinds[0] if kinds else CauseKind.UNKNOWN
-        return first in knowledge.STRUCTURAL and any(
-            cure.holds and knowledge.supports(first, cure.intervention) for cure in self._cures
-        )
-
-    def _sure(self, kinds: Sequence[CauseKind]) -> bool:
-        """Whether a change helps that evidence had spoken for."""
-        return any(
-            cure.holds and any(knowledge.supports(kind, cure.intervention) for kind in kinds) for cure in self._cures
-        )
-
-    def _cures_much(self, one: Intervention, kinds: Sequence[CauseKind]) -> bool:
-        """Whether a change cures much that it did not cause, and no evidence speaks for it: a rival only."""
-        return knowledge.REMOVES[one.change].general and not any(knowledge.supports(kind, one) for kind in kinds)
+        assert self._failing is not None
+        assert self._base is not None
+        return until_failed(self._failing, self._base, stop)
 
     def _follow(self, experiment: Experiment, shown: Shown, failing: Failing) -> None:
         """See whether a cure is one, on other failing seeds too."""
         intervention = experiment.intervention
         self._control(failing)
         held, failed = 1, 0
-        for seed, unchanged in self._unchanged.items():
+        for seed, unchanged in self._controls.unchanged.items():
             if seed is None or not failing.seen_in(unchanged):
                 continue
-            ask = Ask(intervention=intervention, seed=seed, stop_after=self._outlives(unchanged))
+            ask = Ask(intervention=intervention, seed=seed, stop_after=steps_outliving(unchanged, self._stop))
             other, _ = self._changed([ask])[0]
             if other.error:
                 continue
@@ -270,55 +186,39 @@ class Engine:
             )
         )
 
-    def _outlives(self, unchanged: Shown) -> int | None:
-        """Steps after which a change has outlived the failure of another seed."""
-        if self._stop is None:
-            return None
-        return min(self._stop, max(limit.EXPLAIN_LEAST_STEPS, math.ceil(limit.EXPLAIN_SURE * unchanged.steps)))
-
     def _control(self, failing: Failing) -> None:
         """Run the script with a change of no meaning, and unchanged with other seeds; once for all cures."""
-        if self._placebo_failed is not None:
+        if self._controls.placebo_failed is not None:
             return
         for stop in dict.fromkeys((self._certain_at, self._stop)):
             ask = Ask(intervention=Intervention(Change.PLACEBO), stop_after=stop, **self._fails(stop))
             placebo, _ = self._changed([ask])[0]
             if placebo.unhelpful:
                 break
-        self._placebo_failed = placebo.unhelpful
-        first = self._unchanged[None]
+        self._controls.placebo_failed = placebo.unhelpful
+        first = self._controls.unchanged[None]
         assert self._base is not None
         for seed in range(1, limit.EXPLAIN_MOST_SEEDS):
             shown = self._runs([Ask(seed=seed, stop_after=self._stop, **self._fails(self._stop))])[0]
             if ended_by_error(shown, self._base):
                 continue
-            if self._reach is None:
+            if self._controls.reach is None:
                 # The constant losses of two dead networks tell nothing of their seeds.
-                self._reach = motionless(shown) or not same_losses(first, shown)
-                if not self._reach:
+                self._controls.reach = motionless(shown) or not same_losses(first, shown)
+                if not self._controls.reach:
                     return
-            self._unchanged[seed] = shown
-            if self._seeds_tell(failing) or not self._seeds_may_tell(failing):
+            self._controls.unchanged[seed] = shown
+            if self._controls.tell(failing) or not self._controls.may_tell(failing):
                 return
-
-    def _seeds_tell(self, failing: Failing) -> bool:
-        """Whether enough seeds fail to rule out that a change spares them all by luck."""
-        failed = len(self._failing_seeds(failing))
-        return enough_fail(failed, len(self._unchanged) - failed)
-
-    def _seeds_may_tell(self, failing: Failing) -> bool:
-        """Whether the seeds that are left are likely to make it enough."""
-        failed = len(self._failing_seeds(failing))
-        return enough_may_fail(failed, len(self._unchanged) - failed)
 
     def _changed(self, asks: Sequence[Ask]) -> list[tuple[Experiment, Shown]]:
         """Run trials with a change each."""
         found = []
         assert self._failing is not None
         for ask, shown in zip(asks, self._runs(asks), strict=True):
-            unchanged = self._base if ask.seed is None else self._unchanged[ask.seed]
+            unchanged = self._base if ask.seed is None else self._controls.unchanged[ask.seed]
             assert unchanged is not None
-            experiment = experiment_of(ask, shown, self._unchanged[ask.seed], unchanged, self._failing)
+            experiment = experiment_of(ask, shown, self._controls.unchanged[ask.seed], unchanged, self._failing)
             self._experiments.append(experiment)
             found.append((experiment, shown))
             self.tell(Step(self._done, experiment, shown, self._failing, self._most, self._stop))
@@ -350,18 +250,18 @@ class Engine:
         if failing is None or base is None or ended in (Conclusion.NOTHING_TO_EXPLAIN, Conclusion.NOT_REPRODUCED):
             return Explanation(
                 conclusion=ended or Conclusion.UNFINISHED,
-                control=self._controls(failing),
+                control=self._controls.record(failing, base),
                 failure=explained_failure(failing, base, None),
             )
         verdict: Verdict = conclude(
             Evidence(
                 failing=failing,
-                kinds=self._kinds(failing),
+                kinds=suspected(failing, self._sights, base),
                 cures=self._cures,
                 experiments=self._experiments,
                 sights=self._sights,
-                chaotic=self._placebo_failed is False,
-                this_run=self._reach is False or not self._seeds_tell(failing),
+                chaotic=self._controls.placebo_failed is False,
+                this_run=self._controls.reach is False or not self._controls.tell(failing),
                 unfinished=ended is Conclusion.UNFINISHED,
             )
         )
@@ -372,23 +272,7 @@ class Engine:
             established=verdict.causes[0].established,
             remedies=verdict.remedies,
             experiments=tuple(self._experiments),
-            control=self._controls(failing),
+            control=self._controls.record(failing, base),
             sights=self._sights,
             failure=explained_failure(failing, base, self._stop, self.because),
-        )
-
-    def _failing_seeds(self, failing: Failing) -> tuple[int | None, ...]:
-        return tuple(seed for seed, shown in self._unchanged.items() if failing.seen_in(shown))
-
-    def _controls(self, failing: Failing | None) -> Control:
-        return Control(
-            seeds=tuple(self._unchanged),
-            failing=() if failing is None else self._failing_seeds(failing),
-            placebo_failed=self._placebo_failed,
-            deterministic=self._deterministic,
-            seeds_reach=self._reach,
-            reads_input=self._base is not None and self._base.reads_input,
-            trials=()
-            if failing is None
-            else tuple(unchanged_trial(seed, shown, failing) for seed, shown in self._unchanged.items()),
         )

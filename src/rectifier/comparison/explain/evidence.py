@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from rectifier.comparison.explain.failure import Failing
 from rectifier.comparison.explain.knowledge import STRUCTURAL, mendable
+from rectifier.comparison.explain.trial import Shown
 from rectifier.diagnosis import thresholds as limit
 from rectifier.records import CauseKind, DeadUnits, Finding, Rule, Sight, SightKind, SilentLayer, SiteRef
 
@@ -46,6 +47,26 @@ def kinds_of(failing: Failing, sights: Sequence[Sight]) -> list[CauseKind]:
         *([CauseKind.NARROW_LAYER] if any(map(narrow, failing.findings)) else ()),
     ]
     return [kind for kind in dict.fromkeys(order) if kind not in _NO_CAUSE]
+
+
+def suspected(failing: Failing, sights: Sequence[Sight], base: Shown) -> list[CauseKind]:
+    """The same with what the first run shows of its outputs and its batches.
+
+    Args:
+        failing: The failure.
+        sights: What the microscope saw.
+        base: The first run.
+    """
+    kinds = kinds_of(failing, sights)
+    if kinds and kinds[0] in STRUCTURAL:
+        return kinds
+    if base.constant_optimum:
+        # What a training was asked for it reached: no change of the way there is a cure.
+        kinds.insert(0, CauseKind.OBJECTIVE)
+    if base.sorted_by_class:
+        # Whatever makes it forget more slowly helps, and is not the cause.
+        kinds.insert(0, CauseKind.DATA_ORDER)
+    return list(dict.fromkeys(kinds))
 
 
 def _weighty(failing: Failing, sights: Iterable[Sight]) -> list[Sight]:

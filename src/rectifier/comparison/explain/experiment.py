@@ -1,12 +1,9 @@
 """What a trial showed, against the unchanged script: whether a change is a cure, and whether enough seeds fail."""
 
-import math
-
 import numpy as np
 
 from rectifier.comparison.explain.failure import Failing, better, onset_of
 from rectifier.comparison.explain.trial import Ask, Shown, ended_by_error, same_losses
-from rectifier.diagnosis import thresholds as limit
 from rectifier.records import Change, Experiment, ExplainedFailure, Intervention
 
 _CURVE_POINTS = 60
@@ -59,35 +56,6 @@ def cured(experiment: Experiment) -> bool:
         # Where every step is left out, nothing is trained.
         changed = 0 < experiment.applied.times < experiment.steps
     return changed and experiment.helped
-
-
-def enough_fail(failed: int, survived: int) -> bool:
-    """Whether enough seeds fail to rule out that a change spares them all by luck.
-
-    Example:
-        >>> enough_fail(3, 1), enough_fail(3, 2)
-        (True, False)
-    """
-    # The share that survives, by Laplace's rule of succession: few seeds tell it.
-    share = (survived + 1) / (failed + survived + 2)
-    return failed >= limit.EXPLAIN_FAILING_SEEDS and share**failed <= limit.EXPLAIN_LUCK
-
-
-def enough_may_fail(failed: int, survived: int) -> bool:
-    """Whether the seeds that are left are likely to make it enough, at the share of others that has failed so far.
-
-    Args:
-        failed: Seeds that fail, the script's own among them: that one is no draw.
-        survived: Seeds that do not.
-    """
-    share = failed / (failed + survived + 1)
-    left = limit.EXPLAIN_MOST_SEEDS - failed - survived
-    chance = sum(
-        math.comb(left, more) * share**more * (1 - share) ** (left - more)
-        for more in range(left + 1)
-        if enough_fail(failed + more, survived + left - more)
-    )
-    return chance > limit.EXPLAIN_LUCK
 
 
 def explained_failure(

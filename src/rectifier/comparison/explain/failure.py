@@ -163,19 +163,6 @@ def onset_of(failing: Failing, shown: Shown) -> int | None:
     return onset
 
 
-def steps_enough(onset: int | None, steps: int) -> int | None:
-    """Optimizer steps after which a trial is ended: the failure would have come twice over; None for all of them.
-
-    Args:
-        onset: When it is certain.
-        steps: Of the run that failed.
-    """
-    if onset is None:
-        return None
-    enough = max(limit.EXPLAIN_LEAST_STEPS, limit.EXPLAIN_ONSETS * onset + limit.EXPLAIN_MARGIN)
-    return enough if enough < steps else None
-
-
 @dataclass(slots=True)
 class Certain:
     """Tells of the unchanged script at work whether its failure is certain: it need not run to its end then.

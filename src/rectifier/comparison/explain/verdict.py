@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from rectifier.comparison.explain.cures import Cure
 from rectifier.comparison.explain.evidence import narrow
 from rectifier.comparison.explain.failure import Failing
 from rectifier.comparison.explain.knowledge import (
@@ -27,30 +28,6 @@ from rectifier.records import (
     Sight,
     SightKind,
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cure:
-    """A change after which the failure did not come.
-
-    Attributes:
-        intervention: Which.
-        held: Failing seeds on which it helped.
-        failed: Failing seeds on which it did not; the first of these ends the search.
-        detail: What it changed, as it said itself.
-        gain: Share of the failing run's loss that it took away; None where the two cannot be compared.
-    """
-
-    intervention: Intervention
-    held: int
-    failed: int
-    detail: str = ""
-    gain: float | None = None
-
-    @property
-    def holds(self) -> bool:
-        """Whether it helped on every failing seed that was tried."""
-        return self.held > 0 and not self.failed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

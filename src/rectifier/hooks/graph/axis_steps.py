@@ -1,68 +1,10 @@
 """How single operations move the axis that holds units, by what autograd recorded of them."""
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-Shape = Sequence[int]
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where units are in a tensor.
-
-    Attributes:
-        axis: Their axis, counted from 0; None where views have folded it with others.
-        units: How many.
-        inner: How many entries one unit has in a row, where the tensor is written out row by row.
-    """
-
-    axis: int | None
-    units: int
-    inner: int
-
-    @classmethod
-    def at(cls, axis: int, shape: Shape) -> "Place":
-        """On an axis of a tensor of this shape."""
-        return cls(axis, shape[axis], math.prod(shape[axis + 1 :]))
-
-    def agrees(self, other: "Place") -> bool:
-        """Whether two places in tensors of one shape are the same."""
-        if self.axis is not None and other.axis is not None:
-            return self.axis == other.axis
-        return (self.units, self.inner) == (other.units, other.inner)
-
-    def position(self, shape: Shape) -> int | None:
-        """The axis in a tensor of this shape; None where there is none of its own."""
-        return self.axis if self.axis is not None and self.axis < len(shape) else None
-
-
-def shape_of(node: Any, number: int) -> tuple[int, ...]:
-    """Of one output of a node, as autograd keeps it to check gradients."""
-    return tuple(int(size) for size in node._input_metadata[number].shape)
-
-
-def aligned(place: Place, below: Shape, above: Shape) -> Place | None:
-    """The place after broadcasting, which aligns the last axes; None where the units themselves are broadcast."""
-    if place.axis is None:
-        return place if tuple(below) == tuple(above) else None
-    axis = place.axis + len(above) - len(below)
-    return Place.at(axis, above) if axis >= 0 and above[axis] == place.units else None
-
-
-def reshaped(place: Place, below: Shape, above: Shape) -> Place | None:
-    """The place after a view: units stay where they are if the tensor is written out row by row."""
-    inner = place.inner
-    fits = [axis for axis, size in enumerate(above) if size == place.units and math.prod(above[axis + 1 :]) == inner]
-    if len(fits) > 1:
-        # Axes of one entry: the last stays the last, and the same from the front stays so.
-        last = place.axis == len(below) - 1
-        fits = [axis for axis in fits if (axis == len(above) - 1 if last else axis == place.axis)]
-    if len(fits) == 1:
-        return Place.at(fits[0], above)
-    return Place(None, place.units, inner)
-
+from rectifier.hooks.graph.places import Place, Shape, aligned, reshaped
 
 Move = Callable[[Any, Place, Shape, Shape, int], Place | None]
 """Given a node, the place in one operand, its shape, that of the output, and which operand: the place in the output."""
@@ -186,10 +128,6 @@ def _cat(node: Any, place: Place, below: Shape, above: Shape, operand: int) -> P
     return Place.at(axis, above) if len(below) == len(above) else None
 
 
-def _stack(node: Any, place: Place, below: Shape, above: Shape, operand: int) -> Place | None:
-    return _unsqueeze(node, place, below, above, operand)
-
-
 def _index(node: Any, place: Place, below: Shape, above: Shape, operand: int) -> Place | None:
     """One index of samples: `x[rows]`, `x[mask]`, `x[:, positions]`."""
     indices = node._saved_indices
@@ -229,10 +167,6 @@ def _reduce(node: Any, place: Place, below: Shape, above: Shape, operand: int) -
     return Place.at(axis if getattr(node, "_saved_keepdim", False) else axis - sum(one < axis for one in gone), above)
 
 
-def _repeat(node: Any, place: Place, below: Shape, above: Shape, operand: int) -> Place | None:
-    return aligned(place, below, above)
-
-
 def _spatial(count: int) -> Move:
     """Works on the last axes, and must leave units alone."""
 
@@ -240,10 +174,6 @@ def _spatial(count: int) -> Move:
         return None if _axis(place) >= len(below) - count else _same_units(node, place, below, above, operand)
 
     return move
-
-
-def _pad(node: Any, place: Place, below: Shape, above: Shape, operand: int) -> Place | None:
-    return _same_units(node, place, below, above, operand)
 
 
 # Element by element: no axis moves.
@@ -268,9 +198,9 @@ AXIS_STEPS: dict[str, Step] = {
     "T": Step(_t),
     "Permute": Step(_permute),
     "Expand": Step(_broadcast),
-    "Repeat": Step(_repeat),
+    "Repeat": Step(_broadcast),
     "Cat": Step(_cat, over=None),
-    "Stack": Step(_stack, over=None),
+    "Stack": Step(_unsqueeze, over=None),
     "Index": Step(_index),
     "IndexSelect": Step(_along()),
     "Gather": Step(_along()),
@@ -300,5 +230,5 @@ AXIS_STEPS: dict[str, Step] = {
         ("UpsampleNearest1D", "UpsampleLinear1D", "ReflectionPad1D", "ReplicationPad1D"),
         Step(_spatial(1), keeps_values=False),
     ),
-    "ConstantPadNd": Step(_pad, keeps_values=False),
+    "ConstantPadNd": Step(_same_units, keeps_values=False),
 }  # fmt: skip

@@ -12,8 +12,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from rectifier.hooks.graph.axis_steps import AXIS_STEPS, ELEMENTWISE, KEEPS_VALUES, Place, aligned, shape_of
+from rectifier.hooks.graph.axis_steps import AXIS_STEPS, ELEMENTWISE, KEEPS_VALUES
 from rectifier.hooks.graph.nodes import kind_of
+from rectifier.hooks.graph.places import Place, aligned, shape_of
 from rectifier.hooks.graph.weights import (
     BATCH_NORMS,
     CONVOLUTIONS,

@@ -4,6 +4,7 @@ import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Self
 
 from rectifier._version import __version__
@@ -81,6 +82,30 @@ class Outcome:
     seconds: float
 
 
+class RunNote(StrEnum):
+    """What a child process says of itself, for the case that it never trains: names of notes."""
+
+    TORCH = "torch"
+    """It imported torch, of this version."""
+    ACTIVATIONS = "activations"
+    """An activation was called in a training forward."""
+    STEPS = "steps"
+    """An optimizer took a step."""
+    LOOKED = "looked_for_dead_units"
+    """How many times, with none that was confirmed."""
+    LAST_LOOK = "last_look_for_dead_units"
+    """After which step."""
+    READS_INPUT = "reads_standard_input"
+    """Its script reads standard input, and was given none: it is a trial."""
+    NOT_TREATED = "not_treated"
+    """A treatment that was asked for was refused."""
+
+    @staticmethod
+    def nothing_swapped(activation: str) -> str:
+        """The note that a training with steps met none of an activation that was to be swapped."""
+        return f"nothing_swapped {activation}"
+
+
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Run:
     """One observed training, as read back from its folder or taken from a live `watch`.
@@ -93,3 +118,18 @@ class Run:
     processes: tuple[Process, ...]
     outcome: Outcome | None = None
     notes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Touched:
+    """When a file was opened, in seconds since 1970; None where it never was.
+
+    Attributes:
+        path: Absolute, symbolic links resolved.
+    """
+
+    path: str
+    first_read: float | None = None
+    last_read: float | None = None
+    first_write: float | None = None
+    last_write: float | None = None

@@ -1,13 +1,13 @@
 """What the counters said, window by window. Windows of one site are disjoint, so facts over them add up."""
 
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 
 import numpy as np
 
 from rectifier.records.arrays import FloatArray, IntArray
 from rectifier.records.training.loss import InputFacts, ModelState, OutputWindow
 from rectifier.records.training.parameter import ParameterCounts
-from rectifier.records.training.recorder import Recorder
 from rectifier.records.training.thinning import grid, spacing, thinned
 
 MOST_TOLD_APART = 100_000
@@ -152,6 +152,23 @@ class Cost:
         """Share of the training time, without treatments, that went into watching."""
         without = self.training_seconds - self.treating_seconds
         return self.watching_seconds / without if without > 0 else 0.0
+
+
+class Recorder(StrEnum):
+    """A tool of the user's that sees each operation, and would see ours: nothing is computed while it is active."""
+
+    TRACE = "trace"
+    """`torch.jit.trace`, and what is built on it: `torch.onnx.export(..., dynamo=False)`."""
+    DISPATCH_MODE = "dispatch_mode"
+    """A `TorchDispatchMode`: FakeTensor, `make_fx`, counters of operations, selective checkpointing."""
+    FUNCTION_MODE = "function_mode"
+    """A `TorchFunctionMode`."""
+    TRANSFORM = "transform"
+    """`torch.func`, and batched gradients."""
+    PROFILER = "profiler"
+    """`torch.profiler` and `torch.autograd.profiler`."""
+    COMPILED_AUTOGRAD = "compiled_autograd"
+    """A compiler that traces the backward pass."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

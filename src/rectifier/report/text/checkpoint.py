@@ -11,8 +11,8 @@ from rich.text import Text
 from rectifier._formatting import counted
 from rectifier.records import CauseKind, Inspection, LayerInspection, NotTold, Remark
 from rectifier.report.sentences import checkpoint, describe, fixes
+from rectifier.report.text.findings import print_suppressed, print_title
 from rectifier.report.text.lines import fit, print_table, say
-from rectifier.report.text.run import print_suppressed, print_title
 from rectifier.report.words import findings_counted
 
 _MOST_TOLD = 8

@@ -6,8 +6,8 @@ from rich.text import Text
 
 from rectifier._formatting import counted, listed, percent
 from rectifier.records import Census, LayerCensus, LayerCheck, Preflight
+from rectifier.report.text.findings import print_findings
 from rectifier.report.text.lines import fit, print_table, say
-from rectifier.report.text.run import print_findings
 
 _MOST_UNITS = 12
 _NOTHING_SEEN = (

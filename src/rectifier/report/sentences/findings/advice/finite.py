@@ -1,8 +1,6 @@
 """What to do about NaN and infinity."""
 
-from rectifier.records import (
-    CauseKind,
-)
+from rectifier.records import CauseKind
 from rectifier.report.sentences.findings.advice import Advice
 
 NON_FINITE: Advice = (

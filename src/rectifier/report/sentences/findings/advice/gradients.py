@@ -1,9 +1,6 @@
 """What to do about gradients that vanish, explode or spike."""
 
-from rectifier.records import (
-    Cause,
-    CauseKind,
-)
+from rectifier.records import Cause, CauseKind
 from rectifier.report.sentences.findings.advice import UNKNOWN_CAUSE, Advice
 
 VANISHING: Advice = (

@@ -1,10 +1,6 @@
 """What to do about units that do not learn, or stay on one side."""
 
-from rectifier.records import (
-    Cause,
-    CauseKind,
-    ZeroWeights,
-)
+from rectifier.records import Cause, CauseKind, ZeroWeights
 from rectifier.report.sentences.findings.advice import FIRST_FOR_UPDATE, UNKNOWN_CAUSE, Advice
 
 LEAVE_ALONE: Advice = (
