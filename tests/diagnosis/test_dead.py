@@ -178,6 +178,7 @@ def layer_with(share, losses, *, units=20, update=None, last=None):
         (0.10, FALLING, "info"),  # dead units alone are information
         (0.45, FALLING, "info"),
         (0.90, FALLING, "info"),
+        (0.95, FALLING, "warning"),  # a bottleneck that nobody built
         (0.10, FLAT, "info"),  # below half they explain no stall
         (0.45, FLAT, "info"),
         (0.50, FLAT, "serious"),
@@ -189,6 +190,10 @@ def layer_with(share, losses, *, units=20, update=None, last=None):
 )
 def test_severity_follows_from_what_it_costs(share, losses, severity):
     assert layer_with(share, losses) == severity
+
+
+def test_of_few_units_nearly_all_may_die():
+    assert layer_with(6 / 7, FALLING, units=7) == "info"
 
 
 @pytest.mark.parametrize(

@@ -185,7 +185,7 @@ def test_where_the_step_was_not_observed_an_operation_did_it_if_nothing_else_gre
     assert why(one) == "numerical_operation"
     assert one.cause.text == (
         "an operation of this forward pass, or of the backward pass before it: nothing had grown, and the loss was "
-        "1 times its initial value"
+        "at 100% of its initial value"
     )
     assert why(first(windows=windows)) == "unknown", "the input may have held it"
     assert why(first(windows=windows, inputs=inputs(), losses=[2.0] * 4 + [20.0, NAN])) == "unknown"
@@ -397,6 +397,11 @@ def test_an_output_that_is_not_finite_at_the_first_step_of_finite_inputs_is_an_o
     assert known.cause.kind == "numerical_operation"
     assert known.cause.text == "an operation of the forward pass: inputs and weights were finite"
     assert first(losses=[NAN] * 10, windows=windows).cause.kind == "unknown"
+    # Tokens are whole numbers, of which no size is measured, but samples are told apart by them.
+    process = training([*HEALTHY], losses=[NAN] * 10, windows=windows)
+    tokens = replace(process, snapshots=tuple(replace(one, distinct_samples=50) for one in process.snapshots))
+    (told,) = [one for one in diagnose(tokens).findings if one.rule == "non-finite"]
+    assert told.cause.kind == "numerical_operation"
 
 
 def test_a_loss_is_to_blame_where_its_output_was_read_though_no_activation_was():

@@ -458,7 +458,7 @@ def test_a_schedule_that_ended_at_zero_is_told_with_its_step(losses, severity):
     assert one.detail.startswith(
         "The last change was before step 64. From there to step 198 no value changed, although gradients arrived."
     )
-    assert one.cause.text == "the learning rate is 0: a schedule lowered it"
+    assert one.cause.text == "the learning rate is 0: a schedule set it"
     assert one.remedies == (("mend_schedule", "raise_learning_rate") if severity == "warning" else ())
     assert not one.evidence.everything
 

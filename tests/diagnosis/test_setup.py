@@ -54,7 +54,10 @@ def run(
     )  # fmt: skip
 
 
-_OPTIONAL = {"target_square", "pooled_entropy", "class_overlap", "share_entropy", "targets_out_of_reach"}
+_OPTIONAL = {
+    "target_square", "pooled_entropy", "class_overlap", "share_entropy", "unit_entropy", "target_entropy",
+    "targets_out_of_reach",
+}  # fmt: skip
 CLASSES = {"loss": ("NllLoss", "LogSoftmax"), "units": 4, "classes": 4, "entropy": 1.38, "pooled_entropy": 1.386,
            "target": np.nan}  # fmt: skip
 
@@ -106,11 +109,26 @@ def test_an_operation_over_one_element_is_told_where_every_output_passes_it(oper
     training = run(STAYS, loss=("MseLoss", operation, "OneElement"), target=np.nan)
     told = setup(training)
     assert (told.cause.kind, words in told.cause.text) == (kind, True)
-    assert told.title == "Net: the output is the same for every sample"
+    assert told.title == "Net: an operation over a single element gives a constant"
     other = replace(training.snapshots[0].outputs[0], output=1)
     beside = replace(training, outputs=(*training.outputs, output(units=2, loss=("MseLoss",))))
     beside = replace(beside, snapshots=(replace(beside.snapshots[0], outputs=(*beside.snapshots[0].outputs, other)),))
     assert setup(beside) is None
+
+
+def test_a_normalisation_over_one_element_that_leads_to_an_output_is_told():
+    def with_one(training, **window_):
+        (end,) = training.snapshots
+        end = replace(end, windows=(replace(end.windows[0], **window_),))
+        outputs = tuple(replace(one, one_element=True) for one in training.outputs)
+        return replace(training, outputs=outputs, snapshots=(end,))
+
+    assert setup(with_one(run(np.geomspace(1.4, 0.02, 20)))).severity == "info", "the model learns well all the same"
+    assert alarms(with_one(run(np.geomspace(1.4, 0.8, 20)))) == [(Rule.TRAINING_SETUP, CauseKind.NORMALISATION)]
+    assert alarms(with_one(run(STAYS))) == [(Rule.STANDING_STILL, CauseKind.NORMALISATION)]
+    # Samples that it makes alike are not laid to the initial weights.
+    alike = {"square": np.full(50, 4.0), "spread": np.zeros(50)}
+    assert (Rule.CONSTANT_PREDICTOR, CauseKind.NORMALISATION) in alarms(with_one(run(STAYS, losses=FLAT), **alike))
 
 
 def test_rows_that_meet_the_targets_of_all_are_told():
@@ -161,6 +179,53 @@ def test_gradients_that_are_set_to_zero_before_the_step_are_told(used, zeros, fo
     optimizers = (OptimizerState(name="Adam", steps=9, used=used, zeros=zeros),)
     training = run(STAYS, known={"optimizers": optimizers, "last_changed": np.array([-1])})
     assert ((Rule.UNTRAINED, CauseKind.GRADIENT_ACCUMULATION) in alarms(training)) == found
+
+
+@pytest.mark.parametrize(
+    ("idle", "last", "found"), [(94, 2, True), (50, 2, False), (94, 60, False), (99, -1, False), (0, 99, False)]
+)
+def test_an_optimizer_that_steps_without_gradients_is_told(idle, last, found):
+    optimizer = OptimizerState(name="Adam", steps=99, without_gradients=idle)
+    known = {"optimizers": (optimizer,), "last_nonzero": np.array([last]), "last_looked": np.array([199])}
+    told = setup(run(known=known))
+    assert (told is not None and "Adam stepped without any gradient" in told.cause.text) == found
+    if found:
+        assert (told.severity, told.cause.kind, told.remedies) == ("warning", "graph_cut", ("reconnect_graph",))
+
+
+def test_gradients_that_are_kept_explain_weights_that_run_away():
+    known = {"carried": 30, "carried_looks": 30, "weight_last": np.array([500.0])}
+    training = run(np.full(20, 9.0), losses=np.linspace(1, 9, 200), known=known, update=0.2)
+    found = [one for one in diagnose(training).findings if one.rule is Rule.WEIGHT_NORM]
+    assert [one.cause.kind for one in found] == [CauseKind.GRADIENT_ACCUMULATION]
+
+
+@pytest.mark.parametrize(
+    ("uses", "zero", "found"), [((1, 16), 99, True), ((1, 15), 99, False), ((1, 16), 98, False), (None, 99, False)]
+)
+def test_a_gradient_that_is_lost_over_the_calls_of_a_recurrent_weight_is_told(uses, zero, found):
+    known = {"zero_gradient": np.array([zero, 0]), "last_nonzero": np.array([-1 if zero == 99 else 50, 99]),
+             "last_changed": np.array([-1, 99]), "gradient": np.array([0.0, 1.0]),
+             "uses": None if uses is None else np.array(uses)}  # fmt: skip
+    kinds = [kind for _, kind in alarms(run(STAYS, losses=FLAT, parameters=2, known=known))]
+    assert (CauseKind.RECURRENCE in kinds) == found
+    if found:
+        told = next(one for one in diagnose(run(STAYS, losses=FLAT, parameters=2, known=known)).findings
+                    if one.cause.kind is CauseKind.RECURRENCE)  # fmt: skip
+        assert "each loss uses layers.1.weight 16 times in a row" in told.cause.text
+
+
+@pytest.mark.parametrize(("thrown", "sites", "found"), [(0.6, 1, True), (0.4, 1, False), (0.6, 3, False)])
+def test_first_updates_that_throw_the_weights_away_explain_a_stall(thrown, sites, found):
+    training = run(STAYS, losses=FLAT, sites=sites)
+    (end,) = training.snapshots
+    first = end.windows[0]
+    update = first.update.copy()
+    update[0] = thrown
+    windows = (replace(first, update=update), *end.windows[1:])
+    training = replace(training, snapshots=(replace(end, windows=windows),))
+    (one,) = [one for one in diagnose(training).findings if one.rule is Rule.STANDING_STILL]
+    assert (one.cause.kind is CauseKind.LEARNING_RATE) == found
 
 
 def test_cleared_gradients_explain_that_nothing_changes():
@@ -406,9 +471,21 @@ def test_a_loss_with_other_terms_stands_still_by_the_part_that_has_the_targets()
 
 
 def test_shares_are_measured_by_their_entropy():
-    bce = {"loss": ("BinaryCrossEntropyWithLogits", "Sigmoid"), "share_entropy": 0.4, "target": 0.1}
-    told = setup(run(np.full(20, 0.7), **bce))
+    bce = {"loss": ("BinaryCrossEntropyWithLogits", "Sigmoid"), "share_entropy": 0.4, "unit_entropy": 0.4}
+    told = setup(run(np.full(20, 0.7), target=0.1, **bce))
     assert told.numbers["explained"] == pytest.approx(1 - 0.7 / 0.4)
+    # Of grey pixels even the right answer costs something, and that nobody can save.
+    told = setup(run(np.full(20, 0.7), target=0.1, target_entropy=0.3, **bce))
+    assert told.numbers["explained"] == pytest.approx(1 - 0.4 / 0.1)
+
+
+@pytest.mark.parametrize(("unit", "known"), [(0.3, True), (0.1, False)])
+def test_rare_shares_tell_something_only_if_some_unit_is_not_rare(unit, known):
+    """Pixels that are mostly black: what is right for one unit is not right for all."""
+    bce = {"loss": ("BinaryCrossEntropyWithLogits", "Sigmoid"), "share_entropy": 0.08, "target_square": 0.02}
+    training = run(np.full(20, 0.08), target=0.015, unit_entropy=unit, **bce)
+    (output,) = read_outputs(training)
+    assert (explained(output) is not None) == known
 
 
 def test_earlier_records_lack_all_of_it():

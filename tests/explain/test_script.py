@@ -3,12 +3,11 @@
 import itertools
 import sys
 
-import numpy as np
 import pytest
 
 from rectifier.comparison.explain.reading import looks
-from rectifier.comparison.explain.script import ScriptTrials, every_of
-from rectifier.comparison.explain.trial import Ask, Shown, same_losses
+from rectifier.comparison.explain.script import ScriptTrials
+from rectifier.comparison.explain.trial import Ask, same_losses
 from rectifier.comparison.script.trial import last_error
 from rectifier.diagnosis import thresholds as limit
 from rectifier.launch.forking.client import CannotFork, Forking
@@ -119,10 +118,3 @@ def test_what_a_script_said_as_it_ended_is_the_line_of_the_exception(tmp_path):
     assert said(f"{head}KeyError: 'x'\n\nDuring ...:\n\n{head}ValueError: two\nlines\n") == "ValueError: two"
     assert said("usage: fit.py\nfit.py: error: no data\n") == "fit.py: error: no data"
     assert said("") == ""
-
-
-def test_longer_trials_are_not_observed_at_every_step():
-    base = Shown(losses=np.zeros(3_000), steps=3_000)
-    assert every_of(Ask(), None) == every_of(Ask(), base) == every_of(Ask(stop_after=599), base) == 1
-    assert every_of(Ask(stop_after=1_500), base) == 3
-    assert every_of(Ask(seed=1), base) == 6

@@ -67,6 +67,12 @@ def test_an_operation_over_one_element_is_told(operation, constant):
     assert "OneElement" not in the_output(wide).loss
 
 
+def test_a_normalisation_over_one_element_is_told_wherever_it_is():
+    for size, told in ((1, True), (2, False)):
+        model = nn.Sequential(nn.LayerNorm(size), layers(size, 2))
+        assert the_output(F.mse_loss(model(torch.randn(9, 5, size)), torch.rand(9, 5, 2))).one_element == told
+
+
 def test_targets_may_come_first():
     model, x, y = layers(3, 2), torch.randn(9, 3), torch.randn(9, 2)
     read = the_output(F.mse_loss(y, model(x)))

@@ -122,3 +122,71 @@ def test_the_cost_of_each_reading_is_kept_beside_the_loss():
     for window in windows:
         known = {int(step): value for step, value in zip(loss.steps, loss.values, strict=True)}
         assert window.cost == pytest.approx([known[int(step)] for step in window.steps], rel=1e-5)
+
+
+@pytest.mark.parametrize("rows", [8, 64])
+@pytest.mark.parametrize("grey", [False, True])
+def test_what_constant_shares_cost_is_read_for_each_unit(rows, grey):
+    """Against the definition, on targets whose units differ; of few rows one share stands for all units."""
+    torch.manual_seed(1)
+    means = torch.tensor([0.05, 0.5, 0.9])
+    noise = torch.rand(rows, 3)
+    target = (means * 0.8 + 0.2 * noise).clamp(0, 1) if grey else (noise < means).float()
+    layer = nn.Linear(2, 3)
+    optimizer = torch.optim.SGD(layer.parameters(), 1e-3)
+    with Watching(layer, every=1) as watch:
+        for _ in range(4):
+            optimizer.zero_grad()
+            F.binary_cross_entropy_with_logits(layer(torch.randn(rows, 2)), target).backward()
+            optimizer.step()
+    windows = [window for shot in watch.process.snapshots for window in shot.outputs]
+
+    def read(name):
+        return np.concatenate([getattr(window, name) for window in windows])
+
+    def entropy(share):
+        return -(torch.xlogy(share, share) + torch.xlogy(1 - share, 1 - share))
+
+    wanted = target.double()
+    share = wanted.mean(0)
+    error = wanted.var(0) / (2 * rows * (share * (1 - share)).clamp(min=1e-12))
+    units = entropy(share) + error
+    whole = float(entropy(wanted.mean()))
+    assert read("target_entropy") == pytest.approx(np.full(4, float(entropy(wanted).mean())), abs=1e-6)
+    if rows < 16:
+        assert read("share_entropy") == pytest.approx(np.full(4, whole), rel=1e-6)
+        assert read("unit_entropy") == pytest.approx(np.full(4, whole), rel=1e-6)
+    else:
+        assert read("share_entropy") == pytest.approx(np.full(4, min(float(units.mean()), whole)), rel=1e-6)
+        assert read("unit_entropy") == pytest.approx(np.full(4, float(units.max())), rel=1e-6)
+        assert float(read("share_entropy")[0]) < whole
+
+
+@pytest.mark.parametrize("kind", [nn.RNN, nn.GRU, nn.LSTM])
+def test_a_recurrent_weight_is_used_once_for_each_position(kind):
+    layer = kind(3, 5, batch_first=True)
+    head = nn.Linear(5, 2)
+    optimizer = torch.optim.SGD([*layer.parameters(), *head.parameters()], 1e-3)
+    with Watching(layer, every=1) as watch:
+        for _ in range(2):
+            optimizer.zero_grad()
+            head(layer(torch.randn(4, 17, 3))[0][:, -1]).square().mean().backward()
+            optimizer.step()
+    known = zip(watch.process.parameters, counts(watch.process).uses, strict=True)
+    uses = {one.path.rpartition(".")[2]: int(used) for one, used in known}
+    assert uses["weight_hh_l0"] == 17
+    assert sorted(uses.values())[-1] == 17
+
+
+@pytest.mark.parametrize("scheduled", [False, True])
+def test_a_scheduler_is_known_by_what_it_leaves_in_the_groups(scheduled):
+    layer = nn.Linear(3, 2)
+    optimizer = torch.optim.SGD(layer.parameters(), 0.1)
+    if scheduled:
+        torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: step // 100)
+    with Watching(layer, every=1) as watch:
+        for _ in range(3):
+            optimizer.zero_grad()
+            layer(torch.randn(4, 3)).square().mean().backward()
+            optimizer.step()
+    assert [one.scheduled for one in counts(watch.process).optimizers] == [scheduled]

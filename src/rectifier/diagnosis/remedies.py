@@ -134,14 +134,14 @@ _LINES: dict[RemedyId, FixKind] = {
 }
 
 
-def for_untrained(cause: Cause, *, after_training: bool = False) -> tuple[RemedyId, ...]:
+def for_untrained(cause: Cause, *, scheduled: bool = False) -> tuple[RemedyId, ...]:
     """What to do about parameters that are not trained.
 
     Args:
         cause: Why they are not.
-        after_training: Whether they changed for a while: then a schedule took the learning rate away.
+        scheduled: Whether a schedule has their learning rate.
     """
-    if after_training and cause.kind is CauseKind.LEARNING_RATE_ZERO:
+    if scheduled and cause.kind is CauseKind.LEARNING_RATE_ZERO:
         return RemedyId.MEND_SCHEDULE, RemedyId.RAISE_LEARNING_RATE
     return _UNTRAINED.get(cause.kind, ())
 
@@ -201,6 +201,7 @@ _MODEL: dict[CauseKind, tuple[RemedyId, ...]] = {
 
 
 _SETUP: dict[CauseKind, tuple[RemedyId, ...]] = {
+    CauseKind.GRAPH_CUT: (RemedyId.RECONNECT_GRAPH,),
     CauseKind.LOSS_TERM: (RemedyId.WEAKEN_LOSS_TERM,),
     CauseKind.INITIAL_BIAS: (RemedyId.ZERO_BIAS,),
     CauseKind.NORMALISATION: (RemedyId.CHANGE_NORMALISATION,),

@@ -90,12 +90,12 @@ _NAMES = {
     "training.snapshot": "Cost MOST_TOLD_APART NORM_BEFORE_CLIPPING Recorder Series SiteWindow Snapshot",
     "training.treated": "RecycledUnits RescaledLayers SwappedActivation Treated Treatment",
     "findings.causes_model": (
-        "ConstantInputs ConstantOptimum LargeBias LossOperations SmallUpdates WeightsDecayed ZeroWeights"
+        "ConstantInputs ConstantOptimum LargeBias LossOperations LostOverCalls SmallUpdates WeightsDecayed ZeroWeights"
     ),
     "findings.causes_setup": (
         "BiasesBelowRange BoundedOutput ClearedGradients EqualWeights InitialGain KeptGradients RateByStep "
         "LargeEpsilon LittleMovement MostlyFrozen NegatedLoss OneElement OtherTerms ScaledLoss SetupFacts SmallInputs "
-        "SortedBatches Stretched ZeroAtFirst ZeroLoss"
+        "SortedBatches StepsWithoutGradient Stretched ZeroAtFirst ZeroLoss"
     ),
     "findings.evidence.units": "AlwaysOnUnits DeadUnits SaturatedUnits SilentLayer Standing StuckUnits",
     "findings.evidence.gradient": (

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from rectifier.comparison.explain.engine import Engine
 from rectifier.comparison.explain.progress import Step
 from rectifier.comparison.explain.reading import shown_of
-from rectifier.comparison.explain.script import every_of
+from rectifier.comparison.explain.script import BUDGET
 from rectifier.comparison.explain.trial import Ask, Shown, ended_by_error
 from rectifier.errors import CannotExplain
 from rectifier.hooks import training
@@ -87,7 +87,7 @@ class FunctionTrials:
         began = time.perf_counter()
         with ExitStack() as stack:
             stack.enter_context(streams_kept(seed=seed))
-            monitor = Monitor(sink, every=every_of(ask, self._unchanged))
+            monitor = Monitor(sink, budget=BUDGET)
             monitor.start()
             stack.callback(monitor.stop)
             changed = Explaining(_settings(ask), sink.record, lambda: monitor.step)

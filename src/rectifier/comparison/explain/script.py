@@ -32,9 +32,8 @@ _LEAST_WAIT = 0.25
 _READING = 2.0
 """Times as long as a look took that the next one waits for."""
 _LONGEST_NAME = 120
-_EVERY_STEP = 2 * limit.LEAST_VISITS
-"""Longest trial that is observed at every step; longer ones at every second, third ... step, because observing a step
-may take as long as the step. Each rule then sees enough samples, even with batches of one."""
+BUDGET = 0.2
+"""Share of a trial that watching may take after its early steps: a trial ends soon, and what it shows decides."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -136,7 +135,7 @@ class ScriptTrials:
             launch = Launch(
                 command=arguments,
                 folder=run.resolve(),
-                every=every_of(ask, self._unchanged),
+                budget=BUDGET,
                 seed=None if takes_seed else self.own_seed + shift,
                 threads=self.threads,
                 own_group=True,
@@ -261,17 +260,6 @@ def _asked(ask: Ask, shift: int) -> str | None:
 def _may_recover(ask: Ask) -> bool:
     """Whether losses that are not finite may be followed by others: the user's own run, and what leaves them out."""
     return ask == Ask() or ask.intervention.change in (Change.SKIP_NONFINITE, Change.GUARD_OPERATION)
-
-
-def every_of(ask: Ask, unchanged: Shown | None) -> int:
-    """After how many steps a trial is observed.
-
-    Args:
-        ask: The trial.
-        unchanged: The unchanged run, which is observed at every step itself; None before it has ended.
-    """
-    steps = ask.stop_after or (unchanged.steps if unchanged is not None and ask != Ask() else 0)
-    return 1 + steps // _EVERY_STEP
 
 
 def _file_name(name: str) -> str:

@@ -4,6 +4,10 @@ OPEN_GATE = 0.9
 """Mean output of a sigmoid from which on it is an open gate: it multiplies by nearly 1, as an LSTM's forget gate is
 meant to at the start (Jozefowicz et al. 2015, section 2.2, a bias of 1 or 2: up to 0.88)."""
 
+IDLE_STEPS = 0.1
+"""Share of the steps after which no gradient came to an optimizer that steps on (our choice): in two phases of a
+training, each with some of the parameters, both are longer."""
+
 ADAPTER_SHARE = 0.25
 """Share of a model's numbers that are trained up to which the rest is meant to stay: adapters hold some per cent (Hu et
 al. 2021, section 4.1), more of a small model (our choice)."""

@@ -31,6 +31,11 @@ REMARKABLE_UNITS = 3
 """Units from which on it says something that all of a layer died while the training progresses: one unit in five dies
 in healthy networks (see `LARGE_SHARE`), so all of two in 4% of the layers, all of three in 0.8%."""
 
+NEARLY_ALL = 0.95
+"""Share of a layer's units that died while it trained, from which on that is a warning even while the training
+progresses: what is left is a bottleneck that nobody built (our choice; in healthy networks one unit in five dies, see
+`LARGE_SHARE`)."""
+
 SEVERE_SHARE = 0.50
 """Share of a layer's units that is serious when the training makes no progress (DeadRelu's threshold, too)."""
 

@@ -16,6 +16,7 @@ from rectifier.records import (
     InputScale,
     LargeUpdate,
     LossOperations,
+    LostOverCalls,
     Output,
     ParameterCounts,
     Process,
@@ -196,6 +197,32 @@ def update_and_rate(histories: Sequence[SiteHistory]) -> tuple[float | None, flo
     return max(updates, default=None), max(rates, default=None)
 
 
+def of_recurrence(model: str, process: Process) -> Cause | None:
+    """A gradient of which nothing is left behind a recurrent weight: what comes before it got exact zeros only.
+
+    Args:
+        model: Its name.
+        process: The training.
+    """
+    counts = last_counts(process.snapshots)
+    if counts is None or counts.uses is None:
+        return None
+    uses = counts.uses
+    own = [at for at, one in enumerate(process.parameters[: len(uses)]) if one.model == model]
+    lost = [at for at in own if 0 < counts.looked[at] == counts.zero_gradient[at]]
+    passed = [
+        at
+        for at in own
+        if uses[at] >= limit.LOST_CALLS and counts.last_nonzero[at] >= 0
+        if len(process.parameters[at].shape) > 1 and lost and at > lost[0]
+    ]
+    if not passed:
+        return None
+    most = max(passed, key=lambda at: int(uses[at]))
+    facts = LostOverCalls(weight=process.parameters[most].path, calls=int(uses[most]))
+    return Cause(kind=CauseKind.RECURRENCE, facts=facts)
+
+
 def of_small_updates(histories: Sequence[SiteHistory]) -> Cause | None:
     """Weights that do not move, or hardly do.
 
@@ -208,6 +235,25 @@ def of_small_updates(histories: Sequence[SiteHistory]) -> Cause | None:
     if update is not None and update < limit.SMALL_UPDATE:
         return Cause(kind=CauseKind.LEARNING_RATE_LOW, facts=SmallUpdates(update=update, learning_rate=rate))
     return None
+
+
+def of_thrown_start(histories: Sequence[SiteHistory]) -> Cause | None:
+    """First updates that moved the weights of most layers by half and more: what they began with is gone.
+
+    Args:
+        histories: Of one model.
+    """
+    thrown: list[tuple[float, str, LargeUpdate]] = []
+    for history in histories:
+        steps, update = history.steps(), history.update()
+        early = np.flatnonzero(np.isfinite(update))[: limit.LEAST_OBSERVATIONS]
+        if len(early) and not int(steps[0]) and float(update[early].max()) >= limit.THROWN_UPDATE:
+            at = early[int(update[early].argmax())]
+            facts = LargeUpdate(update=float(update[at]), update_step=int(steps[at]), layer=history.ref, onset=0)
+            thrown.append((facts.update, history.ref.key, facts))
+    if not thrown or 2 * len(thrown) <= len(histories):
+        return None
+    return Cause(kind=CauseKind.LEARNING_RATE, facts=max(thrown, key=lambda one: one[:2])[2])
 
 
 def of_large_update(histories: Sequence[SiteHistory], onset: int) -> Cause | None:

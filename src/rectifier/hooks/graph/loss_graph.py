@@ -14,12 +14,14 @@ from torch import Tensor
 
 from rectifier.hooks.graph.first_layers import read_first_layers
 from rectifier.hooks.graph.loss_outputs import OutputLayer, read_output
-from rectifier.hooks.graph.loss_path import ONE_ELEMENT
-from rectifier.hooks.graph.nodes import kind_of, nodes_below
+from rectifier.hooks.graph.loss_path import ONE_ELEMENT, is_over_one_element
+from rectifier.hooks.graph.nodes import kind_of, nodes_below, saved
 from rectifier.hooks.graph.weights import CONVOLUTIONS, PRODUCTS, parameters_of
 
 _MOST_NODES = 20_000
 _MOST_OUTPUTS = 8
+# Positions come first in what these keep.
+_RECURRENT = {"MkldnnRnnLayer", "CudnnRnn"}
 _LAYERS = {*PRODUCTS, *CONVOLUTIONS, "Linear", "MkldnnLinear"}
 # Operations that make a sum of multiples of their inputs, or move numbers.
 _LINEAR = {
@@ -37,6 +39,7 @@ class LossGraph:
 
     Attributes:
         leaves: Tensors to which a gradient will come.
+        uses: How many operations use each of them: a recurrent layer's weight is used once for each position.
         outputs: Layers that give a model's output.
         feeds: Pairs of sites; the first feeds the second, without another between.
         met: Sites that are in it.
@@ -45,6 +48,7 @@ class LossGraph:
     """
 
     leaves: list[Tensor] = field(default_factory=list)
+    uses: list[int] = field(default_factory=list)
     outputs: list[OutputLayer] = field(default_factory=list)
     feeds: set[tuple[int, int]] = field(default_factory=set)
     met: set[int] = field(default_factory=set)
@@ -63,7 +67,9 @@ def read_loss(loss: Tensor, sites: Mapping[int, int], *, values: bool = True, in
     """
     order, whole = _in_order(loss.grad_fn)
     graph = LossGraph(whole=whole)
-    graph.leaves = [node.variable for node in order if hasattr(node, "variable")]
+    ends = [node for node in order if hasattr(node, "variable")]
+    uses = _uses(order)
+    graph.leaves, graph.uses = [node.variable for node in ends], [uses[node] for node in ends]
     _chain(order, sites, graph)
     with torch.no_grad():
         if inputs:
@@ -72,7 +78,9 @@ def read_loss(loss: Tensor, sites: Mapping[int, int], *, values: bool = True, in
             output = read_output(node, path, values=values)
             if ONE_ELEMENT in output.loss and not _is_only_way(node, path, order):
                 output.loss = tuple(name for name in output.loss if name != ONE_ELEMENT)
-            output.linear = all(_is_linear(one) for one in nodes_below([node]))
+            below = list(nodes_below([node]))
+            output.linear = all(_is_linear(one) for one in below)
+            output.one_element = any(kind_of(one) == "NativeLayerNorm" and is_over_one_element(one) for one in below)
             graph.outputs.append(output)
     return graph
 
@@ -142,10 +150,22 @@ def _frontier(root: Any, order: list[Any]) -> list[tuple[Any, tuple[Any, ...]]]:
     return found
 
 
+def _uses(order: Iterable[Any]) -> Counter[Any]:
+    """How many operations use what each node gives; a recurrent layer that is one operation counts its positions."""
+    uses: Counter[Any] = Counter()
+    for node in order:
+        sequence = saved(node, "input") if kind_of(node) in _RECURRENT else None
+        times = 1 if sequence is None else len(sequence)
+        for parent, _ in node.next_functions:
+            if parent is not None:
+                uses[parent] += times
+    return uses
+
+
 def _is_only_way(node: Any, path: tuple[Any, ...], order: Iterable[Any]) -> bool:
     """Whether a layer reaches the loss by one path alone, without a branch around any of its operations."""
-    reached = Counter(parent for one in order for parent, _ in one.next_functions if parent is not None)
-    return all(reached[one] <= 1 for one in (node, *path))
+    uses = _uses(order)
+    return all(uses[one] <= 1 for one in (node, *path))
 
 
 def _path(before: Mapping[Any, Any], node: Any) -> tuple[Any, ...]:

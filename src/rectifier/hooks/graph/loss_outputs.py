@@ -55,6 +55,7 @@ class OutputLayer:
         bounds: Between which numbers the last activation before the loss keeps the values; None without one.
         aligned: Whether each unit of the output has the targets of its own place.
         linear: Whether all that leads to it is known to be linear, so that no activation can be among it.
+        one_element: Whether a layer normalisation over a single element leads to it.
         cost: What the loss of torch that compares it with the targets costs, a mean over the batch; None for others.
         shares: Whether that is a binary cross-entropy.
     """
@@ -69,6 +70,7 @@ class OutputLayer:
     bounds: tuple[float, float] | None = None
     aligned: bool = False
     linear: bool = False
+    one_element: bool = False
     cost: Tensor | None = None
     shares: bool = False
 

@@ -32,13 +32,18 @@ def names_along(path: tuple[Any, ...], node: Any) -> tuple[str, ...]:
         if kind in LOSSES and getattr(one, "_saved_reduction", 1) == _REDUCED_BY_SUM:
             names.append("Sum")
         names.append(kind)
-        if _is_over_one_element(one, kind):
+        if is_over_one_element(one):
             names.append(ONE_ELEMENT)
     return tuple(dict.fromkeys(names))
 
 
-def _is_over_one_element(node: Any, kind: str) -> bool:
-    """Whether a softmax has one share to give, or a layer normalisation one number to compare with its own mean."""
+def is_over_one_element(node: Any) -> bool:
+    """Whether a softmax has one share to give, or a layer normalisation one number to compare with its own mean.
+
+    Args:
+        node: Of a graph.
+    """
+    kind = kind_of(node)
     if kind == "NativeLayerNorm":
         normalised: tuple[int, ...] = node._saved_normalized_shape
         return math.prod(normalised) == 1

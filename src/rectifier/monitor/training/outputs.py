@@ -24,11 +24,13 @@ _MOST_CLASSES = 1 << 17
 _MOST_POOLED = 1 << 12
 # A target lies out of an activation's reach if it is this share of its range outside of it: not by rounding.
 _OUTSIDE = 0.01
+# Rows of which each unit has a mean target of its own: of fewer, its entropy is far too small.
+_LEAST_FOR_UNITS = 16
 _FIELDS = (
     "rows", "square", "spread", "constant_units", "wrongly_constant_units", "features_square", "features_spread",
     "features_cosine", "target_spread", "target_square", "classes", "class_entropy", "nonfinite_output",
-    "nonfinite_features", "nonfinite_target", "targets_out_of_reach", "cost", "share_entropy", "pooled_entropy",
-    "class_overlap",
+    "nonfinite_features", "nonfinite_target", "targets_out_of_reach", "cost", "pooled_entropy",
+    "class_overlap", "share_entropy", "unit_entropy", "target_entropy",
 )  # fmt: skip
 _WHOLE = {
     "rows", "constant_units", "wrongly_constant_units", "classes", "nonfinite_output", "nonfinite_features",
@@ -76,7 +78,11 @@ class OutputRecords:
                 number = self._number_of(output)
                 if number is not None and output.values is not None:
                     self._waiting.append(
-                        (number, step, torch.cat([_facts(output), self._compare(number, step, output)]))
+                        (
+                            number,
+                            step,
+                            torch.cat([_facts(output), self._compare(number, step, output), _share_entropies(output)]),
+                        )
                     )
 
     def _compare(self, number: int, step: int, output: OutputLayer) -> Tensor:
@@ -113,6 +119,7 @@ class OutputRecords:
                 Output(
                     model=model, weight=path, operation=output.kind, units=units, loss=output.loss,
                     linear=output.linear,
+                    one_element=output.one_element,
                     lowest=low if math.isfinite(low) else None, highest=high if math.isfinite(high) else None,
                 )
             )  # fmt: skip
@@ -159,7 +166,7 @@ def _facts(output: OutputLayer) -> Tensor:
     target_spread = target_square = entropy = nan
     wrong = classes = none
     bad_target = zero
-    out_of_reach = shares = nan
+    out_of_reach = nan
     cost = nan if output.cost is None else output.cost.double()
     if output.target is not None and output.classes:
         classes, entropy = _classes(output.target, output.classes)
@@ -171,8 +178,6 @@ def _facts(output: OutputLayer) -> Tensor:
             low, high = output.bounds
             outside = _OUTSIDE * (1.0 if math.isinf(high) or math.isinf(low) else high - low)
             out_of_reach = ((target < low - outside) | (target > high + outside)).double().mean()
-        if output.shares:
-            shares = _share_entropy(target)
         if output.aligned and target.shape == values.shape:
             wrong = (constant & ~same).sum().double()
     return torch.stack(
@@ -180,7 +185,7 @@ def _facts(output: OutputLayer) -> Tensor:
             nan.new_full((), float(len(output.values))), square, spread, constant.sum().double(), wrong,
             features_square, features_spread, cosine, target_spread, target_square, classes, entropy,
             (~torch.isfinite(output.values).all()).double(), bad_features, bad_target, out_of_reach,
-            cost, shares,
+            cost,
         ]
     )  # fmt: skip
 
@@ -238,9 +243,28 @@ def _shares(counts: Tensor) -> Tensor:
     return counts / (total + (total == 0))
 
 
-def _share_entropy(target: Tensor) -> Tensor:
-    """Entropy of the mean of what lies between 0 and 1; NaN where not all of it does."""
-    mean = target.mean().double()
-    inside = (target >= 0).all() & (target <= 1).all()
-    entropy = torch.special.entr(mean) + torch.special.entr(1 - mean)
-    return torch.where(inside, entropy, torch.full_like(entropy, math.nan))
+def _share_entropies(output: OutputLayer) -> Tensor:
+    """(3,) of targets between 0 and 1 of a binary cross-entropy: of the units' means, the largest, of the targets.
+
+    The mean of n rows has an error, by which its entropy is too small: by s² / (2 n p (1 - p)), which is 1 / 2n for
+    zeros and ones (Miller 1955). Of few rows the mean of all units stands for each: its entropy is an upper bound.
+    """
+    assert output.values is not None
+    unknown = torch.full((3,), math.nan, dtype=torch.float64, device=output.values.device)
+    if output.target is None or not output.shares:
+        return unknown
+    target = _some(output.target)
+    mean = largest = _binary_entropy(target.mean())
+    if len(target) >= _LEAST_FOR_UNITS:
+        means = target.mean(0)
+        # Where all are 0, or all 1, the product is 0, and so is the error.
+        product = means * (1 - means)
+        units = _binary_entropy(means) + target.var(0) / (2 * len(target) * (product + (product == 0)))
+        mean, largest = torch.minimum(units.mean(), mean), units.max()
+    found = torch.stack([mean, largest, _binary_entropy(target).mean()]).double()
+    return torch.where((target >= 0).all() & (target <= 1).all(), found, unknown)
+
+
+def _binary_entropy(share: Tensor) -> Tensor:
+    entropy: Tensor = torch.special.entr(share) + torch.special.entr(1 - share)
+    return entropy

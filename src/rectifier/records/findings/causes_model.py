@@ -36,6 +36,19 @@ class LossOperations(CauseFacts):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LostOverCalls(CauseFacts):
+    """A gradient has to pass a weight that each loss uses many times, and nothing of it arrives before.
+
+    Attributes:
+        weight: Path of that weight.
+        calls: How many operations of one loss use it.
+    """
+
+    weight: str
+    calls: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WeightsDecayed(CauseFacts):
     """The weights shrank, and decay moves them more than the loss does: medians over them, at the last look.
 

@@ -27,14 +27,33 @@ class NegatedLoss(SetupFacts):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StepsWithoutGradient(SetupFacts):
+    """An optimizer that steps although its parameters have no gradient any more.
+
+    Attributes:
+        optimizer: Its class.
+        idle: Counted steps at which none of its parameters had a gradient.
+        steps: Of how many.
+        last_gradient: Last step at which a gradient came to the model's.
+    """
+
+    optimizer: str
+    idle: int
+    steps: int
+    last_gradient: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OneElement(SetupFacts):
-    """An operation over a single element between every output and the loss.
+    """An operation over a single element, which gives a constant.
 
     Attributes:
         operation: It: `Softmax`, `NativeLayerNorm`.
+        behind: Whether it lies between every output and the loss; else it leads to an output.
     """
 
     operation: str
+    behind: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

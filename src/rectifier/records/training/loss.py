@@ -17,6 +17,7 @@ class Output:
         loss: Operations between it and the loss, from the loss down, each once: `MseLoss`; `NllLoss`, `LogSoftmax`.
         linear: Whether all operations that lead to it are known to be linear; a recurrent layer holds its activation
             in one operation, say, and is not.
+        one_element: Whether a layer normalisation over a single element, which gives a constant, leads to it.
         lowest: The least that what follows it lets through (an activation, a clamp), as last seen; None for no bound.
         highest: The most.
     """
@@ -27,6 +28,7 @@ class Output:
     units: int
     loss: tuple[str, ...] = ()
     linear: bool = False
+    one_element: bool = False
     lowest: float | None = None
     highest: float | None = None
 
@@ -68,8 +70,11 @@ class OutputWindow:
         pooled_entropy: (K,) as `class_entropy`, of the classes of all readings so far together.
         class_overlap: (K,) what the shares of the classes have in common with those of the loss just before: 1 where
             they are the same, 0 where no class is in both; NaN where that was not read.
-        share_entropy: (K,) entropy of the targets' mean where they are shares from 0 to 1: what answering with that
-            mean costs a binary cross-entropy; NaN for other losses.
+        share_entropy: (K,) mean entropy of each unit's mean target where targets are shares from 0 to 1: what answering
+            with these means costs a binary cross-entropy; NaN for other losses.
+        unit_entropy: (K,) the largest of these of any unit; in earlier records None.
+        target_entropy: (K,) mean entropy of these targets themselves: what even the right answer costs it; 0 of zeros
+            and ones.
     """
 
     output: int
@@ -94,6 +99,8 @@ class OutputWindow:
     pooled_entropy: FloatArray | None = None
     class_overlap: FloatArray | None = None
     share_entropy: FloatArray | None = None
+    unit_entropy: FloatArray | None = None
+    target_entropy: FloatArray | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

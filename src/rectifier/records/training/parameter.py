@@ -64,6 +64,7 @@ class OptimizerState:
         without_gradients: Of the counted steps, those at which none of its parameters had a gradient.
         used: Of its first counted steps, those at which the gradients that it used were looked at.
         zeros: Of these, those at which all were 0.
+        scheduled: Whether a scheduler of torch has had its learning rate.
     """
 
     name: str
@@ -72,6 +73,7 @@ class OptimizerState:
     without_gradients: int = 0
     used: int = 0
     zeros: int = 0
+    scheduled: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -111,6 +113,8 @@ class ParameterCounts:
         weight_low: (P,) its smallest number when its bits were first taken; NaN for never. None in earlier records,
             and where ranks were merged.
         weight_high: (P,) the largest one.
+        uses: (P,) most operations of one loss that used it; a recurrent layer uses its weights once for each position.
+            None in earlier records.
         carried_looks: Counted steps, after the first, at which it was looked whether gradients of the step before were
             still there when the losses were back-propagated.
         carried: Of them, those at which they were, and not 0, before every loss of the step: nobody clears them.
@@ -141,5 +145,6 @@ class ParameterCounts:
     optimizer_steps: int = 0
     weight_low: FloatArray | None = None
     weight_high: FloatArray | None = None
+    uses: IntArray | None = None
     carried_looks: int = 0
     carried: int = 0

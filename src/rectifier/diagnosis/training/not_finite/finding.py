@@ -129,21 +129,17 @@ def _cause(first: First, places: Places, process: Process, histories: Sequence[S
 
 def _without_growth(first: First, places: Places, histories: Sequence[SiteHistory], *, diverged: bool) -> Cause:
     """Why it is so where no update was large: an operation at a pole, or a number format."""
-    if first.step == 0 and first.origin in (Origin.ACTIVATION, Origin.OUTPUT) and _inputs_are_finite(places):
+    if first.step == 0 and first.origin in (Origin.ACTIVATION, Origin.OUTPUT) and places.inputs_finite:
         # Nothing has been learned yet: finite weights and inputs went in.
         return Cause(kind=CauseKind.NUMERICAL_OPERATION)
     if diverged or places.loss_over_start is None or (first.origin is Origin.PARAMETER and first.gradient_was_finite):
         return Cause()
     if (overflow := _near_overflow(histories, first.step)) is not None:
         return Cause(kind=CauseKind.PRECISION, facts=overflow)
-    if places.inputs is not None and places.inputs.nonfinite_step is None:
+    if places.inputs_finite:
         # Nothing grew. An operation with a pole did it, in this forward or in the backward pass before it.
         return Cause(kind=CauseKind.NUMERICAL_OPERATION, facts=LossBefore(loss_over_start=places.loss_over_start))
     return Cause()
-
-
-def _inputs_are_finite(places: Places) -> bool:
-    return places.inputs is not None and places.inputs.nonfinite_step is None
 
 
 def _data_hold_it(process: Process, places: Places, step: int) -> bool:

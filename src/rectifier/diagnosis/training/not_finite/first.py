@@ -53,6 +53,7 @@ class Places:
         parameters: Parameters that were not.
         gradients: Parameters whose gradient was not.
         inputs: What was given to the model.
+        inputs_finite: Whether that was looked at, and finite throughout, as whole numbers are.
         skipped: Steps that a GradScaler left out.
         taken: Those that were taken.
         loss_over_start: The last finite loss before the first place, over the median of the first ones.
@@ -64,6 +65,7 @@ class Places:
     parameters: int
     gradients: int
     inputs: InputFacts | None
+    inputs_finite: bool
     skipped: int
     taken: int
     loss_over_start: float | None
@@ -106,10 +108,18 @@ def find_places(process: Process, histories: Sequence[SiteHistory], loss: Series
         parameters=0 if counts is None else int((counts.nonfinite_weight_step >= 0).sum()),
         gradients=0 if counts is None else int((counts.nonfinite_step >= 0).sum()),
         inputs=inputs,
+        inputs_finite=_inputs_are_finite(process, inputs),
         skipped=skipped,
         taken=taken,
         loss_over_start=None if first is None else _loss_over_start(loss, first.step),
     )
+
+
+def _inputs_are_finite(process: Process, inputs: InputFacts | None) -> bool:
+    if inputs is None:
+        # Samples are told apart by what is given, and no floating number is among that.
+        return any(snapshot.distinct_samples is not None for snapshot in process.snapshots)
+    return inputs.nonfinite_step is None
 
 
 def _first_bad(history: SiteHistory) -> int | None:

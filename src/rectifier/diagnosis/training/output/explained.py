@@ -68,8 +68,10 @@ def first_costs(output: OutputHistory) -> tuple[float, float] | None:
 
 
 def shares_of(output: OutputHistory) -> FloatArray:
-    """(K,) share saved at each reading; NaN where it is not known."""
-    costs, constants = output.costs, constants_of(output)
+    """(K,) share saved at each reading, of what can be saved; NaN where it is not known."""
+    # Earlier records have no targets' own entropy.
+    least = np.nan_to_num(output.maybe("target_entropy"))
+    costs, constants = output.costs - least, constants_of(output) - least
     with np.errstate(divide="ignore", invalid="ignore"):
         shares: FloatArray = np.where(constants > 0, 1 - costs / constants, np.nan)
     return shares
@@ -89,7 +91,7 @@ def constants_of(output: OutputHistory) -> FloatArray:
         return np.where((classes >= 1) & (costs >= limit.LEAST_ENTROPY), costs, np.nan)
     shares = output.maybe("share_entropy")
     if np.isfinite(shares).any():
-        return np.where(shares >= limit.LEAST_ENTROPY, shares, np.nan)
+        return np.where(output.largest_entropy >= limit.LEAST_ENTROPY, shares, np.nan)
     spreads = output.floats("target_spread") * rows / (rows - 1)
     right = output.right_constant() | (output.ints("rows") < limit.LEAST_OUTPUT_ROWS)
     return np.where(right, np.nan, spreads)

@@ -103,10 +103,16 @@ class OutputHistory:
         spread, square = self.floats("target_spread"), self.floats("target_square")
         right: BoolArray = ~(spread > limit.CONSTANT_VARIANCE * square)
         if any(name in _SHARES for name in self.output.loss):
-            # Of zeros and ones the mean square is the share of ones.
-            share = np.clip(np.nan_to_num(square), 0.0, 1.0)
-            right |= entr(share) + entr(1 - share) < limit.LEAST_ENTROPY
+            right |= self.largest_entropy < limit.LEAST_ENTROPY
         return right
+
+    @cached_property
+    def largest_entropy(self) -> FloatArray:
+        """(K,) of the mean target of any unit, of targets between 0 and 1; of all of them, where that is not known."""
+        # Of zeros and ones the mean square is the share of ones.
+        share = np.clip(np.nan_to_num(self.floats("target_square")), 0.0, 1.0)
+        largest = self.maybe("unit_entropy")
+        return np.where(np.isnan(largest), entr(share) + entr(1 - share), largest)
 
     @property
     def targets_kept(self) -> bool:

@@ -223,6 +223,7 @@ def _cause(
         or next((cause for cause in of_loss if cause is not None), None)
         or model_causes.of_inputs(process.snapshots[-1])
         or _of_flat_start(histories)
+        or model_causes.of_thrown_start(histories)
         or Cause()
     )
 

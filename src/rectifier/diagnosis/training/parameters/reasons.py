@@ -6,6 +6,7 @@ import numpy as np
 
 from rectifier.diagnosis import thresholds as limit
 from rectifier.diagnosis.training.history import SiteHistory
+from rectifier.diagnosis.training.model_causes import of_recurrence
 from rectifier.diagnosis.training.parameters.states import ParameterState, ParameterStates
 from rectifier.records import (
     AxisSource,
@@ -14,7 +15,7 @@ from rectifier.records import (
     CustomFunctions,
     Holder,
     Lack,
-    Unseen,
+    Process,
     WhyUnseen,
     ZeroAtStart,
 )
@@ -23,11 +24,9 @@ from rectifier.records import (
 class Reasons:
     """Why parameters lack what they lack; what several of them rest on is looked at once."""
 
-    def __init__(
-        self, states: ParameterStates, histories: Sequence[SiteHistory], unseen: Sequence[Unseen] = ()
-    ) -> None:
-        self._states = states
-        self._custom = tuple(one.what for one in unseen if one.why is WhyUnseen.CUSTOM)
+    def __init__(self, states: ParameterStates, histories: Sequence[SiteHistory], process: Process) -> None:
+        self._states, self._process = states, process
+        self._custom = tuple(one.what for one in process.unseen if one.why is WhyUnseen.CUSTOM)
         self._counts = states.counts
         held = [state for state in states.trainable if states.held(state)]
         self._nothing_held_learns = bool(held) and all(state.lack is Lack.NO_GRADIENT for state in held)
@@ -83,6 +82,8 @@ class Reasons:
             return Cause(kind=CauseKind.INITIAL_WEIGHTS, facts=facts)
         if self._is_below_a_blocked_site(state):
             return Cause(kind=CauseKind.UPSTREAM)
+        if (recurrence := of_recurrence(state.parameter.model, self._process)) is not None:
+            return recurrence
         return Cause(
             kind=CauseKind.DOWNSTREAM_CONSTANT, facts=CustomFunctions(names=self._custom) if self._custom else None
         )

@@ -80,7 +80,7 @@ def judge_parameters(
         return Untrained()
     groups: dict[tuple[str, Lack, CauseKind], list[ParameterState]] = {}
     causes: dict[tuple[str, Lack, CauseKind], Cause] = {}
-    reasons = Reasons(states, histories, process.unseen)
+    reasons = Reasons(states, histories, process)
     for state in states.trainable:
         if state.lack is not None:
             cause = reasons.of(state)
@@ -133,7 +133,7 @@ def _finding(
     if evidence.everything and cause.kind is not CauseKind.UPSTREAM:
         severity = "serious"
     alarm = severity != "info"
-    advised = remedies.for_untrained(cause, after_training=lack is Lack.STOPPED) if alarm else ()
+    advised = remedies.for_untrained(cause, scheduled=evidence.scheduled) if alarm else ()
     one = evidence.places[0] if len(evidence.places) == 1 else ""
     finding = Finding(
         rule=Rule.UNTRAINED,
@@ -179,6 +179,8 @@ def _evidence(
         optimizer_steps=counts.optimizer_steps if optimizer is None else optimizer.steps,
         learning_rate=float(rates.max()) if len(rates) else None,
         backward_passes=counts.backward_passes,
+        # What changed for a while had a learning rate before.
+        scheduled=lack is Lack.STOPPED or (optimizer is not None and optimizer.scheduled),
     )
 
 

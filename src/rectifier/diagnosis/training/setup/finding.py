@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from rectifier.diagnosis import remedies
 from rectifier.diagnosis import thresholds as limit
 from rectifier.diagnosis.training.history import SiteHistory
+from rectifier.diagnosis.training.model_causes import of_recurrence
 from rectifier.diagnosis.training.output.explained import explained_by
 from rectifier.diagnosis.training.output.history import OutputHistory
 from rectifier.diagnosis.training.progress import Progress
@@ -22,6 +23,7 @@ from rectifier.records import (
     Finding,
     InitialGain,
     LargeFirstLoss,
+    OneElement,
     Process,
     Rule,
     Series,
@@ -113,6 +115,7 @@ _LOOKS = (
     _sure(loss.negated, "outputs", "loss", "alone"),
     _sure(loss.masked, "outputs", "loss", "alone"),
     _sure(steps.cleared, "model", "process"),
+    _sure(steps.without_gradients, "model", "process"),
     _sure(steps.kept, "model", "process"),
     _sure(data.sorted_batches, "outputs"),
     _likely(loss.bounded, "outputs"),
@@ -125,6 +128,7 @@ _LOOKS = (
     _likely(data.targets, "outputs"),
     _likely(data.inputs, "process", "alone"),
     _likely(data.initial_gain, "histories", "process"),
+    _likely(of_recurrence, "model", "process"),
     _likely(steps.schedule, "histories"),
     _likely(loss.squashed, "outputs"),
     _likely(data.zero_weights, "model", "process"),
@@ -193,7 +197,7 @@ def _fitting(finding: Finding, flaws: Sequence[Flaw]) -> Iterator[Flaw]:
             fits = kind is CauseKind.GRADIENT_ACCUMULATION or kind in _STOPS
         elif finding.rule is Rule.WEIGHT_NORM:
             # It asks for decay itself.
-            fits = kind is CauseKind.LOSS_TERM
+            fits = kind is CauseKind.LOSS_TERM or flaw.by_itself
         elif finding.rule in _OF_MODELS:
             # A loss that came down from far above says nothing of what befell the model later.
             fits = not isinstance(flaw.cause.facts, LargeFirstLoss) or finding.rule is Rule.STANDING_STILL
@@ -205,6 +209,8 @@ def _fitting(finding: Finding, flaws: Sequence[Flaw]) -> Iterator[Flaw]:
         # Targets that no update can reach are measured, a large update is a guess.
         weak |= finding.cause.kind in _GIVES_WAY and isinstance(flaw.cause.facts, BoundedOutput)
         weak |= finding.cause.kind is CauseKind.DOWNSTREAM_CONSTANT and kind in _STOPS
+        # A constant by construction makes samples alike, whatever the weights were.
+        weak |= isinstance(flaw.cause.facts, OneElement)
         # Small weights make any update large, small inputs any sample alike.
         weak |= finding.cause.kind is CauseKind.LEARNING_RATE and isinstance(flaw.cause.facts, InitialGain)
         weak |= finding.rule in _BY_INPUTS and kind is CauseKind.INPUT_SCALE

@@ -1,6 +1,7 @@
 """What is wrong between a model's output and its loss."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -26,6 +27,7 @@ from rectifier.records import (
     ZeroLoss,
 )
 
+_LAYER_NORM = "NativeLayerNorm"
 _TO_SHARES = frozenset({"Softmax", "Sigmoid"})
 _ADDS = frozenset({"Add", "Sub", "Stack", "Cat", "Sum"})
 _LOSSES = frozenset(
@@ -83,17 +85,21 @@ def stretched(outputs: Sequence[OutputHistory]) -> Cause | None:
 
 
 def one_element(outputs: Sequence[OutputHistory]) -> Cause | None:
-    """A softmax or a layer normalisation over a single element, behind every layer that gives an output.
+    """An operation over a single element, which gives a constant: behind every layer that gives an output, or before.
+
+    Of a softmax only the first is told: attention to a single position is nothing unusual.
 
     Args:
         outputs: Of one model.
     """
     looked = [one.output for one in outputs if len(one.ints("steps")) >= limit.LEAST_OBSERVATIONS]
-    if not looked or any("OneElement" not in one.loss for one in looked):
-        return None
-    operation = looked[0].loss[looked[0].loss.index("OneElement") - 1]
-    kind = CauseKind.NORMALISATION if operation == "NativeLayerNorm" else CauseKind.OUTPUT_ACTIVATION
-    return Cause(kind=kind, facts=OneElement(operation=operation))
+    behind = [name for one in looked for name, next_ in pairwise(one.loss) if next_ == "OneElement"]
+    if looked and len(behind) == len(looked):
+        kind = CauseKind.NORMALISATION if behind[0] == _LAYER_NORM else CauseKind.OUTPUT_ACTIVATION
+        return Cause(kind=kind, facts=OneElement(operation=behind[0], behind=True))
+    if any(one.one_element for one in looked):
+        return Cause(kind=CauseKind.NORMALISATION, facts=OneElement(operation=_LAYER_NORM, behind=False))
+    return None
 
 
 def negated(outputs: Sequence[OutputHistory], loss: Series, alone: bool) -> Cause | None:

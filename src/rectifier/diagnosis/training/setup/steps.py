@@ -17,6 +17,7 @@ from rectifier.records import (
     LittleMovement,
     Process,
     RateByStep,
+    StepsWithoutGradient,
 )
 
 _FORMATS = {"bfloat16": limit.BFLOAT16_STEP, "float16": limit.FLOAT16_STEP}
@@ -45,6 +46,31 @@ def cleared(model: str, process: Process) -> Cause | None:
         if always and steps >= limit.UNTRAINED_LOOKS and len(came) and int(came.max()) >= limit.UNTRAINED_LOOKS:
             facts = ClearedGradients(optimizer=optimizer.name, steps=steps)
             return Cause(kind=CauseKind.GRADIENT_ACCUMULATION, facts=facts)
+    return None
+
+
+def without_gradients(model: str, process: Process) -> Cause | None:
+    """An optimizer that steps on and on, although gradients came to none of its parameters after the first steps.
+
+    Args:
+        model: Its name.
+        process: The training.
+    """
+    counts = model_causes.last_counts(process.snapshots)
+    if counts is None:
+        return None
+    for at, optimizer in enumerate(counts.optimizers):
+        own = np.flatnonzero(counts.optimizer == at)
+        own = own[[process.parameters[index].model == model for index in own]]
+        if not len(own) or not 0 < optimizer.without_gradients < optimizer.steps:
+            continue
+        last, end = int(counts.last_nonzero[own].max()), int(counts.last_looked.max())
+        idle = optimizer.without_gradients >= (1 - limit.IDLE_STEPS) * optimizer.steps
+        if idle and 0 <= last <= limit.IDLE_STEPS * end and end - last >= limit.STALLED_STEPS:
+            facts = StepsWithoutGradient(
+                optimizer=optimizer.name, idle=optimizer.without_gradients, steps=optimizer.steps, last_gradient=last
+            )
+            return Cause(kind=CauseKind.GRAPH_CUT, facts=facts)
     return None
 
 

@@ -148,7 +148,8 @@ def _severity_of(
     if whole and cause.kind is CauseKind.UNKNOWN and len(silent) < limit.REMARKABLE_UNITS:
         # The training progresses around it, and so few units die in healthy ones.
         return "info"
-    if whole or (_is_rising(history) and (named or _was_thrown(cause))):
+    nearly = share >= limit.NEARLY_ALL and len(silent) >= limit.LEAST_UNITS
+    if whole or (_is_rising(history) and (nearly or named or _was_thrown(cause))):
         return "warning"
     return "info"
 

@@ -17,6 +17,7 @@ class _Known:
     steps: int = 0
     skipped: int = 0
     without_gradients: int = 0
+    scheduled: bool = False
 
 
 class OptimizerRecords:
@@ -48,6 +49,13 @@ class OptimizerRecords:
         self._known.append(_Known(weakref.ref(optimizer), type(optimizer).__name__))
         return len(self._known) - 1
 
+    def note_groups(self, optimizer: Optimizer) -> int:
+        """Note what its groups say of it; gives its number."""
+        number = self.number_of(optimizer)
+        # A scheduler leaves there where it began.
+        self._known[number].scheduled |= any("initial_lr" in group for group in optimizer.param_groups)
+        return number
+
     def note_step(self, optimizer: Optimizer, *, alone: bool) -> None:
         """One has stepped.
 
@@ -78,6 +86,7 @@ class OptimizerRecords:
                 without_gradients=known.without_gradients,
                 used=len(used[number]),
                 zeros=used[number].count(0.0),
+                scheduled=known.scheduled,
             )
             for number, known in enumerate(self._known)
         )

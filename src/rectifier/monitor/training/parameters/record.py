@@ -11,14 +11,14 @@ class ParameterRecord:
     __slots__ = (
         "_size", "bits", "connected", "decay", "epsilon", "first_compared", "first_looked", "gradient", "held",
         "last_changed", "last_compared", "last_looked", "last_nonzero", "looked", "nonfinite_step",
-        "nonfinite_weight_step", "optimizer", "rate", "threads", "weight_first", "weight_high",
+        "nonfinite_weight_step", "optimizer", "rate", "threads", "uses", "weight_first", "weight_high",
         "weight_last", "weight_low", "without_gradient",
         "zero_gradient",
     )  # fmt: skip
 
     def __init__(self, held: Held) -> None:
         self.held = held
-        self.looked = self.without_gradient = self.zero_gradient = self.connected = 0
+        self.looked = self.without_gradient = self.zero_gradient = self.connected = self.uses = 0
         self.first_looked = self.last_looked = self.last_nonzero = self.nonfinite_step = -1
         self.first_compared = self.last_compared = self.last_changed = self.nonfinite_weight_step = -1
         self.weight_first = self.weight_last = self.gradient = math.nan

@@ -1,7 +1,7 @@
 """Every parameter of a training: whether a gradient comes, whether it moves, which optimizer has it."""
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from torch import Tensor, nn
@@ -60,23 +60,26 @@ class ParameterRecords:
         """Model and path of a parameter; empty where it is not known."""
         return self._known.where(tensor)
 
-    def connect(self, leaves: Iterable[Tensor], *, whole: bool = True) -> None:
+    def connect(self, leaves: Sequence[Tensor], uses: Sequence[int], *, whole: bool = True) -> None:
         """Note that a loss's graph leads to these tensors.
 
         Args:
             leaves: They.
+            uses: How many operations of the graph use each.
             whole: Whether all of the graph was read, so that it leads to no others.
         """
-        leaves = [leaf for leaf in leaves if can_be_followed(leaf)]
-        self._known.meet(leaves)
+        followed = [(leaf, used) for leaf, used in zip(leaves, uses, strict=True) if can_be_followed(leaf)]
+        self._known.meet([leaf for leaf, _ in followed])
         if not whole:
             return
         self.losses_read += 1
-        for leaf in leaves:
+        for leaf, used in followed:
             at = self._known.index_of(leaf)
             if at is not None:
-                self._known.records[at].connected += 1
-                self._known.records[at].threads.add(threading.get_ident())
+                record = self._known.records[at]
+                record.connected += 1
+                record.uses = max(record.uses, used)
+                record.threads.add(threading.get_ident())
 
     def models_of(self, leaves: Iterable[Tensor]) -> set[str]:
         """Names of the models that these tensors belong to."""
@@ -101,7 +104,7 @@ class ParameterRecords:
             self._known.meet([one for one in held if can_be_followed(one)], surely=True)
         elif all(self._known.index_of(one) is None for one in held):
             return
-        at = self._optimizers.number_of(optimizer)
+        at = self._optimizers.note_groups(optimizer)
         for group in optimizer.param_groups:
             rate, decay, epsilon = (number_of(group.get(name)) for name in ("lr", "weight_decay", "eps"))
             for one in group["params"]:
@@ -168,6 +171,7 @@ class ParameterRecords:
             last_nonzero=self._whole("last_nonzero"),
             nonfinite_step=self._whole("nonfinite_step"),
             connected=self._whole("connected"),
+            uses=self._whole("uses"),
             losses_read=self.losses_read,
             first_compared=self._whole("first_compared"),
             last_compared=self._whole("last_compared"),

@@ -43,6 +43,7 @@ class UntrainedParameters(Evidence):
         optimizer_steps: Steps of that one; of all where none holds them.
         learning_rate: Largest of any of them; None where it is not known.
         backward_passes: Of the process.
+        scheduled: Whether a schedule has their learning rate.
     """
 
     model: str
@@ -62,6 +63,7 @@ class UntrainedParameters(Evidence):
     optimizer_steps: int = 0
     learning_rate: float | None = None
     backward_passes: int = 0
+    scheduled: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

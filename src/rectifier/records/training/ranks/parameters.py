@@ -159,6 +159,7 @@ def merge_parameters(known: Sequence[Known], number: int) -> ParameterCounts | N
         optimizer_steps=max(counts.optimizer_steps for counts, _ in there),
         carried_looks=max(counts.carried_looks for counts, _ in there),
         carried=min(counts.carried for counts, _ in there),
+        uses=whole(column("uses", 0).max(axis=0)) if all(counts.uses is not None for counts, _ in there) else None,
     )
 
 
@@ -177,6 +178,7 @@ def _optimizers(known: Sequence[Known], number: int) -> tuple[tuple[OptimizerSta
                 steps=max(one.steps, other.steps),
                 skipped=max(one.skipped, other.skipped),
                 without_gradients=min(one.without_gradients, other.without_gradients),
+                scheduled=one.scheduled or other.scheduled,
             )
         order = list(found)
         for place, at in zip(places, counts.optimizer, strict=False):

@@ -13,6 +13,7 @@ from rectifier.records import (
     LargeBias,
     LargeFirstLoss,
     LossOperations,
+    LostOverCalls,
     MostlyFlatAtStart,
     SilentBelow,
     SmallUpdates,
@@ -115,6 +116,8 @@ def of_model(cause: Cause) -> str:  # noqa: PLR0912 - one case for each kind of 
             )
         case InputScale() as facts:
             return input_scale(facts.input_rms)
+        case LostOverCalls() as facts:
+            return lost_over_calls(facts)
         case WeightsDecayed() as facts:
             return (
                 f"weight decay of {facts.weight_decay:.3g}: the weights shrank to {percent(facts.shrunk_to)} of their "
@@ -156,6 +159,14 @@ def of_model(cause: Cause) -> str:  # noqa: PLR0912 - one case for each kind of 
     if cause.kind is CauseKind.NO_ACTIVATION:
         return "the network has no activation: it is linear"
     return UNKNOWN
+
+
+def lost_over_calls(facts: LostOverCalls) -> str:
+    """Why a gradient does not arrive through a recurrent layer."""
+    return (
+        f"recurrence: each loss uses {facts.weight} {counted(facts.calls, 'time')} in a row, and after so many nothing "
+        "is left of the gradient"
+    )
 
 
 def _constant_inputs(facts: ConstantInputs) -> str:

@@ -21,7 +21,7 @@ from rectifier.records import (
 from rectifier.report.sentences.findings import advice
 from rectifier.report.sentences.findings.advice import finite
 from rectifier.report.sentences.findings.causes import UNKNOWN
-from rectifier.report.sentences.findings.words import Texts, input_scale, times, update_words
+from rectifier.report.sentences.findings.words import Texts, input_scale, update_words
 
 _ONLY_THE_LAYER = f"{UNKNOWN}: the layer is known, the operation is not"
 
@@ -129,7 +129,7 @@ def _why(cause: Cause, evidence: NotFinite) -> str:
         case LossBefore() as facts:
             return (
                 "an operation of this forward pass, or of the backward pass before it: nothing had grown, and the "
-                f"loss was {times(facts.loss_over_start)} its initial value"
+                f"loss was at {percent(facts.loss_over_start)} of its initial value"
             )
     return {
         CauseKind.INPUT_NOT_FINITE: "the data contain it",

@@ -10,13 +10,14 @@ from rectifier.records import (
     Finding,
     Lack,
     LargeUpdate,
+    LostOverCalls,
     UntrainedParameters,
     WeightNorms,
     ZeroAtStart,
 )
 from rectifier.report.sentences.findings import advice
 from rectifier.report.sentences.findings.advice import Advice
-from rectifier.report.sentences.findings.causes import UNKNOWN
+from rectifier.report.sentences.findings.causes import UNKNOWN, lost_over_calls
 from rectifier.report.sentences.findings.words import Texts, no_progress, times
 
 _ADVICE: dict[CauseKind, Advice] = {
@@ -29,6 +30,7 @@ _ADVICE: dict[CauseKind, Advice] = {
     ),
     CauseKind.INITIAL_WEIGHTS: ("Initialise these weights at random, with a small standard deviation, instead of 0.",),
     CauseKind.INPUT_CONSTANT: ("Check the data: the inputs of the model are all 0.",),
+    CauseKind.RECURRENCE: advice.LOST_OVER_CALLS,
     CauseKind.NOT_REGISTERED: (
         "Put the modules in a torch.nn.ModuleList or ModuleDict, and wrap bare tensors in torch.nn.Parameter: "
         "model.parameters() then lists them.",
@@ -137,6 +139,8 @@ def _why(cause: Cause, evidence: UntrainedParameters) -> str:
                 "the optimizer holds these parameters, but the loss depends on others, which no optimizer holds: "
                 "the model was copied, converted or rebuilt after the optimizer was created"
             )
+        case CauseKind.RECURRENCE if isinstance(cause.facts, LostOverCalls):
+            return lost_over_calls(cause.facts)
         case CauseKind.DOWNSTREAM_CONSTANT if isinstance(cause.facts, CustomFunctions):
             functions = "autograd function" if len(cause.facts.names) == 1 else "autograd functions"
             return (
@@ -152,7 +156,7 @@ def _why(cause: Cause, evidence: UntrainedParameters) -> str:
             passes = max(evidence.backward_passes, evidence.last_step - evidence.first_step)
             return f"{name} was never called in {passes:,} backward passes"
         case CauseKind.LEARNING_RATE_ZERO:
-            how = "a schedule lowered it" if evidence.lack is Lack.STOPPED else "at this rate nothing moves"
+            how = "a schedule set it" if evidence.scheduled else "at this rate nothing moves"
             return f"the learning rate is {evidence.learning_rate:.3g}: {how}"
         case CauseKind.LEARNING_RATE_LOW:
             return (

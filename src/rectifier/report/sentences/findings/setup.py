@@ -22,6 +22,7 @@ from rectifier.records import (
     SetupFacts,
     SmallInputs,
     SortedBatches,
+    StepsWithoutGradient,
     Stretched,
     TrainingSetup,
     ZeroAtFirst,
@@ -53,11 +54,13 @@ _TITLES = {
     CauseKind.LOSS_SCALE: "the scale of the loss hinders learning",
     CauseKind.DOWNSTREAM_CONSTANT: "most losses are exactly 0",
     CauseKind.NO_ACTIVATION: "the model is linear and learned little",
+    CauseKind.RECURRENCE: "the gradient is lost over the positions of a sequence",
     CauseKind.FROZEN: "most of the model is frozen",
 }
 _TITLES_OF_FACTS: dict[type, str] = {
     ClearedGradients: "gradients are cleared before the optimizer steps",
-    OneElement: "the output is the same for every sample",
+    OneElement: "an operation over a single element gives a constant",
+    StepsWithoutGradient: "an optimizer steps without gradients",
     RateByStep: "the learning-rate schedule hinders learning",
 }
 """Titles that say more than those of the kind of cause."""
@@ -108,6 +111,8 @@ def why(facts: SetupFacts) -> str:  # noqa: PLR0912 - one case for each kind of 
             )
         case OneElement():
             operation = "softmax" if "Softmax" in facts.operation else "layer normalisation"
+            if not facts.behind:
+                return f"a {operation} over a single element gives a constant, whatever it is given"
             return f"the output goes through a {operation} over a single element, which gives a constant"
         case Stretched():
             return f"{facts.operation} broadcasts the outputs over all targets: their shapes differ"
@@ -120,6 +125,12 @@ def why(facts: SetupFacts) -> str:  # noqa: PLR0912 - one case for each kind of 
             return (
                 f"gradients arrived, but were gone or 0 at each of {counted(facts.steps, 'sampled step')} of "
                 f"{facts.optimizer}: something clears them between backward() and step()"
+            )
+        case StepsWithoutGradient():
+            return (
+                f"{facts.optimizer} stepped without any gradient at {facts.idle:,} of "
+                f"{counted(facts.steps, 'sampled step')}; the last one arrived at step {facts.last_gradient:,}: "
+                "requires_grad is False since then, or the loss is not connected to these parameters any more"
             )
         case SortedBatches():
             return (

@@ -14,6 +14,11 @@ FIRST_FOR_UPDATE: Advice = ("First halve the learning rate, or warm it up: the w
 
 UNTOUCHED: Advice = ("Nothing to do if this is intended.",)
 
+LOST_OVER_CALLS: Advice = (
+    "Read the answer nearer to the inputs that matter (at the last position without padding), shorten the sequences, "
+    "or use a gated layer such as torch.nn.LSTM.",
+)
+
 EARLIER_CHECKPOINT: Advice = (
     "Resume from an earlier checkpoint under `rectifier run`: it shows where NaN or infinity appears first.",
 )

@@ -19,11 +19,12 @@ from rectifier.records import (
     ScaledLoss,
     SmallInputs,
     SortedBatches,
+    StepsWithoutGradient,
     Stretched,
     ZeroAtFirst,
     ZeroLoss,
 )
-from rectifier.report.sentences.findings.advice import FIRST_FOR_UPDATE, UNKNOWN_CAUSE, Advice
+from rectifier.report.sentences.findings.advice import FIRST_FOR_UPDATE, LOST_OVER_CALLS, UNKNOWN_CAUSE, Advice
 
 CONSTANT_PREDICTOR: dict[CauseKind, Advice] = {
     CauseKind.INPUT_SCALE: (
@@ -72,6 +73,7 @@ _FOR_MODEL: dict[CauseKind, Advice] = {
     CauseKind.LEARNING_RATE: ("Halve the learning rate, or warm it up.",),
     CauseKind.LEARNING_RATE_LOW: ("Multiply the learning rate by 10, several times if need be, until the loss falls.",),
     CauseKind.LEARNING_RATE_ZERO: ("Raise the learning rate, and check its schedule.",),
+    CauseKind.RECURRENCE: LOST_OVER_CALLS,
     CauseKind.NO_ACTIVATION: ("Put an activation between the layers, such as torch.nn.ReLU().",),
 }
 
@@ -92,6 +94,9 @@ _FOR_SETUP: dict[type, Advice] = {
     KeptGradients: ("Call optimizer.zero_grad() once for each optimizer.step(), before the backward pass.",),
     ClearedGradients: (
         "Call optimizer.zero_grad() before loss.backward() or after optimizer.step(), not between them.",
+    ),
+    StepsWithoutGradient: (
+        "Call requires_grad_(True) again before this model's loss is computed, and check that nothing detaches it.",
     ),
     SortedBatches: ("Shuffle the data: DataLoader(..., shuffle=True), or torch.randperm for each pass.",),
     EqualWeights: ("Initialise the weights at random, with both signs: units with equal weights stay equal.",),
