@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from rectifier.records.arrays import FloatArray, IntArray
+from rectifier.records.counts import Count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +25,7 @@ class Output:
     model: str
     weight: str
     operation: str
-    units: int
+    units: Count
     loss: tuple[str, ...] = ()
     linear: bool = False
     lowest: float | None = None
@@ -72,7 +73,7 @@ class OutputWindow:
             mean costs a binary cross-entropy; NaN for other losses.
     """
 
-    output: int
+    output: Count
     steps: IntArray
     rows: IntArray
     square: FloatArray
@@ -114,13 +115,13 @@ class InputFacts:
         given_spread: Mean square of its distance from the mean of the rows.
     """
 
-    constant_features: int
-    features: int
-    nonfinite_step: int | None
-    nonfinite_samples: int
-    samples: int
-    batches: int
-    batches_of_one: int
+    constant_features: Count
+    features: Count
+    nonfinite_step: Count | None
+    nonfinite_samples: Count
+    samples: Count
+    batches: Count
+    batches_of_one: Count
     zero: bool
     given_square: float | None = None
     given_spread: float | None = None
@@ -137,8 +138,8 @@ class ModelState:
     """
 
     name: str
-    steps: int
-    eval_steps: int
+    steps: Count
+    eval_steps: Count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,4 +150,4 @@ class Feeds:
         pairs: Of sites, by index: the first one's output reaches the second's input without another between.
     """
 
-    pairs: tuple[tuple[int, int], ...]
+    pairs: tuple[tuple[Count, Count], ...]
