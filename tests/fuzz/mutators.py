@@ -4,9 +4,11 @@ import base64
 import copy
 import json
 import random
+import warnings
 import zlib
 
 import numpy as np
+import torch
 
 ESCAPES = "\x1b]0;PWNED\x07\x1b[2J\x1b[31mALL GOOD\x1b[0m\r\x9b2K\u202e"
 """What a terminal would obey."""
@@ -57,10 +59,19 @@ def mutate_json(data: bytes, draw: random.Random) -> bytes:
         whole = json.loads(data)
     except ValueError:
         return mutate_bytes(data, draw)
+    if not isinstance(whole, dict | list):
+        return json.dumps(draw.choice(VALUES)).encode()
+    mutate_tree(whole, draw)
+    # A huge integer is written as it is; NaN as Python writes it, which is no JSON.
+    return json.dumps(whole).encode()
+
+
+def mutate_tree(whole: dict | list, draw: random.Random) -> None:
+    """The same for what lies in memory; tensors and arrays are damaged inside."""
     places = list(_places(whole))
     for _ in range(draw.choice((1, 1, 1, 1, 2, 3, 8))):
         if not places:
-            return json.dumps(draw.choice(VALUES)).encode()
+            return
         owner, key = draw.choice(places)
         try:
             value = owner[key]
@@ -73,8 +84,6 @@ def mutate_json(data: bytes, draw: random.Random) -> bytes:
             owner[draw.choice(("", ESCAPES, "kind", "data", "loss", "0"))] = owner.pop(key)
         elif isinstance(owner, list) and draw.random() < 0.2:
             owner[key : key + 1] = draw.choice(([], [owner[key], copy.deepcopy(value)], owner[key:][::-1]))
-    # A huge integer is written as it is; NaN as Python writes it, which is no JSON.
-    return json.dumps(whole).encode()
 
 
 def _places(node, depth=0):
@@ -99,6 +108,8 @@ def _is_array(value):
 def _damaged(value, draw, places):
     if _is_array(value):
         return _damaged_array(value, draw)
+    if isinstance(value, torch.Tensor) and draw.random() < 0.8:
+        return _damaged_tensor(value, draw)
     match draw.randrange(5):
         case 0 if isinstance(value, int | float) and not isinstance(value, bool):
             return draw.choice((value + 1, value - 1, -value, value * 1000, value * 10**12, float(value)))
@@ -112,6 +123,28 @@ def _damaged(value, draw, places):
                 return None
         case _:
             return copy.deepcopy(draw.choice(VALUES))
+
+
+def _damaged_tensor(value, draw):
+    """Other numbers, another type, another shape, or a form that is no plain one."""
+    extremes = (float("nan"), float("inf"), float("-inf"), 0.0, -1.0, 1e38, 1e-45)
+    ways = (
+        lambda: value.new_full(value.shape, draw.choice(extremes)),
+        lambda: value.clone().view(-1).index_fill_(0, torch.tensor([0]), draw.choice(extremes)),
+        lambda: value.to(draw.choice((torch.float16, torch.bfloat16, torch.int64, torch.complex64, torch.bool))),
+        lambda: value.to(torch.float8_e4m3fn),
+        lambda: value[:0],
+        lambda: value.t() if value.dim() == 2 else value[None],
+        lambda: value.new_zeros(1).expand(10**6, 10**6),
+        value.to_sparse,
+        lambda: value.to("meta"),
+        lambda: value.view(-1)[::2],
+        lambda: torch.zeros(8, 4, dtype=torch.uint8).view(torch.float4_e2m1fn_x2),
+        lambda: torch.quantize_per_tensor(value, 0.1, 0, torch.qint8),
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return draw.choice(ways)()
 
 
 def _damaged_array(value, draw):

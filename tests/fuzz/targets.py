@@ -13,7 +13,7 @@ from rectifier.comparison.archive import FILE_NAME
 from rectifier.comparison.script.driver import run_comparison
 from rectifier.errors import RectifierError
 from tests.fuzz.corpus import QUESTION, Files, make_checkpoints, make_comparisons, make_runs, trial_of
-from tests.fuzz.mutators import ESCAPES, VALUES, mutate_bytes, mutate_json, mutate_lines
+from tests.fuzz.mutators import ESCAPES, VALUES, mutate_bytes, mutate_json, mutate_lines, mutate_tree
 from tests.fuzz.watching import Seen, run_command, watch_call
 
 
@@ -131,6 +131,8 @@ def _mutate_checkpoint(files: Files, draw: random.Random) -> Files:
     data = files[name]
     if name.endswith(".json"):
         way = mutate_json
+    elif not name.endswith(".safetensors") and draw.random() < 0.5:
+        way = _mutate_content
     elif data.startswith(b"PK") and draw.random() < 0.7:
         way = _mutate_archive
     elif name.endswith(".safetensors") and draw.random() < 0.7:
@@ -139,6 +141,20 @@ def _mutate_checkpoint(files: Files, draw: random.Random) -> Files:
         way = mutate_bytes
     files[name] = way(data, draw)
     return files
+
+
+def _mutate_content(data: bytes, draw: random.Random) -> bytes:
+    """Put other values in the place of some that the file holds, and save it as torch does."""
+    import torch
+
+    whole = [torch.load(BytesIO(data), weights_only=True)]
+    out = BytesIO()
+    try:
+        mutate_tree(whole, draw)
+        torch.save(whole[0], out)
+    except (IndexError, OverflowError, RecursionError, RuntimeError, TypeError, ValueError, UnicodeEncodeError):
+        return data
+    return out.getvalue()
 
 
 def _mutate_archive(data: bytes, draw: random.Random) -> bytes:
