@@ -25,6 +25,10 @@ class NothingToCompare(RectifierError):
     """A comparison lacks what it needs: a metric, seeds that differ, or an arm."""
 
 
+class CannotKeep(RectifierError):
+    """Results cannot be written: the disk is full, or another program locks the file. What has ended is kept."""
+
+
 class CannotExplain(RectifierError):
     """A script cannot be explained as asked; the text says why and what to write instead."""
 

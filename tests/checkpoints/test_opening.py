@@ -114,12 +114,12 @@ def test_an_index_cannot_lead_out_of_its_folder(tmp_path):
     folder = tmp_path / "model"
     folder.mkdir()
     index = folder / "pytorch_model.bin.index.json"
-    for name in ("../secret.bin", str(secret), "./secret.bin", 3):
+    for name in ("../secret.bin", str(secret), "./secret.bin"):
         index.write_text(f'{{"weight_map": {{"weight": {json_of(name)}}}}}')
         with pytest.raises(UnreadableCheckpoint, match="outside of its folder"):
             rectifier.inspect_checkpoint(folder)
     index.write_text('{"weight_map": {"weight": "missing.bin"}}')
-    with pytest.raises(UnreadableCheckpoint, match=r"the shard missing\.bin, which is missing"):
+    with pytest.raises(UnreadableCheckpoint, match=r"the shard 'missing\.bin', which is missing"):
         rectifier.inspect_checkpoint(folder)
     index.write_text("[]")
     with pytest.raises(UnreadableCheckpoint, match="no index of shards"):

@@ -19,7 +19,7 @@ from rectifier.comparison.archive import is_comparison, kept_question, open_arch
 from rectifier.comparison.question import BASELINE, PLACEBO, Question
 from rectifier.comparison.script.driver import Interrupted, run_comparison
 from rectifier.comparison.weighing import weigh
-from rectifier.errors import NothingToCompare, UnreadableRun
+from rectifier.errors import CannotKeep, NothingToCompare, UnreadableRun
 from rectifier.records import Failure, FailureKind, Trial
 
 QUESTION = Question(
@@ -297,7 +297,7 @@ def test_an_error_of_the_driver_itself_stops_the_running_trials(tmp_path):
         if spec.seed == 2:
             raise OSError(28, "No space left on device")
 
-    with pytest.raises(NothingToCompare, match="No space left"):
+    with pytest.raises(CannotKeep, match=r"No space left.*Free space.*run the same command again"):
         run_comparison(QUESTION, tmp_path, Trainings(special), jobs=2, stop_running=lambda: stopped.append(1))
     assert stopped == [1]
 

@@ -13,7 +13,8 @@ from rectifier.comparison.script.driver import run_comparison
 from rectifier.comparison.script.isolation import passed_files
 from rectifier.errors import NothingToCompare
 from rectifier.records import Trial
-from rectifier.storage.touched import TouchWriter, read_touched
+from rectifier.storage.touched import TouchWriter
+from rectifier.storage.touched_reading import read_touched
 from tests.comparison.test_driver import QUESTION, outcome
 
 

@@ -206,11 +206,11 @@ def with_a_bomb(folder):
 
 
 DAMAGES = {
-    cut_in_the_middle: r"process-.*\.jsonl, line 1 is damaged: ",
+    cut_in_the_middle: r"process-.*\.jsonl, line 1 is damaged or not Rectifier's: ",
     with_version: "was written by rectifier 9.0 in format 4; this version reads up to 3. Upgrade with",
     without_beginning: "does not begin with the process that wrote it",
     with_bytes_for_a_manifest: r"run\.json is damaged or not Rectifier's: ",
-    of_somebody_else: r"run\.json is damaged or not Rectifier's: .*name",
+    of_somebody_else: r"run\.json is damaged or not Rectifier's: .*`rectifier`",
     with_a_bomb: r"line 5 is damaged",
 }
 

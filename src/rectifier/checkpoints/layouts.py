@@ -1,7 +1,7 @@
 """Finding weights and optimizer state in what a file holds, by their structure rather than by the keys' names."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,8 @@ from torch import Tensor
 from rectifier.checkpoints.matching import Shape, TooMany, assign
 from rectifier.records import NotTold, Why
 
-_DEEPEST = 3
+_MOST_KEYS = 16
+_PACKED = frozenset({getattr(torch, "float4_e2m1fn_x2", None)} - {None})
 # Running statistics, and copies that follow the weights, are no parameters of an optimizer.
 _BUFFER = re.compile(r"(^|\.)(running_mean|running_var|num_batches_tracked|position_ids|inv_freq)$")
 _NUMBER = re.compile(r"(?<![^.])\d{1,9}(?![^.])")
@@ -112,35 +113,52 @@ def _step(content: Any) -> int | None:
     return None
 
 
-def _parts(content: Any, path: str = "", depth: int = 0) -> Iterator[tuple[str, dict[str, Tensor]]]:
+def _parts(content: Any) -> Iterator[tuple[str, dict[str, Tensor]]]:
     """Every state dict in a nest of dictionaries, with its path."""
-    if not isinstance(content, Mapping) or _is_optimizer(content) or depth > _DEEPEST:
-        return
+    for path, value in _containers(content, (Mapping,)):
+        if tensors := _matrices(value):
+            yield ".".join(path), tensors
+
+
+def _matrices(value: Any) -> dict[str, Tensor]:
+    """The numbers of a state dict; nothing where this is none."""
+    if not isinstance(value, Mapping) or _is_optimizer(value):
+        return {}
     tensors = {
-        key: value.detach()
-        for key, value in content.items()
-        if isinstance(key, str) and isinstance(value, Tensor) and value.is_floating_point()
+        key: tensor.detach()
+        for key, tensor in value.items()
+        if isinstance(key, str) and isinstance(tensor, Tensor) and tensor.is_floating_point()
     }
-    if any(tensor.dim() >= 2 for tensor in tensors.values()):
-        yield path, tensors
-        return
-    for key, value in content.items():
-        yield from _parts(value, f"{path}.{key}" if path else str(key), depth + 1)
+    return tensors if any(tensor.dim() >= 2 for tensor in tensors.values()) else {}
 
 
 def _is_optimizer(value: Any) -> bool:
     return isinstance(value, Mapping) and isinstance(value.get("param_groups"), list) and "state" in value
 
 
-def _optimizers(content: Any, depth: int = 0) -> Iterator[Mapping[str, Any]]:
-    if _is_optimizer(content):
-        yield content
-    elif isinstance(content, Mapping) and depth <= _DEEPEST:
-        for value in content.values():
-            yield from _optimizers(value, depth + 1)
-    elif isinstance(content, list | tuple) and depth <= _DEEPEST:
-        for value in content:
-            yield from _optimizers(value, depth + 1)
+def _optimizers(content: Any) -> Iterator[Mapping[str, Any]]:
+    return (value for _, value in _containers(content, (Mapping, list, tuple)) if _is_optimizer(value))
+
+
+def _containers(content: Any, kinds: tuple[type, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every container in a nest, each once however many lead to it, with the keys that lead there.
+
+    What lies in a state dict or an optimizer is not looked at.
+    """
+    seen: set[int] = set()
+    waiting: list[tuple[tuple[str, ...], Any]] = [((), content)] if isinstance(content, kinds) else []
+    while waiting:
+        path, value = waiting.pop()
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        yield path, value
+        if _is_optimizer(value) or _matrices(value):
+            continue
+        inside: Iterable[tuple[Any, Any]] = value.items() if isinstance(value, Mapping) else enumerate(value)
+        # Of a path that is deeper than any model's, the end says which it is.
+        below = [((*path, str(key))[-_MOST_KEYS:], item) for key, item in inside if isinstance(item, kinds)]
+        waiting.extend(reversed(below))
 
 
 def _parameters(weights: Mapping[str, Tensor]) -> dict[str, Shape]:
@@ -260,9 +278,13 @@ def _numbers(name: str) -> tuple[int, ...]:
 
 
 def is_whole(tensor: Tensor) -> bool:
-    """Whether a tensor is stored as it is read: dense, on the CPU, and not one number claimed a billion times."""
+    """Whether a tensor is stored as it is read: dense, on the CPU, and not one number claimed a billion times.
+
+    Numbers that are packed two to a byte cannot be read one by one.
+    """
     return (
-        tensor.layout == torch.strided
+        tensor.dtype not in _PACKED
+        and tensor.layout == torch.strided
         and tensor.device.type == "cpu"
         and not tensor.is_quantized
         and tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()

@@ -1,7 +1,6 @@
 """Opening a stranger's file: mapped into memory, never executed; what needs code to open is refused with the reason."""
 
 import argparse
-import json
 import pathlib
 import pickle
 import re
@@ -13,11 +12,13 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
 import torch
 
 from rectifier._formatting import listed
 from rectifier.checkpoints import numbers
 from rectifier.errors import UnreadableCheckpoint
+from rectifier.records import decode
 
 RESAVE = (
     'Where you trust the file, load it beside its code and save what the inspection needs: torch.save({"model": '
@@ -33,6 +34,12 @@ _MOST_NAMED = 5
 # What torch.load refuses by default though building it runs nobody's code: arguments and paths; and numpy's numbers,
 # by `numbers` instead of numpy itself, whose types a file could bend until numpy reads memory that is not its own.
 _HARMLESS: list[Any] = [argparse.Namespace, pathlib.PosixPath, pathlib.PurePosixPath, *numbers.STAND_INS]
+
+
+class _Index(msgspec.Struct):
+    """Which file of several holds which weight."""
+
+    weight_map: dict[str, str]
 
 
 def open_checkpoint(path: Path) -> tuple[Any, bool]:
@@ -54,6 +61,9 @@ def open_checkpoint(path: Path) -> tuple[Any, bool]:
 
 def _open_file(path: Path) -> tuple[Any, bool]:
     try:
+        # A pipe would be waited for, and a device never ends.
+        if not path.is_file():
+            raise UnreadableCheckpoint(f"{path} is no regular file.")
         with path.open("rb") as file:
             head = file.read(16)
             size = path.stat().st_size
@@ -62,7 +72,7 @@ def _open_file(path: Path) -> tuple[Any, bool]:
     if not size:
         raise UnreadableCheckpoint(f"{path} is empty: nothing was ever written, or the disk was full.")
     if head.startswith(b"PK\x03\x04"):
-        _refuse_program(path)
+        _refuse_program(path, size)
         return _load(path, mapped=True), True
     if _is_safetensors(head, size) or path.suffix == ".safetensors":
         return _open_safetensors(path), False
@@ -77,18 +87,23 @@ def _is_safetensors(head: bytes, size: int) -> bool:
     return len(head) > 8 and head[8:9] == b"{" and struct.unpack("<Q", head[:8])[0] <= size - 8
 
 
-def _refuse_program(path: Path) -> None:
+def _refuse_program(path: Path, size: int) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
+            inside = archive.infolist()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         raise UnreadableCheckpoint(
             f"{path} is damaged or cut off ({error}). It was not copied whole, or writing it was interrupted."
         ) from None
+    names = [one.filename for one in inside]
     if any(name.endswith("/constants.pkl") for name in names):
         raise UnreadableCheckpoint(
             f"{path} is a TorchScript program, which cannot be opened without its code. "
             'Save its weights: torch.save(torch.jit.load(...).state_dict(), "weights.pt").'
+        )
+    if any(one.compress_type != zipfile.ZIP_STORED or one.file_size > size for one in inside):
+        raise UnreadableCheckpoint(
+            f"{path} is compressed, as torch.save never does: it may unpack to any size. {RESAVE}"
         )
     if not any(name.endswith("data.pkl") for name in names):
         raise UnreadableCheckpoint(f"{path} is a zip archive, but not one that torch.save wrote.")
@@ -157,20 +172,28 @@ def _open_folder(folder: Path) -> tuple[Any, bool]:
 
 def _open_shards(index: Path) -> tuple[dict[str, Any], bool]:
     try:
-        shards = dict.fromkeys(json.loads(index.read_text("utf-8"))["weight_map"].values())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        shards = dict.fromkeys(decode(index.read_bytes(), _Index).weight_map.values())
+    except (OSError, ValueError) as error:
         raise UnreadableCheckpoint(f"{index} is no index of shards ({error}).") from None
     weights: dict[str, Any] = {}
     ordered = True
     for name in shards:
-        if not isinstance(name, str) or Path(name).name != name:
+        if Path(name).name != name:
             raise UnreadableCheckpoint(f"{index} names a shard outside of its folder: {name!r}.")
-        if not (index.parent / name).is_file():
-            raise UnreadableCheckpoint(f"{index} names the shard {name}, which is missing.")
+        if not _is_file(index.parent / name):
+            raise UnreadableCheckpoint(f"{index} names the shard {name!r}, which is missing.")
         shard, kept = _open_file(index.parent / name)
         ordered = ordered and kept
         weights.update(shard if isinstance(shard, dict) else {})
     return weights, ordered
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        # A name that no file can have.
+        return False
 
 
 def _no_weights(folder: Path) -> str:

@@ -13,8 +13,8 @@ from rectifier.checkpoints.rows import (
     bias_of,
     is_embedding,
     is_gate,
-    is_normalised,
     memory_of,
+    normalised,
     row_numbers,
     unit_axes,
     unmoved_rows,
@@ -22,6 +22,10 @@ from rectifier.checkpoints.rows import (
 from rectifier.errors import UnreadableCheckpoint
 from rectifier.records import Checkpoint, Memory, NotTold, WeightRows, Why
 from rectifier.records.arrays import BoolArray
+
+_MOST_TIMES = 16
+"""Layers that share their weights are found up to as often in well-known models (ALBERT: 12)."""
+_FEW_BYTES = 1 << 28
 
 
 def read_checkpoint(path: Path, earlier: Path | None = None) -> Checkpoint:
@@ -59,6 +63,7 @@ def _contents(path: Path) -> Contents:
     content, ordered = open_checkpoint(path)
     contents = sort_out(content, ordered=ordered)
     if contents.weights:
+        _check_size(path, contents)
         return contents
     if contents.has_optimizer:
         raise UnreadableCheckpoint(
@@ -66,6 +71,18 @@ def _contents(path: Path) -> Contents:
         )
     keys = list(content)[:8] if isinstance(content, dict) else type(content).__name__
     raise UnreadableCheckpoint(f"{path} holds no weight matrix that was found. At its top stands: {keys}.")
+
+
+def _check_size(path: Path, contents: Contents) -> None:
+    """Refuse a file that shows the same numbers again and again: reading them all would take for ever."""
+    tensors = [tensor for tensor in contents.weights.values() if is_whole(tensor)]
+    held = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in tensors}
+    claimed = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    if claimed > max(_MOST_TIMES * sum(held.values()), _FEW_BYTES):
+        raise UnreadableCheckpoint(
+            f"{path} shows the same numbers many times: its weights would take {claimed:,} bytes, and it holds "
+            f"{sum(held.values()):,}. Save the state dict of one model."
+        )
 
 
 def _step(contents: Contents) -> int | None:
@@ -84,7 +101,9 @@ def _rows(contents: Contents, before: Contents | None) -> tuple[list[WeightRows]
     ]
     if unread:
         notes.append(Why(NotTold.WEIGHTS_NOT_PLAIN_NUMBERS, details=tuple(unread)))
-    for name, axis in unit_axes(weights).items():
+    axes = unit_axes(weights)
+    scaled = normalised(weights, axes)
+    for name, axis in axes.items():
         if name in unread:
             continue
         weight, bias = weights[name], bias_of(name, weights)
@@ -103,7 +122,7 @@ def _rows(contents: Contents, before: Contents | None) -> tuple[list[WeightRows]
                 fan_in=weight.numel() // weight.shape[axis],
                 axis=axis,
                 embedding=is_embedding(name),
-                mixed=is_gate(name) or is_normalised(name, weights, weight.shape[axis]),
+                mixed=is_gate(name) or name in scaled,
                 largest=largest,
                 norm=norm if numbers is None else np.where(np.isfinite(numbers), norm, np.nan),
                 bias=numbers,

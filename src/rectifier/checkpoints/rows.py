@@ -70,11 +70,18 @@ def is_gate(name: str) -> bool:
     return bool(_GATE.search(name))
 
 
-def is_normalised(name: str, weights: Mapping[str, Tensor], rows: int) -> bool:
-    """Whether the next weight after this one and its bias is a normalisation's scale."""
+def normalised(weights: Mapping[str, Tensor], axes: Mapping[str, int]) -> set[str]:
+    """The weights after which, or after whose bias, a normalisation's scale comes."""
     names = list(weights)
-    after = names[names.index(name) + 1 : names.index(name) + 3]
-    return any(other.endswith("weight") and tuple(weights[other].shape) == (rows,) for other in after)
+    return {
+        name
+        for place, name in enumerate(names)
+        if name in axes
+        and any(
+            other.endswith("weight") and tuple(weights[other].shape) == (weights[name].shape[axes[name]],)
+            for other in names[place + 1 : place + 3]
+        )
+    }
 
 
 def row_numbers(weight: Tensor, axis: int) -> tuple[FloatArray, FloatArray]:

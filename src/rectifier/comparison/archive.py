@@ -4,14 +4,16 @@ import contextlib
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from urllib.parse import quote
+from typing import TypeVar
 
 from rectifier.comparison import older
+from rectifier.comparison.checking import Seconds, check_question, check_trial
+from rectifier.comparison.database import Database, Say, cannot_keep, damaged, to_read, to_write
 from rectifier.comparison.question import Question
 from rectifier.comparison.weighing import Plan, plan_of, weigh
-from rectifier.errors import NothingToCompare, UnreadableRun
+from rectifier.errors import NothingToCompare, RectifierError, UnreadableRun
 from rectifier.records import Comparison, Trial, decode, encode
 
 FILE_NAME = "comparison.sqlite"
@@ -20,27 +22,35 @@ ARCHIVE_VERSION = 3
 """Raised when a reader of the previous version cannot read a file: in 1 a failure was a sentence; in 2 the plan of
 interim analyses had another name, and so had the baseline."""
 
-# The table has the name that the first version gave it.
-_TABLES = """
-    CREATE TABLE IF NOT EXISTS study (name TEXT PRIMARY KEY, value BLOB NOT NULL);
-    CREATE TABLE IF NOT EXISTS trials (key TEXT PRIMARY KEY, trial BLOB NOT NULL);
-"""
+T = TypeVar("T")
 
 
 class Archive:
-    """The finished trials of one comparison, by the key of what was run. Comes from `open_archive`; one thread only."""
+    """The finished trials of one comparison, by the key of what was run. Comes from `open_archive`; one thread only.
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
+    Args:
+        database: Its file, opened.
+        file: It, for what errors say.
+
+    Raises:
+        UnreadableRun: A newer version wrote it, or a row is not as any version writes it.
+    """
+
+    def __init__(self, database: Database, file: Path) -> None:
+        self._database = database
+        self._file = file
+        self._facts = database.rows("study")
+        if (self._fact("format_version", lambda line: decode(line, int)) or 0) > ARCHIVE_VERSION:
+            raise UnreadableRun(f"{file} was written by a newer version of Rectifier; update this one to read it.")
 
     def keep_question(self, question: Question) -> None:
         """Remember what was asked last; trials of earlier questions stay."""
+        self._set("format_version", encode(ARCHIVE_VERSION))
         self._set("question", encode(question))
 
     def question(self) -> Question | None:
         """What was asked last, None in a new comparison."""
-        found = self._get("question")
-        return None if found is None else older.read_question(found)
+        return self._fact("question", lambda line: check_question(older.read_question(line)))
 
     def keep_judged(self, question: Question) -> None:
         """Remember that a question has been judged: another plan of analyses or arms would be a second chance."""
@@ -48,8 +58,7 @@ class Archive:
 
     def judged(self) -> tuple[Plan, ...]:
         """By which plans these trainings have been judged."""
-        found = self._get("judged")
-        return () if found is None else older.read_plans(found)
+        return self._fact("judged", older.read_plans) or ()
 
     def add_seconds(self, seconds: float) -> None:
         """Add to the time that the comparison has taken, over all its continuations."""
@@ -57,63 +66,68 @@ class Archive:
 
     def seconds(self) -> float:
         """Time that the comparison has taken."""
-        found = self._get("seconds")
-        return 0.0 if found is None else decode(found, float)
+        return self._fact("seconds", lambda line: decode(line, Seconds)) or 0.0
 
     def record(self, key: str, trial: Trial) -> None:
         """Keep a finished trial; when this returns it survives a kill."""
-        with self._connection:
-            self._connection.execute("INSERT OR REPLACE INTO trials VALUES (?, ?)", (key, encode(trial)))
+        self._database.put("trials", key, encode(trial))
 
     def forget(self, keys: Iterable[str]) -> None:
         """Drop trials, so that they are run again."""
-        with self._connection:
-            self._connection.executemany("DELETE FROM trials WHERE key = ?", [(key,) for key in keys])
+        self._database.drop("trials", list(keys))
 
     def trials(self) -> dict[str, Trial]:
         """All finished trials by key."""
-        rows = self._connection.execute("SELECT key, trial FROM trials").fetchall()
-        return {key: older.read_trial(trial) for key, trial in rows}
+        found = {}
+        for key, line in self._database.rows("trials").items():
+            found[key] = self._read(f"trial {key}", line, lambda line: check_trial(older.read_trial(line)))
+        return found
 
     def _set(self, name: str, value: bytes) -> None:
-        with self._connection:
-            self._connection.execute("INSERT OR REPLACE INTO study VALUES (?, ?)", (name, value))
+        self._database.put("study", name, value)
+        self._facts[name] = value
 
-    def _get(self, name: str) -> bytes | None:
-        row = self._connection.execute("SELECT value FROM study WHERE name = ?", (name,)).fetchone()
-        return None if row is None else bytes(row[0])
+    def _fact(self, name: str, read: Callable[[bytes], T]) -> T | None:
+        return self._read(name, self._facts[name], read) if name in self._facts else None
+
+    def _read(self, name: str, line: bytes, read: Callable[[bytes], T]) -> T:
+        try:
+            return read(line)
+        except (ValueError, RectifierError) as error:
+            raise damaged(self._file, f"{name}: {error}") from None
 
 
 @contextlib.contextmanager
-def open_archive(folder: Path) -> Iterator[Archive]:
+def open_archive(folder: Path, say: Say = lambda text: None) -> Iterator[Archive]:
     """Open a comparison for writing, creating it when there is none; one driver at a time.
 
+    Args:
+        folder: The comparison's.
+        say: Told what is waited for.
+
     Raises:
-        NothingToCompare: Another driver is at work on this comparison, or the folder cannot be written.
+        NothingToCompare: Another driver is at work on this comparison, or the folder cannot be made.
+        CannotKeep: The disk takes no more, or somebody else does not let go of the file.
         UnreadableRun: The folder holds a file of that name which is not a comparison of this version.
     """
     path = _file_in(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        # The lock is the folder's own: nothing is left behind, and a killed driver has let go of it.
-        with _only_driver(folder), contextlib.closing(sqlite3.connect(path)) as connection:
-            # A rollback journal rather than WAL: the single file is whole, also on a network or read-only disk.
-            connection.execute("PRAGMA journal_mode = DELETE")
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.executescript(_TABLES)
-            archive = Archive(connection)
-            _check_version(archive, path)
-            archive._set("format_version", encode(ARCHIVE_VERSION))
-            yield archive
-    except sqlite3.DatabaseError as error:
-        raise UnreadableRun(
-            f"{path} is not a comparison that can be continued ({error}); name another folder."
-        ) from error
     except OSError as error:
         raise NothingToCompare(
             f"the comparison's folder {folder} cannot be written ({error.strerror or error}); "
             "name another with --out DIR."
         ) from error
+    try:
+        # The lock is the folder's own: nothing is left behind, and a killed driver has let go of it.
+        with _only_driver(folder), to_write(path, say) as database:
+            yield Archive(database, path)
+    except sqlite3.OperationalError as error:
+        raise cannot_keep(folder, error) from error
+    except sqlite3.DatabaseError as error:
+        raise damaged(path, error) from error
+    except OSError as error:
+        raise cannot_keep(folder, error) from error
 
 
 @contextlib.contextmanager
@@ -129,12 +143,6 @@ def _only_driver(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
-
-
-def _check_version(archive: Archive, path: Path) -> None:
-    found = archive._get("format_version")
-    if found is not None and decode(found, int) > ARCHIVE_VERSION:
-        raise UnreadableRun(f"{path} was written by a newer version of Rectifier; update this one to read it.")
 
 
 def _file_in(folder: Path) -> Path:
@@ -159,37 +167,36 @@ def kept_question(folder: Path) -> Question | None:
     file = _file_in(folder)
     if not file.is_file():
         return None
-    try:
-        with contextlib.closing(_read_only(file)) as connection:
-            return Archive(connection).question()
-    except (sqlite3.DatabaseError, ValueError):
-        return None
+    with contextlib.suppress(UnreadableRun), _reading(file, lambda text: None) as archive:
+        return archive.question()
+    return None
 
 
-def _read_only(file: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"file:{quote(str(file.resolve()))}?mode=ro", uri=True)
-
-
-def read_comparison(path: Path) -> Comparison:
+def read_comparison(path: Path, say: Say = lambda text: None) -> Comparison:
     """Read a comparison, finished or not, and weigh what it holds. Loads no torch and writes nothing.
 
     Args:
         path: The comparison's folder, or its SQLite file, wherever that was copied.
+        say: Told what is waited for.
 
     Raises:
         UnreadableRun: There is no comparison, it is damaged or newer, or no trial of the baseline has finished.
+        CannotKeep: Somebody else does not let go of the file.
     """
     file = _file_in(path) if path.is_dir() else path
     if not file.is_file():
         raise UnreadableRun(f"{path} holds no comparison: there is no file {FILE_NAME}.")
-    try:
-        with contextlib.closing(_read_only(file)) as connection:
-            archive = Archive(connection)
-            _check_version(archive, file)
-            question, trials, seconds = archive.question(), archive.trials(), archive.seconds()
-            judged = archive.judged()
-    except (sqlite3.DatabaseError, ValueError) as error:
-        raise UnreadableRun(f"{file} is not a comparison of Rectifier, or it is damaged ({error}).") from error
+    with _reading(file, say) as archive:
+        question, trials, seconds, judged = archive.question(), archive.trials(), archive.seconds(), archive.judged()
     if question is None:
         raise UnreadableRun(f"{file} holds no question; it was interrupted before its first trial.")
     return weigh(question, trials, seconds, judged)
+
+
+@contextlib.contextmanager
+def _reading(file: Path, say: Say) -> Iterator[Archive]:
+    try:
+        with to_read(file, say) as database:
+            yield Archive(database, file)
+    except (sqlite3.DatabaseError, OSError, MemoryError) as error:
+        raise damaged(file, error) from None

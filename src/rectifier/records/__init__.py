@@ -58,7 +58,7 @@ _NAMES = {
     ),
     "census": "Census LayerCensus SiteCount",
     "checkpoint": "Checkpoint Inspection LayerInspection Memory NotTold Remark Untold WeightRows Why",
-    "codec": "decode encode to_builtins",
+    "codec": "decode encode room_for to_builtins",
     "comparison": "ArmVerdict Comparison Effect Failure FailureKind Trial",
     "explanation.change": "Applied Change ChangedPart Intervention REPLACES",
     "explanation.experiment": "Control Experiment",

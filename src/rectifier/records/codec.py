@@ -4,16 +4,19 @@ Reading validates every field against its type and never executes anything, so a
 """
 
 import base64
-import binascii
 import math
 import threading
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
 
-_LARGEST_ARRAY_BYTES = 1 << 31
+from rectifier.records.counts import LARGEST
+
 _DTYPES = {"<i8": np.int64, "<f8": np.float64, "<i4": np.int32, "<f4": np.float32, "|b1": np.bool_}
 _WIDER = {"<i4": np.int64, "<f4": np.float64}
 """What facts hold; the narrower forms are for the file alone."""
@@ -49,19 +52,66 @@ def _encode_array(value: Any) -> Any:
 def _decode_array(kind: Any, value: Any) -> Any:
     if getattr(kind, "__origin__", None) is not np.ndarray:
         raise TypeError(f"no value of {kind} can be read from JSON")
+    wanted = np.dtype(kind.__args__[1].__args__[0])
     try:
+        (length,) = value["shape"]
         dtype = np.dtype(_DTYPES[value["dtype"]])
-        shape = [int(n) for n in value["shape"]]
-        n_bytes = int(np.prod(shape, dtype=object)) * dtype.itemsize if shape else dtype.itemsize
-        if any(n < 0 for n in shape) or n_bytes > _LARGEST_ARRAY_BYTES:
-            raise ValueError(f"an array of shape {shape} is out of bounds")
-        # max_length stops a small file from unpacking into all of the memory.
-        raw = zlib.decompressobj().decompress(base64.b64decode(value["zlib"], validate=True), n_bytes + 1)
-        if len(raw) != n_bytes:
-            raise ValueError(f"{len(raw)} bytes where shape {shape} of {dtype} needs {n_bytes}")
-        return np.frombuffer(raw, dtype).astype(_WIDER.get(dtype.str, dtype), copy=False).reshape(shape)
-    except (KeyError, TypeError, AttributeError, binascii.Error, zlib.error) as error:
+        packed = base64.b64decode(value["zlib"], validate=True)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"not an array of one axis: {type(error).__name__} {error}") from error
+    if type(length) is not int or length < 0 or dtype.kind != wanted.kind:
+        raise ValueError(f"an array of {length!r} numbers {dtype} where {wanted} is expected")
+    if (room := _room.get()) is not None:
+        room.take(length * wanted.itemsize)
+    numbers = np.frombuffer(_unpacked(packed, length * dtype.itemsize), dtype).astype(wanted, copy=False)
+    if wanted.kind == "i" and length and not (numbers.min() >= -1 and numbers.max() <= LARGEST):
+        raise ValueError(f"an array holds whole numbers from {numbers.min()} to {numbers.max()}")
+    return numbers
+
+
+def _unpacked(packed: bytes, size: int) -> bytes:
+    try:
+        # One byte more than is expected stops a small file from unpacking into all of the memory.
+        raw = zlib.decompressobj().decompress(packed, size + 1)
+    except zlib.error as error:
         raise ValueError(f"not an array: {error}") from error
+    if len(raw) != size:
+        raise ValueError(f"an array of {len(raw)} bytes or more where {size} are expected")
+    return raw
+
+
+class _Room:
+    """How many bytes may still be unpacked."""
+
+    def __init__(self, n_bytes: int) -> None:
+        self._left = n_bytes
+
+    def take(self, n_bytes: int) -> None:
+        self._left -= n_bytes
+        if self._left < 0:
+            raise ValueError("its arrays unpack to far more than their file holds")
+
+
+_USUAL_ROOM = 1 << 28
+_SHARE_OF_FILES = 4
+_room: ContextVar[_Room | None] = ContextVar("room", default=None)
+
+
+@contextmanager
+def room_for(n_bytes: int) -> Iterator[None]:
+    """Bound what all arrays that are decoded in the block may unpack to together.
+
+    A counter of float32 becomes float64, and most are followed by some that hold little: four times the file and a
+    quarter of a gigabyte are more than any run needs.
+
+    Args:
+        n_bytes: Size of the files that hold them.
+    """
+    token = _room.set(_Room(_USUAL_ROOM + _SHARE_OF_FILES * n_bytes))
+    try:
+        yield
+    finally:
+        _room.reset(token)
 
 
 def encode(fact: object) -> bytes:

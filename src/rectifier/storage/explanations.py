@@ -8,20 +8,17 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import msgspec
-
 from rectifier.errors import UnreadableRun
 from rectifier.records import EXPLANATION_FORMAT, Explanation, Run, SavedExplanation, decode, encode
+from rectifier.storage.reading import Head, damaged, newer, read_whole
 from rectifier.storage.writing import replace_whole
 
 EXPLANATION = "explanation.json"
 
 
-class _Head(msgspec.Struct):
-    """What is read first: a newer version may have written what follows in a form of its own."""
+class _Head(Head):
+    """Of which run it is."""
 
-    format_version: int
-    rectifier: str
     command: tuple[str, ...]
     script: str | None
 
@@ -56,21 +53,15 @@ def read_explanation(folder: Path) -> SavedExplanation:
         UnreadableRun: There is none, a newer version wrote it, or it is damaged.
     """
     path = folder / EXPLANATION
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise UnreadableRun(f"{path} cannot be read: {error.strerror or error}") from None
+    data = read_whole(path)
     try:
         head = decode(data, _Head)
         if head.format_version > EXPLANATION_FORMAT:
-            raise UnreadableRun(
-                f"{path} was written by rectifier {head.rectifier} in format {head.format_version}; this version reads "
-                f"up to {EXPLANATION_FORMAT}. Upgrade with `pip install -U rectifier`."
-            )
+            raise newer(path, head, EXPLANATION_FORMAT)
         saved = decode(data, SavedExplanation)
         _check(saved.explanation)
     except ValueError as error:
-        raise UnreadableRun(f"{path} is damaged or not Rectifier's: {error}") from None
+        raise damaged(path, error) from None
     return saved
 
 
@@ -101,8 +92,8 @@ def _beside(folder: Path, run: Run) -> Iterator[SavedExplanation]:
         return
     for path in sorted(folder.absolute().parent.glob(f"*/{EXPLANATION}")):
         try:
-            head = decode(path.read_bytes(), _Head)
-        except (OSError, ValueError):
+            head = decode(read_whole(path), _Head)
+        except (UnreadableRun, ValueError):
             continue
         # An edited script is another one.
         if (head.command, head.script) == (manifest.command, manifest.script):

@@ -9,6 +9,9 @@
 A process that is killed leaves at worst a torn last line, which reading passes over.
 """
 
+import contextlib
+import os
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,6 +32,7 @@ from rectifier.records import (
     Process,
     Restarted,
     Run,
+    RunNote,
     Sight,
     Site,
     Snapshot,
@@ -40,11 +44,16 @@ from rectifier.records import (
     decode,
     merge_ranks,
     process_of,
+    room_for,
 )
+from rectifier.storage.checking import check_process
 from rectifier.storage.earlier import READERS, notes_in_format_1
+from rectifier.storage.reading import Head, damaged, newer, read_whole, whole_lines
 from rectifier.storage.writing import KINDS, MANIFEST, NOTES, OUTCOME
 
 T = TypeVar("T")
+
+_COUNT = re.compile(r"[0-9]{1,15}")
 
 
 class _Line(msgspec.Struct):
@@ -64,21 +73,24 @@ def read_run(folder: Path) -> Run:
         UnreadableRun: There is no such folder, it is no run folder, a newer version wrote it, or it is damaged
             other than by a torn last line; the text names the file and the line.
     """
-    if not folder.exists():
+    if not os.path.lexists(folder):
         raise UnreadableRun(f"there is no {folder}. `ls rectifier-runs` shows the runs made from a folder.")
     if not is_run_folder(folder):
         raise UnreadableRun(f"{folder} is not a run: it has no {MANIFEST}. Name a folder that `rectifier run` printed.")
+    head = _fact(folder / MANIFEST, Head)
+    if head.format_version > FORMAT_VERSION:
+        raise newer(folder, head, FORMAT_VERSION)
     manifest = _fact(folder / MANIFEST, Manifest)
-    if manifest.format_version > FORMAT_VERSION:
-        raise UnreadableRun(
-            f"{folder} was written by rectifier {manifest.rectifier} in format {manifest.format_version}; this version "
-            f"reads up to {FORMAT_VERSION}. Upgrade with `pip install -U rectifier`."
-        )
-    outcome = _fact(folder / OUTCOME, Outcome) if (folder / OUTCOME).is_file() else None
-    # A file without a whole line belongs to a process that was killed as it made it.
-    written = [path for path in folder.glob("process-*.jsonl") if b"\n" in _read(path)]
-    readers = READERS.get(manifest.format_version, {})
-    processes = [_read_process(path, readers) for path in sorted(written, key=_age)]
+    try:
+        # Sorted by age: `merge_ranks` and reports have processes in the order in which they began.
+        written = sorted(folder.glob("process-*.jsonl"), key=_age)
+        size = sum(path.stat().st_size for path in folder.iterdir())
+    except OSError as error:
+        raise UnreadableRun(f"{folder} cannot be read: {error.strerror or error}.") from None
+    with room_for(size):
+        outcome = _fact(folder / OUTCOME, Outcome) if (folder / OUTCOME).exists() else None
+        readers = READERS.get(manifest.format_version, {})
+        processes = [process for path in written if (process := _read_process(path, readers)) is not None]
     processes.sort(key=lambda process: process.writer.rank)
     notes = _read_notes(folder / NOTES)
     if manifest.format_version == 1:
@@ -87,60 +99,56 @@ def read_run(folder: Path) -> Run:
 
 
 def _age(path: Path) -> tuple[int, str]:
-    return path.stat().st_mtime_ns, path.name
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UnreadableRun(f"{path} cannot be read: {error.strerror or error}") from None
+    return path.lstat().st_mtime_ns, path.name
 
 
 def _fact(path: Path, kind: type[T]) -> T:
     try:
-        return decode(_read(path), kind)
+        return decode(read_whole(path), kind)
     except ValueError as error:
-        raise UnreadableRun(f"{path} is damaged or not Rectifier's: {error}") from None
+        raise damaged(path, error) from None
 
 
 def _read_notes(path: Path) -> dict[str, str]:
     notes: dict[str, str] = {}
-    if path.is_file():
-        for line in _read(path).splitlines():
-            try:
-                notes.update(msgspec.json.decode(line, type=dict[str, str]))
-            except ValueError:
-                # Only what the child said of itself, and torn: nothing is concluded from its absence.
-                continue
+    if path.exists():
+        for _, line in whole_lines(path):
+            # Only what the child said of itself: nothing is concluded from its absence.
+            with contextlib.suppress(ValueError):
+                notes.update(decode(line, dict[str, str]))
+    if not all(_COUNT.fullmatch(notes.get(name, "")) for name in (RunNote.LOOKED, RunNote.LAST_LOOK)):
+        notes.pop(RunNote.LOOKED, None)
     return notes
 
 
-def _read_process(path: Path, readers: Mapping[str, Callable[[bytes], object]]) -> Process:
+def _read_process(path: Path, readers: Mapping[str, Callable[[bytes], object]]) -> Process | None:
+    """What one process wrote; None where it was killed as it made its file."""
+    # Read first: whatever it refers to stands in the process's file by then.
+    latest = path.with_suffix(".latest.json")
+    unfinished = _fact(latest, Snapshot) if latest.exists() else None
     facts: list[Any] = []
-    lines = _read(path).split(b"\n")
-    # A whole file ends with a line's end; what comes after the last one is a torn line.
-    for number, line in enumerate(lines[:-1], 1):
+    number = 0
+    for number, line in whole_lines(path):
         try:
             outer = decode(line, _Line)
             if outer.kind in _FACTS:
                 read = readers.get(outer.kind, _FACTS[outer.kind])
                 facts.append(read(bytes(outer.data)))
         except ValueError as error:
-            raise UnreadableRun(f"{path}, line {number} is damaged: {error}") from None
+            raise damaged(path, error, number) from None
+    if not number:
+        return None
     writers = sum(isinstance(fact, Writer) for fact in facts)
     if not 1 <= writers <= 1 + sum(isinstance(fact, Restarted) for fact in facts):
-        raise UnreadableRun(f"{path} does not begin with the process that wrote it; was it cut or joined by hand?")
-    latest = path.with_suffix(".latest.json")
-    if latest.is_file():
-        unfinished = _fact(latest, Snapshot)
-        last = next((fact for fact in reversed(facts) if isinstance(fact, Snapshot)), None)
-        if last is None or unfinished.step > last.step:
-            facts.append(Unfinished(unfinished))
+        raise damaged(path, "it does not begin with the process that wrote it")
+    last = next((fact for fact in reversed(facts) if isinstance(fact, Snapshot)), None)
+    if unfinished is not None and (last is None or unfinished.step > last.step):
+        facts.append(Unfinished(unfinished))
     process = process_of(facts)
-    sites = range(len(process.sites))
-    if any(window.site not in sites for snapshot in process.snapshots for window in snapshot.windows):
-        raise UnreadableRun(f"{path} counts a site that it never names; was it cut by hand?")
+    try:
+        check_process(process)
+    except ValueError as error:
+        raise damaged(path, error) from None
     return process
 
 

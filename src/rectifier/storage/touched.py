@@ -1,4 +1,4 @@
-"""Which files a training opened: an append-only text per process beside its run, one opening a line.
+"""Writing which files a training opened: an append-only text per process beside its run, one opening a line.
 
 `files-<pid>-<number>.jsonl` holds [kind, seconds since 1970, path], the kind being "read" or "write". A line is one
 write that appends, so that a kill at any moment leaves whole lines.
@@ -7,11 +7,9 @@ write that appends, so that a kill at any moment leaves whole lines.
 import itertools
 import json
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from rectifier.records import Touched
 from rectifier.storage.appended import AppendedFile
 
 Kind = Literal["read", "write"]
@@ -55,25 +53,3 @@ class TouchWriter:
             except FileExistsError:
                 continue
         raise AssertionError("unreachable")
-
-
-def read_touched(folder: Path) -> dict[str, Touched]:
-    """Read what all processes of a run opened, by path; whatever is no line of ours is passed over."""
-    found: dict[str, Touched] = {}
-    for file in sorted(folder.glob("files-*.jsonl")):
-        for line in file.read_bytes().splitlines():
-            try:
-                kind, at, path = json.loads(line)
-                first, last = f"first_{kind}", f"last_{kind}"
-                known = found.get(path, Touched(path=path))
-                earliest, latest = getattr(known, first), getattr(known, last)
-            except (ValueError, TypeError, AttributeError):
-                continue
-            found[path] = replace(
-                known,
-                **{
-                    first: at if earliest is None else min(at, earliest),
-                    last: at if latest is None else max(at, latest),
-                },
-            )
-    return found

@@ -171,6 +171,7 @@ def _run(question: Question, folder: Path, launcher: "ScriptLauncher | ClusterLa
                 on_progress=display.update,
                 stop_running=launcher.stop,
                 read_again=read_again,
+                say=display.say,
             )
     except Interrupted:
         click.echo(
@@ -222,7 +223,7 @@ class _Display:
             self._line(progress.trial, progress)
         if progress.seconds_left is not None and not self._predicted and missing:
             self._predicted = True
-            self._say(f"{self._cost(progress, missing)} Ctrl-C stops and keeps what has ended.")
+            self.say(f"{self._cost(progress, missing)} Ctrl-C stops and keeps what has ended.")
         left = "" if progress.seconds_left is None or not missing else f"about {duration(progress.seconds_left)} left"
         self._bar.update(
             self._task,
@@ -234,17 +235,17 @@ class _Display:
 
     def _opening(self, progress: "Progress") -> None:
         arms = len(self._question.trained_arms)
-        self._say(
+        self.say(
             f"{progress.total} trainings: {self._question.seeds} seeds × (baseline, {counted(arms, 'arm')}, placebo), "
             f"{counted(self._question.threads, 'thread')} each."
         )
         if progress.done:
-            self._say(f"{progress.done} of them have ended earlier and are not repeated.")
+            self.say(f"{progress.done} of them have ended earlier and are not repeated.")
         else:
-            self._say("The first one runs alone, to predict what the rest will cost.")
+            self.say("The first one runs alone, to predict what the rest will cost.")
         if interim := self._question.interim[:-1]:
             told = f"Interim {'analyses' if interim[1:] else 'analysis'} at {listed([str(n) for n in interim])} seeds"
-            self._say(f"{told}; arms with a verdict stop early.")
+            self.say(f"{told}; arms with a verdict stop early.")
 
     def _cost(self, progress: "Progress", missing: int) -> str:
         """What is left: a range where arms may stop early."""
@@ -258,19 +259,20 @@ class _Display:
 
     def _analysed(self, progress: "Progress", seeds: int) -> None:
         for row in progress.decided:
-            self._say(f"Analysis at {seeds} of {self._question.seeds} seeds: {row.arm}, {row.verdict}.")
+            self.say(f"Analysis at {seeds} of {self._question.seeds} seeds: {row.arm}, {row.verdict}.")
         if not progress.decided and seeds < self._question.seeds:
-            self._say(f"Analysis at {seeds} of {self._question.seeds} seeds: no arm has a verdict yet.")
+            self.say(f"Analysis at {seeds} of {self._question.seeds} seeds: no arm has a verdict yet.")
 
     def _line(self, trial: Trial, progress: "Progress") -> None:
         value = "" if trial.metric is None else f"{self._question.metric} {trial.metric:.5g}"
         why = None if trial.failed is None else failure_text(trial.failed)
         result = ", ".join(part for part in (value, why) if part)
-        self._say(
+        self.say(
             f"[{progress.done}/{progress.total}] {trial.arm}, seed {trial.seed}: {result} ({duration(trial.seconds)})"
         )
 
-    def _say(self, text: str) -> None:
+    def say(self, text: str) -> None:
+        """Print a line above the bar."""
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 

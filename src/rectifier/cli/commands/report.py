@@ -169,7 +169,7 @@ def _report_explanation(path: Path, page: Path | None, machine: bool) -> None:
 
 
 def _report_comparison(path: Path, page: Path | None, machine: bool) -> None:
-    comparison = read_comparison(path)
+    comparison = read_comparison(path, lambda text: click.echo(f"{text}.", err=True))
     if page is not None:
         curves, example = _closer_look(path if path.is_dir() else path.parent, comparison)
         _write(page, comparison_page(comparison, example=example, curves=curves))

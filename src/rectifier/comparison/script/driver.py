@@ -11,14 +11,17 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rectifier.comparison.archive import Archive, open_archive
+from rectifier.comparison.database import Say
 from rectifier.comparison.engine import Ended, Engine
 from rectifier.comparison.question import BASELINE, Question, TrialSpec
 from rectifier.comparison.script.refusals import Refusals
 from rectifier.comparison.weighing import Ahead
+from rectifier.errors import CannotKeep
 from rectifier.records import ArmVerdict, Comparison, Failure, FailureKind, Trial
 
 Launcher = Callable[[TrialSpec, Question, Path], Trial]
@@ -65,6 +68,7 @@ def run_comparison(
     on_progress: Callable[[Progress], None] = lambda progress: None,
     stop_running: Callable[[], None] = lambda: None,
     read_again: Callable[[Trial, Question, Path], Trial | None] = lambda trial, question, folder: None,
+    say: Say = lambda text: None,
 ) -> Comparison:
     """Run what is missing and weigh the whole.
 
@@ -79,13 +83,15 @@ def run_comparison(
         on_progress: Called before the first trial and after each.
         stop_running: Called once on an interruption, to end the trials that are running.
         read_again: Reads a trial that was read for another metric; None when it must be run again.
+        say: Told what is waited for.
 
     Raises:
         NothingToCompare: The script gave no metric, failed as it is on its first two seeds, or gives the same
             results whatever the seed; the text says what to do.
+        CannotKeep: The disk takes no more, or another program does not let go of the file; what had ended is kept.
         Interrupted: On Ctrl-C, after everything that had ended was kept.
     """
-    with open_archive(folder) as archive:
+    with open_archive(folder, say) as archive:
         _read_for(question, folder, archive, read_again)
         driver = _Driver(question, folder, launcher, jobs, archive, on_progress, stop_running)
         try:
@@ -175,7 +181,9 @@ class _Driver:
             self._tell(None, before.analysis, tuple(row for row in self._engine.ahead.decided if row.arm not in known))
 
     def close(self) -> None:
-        self._archive.add_seconds(time.perf_counter() - self._began)
+        # What ends the comparison says so; the time that it took is nothing to fail for.
+        with suppress(CannotKeep):
+            self._archive.add_seconds(time.perf_counter() - self._began)
 
     def _run_first(self) -> None:
         """Run the script as it is until one training has come through; a second crash ends the comparison."""

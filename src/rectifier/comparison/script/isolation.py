@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rectifier.records import Touched
-from rectifier.storage.touched import read_touched
+from rectifier.storage.touched_reading import read_touched
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """One training of a user's own script: start it, wait, and read what it left behind."""
 
+import contextlib
 import hashlib
 import json
 import math
@@ -7,7 +8,7 @@ import os
 import signal
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +27,9 @@ from rectifier.storage import read_run, write_manifest, write_outcome
 
 OUTPUT = "output.txt"
 """What a training printed, in its own folder."""
+
+_PART_BYTES = 1 << 24
+_END_BYTES = 1 << 16
 
 _KILLED = SIGNALLED + signal.SIGKILL
 """Exit code of what SIGKILL has ended."""
@@ -99,7 +103,9 @@ class ScriptLauncher:
                 started=started,
             )
         seconds = time.perf_counter() - start_of_trial
-        write_outcome(run_folder, Outcome(exit_code=code, seconds=seconds))
+        # A training that removed its own folder left no record; that is how it ended.
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+            write_outcome(run_folder, Outcome(exit_code=code, seconds=seconds))
         return _trial(spec.arm, spec.seed, question, run_folder, code, seconds, self._timeout)
 
     def stop(self, patience: float = 5.0) -> None:
@@ -172,7 +178,8 @@ def _trial(
 def _values(process: Process, question: Question, folder: Path) -> FloatArray:
     if question.pattern is None:
         return to_summarise(process.series(question.metric), question)
-    return printed_values(question.pattern, _printed(folder.parent))
+    found = [printed_values(question.pattern, part) for part in _parts(folder.parent / OUTPUT)]
+    return np.concatenate([np.empty(0), *found])
 
 
 def to_summarise(series: Series, question: Question) -> FloatArray:
@@ -180,9 +187,22 @@ def to_summarise(series: Series, question: Question) -> FloatArray:
     return series.even.values if question.summary == "last-tenth" else series.values
 
 
-def _printed(folder: Path) -> str:
+def _parts(output: Path) -> Iterator[str]:
+    """What a training printed, some megabytes at a time that end with a line: it may be more than the memory."""
     try:
-        return (folder / OUTPUT).read_text(encoding="utf-8", errors="replace")
+        with output.open(encoding="utf-8", errors="replace") as file:
+            while part := file.read(_PART_BYTES):
+                yield part + file.readline(_PART_BYTES)
+    except OSError:
+        return
+
+
+def _printed(folder: Path) -> str:
+    """The end of what a training printed."""
+    try:
+        with (folder / OUTPUT).open("rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _END_BYTES))
+            return file.read(_END_BYTES).decode(errors="replace")
     except OSError:
         return ""
 

@@ -170,10 +170,14 @@ def _two_clocks(memory: Memory) -> Silence:
     momentum, slow = _falling(b1, memory.rounding), _falling(b2, memory.rounding)
     if momentum is None:
         return _nothing(len(first), _why_no_clock(b1, memory))
+    if b2 >= 1:
+        return _nothing(len(first), _why_no_clock(b2, memory))
+    # What forgets at once falls infinitely fast.
+    fall = -math.log(b2) if b2 > 0 else math.inf
     still = slow.nominal if slow is not None else 0.0
     between = momentum.nominal - still / 2
     # How slowly and how fast |m|/√v can fall: a second moment that rounding holds may fall, or not.
-    slowest = momentum.slow - (slow.fast if slow is not None else -math.log(b2)) / 2
+    slowest = momentum.slow - (slow.fast if slow is not None else fall) / 2
     fastest = momentum.fast - (slow.slow if slow is not None else 0.0) / 2
     if slowest <= 0:
         return _nothing(len(first), Why(NotTold.MOMENTUM_OUTLIVES, numbers=(b1, b2)))

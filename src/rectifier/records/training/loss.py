@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from rectifier.records.arrays import FloatArray, IntArray
+from rectifier.records.counts import Count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +26,7 @@ class Output:
     model: str
     weight: str
     operation: str
-    units: int
+    units: Count
     loss: tuple[str, ...] = ()
     linear: bool = False
     one_element: bool = False
@@ -77,7 +78,7 @@ class OutputWindow:
             and ones.
     """
 
-    output: int
+    output: Count
     steps: IntArray
     rows: IntArray
     square: FloatArray
@@ -121,13 +122,13 @@ class InputFacts:
         given_spread: Mean square of its distance from the mean of the rows.
     """
 
-    constant_features: int
-    features: int
-    nonfinite_step: int | None
-    nonfinite_samples: int
-    samples: int
-    batches: int
-    batches_of_one: int
+    constant_features: Count
+    features: Count
+    nonfinite_step: Count | None
+    nonfinite_samples: Count
+    samples: Count
+    batches: Count
+    batches_of_one: Count
     zero: bool
     given_square: float | None = None
     given_spread: float | None = None
@@ -144,8 +145,8 @@ class ModelState:
     """
 
     name: str
-    steps: int
-    eval_steps: int
+    steps: Count
+    eval_steps: Count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,4 +157,4 @@ class Feeds:
         pairs: Of sites, by index: the first one's output reaches the second's input without another between.
     """
 
-    pairs: tuple[tuple[int, int], ...]
+    pairs: tuple[tuple[Count, Count], ...]

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from rectifier.records.arrays import FloatArray, IntArray
+from rectifier.records.counts import Count
 
 
 class Holder(StrEnum):
@@ -34,7 +35,7 @@ class Parameter:
 
     model: str
     path: str
-    shape: tuple[int, ...]
+    shape: tuple[Count, ...]
     holder: Holder = Holder.MODULE
     requires_grad: bool = True
     dtype: str = ""
@@ -68,11 +69,11 @@ class OptimizerState:
     """
 
     name: str
-    steps: int
-    skipped: int = 0
-    without_gradients: int = 0
-    used: int = 0
-    zeros: int = 0
+    steps: Count
+    skipped: Count = 0
+    without_gradients: Count = 0
+    used: Count = 0
+    zeros: Count = 0
     scheduled: bool = False
 
 
@@ -128,7 +129,7 @@ class ParameterCounts:
     last_nonzero: IntArray
     nonfinite_step: IntArray
     connected: IntArray
-    losses_read: int
+    losses_read: Count
     first_compared: IntArray
     last_compared: IntArray
     last_changed: IntArray
@@ -141,10 +142,10 @@ class ParameterCounts:
     weight_decay: FloatArray
     epsilon: FloatArray
     optimizers: tuple[OptimizerState, ...] = ()
-    backward_passes: int = 0
-    optimizer_steps: int = 0
+    backward_passes: Count = 0
+    optimizer_steps: Count = 0
     weight_low: FloatArray | None = None
     weight_high: FloatArray | None = None
     uses: IntArray | None = None
-    carried_looks: int = 0
-    carried: int = 0
+    carried_looks: Count = 0
+    carried: Count = 0

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rectifier.records.counts import AtLeastOne, Count
 from rectifier.records.explanation.change import Applied
 from rectifier.records.explanation.sight import Sight
 from rectifier.records.training.loss import Output
@@ -22,13 +23,13 @@ class Writer:
         ranks: How many of them are counted together in what this belongs to.
     """
 
-    pid: int
-    rank: int
-    world_size: int
+    pid: Count
+    rank: Count
+    world_size: AtLeastOne
     torch: str
     device: str
     replica: bool = False
-    ranks: int = 1
+    ranks: AtLeastOne = 1
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -58,7 +59,7 @@ class Process:
     treated: tuple[Treated, ...] = ()
     parameters: tuple[Parameter, ...] = ()
     outputs: tuple[Output, ...] = ()
-    feeds: tuple[tuple[int, int], ...] | None = None
+    feeds: tuple[tuple[Count, Count], ...] | None = None
     applied: Applied | None = None
     sights: tuple[Sight, ...] = ()
 

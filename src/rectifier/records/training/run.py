@@ -5,9 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Self
+from typing import Annotated, Self
+
+from msgspec import Meta
 
 from rectifier._version import __version__
+from rectifier.records.counts import AtLeastOne
 from rectifier.records.training.process import Process
 
 FORMAT_VERSION = 3
@@ -36,9 +39,9 @@ class Manifest:
     python: str
     swap: tuple[str, ...] = ()
     rescale: bool = False
-    recycle: int | None = None
+    recycle: AtLeastOne | None = None
     script: str | None = None
-    format_version: int = FORMAT_VERSION
+    format_version: AtLeastOne = FORMAT_VERSION
 
     @property
     def treated(self) -> bool:
@@ -78,7 +81,7 @@ class Manifest:
 class Outcome:
     """Written once, after the script ended; missing when `rectifier` itself was killed or the script still runs."""
 
-    exit_code: int
+    exit_code: Annotated[int, Meta(ge=-(2**31), le=2**32)]
     seconds: float
 
 

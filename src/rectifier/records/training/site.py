@@ -1,7 +1,15 @@
 """Where an activation is applied."""
 
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Annotated
+
+from msgspec import Meta
+
+from rectifier.records.counts import Count
+
+_NUMBER = re.compile(r"[0-9]{1,9}")
 
 
 class AxisSource(StrEnum):
@@ -44,12 +52,12 @@ class UnitAxis:
         shapes: What the view made of what, where one mixed the units with other axes.
     """
 
-    axis: int | None
-    ndim: int
+    axis: Annotated[int, Meta(ge=-1, le=1)] | None
+    ndim: Count
     source: AxisSource
     operation: str | None = None
-    operations: int | None = None
-    shapes: tuple[tuple[int, ...], tuple[int, ...]] | None = None
+    operations: Count | None = None
+    shapes: tuple[tuple[Count, ...], tuple[Count, ...]] | None = None
 
     @property
     def counts_tokens(self) -> bool:
@@ -109,7 +117,8 @@ class SiteRef:
     @property
     def number(self) -> int:
         """Its number among the models of its class, from 1 on, in the order in which they were met."""
-        return int(self.model.partition("#")[2] or 1)
+        number = self.model.partition("#")[2]
+        return int(number) if _NUMBER.fullmatch(number) else 1
 
     def __str__(self) -> str:
         return self.label
@@ -168,15 +177,15 @@ class Site:
 
     model: str
     path: str
-    call: int
+    call: Count
     activation: str
     kind: str
     source: str | None
-    units: int | None
+    units: Count | None
     unit_axis: UnitAxis
     fed_by: str | None = None
     repeated: bool = False
-    fed_part: tuple[int, ...] = ()
+    fed_part: tuple[Count, ...] = ()
     layer: str | None = None
 
     @property

@@ -6,6 +6,7 @@ from enum import StrEnum
 import numpy as np
 
 from rectifier.records.arrays import FloatArray, IntArray
+from rectifier.records.counts import AtLeastOne, Count
 from rectifier.records.training.loss import InputFacts, ModelState, OutputWindow
 from rectifier.records.training.parameter import ParameterCounts
 from rectifier.records.training.thinning import grid, spacing, thinned
@@ -57,10 +58,10 @@ class SiteWindow:
             apart.
     """
 
-    site: int
+    site: Count
     steps: IntArray
-    visits: int
-    seen: int
+    visits: Count
+    seen: Count
     fired: IntArray
     mean: FloatArray
     mean_abs: FloatArray
@@ -76,7 +77,7 @@ class SiteWindow:
     saturated: IntArray | None = None
     last_gradient: IntArray | None = None
     learning_rate: FloatArray | None = None
-    nonfinite_step: int | None = None
+    nonfinite_step: Count | None = None
     square: FloatArray | None = None
     spread: FloatArray | None = None
 
@@ -94,7 +95,7 @@ class Series:
 
     steps: IntArray
     values: FloatArray
-    every: int = 1
+    every: AtLeastOne = 1
 
     def thin(self) -> "Series":
         """What of it is worth its place in a long run (`rectifier.records.training.thinning`)."""
@@ -140,11 +141,11 @@ class Cost:
 
     watching_seconds: float
     training_seconds: float
-    observed_steps: int
-    counted_steps: int
-    steps: int
-    interval: int
-    count_interval: int
+    observed_steps: Count
+    counted_steps: Count
+    steps: Count
+    interval: AtLeastOne
+    count_interval: AtLeastOne
     treating_seconds: float = 0.0
 
     @property
@@ -197,17 +198,17 @@ class Snapshot:
         models: How each model was used.
     """
 
-    step: int
+    step: Count
     seconds: float
     windows: tuple[SiteWindow, ...]
     series: dict[str, Series] = field(default_factory=dict)
     cost: Cost
-    distinct_samples: int | None = None
-    visits_since_new: int = 0
+    distinct_samples: Count | None = None
+    visits_since_new: Count = 0
     input_rms: float | None = None
     input_offset: float | None = None
     sparse: bool = False
-    left_alone: dict[Recorder, int] = field(default_factory=dict)
+    left_alone: dict[Recorder, Count] = field(default_factory=dict)
     parameters: ParameterCounts | None = None
     outputs: tuple[OutputWindow, ...] = ()
     inputs: InputFacts | None = None

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from rectifier.records.counts import Count, Step
+
 
 class Treatment(StrEnum):
     """What was done to a model."""
@@ -45,10 +47,10 @@ class RescaledLayers:
 
     model: str
     mode: str
-    layers: int
+    layers: Count
     smallest_factor: float
     largest_factor: float
-    left_alone: int = 0
+    left_alone: Count = 0
     gradients_zeroed: bool = False
 
 
@@ -60,7 +62,7 @@ class RecycledUnits:
         by_site: Key of a site -> how many there.
     """
 
-    by_site: dict[str, int]
+    by_site: dict[str, Count]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,10 +79,10 @@ class Treated:
         text: What was changed, in words, from a run folder of format 1 or 2; "" in others.
     """
 
-    step: int = -1
+    step: Step = -1
     name: Treatment
     swapped: SwappedActivation | None = None
     rescaled: RescaledLayers | None = None
     recycled: RecycledUnits | None = None
-    units: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    units: dict[str, tuple[Count, ...]] = field(default_factory=dict)
     text: str = ""

@@ -31,7 +31,11 @@ def merge_ranks(processes: Sequence[Process]) -> tuple[Process, ...]:
     ranks hold different parts of a model.
     """
     ranks = sorted((one for one in processes if one.writer.replica), key=lambda one: one.writer.rank)
-    if len(ranks) < 2 or [one.writer.rank for one in ranks] != list(range(ranks[0].writer.world_size)):
+    if (
+        len(ranks) < 2
+        or len(ranks) != ranks[0].writer.world_size
+        or [one.writer.rank for one in ranks] != list(range(len(ranks)))
+    ):
         return tuple(processes)
     if len({tuple(map(_key, one.sites)) for one in ranks}) > 1:
         return tuple(processes)
