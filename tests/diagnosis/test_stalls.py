@@ -213,11 +213,16 @@ def test_what_could_not_be_judged_is_a_fact():
 @pytest.mark.parametrize(("level", "said"), [(1.9, False), (2.1, True)])
 def test_a_loss_far_above_the_best_constants_cost_is_told_though_it_falls(level, said):
     loss = np.geomspace(20.0, level, 300)
-    found = standing([*loss, *[level] * 30], read=readings([1.0] * 20, target=1.0))
+    read = replace(readings([9.0] * 20, target=1.0), cost=np.geomspace(20.0, level, 20))
+    found = standing([*loss, *[level] * 30], read=read)
     assert bool(found) == said
     if found:
         assert found[0].title == "the model is worse than the best constant answer"
         assert why(found[0]) == "initial_weights"
+        # Answers near 0 that are as far off are the targets' doing.
+        small = replace(read, square=np.full(20, 0.1), target_square=np.full(20, 121.0))
+        (told,) = standing([*loss, *[level] * 30], read=small)
+        assert why(told) == "target_scale"
 
 
 def test_of_a_loss_that_is_scaled_or_a_sum_no_cost_is_known():

@@ -316,3 +316,23 @@ def test_why_something_was_not_seen_and_what_a_treatment_did_are_read_back_as_fa
     assert (process.unseen, process.treated) == ((unseen,), (treated,))
     assert "bound before watching began" in why_unseen(process.unseen[0])
     assert treatment_text(treated) == "relu became elu:1.0 (a, b, c, d, e, f and 2 more)"
+
+
+@pytest.mark.parametrize("ends", ["raise SystemExit(3)", "raise KeyError('x')", "pass"])
+@pytest.mark.parametrize("steps", [3, 16, 29, 65])
+def test_a_training_that_ends_within_a_step_can_be_read(tmp_path, ends, steps):
+    (tmp_path / "fit.py").write_text(
+        "import torch\n"
+        "model = torch.nn.Sequential(torch.nn.Linear(3, 5), torch.nn.ReLU(), torch.nn.Linear(5, 1))\n"
+        "optimizer = torch.optim.SGD(model.parameters(), 0.1)\n"
+        f"for step in range({steps}):\n"
+        "    optimizer.zero_grad()\n"
+        "    model(torch.randn(7, 3)).square().mean().backward()\n"
+        "    optimizer.step()\n"
+        "model(torch.randn(7, 3)).square().mean().backward()\n"
+        f"{ends}\n"
+    )
+    subprocess.run([sys.executable, "-m", "rectifier", "run", "fit.py"], cwd=tmp_path, capture_output=True, check=False)
+    (folder,) = (tmp_path / "rectifier-runs").iterdir()
+    (process,) = read_run(folder).processes
+    assert len(process.series("loss").steps) >= steps

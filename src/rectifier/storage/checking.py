@@ -46,7 +46,8 @@ def _check_snapshot(snapshot: Snapshot, process: Process, last: dict[int, int]) 
     for window in snapshot.windows:
         _check_index(window.site, len(process.sites), "site")
         _check_window(window, process.sites[window.site].units or 0)
-        if window.steps[0] <= last.get(window.site, -1) or window.steps[-1] > snapshot.step:
+        # A training that ends within a step leaves what was seen of it: one step more than it took.
+        if window.steps[0] <= last.get(window.site, -1) or window.steps[-1] > snapshot.step + 1:
             raise ValueError(f"the steps of site {window.site} overlap with those of another window")
         last[window.site] = int(window.steps[-1])
     for name, series in snapshot.series.items():

@@ -19,14 +19,12 @@ from rectifier.records import (
     CauseKind,
     Consequence,
     Finding,
-    LargeFirstLoss,
     LinearNetwork,
     MostlyFlatAtStart,
     Process,
     Rule,
     Series,
     StandingStill,
-    TargetOffset,
     Yardstick,
 )
 
@@ -80,8 +78,6 @@ def judge_standing(
         cause = _cause(model, outputs, histories, process, progress.end)
         if not worse and (not progress.settled or not (no_better or cause.kind is CauseKind.LOSS_SHAPE)):
             return []
-    if worse and best is not None and cause.kind is CauseKind.UNKNOWN:
-        cause = _why_worse(outputs[0], best[0], progress) or cause
     linear = weights_of(model, process) if is_without_activation(model, outputs, histories, process) else 0
     if cause.kind is CauseKind.UNKNOWN and linear > 1:
         cause = Cause(kind=CauseKind.NO_ACTIVATION)
@@ -104,21 +100,6 @@ def judge_standing(
             ),
         )
     ]
-
-
-def _why_worse(output: OutputHistory, cost: float, progress: Progress) -> Cause | None:
-    """Why a model is worse than the best constant answer: its targets lie far away, or it began with large answers."""
-    spread, square = output.floats("target_spread"), output.floats("target_square")
-    known = np.isfinite(spread) & np.isfinite(square) & (spread > 0)
-    with np.errstate(over="ignore"):
-        offset = float(np.median(square[known] / spread[known])) if known.any() else 0.0
-    if limit.LARGE_OFFSET**2 < offset < np.inf:
-        return Cause(kind=CauseKind.TARGET_SCALE, facts=TargetOffset(target_offset=(offset - 1) ** 0.5))
-    if progress.start > limit.LARGE_FIRST_LOSS * cost:
-        return Cause(
-            kind=CauseKind.INITIAL_WEIGHTS, facts=LargeFirstLoss(first_loss=progress.start, best_constant=cost)
-        )
-    return None
 
 
 def judge_linear(

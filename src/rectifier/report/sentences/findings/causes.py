@@ -142,7 +142,7 @@ def of_model(cause: Cause) -> str:  # noqa: PLR0912 - one case for each kind of 
                 f"target offset: the mean of the targets is {facts.target_offset:.3g} times what differs between them"
             )
         case TargetScale() as facts:
-            return f"target scale: a root mean square of {facts.target_rms:,.4g} makes the gradients large"
+            return f"target scale: a root mean square of {facts.target_rms:,.4g}, where about 1 is usual"
         case MostlyFlatAtStart() as facts:
             return (
                 f"initial weights: from the first step on, {percent(facts.smallest_share)} and more of the outputs of "
