@@ -288,6 +288,18 @@ def test_values_that_grow_over_the_calls_of_one_forward(sizes, cause):
         )
 
 
+@pytest.mark.parametrize(
+    ("dtype", "value", "cause"),
+    [("float16", np.inf, "precision"), ("float16", NAN, "loss_not_finite"), ("float32", np.inf, "loss_not_finite")],
+)
+def test_a_loss_that_is_too_large_for_half_precision(dtype, value, cause):
+    rows = tuple((replace(one, dtype=dtype), row) for one, row in HEALTHY)
+    one = first(rows=rows, losses=[2.0] * 5 + [value] * 5, windows=act())
+    assert why(one) == cause
+    if cause == "precision":
+        assert one.cause.text == "half precision (float16) holds at most 65,504, and the loss is larger"
+
+
 @pytest.mark.parametrize(("high", "cause"), [(limit.NEAR_HALF_OVERFLOW, "precision"), (6550.0, "unknown")])
 def test_outputs_near_the_end_of_half_precision(high, cause):
     early = replace(healthy(steps=range(5)), highest=np.full(5, high))

@@ -193,6 +193,37 @@ def test_an_optimizer_that_steps_without_gradients_is_told(idle, last, found):
         assert (told.severity, told.cause.kind, told.remedies) == ("warning", "graph_cut", ("reconnect_graph",))
 
 
+@pytest.mark.parametrize(("momentum", "found"), [(0.999, True), (0.994, False), (None, False)])
+def test_a_momentum_that_adds_up_hundreds_of_steps_explains_weights_that_run_away(momentum, found):
+    optimizer = OptimizerState(name="SGD", steps=99, momentum=momentum)
+    known = {"optimizers": (optimizer,), "weight_last": np.array([500.0])}
+    training = run(np.full(20, 9.0), losses=np.linspace(1, 9, 200), known=known)
+    (told,) = [one for one in diagnose(training).findings if one.rule is Rule.WEIGHT_NORM]
+    assert (told.cause.kind is CauseKind.OPTIMIZER_STATE) == found
+    if found:
+        assert "momentum of 0.999 adds up 1,000 steps" in told.cause.text
+        assert told.remedies == ("lower_learning_rate",)
+    # It does no harm by itself.
+    assert alarms(run(known={"optimizers": (optimizer,)})) == []
+
+
+@pytest.mark.parametrize(
+    ("dtype", "rate", "name", "found"),
+    [("bfloat16", 1e-3, "AdamW", True), ("bfloat16", 1e-2, "AdamW", False), ("float32", 1e-3, "AdamW", False),
+     ("bfloat16", 1e-3, "SGD", False)],
+)  # fmt: skip
+def test_steps_of_adam_that_half_precision_rounds_away(dtype, rate, name, found):
+    known = {"optimizers": (OptimizerState(name=name, steps=99),), "learning_rate": np.array([rate]),
+             "weight_last": np.array([5.0])}  # fmt: skip
+    training = run(STAYS, losses=FLAT, known=known)
+    weights = (replace(training.parameters[0], dtype=dtype),)
+    told = next(one for one in diagnose(replace(training, parameters=weights)).findings if one.severity != "info")
+    assert (told.cause.kind is CauseKind.PRECISION) == found
+    if found:
+        assert "the weights are bfloat16: a step of about the learning rate, 0.001, is rounded away" in told.cause.text
+        assert told.remedies[0] == "float32"
+
+
 def test_gradients_that_are_kept_explain_weights_that_run_away():
     known = {"carried": 30, "carried_looks": 30, "weight_last": np.array([500.0])}
     training = run(np.full(20, 9.0), losses=np.linspace(1, 9, 200), known=known, update=0.2)

@@ -67,6 +67,12 @@ def test_an_operation_over_one_element_is_told(operation, constant):
     assert "OneElement" not in the_output(wide).loss
 
 
+def test_targets_that_are_computed_from_an_output_are_known_as_such():
+    out, wanted = layers(3, 2)(torch.randn(9, 3)), torch.randn(9, 2)
+    assert the_output(((out - wanted) ** 2).mean()).rebuilt
+    assert not the_output(F.mse_loss(out, wanted)).rebuilt
+
+
 def test_a_normalisation_over_one_element_is_told_wherever_it_is():
     for size, told in ((1, True), (2, False)):
         model = nn.Sequential(nn.LayerNorm(size), layers(size, 2))

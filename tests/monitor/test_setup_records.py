@@ -181,7 +181,7 @@ def test_a_recurrent_weight_is_used_once_for_each_position(kind):
 @pytest.mark.parametrize("scheduled", [False, True])
 def test_a_scheduler_is_known_by_what_it_leaves_in_the_groups(scheduled):
     layer = nn.Linear(3, 2)
-    optimizer = torch.optim.SGD(layer.parameters(), 0.1)
+    optimizer = torch.optim.SGD(layer.parameters(), 0.1, momentum=0.5 if scheduled else 0.0)
     if scheduled:
         torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: step // 100)
     with Watching(layer, every=1) as watch:
@@ -189,4 +189,5 @@ def test_a_scheduler_is_known_by_what_it_leaves_in_the_groups(scheduled):
             optimizer.zero_grad()
             layer(torch.randn(4, 3)).square().mean().backward()
             optimizer.step()
-    assert [one.scheduled for one in counts(watch.process).optimizers] == [scheduled]
+    (known,) = counts(watch.process).optimizers
+    assert (known.scheduled, known.momentum) == (scheduled, 0.5 if scheduled else None)

@@ -4,7 +4,17 @@ A remedy follows from a cause. Where the cause is unknown there is none: what co
 remedy.
 """
 
-from rectifier.records import Cause, CauseKind, EqualWeights, Fix, FixKind, RemedyId, ZeroAtFirst, ZeroWeights
+from rectifier.records import (
+    Cause,
+    CauseKind,
+    EqualWeights,
+    Fix,
+    FixKind,
+    LargeMomentum,
+    RemedyId,
+    ZeroAtFirst,
+    ZeroWeights,
+)
 
 VANISHING = (RemedyId.INIT_GAIN, RemedyId.ZERO_BIAS)
 EXPLODING = (RemedyId.INIT_GAIN, RemedyId.CLIP_GRADIENT, RemedyId.LOWER_LEARNING_RATE)
@@ -218,6 +228,8 @@ def for_setup(cause: Cause) -> tuple[RemedyId, ...]:
     """
     if isinstance(cause.facts, EqualWeights | ZeroAtFirst):
         return (RemedyId.INIT_RANDOM,)
+    if isinstance(cause.facts, LargeMomentum):
+        return (RemedyId.LOWER_LEARNING_RATE,)
     return _SETUP.get(cause.kind, _MODEL.get(cause.kind, ()))
 
 

@@ -51,6 +51,10 @@ is rounded away (8 bits of a number are kept)."""
 FLOAT16_STEP = 2.0**-11
 """The same of float16, which keeps 11 bits (IEEE 754)."""
 
+LARGE_MOMENTUM = 0.995
+"""Momentum from which on it may be what makes a training fail: it adds up 200 steps, where the
+usual 0.9 adds up ten (our choice). As much is good where it is raised slowly (Sutskever et al. 2013, section 3)."""
+
 USUAL_EPSILON = 1e-6
 """Adam's `eps` up to which it only keeps a division by 0 away: torch's default is 1e-8, half precision asks for more
 (our choice: a hundred times the default)."""

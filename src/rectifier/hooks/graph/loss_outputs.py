@@ -51,6 +51,7 @@ class OutputLayer:
         values: (rows, units) of its output, or of what an activation made of it; None where it is not kept.
         features: (rows, inputs) of what goes in; None where it is not kept.
         target: As the loss keeps it; None where it does not.
+        rebuilt: Whether that was computed from the output, which a loss written by hand keeps its distance from.
         classes: How many classes there are, where the targets are their numbers; else 0.
         bounds: Between which numbers the last activation before the loss keeps the values; None without one.
         aligned: Whether each unit of the output has the targets of its own place.
@@ -66,6 +67,7 @@ class OutputLayer:
     values: Tensor | None = None
     features: Tensor | None = None
     target: Tensor | None = None
+    rebuilt: bool = False
     classes: int = 0
     bounds: tuple[float, float] | None = None
     aligned: bool = False
@@ -171,7 +173,7 @@ def _read_squares(output: OutputLayer, node: Any, kind: str, path: tuple[Any, ..
     below = path[at + 1] if at + 1 < len(path) else node
     first = path[at].next_functions[0][0] is below
     output.target = output.values - rows if first else output.values + rows
-    output.aligned = True
+    output.aligned = output.rebuilt = True
     output.cost = rows.square().mean()
 
 

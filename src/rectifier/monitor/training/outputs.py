@@ -174,6 +174,9 @@ def _facts(output: OutputLayer) -> Tensor:
         target = _some(output.target)
         target_square, target_spread, same = _variation(target)
         bad_target = (~torch.isfinite(output.target).all()).double()
+        if output.rebuilt:
+            # Of an output that is not finite no target is known.
+            bad_target = bad_target * torch.isfinite(output.values).all()
         if output.bounds is not None:
             low, high = output.bounds
             outside = _OUTSIDE * (1.0 if math.isinf(high) or math.isinf(low) else high - low)

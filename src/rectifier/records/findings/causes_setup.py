@@ -44,6 +44,34 @@ class StepsWithoutGradient(SetupFacts):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RoundedSteps(SetupFacts):
+    """Steps of Adam that a number format rounds away: of the largest of these weights.
+
+    Attributes:
+        dtype: The format.
+        learning_rate: About the size of a step.
+        weight_rms: Root mean square of the weight.
+    """
+
+    dtype: str
+    learning_rate: float
+    weight_rms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LargeMomentum(SetupFacts):
+    """A momentum that adds up many steps.
+
+    Attributes:
+        momentum: Of the optimizer.
+        learning_rate: The largest of the model's parameters.
+    """
+
+    momentum: float
+    learning_rate: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OneElement(SetupFacts):
     """An operation over a single element, which gives a constant.
 

@@ -65,6 +65,7 @@ class OptimizerState:
         without_gradients: Of the counted steps, those at which none of its parameters had a gradient.
         used: Of its first counted steps, those at which the gradients that it used were looked at.
         zeros: Of these, those at which all were 0.
+        momentum: The largest of its groups (SGD's); None without.
         scheduled: Whether a scheduler of torch has had its learning rate.
     """
 
@@ -74,6 +75,7 @@ class OptimizerState:
     without_gradients: Count = 0
     used: Count = 0
     zeros: Count = 0
+    momentum: float | None = None
     scheduled: bool = False
 
 

@@ -111,6 +111,8 @@ def _cause(first: First, places: Places, process: Process, histories: Sequence[S
     thrown = update is not None and update.update >= limit.THROWN_UPDATE
     if first.origin is Origin.GRADIENT and not thrown and not diverged:
         return Cause(kind=CauseKind.NUMERICAL_OPERATION)
+    if first.origin is Origin.LOSS and first.outputs_finite and _overflows(first, process):
+        return Cause(kind=CauseKind.PRECISION)
     if first.origin is Origin.LOSS and first.outputs_finite and not diverged:
         # Everything that came to it was finite, at this very step.
         return Cause(kind=CauseKind.LOSS_NOT_FINITE)
@@ -125,6 +127,14 @@ def _cause(first: First, places: Places, process: Process, histories: Sequence[S
     if (single := _single_samples(process, first.step)) is not None:
         return Cause(kind=CauseKind.BATCH_OF_ONE, facts=single)
     return _without_growth(first, places, histories, diverged=diverged)
+
+
+def _overflows(first: First, process: Process) -> bool:
+    """Whether the first loss that was not finite was infinite, in a model whose weights are all float16."""
+    loss = process.series("loss")
+    value = loss.values[loss.steps == first.step]
+    weights = [one.dtype for one in process.parameters if one.requires_grad]
+    return bool(len(value)) and bool(np.isinf(value[0])) and set(weights) == {"float16"}
 
 
 def _without_growth(first: First, places: Places, histories: Sequence[SiteHistory], *, diverged: bool) -> Cause:

@@ -23,6 +23,7 @@ from rectifier.records import (
     Finding,
     InitialGain,
     LargeFirstLoss,
+    LargeMomentum,
     OneElement,
     Process,
     Rule,
@@ -125,6 +126,8 @@ _LOOKS = (
     _likely(steps.decay, "model", "process"),
     _likely(steps.epsilon, "model", "process"),
     _likely(steps.little_movement, "model", "histories", "progress", "process"),
+    _likely(steps.momentum, "model", "process"),
+    _likely(steps.rounded, "model", "process"),
     _likely(data.targets, "outputs"),
     _likely(data.inputs, "process", "alone"),
     _likely(data.initial_gain, "histories", "process"),
@@ -197,12 +200,16 @@ def _fitting(finding: Finding, flaws: Sequence[Flaw]) -> Iterator[Flaw]:
             fits = kind is CauseKind.GRADIENT_ACCUMULATION or kind in _STOPS
         elif finding.rule is Rule.WEIGHT_NORM:
             # It asks for decay itself.
-            fits = kind is CauseKind.LOSS_TERM or flaw.by_itself
+            fits = kind is CauseKind.LOSS_TERM or flaw.by_itself or isinstance(flaw.cause.facts, LargeMomentum)
         elif finding.rule in _OF_MODELS:
             # A loss that came down from far above says nothing of what befell the model later.
             fits = not isinstance(flaw.cause.facts, LargeFirstLoss) or finding.rule is Rule.STANDING_STILL
         else:
-            fits = flaw.by_itself or (kind is CauseKind.INPUT_CONSTANT and finding.rule is not Rule.NON_FINITE)
+            fits = (
+                flaw.by_itself
+                or isinstance(flaw.cause.facts, LargeMomentum)
+                or (kind is CauseKind.INPUT_CONSTANT and finding.rule is not Rule.NON_FINITE)
+            )
             fits |= finding.rule in _BY_INPUTS and kind is CauseKind.INPUT_SCALE
             fits |= finding.rule is Rule.NON_FINITE and isinstance(flaw.cause.facts, InitialGain | EqualWeights)
         weak = finding.cause.kind in _GIVES_WAY and (flaw.by_itself or kind is CauseKind.LOSS_TERM)

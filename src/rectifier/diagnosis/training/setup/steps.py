@@ -14,12 +14,15 @@ from rectifier.records import (
     ClearedGradients,
     KeptGradients,
     LargeEpsilon,
+    LargeMomentum,
     LittleMovement,
     Process,
     RateByStep,
+    RoundedSteps,
     StepsWithoutGradient,
 )
 
+_ADAM = frozenset({"Adam", "AdamW", "NAdam", "RAdam"})
 _FORMATS = {"bfloat16": limit.BFLOAT16_STEP, "float16": limit.FLOAT16_STEP}
 
 
@@ -171,6 +174,51 @@ def _rounding_dtype(histories: Sequence[SiteHistory], update: float, process: Pr
         if update < _FORMATS.get(dtype, 0.0):
             return dtype
     return ""
+
+
+def momentum(model: str, process: Process) -> Cause | None:
+    """A momentum near 1, that goes on with what the gradient said hundreds of steps ago.
+
+    Args:
+        model: Its name.
+        process: The training.
+    """
+    counts = model_causes.last_counts(process.snapshots)
+    if counts is None:
+        return None
+    for at, optimizer in enumerate(counts.optimizers):
+        own = [index for index in np.flatnonzero(counts.optimizer == at) if process.parameters[index].model == model]
+        if own and optimizer.momentum is not None and limit.LARGE_MOMENTUM <= optimizer.momentum < 1:
+            rate = float(np.nanmax(counts.learning_rate[own], initial=0.0))
+            return Cause(
+                kind=CauseKind.OPTIMIZER_STATE, facts=LargeMomentum(momentum=optimizer.momentum, learning_rate=rate)
+            )
+    return None
+
+
+def rounded(model: str, process: Process) -> Cause | None:
+    """Adam's steps, each about as large as the learning rate, that half precision rounds away from most weights.
+
+    Args:
+        model: Its name.
+        process: The training.
+    """
+    counts = model_causes.last_counts(process.snapshots)
+    if counts is None:
+        return None
+    held = counts.optimizer
+    own = [at for at, one in enumerate(process.parameters[: len(held)]) if one.model == model and held[at] >= 0]
+    lost = []
+    for at in own:
+        one, rate = process.parameters[at], float(counts.learning_rate[at])
+        size = float(counts.weight_last[at]) / max(one.size, 1) ** 0.5
+        adam = counts.optimizers[held[at]].name in _ADAM
+        if adam and 0 < rate < _FORMATS.get(one.dtype, 0.0) * size:
+            lost.append((one.size, RoundedSteps(dtype=one.dtype, learning_rate=rate, weight_rms=size)))
+    whole = sum(process.parameters[at].size for at in own)
+    if 2 * sum(size for size, _ in lost) < whole or not lost:
+        return None
+    return Cause(kind=CauseKind.PRECISION, facts=max(lost, key=lambda one: one[0])[1])
 
 
 def schedule(histories: Sequence[SiteHistory]) -> Cause | None:

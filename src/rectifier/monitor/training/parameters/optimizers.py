@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch.optim import Optimizer
 
 from rectifier.monitor.training.parameters.carried import UsedGradients
+from rectifier.monitor.training.parameters.measures import number_of
 from rectifier.records import OptimizerState
 
 
@@ -17,6 +18,7 @@ class _Known:
     steps: int = 0
     skipped: int = 0
     without_gradients: int = 0
+    momentum: float | None = None
     scheduled: bool = False
 
 
@@ -53,6 +55,8 @@ class OptimizerRecords:
         """Note what its groups say of it; gives its number."""
         number = self.number_of(optimizer)
         # A scheduler leaves there where it began.
+        momenta = [number_of(group.get("momentum")) for group in optimizer.param_groups]
+        self._known[number].momentum = max((one for one in momenta if one > 0), default=None)
         self._known[number].scheduled |= any("initial_lr" in group for group in optimizer.param_groups)
         return number
 
@@ -86,6 +90,7 @@ class OptimizerRecords:
                 without_gradients=known.without_gradients,
                 used=len(used[number]),
                 zeros=used[number].count(0.0),
+                momentum=known.momentum,
                 scheduled=known.scheduled,
             )
             for number, known in enumerate(self._known)

@@ -137,6 +137,7 @@ def _why(cause: Cause, evidence: NotFinite) -> str:
         CauseKind.NUMERICAL_OPERATION: "an operation of the forward pass: inputs and weights were finite"
         if evidence.origin in (Origin.ACTIVATION, Origin.OUTPUT)
         else "an operation's derivative: a root, norm, logarithm or division at 0",
+        CauseKind.PRECISION: "half precision (float16) holds at most 65,504, and the loss is larger",
         CauseKind.LOSS_NOT_FINITE: "the loss function on this batch: its inputs were finite",
     }.get(cause.kind, _ONLY_THE_LAYER if evidence.origin is Origin.ACTIVATION else UNKNOWN)
 

@@ -12,12 +12,14 @@ from rectifier.records import (
     InitialGain,
     KeptGradients,
     LargeEpsilon,
+    LargeMomentum,
     LittleMovement,
     MostlyFrozen,
     NegatedLoss,
     OneElement,
     OtherTerms,
     RateByStep,
+    RoundedSteps,
     ScaledLoss,
     SetupFacts,
     SmallInputs,
@@ -54,6 +56,7 @@ _TITLES = {
     CauseKind.LOSS_SCALE: "the scale of the loss hinders learning",
     CauseKind.DOWNSTREAM_CONSTANT: "most losses are exactly 0",
     CauseKind.NO_ACTIVATION: "the model is linear and learned little",
+    CauseKind.PRECISION: "the updates are rounded away",
     CauseKind.RECURRENCE: "the gradient is lost over the positions of a sequence",
     CauseKind.FROZEN: "most of the model is frozen",
 }
@@ -61,6 +64,7 @@ _TITLES_OF_FACTS: dict[type, str] = {
     ClearedGradients: "gradients are cleared before the optimizer steps",
     OneElement: "an operation over a single element gives a constant",
     StepsWithoutGradient: "an optimizer steps without gradients",
+    LargeMomentum: "the momentum is too large",
     RateByStep: "the learning-rate schedule hinders learning",
 }
 """Titles that say more than those of the kind of cause."""
@@ -153,6 +157,11 @@ def why(facts: SetupFacts) -> str:  # noqa: PLR0912 - one case for each kind of 
                 f"{percent(facts.share)} of the losses are exactly 0, although outputs and targets differ: without a "
                 f"mask the loss is {facts.cost:.3g}"
             )
+        case LargeMomentum():
+            return (
+                f"momentum of {facts.momentum:.5g} adds up {1 / (1 - facts.momentum):,.0f} steps: with a learning rate "
+                f"of {facts.learning_rate:.3g} they carry the weights far beyond where the gradient points"
+            )
         case LargeEpsilon():
             return (
                 f"eps is {facts.epsilon:.3g}, while the gradient of a weight is {facts.gradient:.2g} (root mean "
@@ -174,6 +183,11 @@ def why(facts: SetupFacts) -> str:  # noqa: PLR0912 - one case for each kind of 
             return (
                 f"the learning rate was {facts.first:.3g} at the start, {facts.middle:.3g} halfway and "
                 f"{facts.last:.3g} at the end"
+            )
+        case RoundedSteps():
+            return (
+                f"the weights are {facts.dtype}: a step of about the learning rate, {facts.learning_rate:.3g}, is "
+                f"rounded away from a weight of {facts.weight_rms:.2g}"
             )
         case SmallInputs():
             return f"input scale: the root mean square of the inputs is only {facts.input_rms:.2g}"
