@@ -24,8 +24,8 @@ from rectifier.records import (
     SightKind,
     TrainingSetup,
 )
-from rectifier.report.sentences.experiments import outcome
-from rectifier.report.sentences.explanation import details
+from rectifier.report.sentences.explanation.experiments import outcome
+from rectifier.report.sentences.explanation.verdict import details
 from tests.explain.scripts import Script, explain, stuck
 
 

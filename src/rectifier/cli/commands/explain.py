@@ -148,8 +148,8 @@ class _Display:
         self._told = False
 
     def update(self, step: "Step") -> None:
-        from rectifier.report.sentences.experiments import idle, outcome  # noqa: PLC0415
-        from rectifier.report.sentences.explanation import change_words  # noqa: PLC0415
+        from rectifier.report.sentences.explanation.changes import change_words  # noqa: PLC0415
+        from rectifier.report.sentences.explanation.experiments import idle, outcome  # noqa: PLC0415
 
         if step.experiment is None:
             shown = step.shown

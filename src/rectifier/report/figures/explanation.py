@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 
 from rectifier.records import Change, Experiment, Explanation, Intervention
 from rectifier.report.figures.drawing import BLUE, GREY, new_figure
-from rectifier.report.sentences.experiments import changed, curve_words, idle, outcome
+from rectifier.report.sentences.explanation.experiments import changed, curve_words, idle, outcome
 
 MOST_CHANGES = 24
 _FAR_APART = 50

@@ -21,7 +21,10 @@ from rectifier.records import (
     Rule,
     SetupFacts,
 )
-from rectifier.report.sentences import checkpoint, explanation, fixes
+from rectifier.report.sentences import checkpoint, fixes
+from rectifier.report.sentences.explanation.causes import cause_text
+from rectifier.report.sentences.explanation.remedies import fix_of
+from rectifier.report.sentences.explanation.verdict import details, headline
 from rectifier.report.sentences.findings import (
     advice,
     dead,
@@ -154,9 +157,9 @@ def told_explanation(found: Explanation, command: Sequence[str] = ()) -> Explana
     """
     return replace(
         found,
-        title=explanation.headline(found),
-        details=tuple(explanation.details(found)),
-        fixes=tuple(fixes.typed(explanation.fix_of(remedy, found).text, command) for remedy in found.remedies),
+        title=headline(found),
+        details=tuple(details(found)),
+        fixes=tuple(fixes.typed(fix_of(remedy, found).text, command) for remedy in found.remedies),
         cause=None if found.cause is None else _told_cause(found.cause),
         causes=tuple(_told_cause(cause) for cause in found.causes),
     )
@@ -164,12 +167,12 @@ def told_explanation(found: Explanation, command: Sequence[str] = ()) -> Explana
 
 def _of_explanation(found: Explanation) -> Texts:
     return Texts(
-        title=explanation.headline(found),
-        detail=" ".join(explanation.details(found)),
-        cause="" if found.cause is None else explanation.cause_text(found.cause),
-        advised=tuple(explanation.fix_of(remedy, found).text for remedy in found.remedies),
+        title=headline(found),
+        detail=" ".join(details(found)),
+        cause="" if found.cause is None else cause_text(found.cause),
+        advised=tuple(fix_of(remedy, found).text for remedy in found.remedies),
     )
 
 
 def _told_cause(cause: EstablishedCause) -> EstablishedCause:
-    return replace(cause, text=explanation.cause_text(cause))
+    return replace(cause, text=cause_text(cause))

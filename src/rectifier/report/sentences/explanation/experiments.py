@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from rectifier._formatting import counted
 from rectifier.records import Change, Experiment, Intervention, SavedExplanation
-from rectifier.report.sentences.explanation import change_words, intervention_words
+from rectifier.report.sentences.explanation.changes import change_words, intervention_words
 from rectifier.report.sentences.findings.words import capital
 
 

@@ -1,10 +1,10 @@
-"""What to type about an established cause, with the measured numbers and the user's own line."""
+"""What to do about an established cause: in general, or with the measured numbers and the user's own line."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rectifier.records import Applied, Change, ChangedPart, Explanation, RemedyId, Sight, SightKind
-from rectifier.report.sentences.fixes import SCRIPT
+from rectifier.records import Applied, Change, ChangedPart, Explanation, FixKind, RemedyId, Sight, SightKind
+from rectifier.report.sentences.fixes import SCRIPT, command
 
 _LESS_DECAY = 0.01
 """The default of torch's AdamW."""
@@ -39,7 +39,64 @@ class Line:
     typed: bool
 
 
-def with_numbers(remedy: RemedyId, explanation: Explanation) -> Line | None:
+_LINES: dict[RemedyId, str] = {
+    RemedyId.LOWER_LEARNING_RATE: "lower the learning rate to a third, a tenth or a hundredth",
+    RemedyId.RAISE_LEARNING_RATE: "multiply the learning rate by 3",
+    RemedyId.MEND_SCHEDULE: "check the learning-rate schedule",
+    RemedyId.CLIP_GRADIENT: command(FixKind.CLIP_NORM),
+    RemedyId.LARGER_EPS: command(FixKind.LARGER_EPSILON),
+    RemedyId.INIT_GAIN: "torch.nn.init.kaiming_normal_(layer.weight, nonlinearity='relu')",
+    RemedyId.INIT_RANDOM: command(FixKind.DRAW_WEIGHTS),
+    RemedyId.ZERO_BIAS: "torch.nn.init.zeros_(layer.bias)",
+    RemedyId.MORE_UNITS: "make the layer wider",
+    RemedyId.FEWER_LAYERS: "use fewer layers",
+    RemedyId.LEAKY_ACTIVATION: "rectifier run --swap relu=leaky_relu:0.1 train.py",
+    RemedyId.BOUNDED_ACTIVATION: "use a bounded activation: torch.nn.Tanh()",
+    RemedyId.CHANGE_ACTIVATION: "use an activation that has the derivative: torch.nn.Tanh()",
+    RemedyId.LINEAR_OUTPUT: "remove the last activation",
+    RemedyId.CHANGE_NORMALISATION: "remove the normalisation, or use another one",
+    RemedyId.DROP_LAST_BATCH: command(FixKind.DROP_LAST),
+    RemedyId.STANDARDISE_INPUTS: "inputs = (inputs - inputs.mean(0)) / inputs.std(0)",
+    RemedyId.CHECK_INPUTS: "check the inputs",
+    RemedyId.STANDARDISE_TARGETS: "targets = (targets - targets.mean()) / targets.std()",
+    RemedyId.WEAKEN_LOSS_TERM: "lower the weight of this loss term",
+    RemedyId.LOWER_WEIGHT_DECAY: "weight_decay=0.01, or less",
+    RemedyId.GUARD_OPERATION: "guard this operation: add a small number to its argument, or clamp it",
+    RemedyId.FLOAT32: "keep weights and optimizer in float32",
+    RemedyId.RECONNECT_GRAPH: "keep the path to the loss differentiable: no detach(), .item(), argmax or no_grad()",
+    RemedyId.ADD_TO_OPTIMIZER: "create the optimizer after the model is complete, with all its parameters: "
+    f"{command(FixKind.ADD_TO_OPTIMIZER)}",
+    RemedyId.REGISTER_PARAMETERS: command(FixKind.REGISTER_PARAMETERS),
+    RemedyId.STEP_OPTIMIZER: command(FixKind.STEP_OPTIMIZER),
+    RemedyId.TRAIN_MODE: command(FixKind.TRAIN_MODE),
+    RemedyId.CHANGE_OBJECTIVE: "check how the loss uses this output",
+    RemedyId.RESET_CODES: "from time to time, reset entries that are never selected to random inputs",
+    RemedyId.STOP_GRADIENT: "stop the gradient in one branch: z.detach()",
+}
+
+
+_SENTENCES = frozenset({
+    RemedyId.LOWER_LEARNING_RATE, RemedyId.RAISE_LEARNING_RATE, RemedyId.MEND_SCHEDULE, RemedyId.MORE_UNITS,
+    RemedyId.FEWER_LAYERS, RemedyId.BOUNDED_ACTIVATION, RemedyId.CHANGE_ACTIVATION, RemedyId.LINEAR_OUTPUT,
+    RemedyId.CHANGE_NORMALISATION, RemedyId.CHECK_INPUTS, RemedyId.WEAKEN_LOSS_TERM, RemedyId.GUARD_OPERATION,
+    RemedyId.FLOAT32, RemedyId.RECONNECT_GRAPH, RemedyId.CHANGE_OBJECTIVE, RemedyId.RESET_CODES,
+    RemedyId.STOP_GRADIENT,
+})  # fmt: skip
+"""Remedies whose general line is a sentence; those of the others are typed."""
+
+
+def fix_of(remedy: RemedyId, explanation: Explanation | None = None) -> Line:
+    """What to do, as a line to type where there is one.
+
+    Args:
+        remedy: What to do.
+        explanation: The explanation, whose numbers are filled in; None for the general line.
+    """
+    own = None if explanation is None else _with_numbers(remedy, explanation)
+    return own or Line(_LINES[remedy], typed=remedy not in _SENTENCES)
+
+
+def _with_numbers(remedy: RemedyId, explanation: Explanation) -> Line | None:
     """What to do, with the measured numbers; None if only the general line is known.
 
     Args:
