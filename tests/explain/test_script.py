@@ -6,9 +6,9 @@ import sys
 import numpy as np
 import pytest
 
-from rectifier.comparison.explain.reading import looks
-from rectifier.comparison.explain.script import ScriptTrials, every_of
-from rectifier.comparison.explain.trial import Ask, Shown, same_losses
+from rectifier.comparison.explain.trials.reading import looks
+from rectifier.comparison.explain.trials.script import ScriptTrials, every_of
+from rectifier.comparison.explain.trials.trial import Ask, Shown, same_losses
 from rectifier.comparison.script.trial import last_error
 from rectifier.diagnosis import thresholds as limit
 from rectifier.launch.forking.client import CannotFork, Forking

@@ -66,7 +66,7 @@ def command(
     After Ctrl-C, the same command continues. Exit codes: 0; 12 if no cause was established or observed; 2 if the script
     cannot be explained; 130 after Ctrl-C.
     """
-    from rectifier.comparison.explain.command import explain_script  # noqa: PLC0415 (torch-free, but scipy)
+    from rectifier.comparison.explain.script import explain_script  # noqa: PLC0415 (torch-free, but scipy)
 
     typed = _typed(command_line)
     placed, own_seed = with_seed(typed)

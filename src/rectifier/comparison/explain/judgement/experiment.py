@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from rectifier.comparison.explain.failure import Failing, better, onset_of
-from rectifier.comparison.explain.trial import Ask, Shown, ended_by_error, same_losses
+from rectifier.comparison.explain.judgement.failure import Failing, better, onset_of
+from rectifier.comparison.explain.trials.trial import Ask, Shown, ended_by_error, same_losses
 from rectifier.records import Change, Experiment, ExplainedFailure, Intervention
 
 _CURVE_POINTS = 60
