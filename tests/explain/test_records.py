@@ -25,7 +25,7 @@ from rectifier.report.sentences import told_explanation
 from rectifier.report.sentences.explanation import causes, changes, remedies, verdict
 from rectifier.report.sentences.explanation.remedies import place_of
 from rectifier.report.sentences.explanation.sights import sight_text, telling
-from rectifier.report.sentences.fixes import typed
+from rectifier.report.sentences.fixes import COMPARE, EXPLAIN, Command, Naming, Tool, typed
 from tests.explain.scripts import Script, explain, stuck
 
 VALUES = st.one_of(
@@ -196,13 +196,17 @@ def test_a_bound_of_clipping_is_a_line_with_the_users_numbers(argument):
     assert told_explanation(replace(found, experiments=experiments)).fixes[0] == f"{argument}=2.3 instead of 0.0001"
 
 
+SWAP = Command(Tool.RUN, "--swap relu=elu")
+
+
 @pytest.mark.parametrize(("text", "command", "said"), [
-    ("Run `rectifier explain train.py`: now.", ("-m", "own.fit", "a b"),
-     "Run `rectifier explain -m own.fit 'a b'`: now."),
-    ("(`rectifier compare train.py`)", ("fit.py", "--seed=3"), "(`rectifier compare fit.py '--seed={seed}'`)"),
-    ("rectifier run --swap relu=elu train.py", ("fit.py",), "rectifier run --swap relu=elu fit.py"),
-    ("rectifier run --swap relu=elu train.py", (), "rectifier run --swap relu=elu train.py"),
-    ("at train.py:3 of train.py", ("fit.py",), "at train.py:3 of train.py"),
+    (Naming("Run `{}`: now.", (EXPLAIN,)), ("-m", "own.fit", "a b"), "Run `rectifier explain -m own.fit 'a b'`: now."),
+    (Naming("(`{}`)", (COMPARE,)), ("fit.py", "--seed=3"), "(`rectifier compare fit.py '--seed={seed}'`)"),
+    (Naming("{} or {}", (EXPLAIN, COMPARE)), ("fit.py", "--seed=3"),
+     "rectifier explain fit.py --seed=3 or rectifier compare fit.py '--seed={seed}'"),
+    (SWAP, ("fit.py",), "rectifier run --swap relu=elu fit.py"),
+    (SWAP, (), "rectifier run --swap relu=elu train.py"),
+    ("at train.py:3, {}: rectifier run train.py", ("fit.py",), "at train.py:3, {}: rectifier run train.py"),
 ])  # fmt: skip
 def test_a_command_names_the_users_own_script(text, command, said):
     assert typed(text, command) == said

@@ -149,7 +149,7 @@ class _Display:
 
     def update(self, step: "Step") -> None:
         from rectifier.report.sentences.explanation.changes import change_words  # noqa: PLC0415
-        from rectifier.report.sentences.explanation.experiments import idle, outcome  # noqa: PLC0415
+        from rectifier.report.sentences.explanation.experiments import outcome  # noqa: PLC0415
 
         if step.experiment is None:
             shown = step.shown
@@ -161,7 +161,7 @@ class _Display:
             seconds = step.most * step.shown.seconds
             self._say(f"At most {counted(step.most, 'more change')}, about {duration(seconds)}. Ctrl-C stops.")
         one = step.experiment
-        ended = "still fails" if one.failed and not idle(one) else outcome(one)
+        ended = "still fails" if one.failed and not one.idle else outcome(one)
         seed = "" if one.seed is None else f", another seed ({one.seed})"
         loss = "not finite" if one.loss_end is None else f"{one.loss_end:.4g}"
         ended = ended if one.error else f"{ended}, loss {loss}"

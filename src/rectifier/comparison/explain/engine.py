@@ -132,7 +132,7 @@ class Engine:
             self._most = len(todo)
             ended = self._changed([self._ask(one) for one in batch])
             for experiment, shown in ended:
-                if experiment.applied is not None and not experiment.applied.times and not experiment.error:
+                if experiment.idle and not experiment.error:
                     # Nor is there a further addend of the loss, or another place.
                     nothing_left.add(experiment.intervention.change)
                 if cured(experiment) and not (is_sure(kinds, self._cures) and is_rival(experiment.intervention, kinds)):

@@ -51,7 +51,7 @@ def unchanged_trial(seed: int | None, shown: Shown, failing: Failing) -> Experim
 
 def cured(experiment: Experiment) -> bool:
     """Whether the failure stayed away, and by what was changed."""
-    changed = experiment.applied is None or experiment.applied.times > 0
+    changed = not experiment.idle
     if experiment.intervention.change is Change.SKIP_NONFINITE and experiment.applied is not None:
         # Where every step is left out, nothing is trained.
         changed = 0 < experiment.applied.times < experiment.steps

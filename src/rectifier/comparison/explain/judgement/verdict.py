@@ -152,10 +152,7 @@ def _refuted(kind: CauseKind, evidence: Evidence) -> bool:
     own = [
         one
         for one in evidence.experiments
-        if one.seed is None
-        and not one.error
-        and supports(kind, one.intervention)
-        and (one.applied is None or one.applied.times)
+        if one.seed is None and not one.error and supports(kind, one.intervention) and not one.idle
     ]
     return bool(own) and all(one.unhelpful for one in own)
 

@@ -53,5 +53,7 @@ def cause_text(cause: EstablishedCause) -> str:
     # The detail of these changes repeats the cause.
     if not cause.detail or change in (Change.SKIP_BATCHES_OF_ONE, Change.SKIP_NONFINITE):
         return words
-    # A detail that begins with the same words replaces them.
-    return cause.detail if cause.detail.startswith(words) else f"{words} ({cause.detail})"
+    if (cause.kind, change) == (CauseKind.WEIGHT_DECAY, Change.WEIGHT_DECAY_OFF):
+        # The detail has these words and the number.
+        return cause.detail
+    return f"{words} ({cause.detail})"

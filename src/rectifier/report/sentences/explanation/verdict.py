@@ -109,7 +109,7 @@ def _helped_once(explanation: Explanation) -> list[str]:
         if one.helped
         and one.intervention not in others
         and one.intervention.change is not Change.PLACEBO
-        and (one.applied is None or one.applied.times)
+        and not one.idle
         and len(explanation.control.failing) > 1
     ]
     return list(dict.fromkeys(found))
@@ -125,6 +125,6 @@ def _unhelpful(experiments: Sequence[Experiment]) -> list[str]:
         and one.intervention not in helped
         and one.intervention.change is not Change.PLACEBO
         and not one.error
-        and (one.applied is None or one.applied.times)
+        and not one.idle
     ]
     return list(dict.fromkeys(found))
