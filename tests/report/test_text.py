@@ -7,14 +7,13 @@ import pytest
 from rich.console import Console
 
 from rectifier._formatting import percent
-from rectifier.monitor.training.steps import schedule
 from rectifier.records import AxisSource, Cause, Diagnosis, Finding, InfiniteGradient, Rule, UnitAxis, Unseen
 from rectifier.report.figures.training import silent_map
 from rectifier.report.json.documents import run_json
 from rectifier.report.page.page import run_page
 from rectifier.report.sentences import describe
 from rectifier.report.text.comparison import print_comparison
-from rectifier.report.text.run import EARLY_STEPS, print_run, run_text
+from rectifier.report.text.run import print_run, run_text
 from tests.findings import dead_units, ref
 from tests.report.builders import HOSTILE, make_comparison, make_hostile, make_process, make_run
 
@@ -190,7 +189,6 @@ def test_a_share_beyond_the_budget_has_its_reason(healthy):
 
     early = "The budget holds after the first 1,024 steps, which are sampled at a fixed rate."
     start = "Most of this is start-up: a longer run has a smaller share."
-    assert EARLY_STEPS == schedule.EARLY_STEPS
     assert early in told(steps=1024)
     assert early not in told(steps=1025)
     assert start in told(steps=1025)
