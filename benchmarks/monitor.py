@@ -8,7 +8,7 @@ Arms train in turns of a few steps: plain, plain again (A/A: the noise), watched
 today, each rebuilt here so that nothing but its own work is timed. Every step is timed by itself and divided by the
 median step of both plain arms in its round (A/A: of the first), so that what drifts from round to round does not count;
 a turn's first step, which finds the caches as another arm left them, is not used. An arm's steps are of kinds (observed
-in full, at a glance, or not; every tenth of a tool that works at every tenth): its ratio is the median of each kind,
+in full, lightly, or not; every tenth of a tool that works at every tenth): its ratio is the median of each kind,
 weighted by how often the kind comes, so that a machine that stands still now and then does not decide. What the monitor
 writes, now and then, is timed apart and added as a mean. The 95% interval is from the bootstrap over rounds. What
 counts is its upper end: at most 1.01, and 1.03 for the tiny network.
@@ -39,7 +39,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rectifier.monitor import MemorySink, Monitor
-from rectifier.monitor.training.steps.schedule import ALLOWANCE_SECONDS, PLANNED, Look
+from rectifier.monitor.training.steps.schedule import ALLOWANCE_SECONDS, PLANNED, Sampling
 
 FEWEST_ROUNDS = 20
 FEWEST_OF_A_KIND = 8
@@ -154,14 +154,14 @@ class Watched:
 
     def kind(self, index: int) -> int:
         """How closely the coming step is observed."""
-        return int(self.monitor.observation.look)
+        return int(self.monitor.observation.sampling)
 
     def shares(self) -> dict[int, float]:
         """How often each kind of step comes."""
         schedule = self.monitor.observation.schedule
         counted = 1 / schedule.count_interval
-        glanced = 1 / schedule.interval - counted
-        return {Look.COUNT: counted, Look.GLANCE: glanced, Look.AWAY: 1 - counted - glanced}
+        light = 1 / schedule.interval - counted
+        return {Sampling.FULL: counted, Sampling.LIGHT: light, Sampling.SKIPPED: 1 - counted - light}
 
     @property
     def note(self) -> str:

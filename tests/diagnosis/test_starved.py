@@ -56,7 +56,7 @@ def test_a_gradient_that_never_came_is_told_apart_from_a_zero():
 
 
 @pytest.mark.parametrize("delta", [1e-30, NAN])
-def test_the_smallest_gradient_is_one_and_a_glance_says_nothing(delta):
+def test_the_smallest_gradient_is_one_and_a_light_step_says_nothing(delta):
     steps = counted(50, 150)
     deltas = np.zeros(50)
     deltas[45] = delta

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from rectifier.comparison.explain.engine import Engine
-from rectifier.comparison.explain.trial import Shown
+from rectifier.comparison.explain.trials.trial import Shown
 from rectifier.records import (
     Applied,
     Cause,

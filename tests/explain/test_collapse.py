@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from rectifier.comparison.explain.collapse import constant_optimum, sorted_by_class
+from rectifier.comparison.explain.trials.collapse import constant_optimum, sorted_by_class
 from tests.one_thread import one_thread  # noqa: F401
 from tests.watching import Watching
 

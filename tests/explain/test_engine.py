@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from rectifier.comparison.explain import knowledge
 from rectifier.comparison.explain.engine import Engine
-from rectifier.comparison.explain.failure import Certain, failure_of
-from rectifier.comparison.explain.trial import Ask, Shown
+from rectifier.comparison.explain.judgement import knowledge
+from rectifier.comparison.explain.judgement.failure import Certain, failure_of
+from rectifier.comparison.explain.trials.trial import Ask, Shown
 from rectifier.diagnosis import thresholds as limit
 from rectifier.errors import CannotExplain
 from rectifier.records import (
@@ -24,8 +24,8 @@ from rectifier.records import (
     SightKind,
     TrainingSetup,
 )
-from rectifier.report.sentences.experiments import outcome
-from rectifier.report.sentences.explanation import details
+from rectifier.report.sentences.explanation.experiments import outcome
+from rectifier.report.sentences.explanation.verdict import details
 from tests.explain.scripts import Script, explain, stuck
 
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from rectifier.comparison.explain.evidence import kinds_of
-from rectifier.comparison.explain.failure import Failing
-from rectifier.comparison.explain.knowledge import candidates
+from rectifier.comparison.explain.judgement.evidence import kinds_of
+from rectifier.comparison.explain.judgement.failure import Failing
+from rectifier.comparison.explain.judgement.knowledge import candidates
 from rectifier.records import (
     CauseKind,
     Change,

@@ -21,11 +21,11 @@ from rectifier.records import (
     encode,
 )
 from rectifier.report.json.explanation import explanation_json
-from rectifier.report.sentences import explanation as sentences
 from rectifier.report.sentences import told_explanation
-from rectifier.report.sentences.fixes import typed
-from rectifier.report.sentences.mending import place_of
-from rectifier.report.sentences.sights import sight_text, telling
+from rectifier.report.sentences.explanation import causes, changes, remedies, verdict
+from rectifier.report.sentences.explanation.remedies import place_of
+from rectifier.report.sentences.explanation.sights import sight_text, telling
+from rectifier.report.sentences.fixes import COMPARE, EXPLAIN, Command, Naming, Tool, typed
 from tests.explain.scripts import Script, explain, stuck
 
 VALUES = st.one_of(
@@ -52,9 +52,9 @@ def test_an_unknown_change_names_the_known_ones():
 
 
 def test_every_cause_change_and_remedy_has_words():
-    assert set(sentences._CAUSES) == set(CauseKind)
-    assert set(sentences._CHANGES) == set(Change)
-    assert set(sentences._LINES) == set(RemedyId)
+    assert set(causes._CAUSES) == set(CauseKind)
+    assert set(changes._CHANGES) == set(Change)
+    assert set(remedies._LINES) == set(RemedyId)
 
 
 @pytest.mark.parametrize("cures", [(), (Change.WEIGHT_DECAY_OFF,), (Change.LEAKY_ACTIVATION, Change.PLACEBO)])
@@ -65,8 +65,8 @@ def test_an_explanation_goes_into_json_and_words(cures):
     assert document["remedies"] == [str(one) for one in found.remedies]
     assert len(document["experiments"]) == len(found.experiments)
     assert document["established"] is found.established
-    assert sentences.headline(found)
-    assert all(text.endswith(".") for text in sentences.details(found))
+    assert verdict.headline(found)
+    assert all(text.endswith(".") for text in verdict.details(found))
     assert decode(encode(found), type(found)) == found
 
 
@@ -96,17 +96,17 @@ def test_only_what_belongs_to_the_cause_is_told():
         "(input from 0 to 1, 1 of 32 exactly 0)"
     )
     assert found.cause.detail == "log: torch.log(p)"
-    assert sentences.fix_of(RemedyId.GUARD_OPERATION, found).text == (
+    assert remedies.fix_of(RemedyId.GUARD_OPERATION, found).text == (
         "clamp its argument from below: torch.log(x.clamp_min(1e-6))"
     )
-    assert sentences.fix_of(RemedyId.GUARD_OPERATION).text == sentences._LINES[RemedyId.GUARD_OPERATION]
+    assert remedies.fix_of(RemedyId.GUARD_OPERATION).text == remedies._LINES[RemedyId.GUARD_OPERATION]
 
 
 def test_a_cause_is_not_said_twice():
     said = EstablishedCause(
         kind=CauseKind.BATCH_OF_ONE, detail="batches of one", intervention=Intervention(Change.SKIP_BATCHES_OF_ONE)
     )
-    assert sentences.cause_text(said) == "batches of one sample"
+    assert causes.cause_text(said) == "batches of one sample"
 
 
 @pytest.mark.parametrize("kind", SightKind)
@@ -119,9 +119,9 @@ def test_the_line_to_type_has_the_users_numbers_and_place():
     (own, *_) = [one for one in found.experiments if one.intervention.change is Change.WEIGHT_DECAY_OFF]
     applied = replace(own.applied, before=0.5, after=0.0, place="fit.py:9", expression="SGD(p, weight_decay=0.5)")
     told = replace(found, experiments=(replace(own, applied=applied),))
-    assert sentences.fix_of(RemedyId.LOWER_WEIGHT_DECAY, told).text == "weight_decay=0.01 instead of 0.5"
+    assert remedies.fix_of(RemedyId.LOWER_WEIGHT_DECAY, told).text == "weight_decay=0.01 instead of 0.5"
     assert place_of(told) == "fit.py:9: SGD(p, weight_decay=0.5)"
-    assert sentences.fix_of(RemedyId.LOWER_WEIGHT_DECAY, found).text == "weight_decay=0.01, or less"
+    assert remedies.fix_of(RemedyId.LOWER_WEIGHT_DECAY, found).text == "weight_decay=0.01, or less"
 
 
 def test_a_term_of_the_loss_is_named_and_its_loss_is_compared_with_no_other():
@@ -129,7 +129,7 @@ def test_a_term_of_the_loss_is_named_and_its_loss_is_compared_with_no_other():
         SightKind.MOVED_BY, operation="penalty", cause_kind=CauseKind.LOSS_TERM, numbers={"index": 0.0, "share": 0.9}
     )
     found = explain(Script(cures=(Change.LOSS_TERM_OFF,), sights=(seen,), detail="penalty (fit.py:8)"))
-    (text, *_) = sentences.details(found)
+    (text, *_) = verdict.details(found)
     assert text == "With no penalty (fit.py:8) in the loss, the run does not fail (3 of 3 failing seeds)."
 
 
@@ -196,13 +196,17 @@ def test_a_bound_of_clipping_is_a_line_with_the_users_numbers(argument):
     assert told_explanation(replace(found, experiments=experiments)).fixes[0] == f"{argument}=2.3 instead of 0.0001"
 
 
+SWAP = Command(Tool.RUN, "--swap relu=elu")
+
+
 @pytest.mark.parametrize(("text", "command", "said"), [
-    ("Run `rectifier explain train.py`: now.", ("-m", "own.fit", "a b"),
-     "Run `rectifier explain -m own.fit 'a b'`: now."),
-    ("(`rectifier compare train.py`)", ("fit.py", "--seed=3"), "(`rectifier compare fit.py '--seed={seed}'`)"),
-    ("rectifier run --swap relu=elu train.py", ("fit.py",), "rectifier run --swap relu=elu fit.py"),
-    ("rectifier run --swap relu=elu train.py", (), "rectifier run --swap relu=elu train.py"),
-    ("at train.py:3 of train.py", ("fit.py",), "at train.py:3 of train.py"),
+    (Naming("Run `{}`: now.", (EXPLAIN,)), ("-m", "own.fit", "a b"), "Run `rectifier explain -m own.fit 'a b'`: now."),
+    (Naming("(`{}`)", (COMPARE,)), ("fit.py", "--seed=3"), "(`rectifier compare fit.py '--seed={seed}'`)"),
+    (Naming("{} or {}", (EXPLAIN, COMPARE)), ("fit.py", "--seed=3"),
+     "rectifier explain fit.py --seed=3 or rectifier compare fit.py '--seed={seed}'"),
+    (SWAP, ("fit.py",), "rectifier run --swap relu=elu fit.py"),
+    (SWAP, (), "rectifier run --swap relu=elu train.py"),
+    ("at train.py:3, {}: rectifier run train.py", ("fit.py",), "at train.py:3, {}: rectifier run train.py"),
 ])  # fmt: skip
 def test_a_command_names_the_users_own_script(text, command, said):
     assert typed(text, command) == said

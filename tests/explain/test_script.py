@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
-from rectifier.comparison.explain.reading import looks
-from rectifier.comparison.explain.script import ScriptTrials
-from rectifier.comparison.explain.trial import Ask, same_losses
+from rectifier.comparison.explain.trials.reading import looks
+from rectifier.comparison.explain.trials.script import ScriptTrials
+from rectifier.comparison.explain.trials.trial import Ask, same_losses
 from rectifier.comparison.script.trial import last_error
 from rectifier.diagnosis import thresholds as limit
 from rectifier.launch.forking.client import CannotFork, Forking

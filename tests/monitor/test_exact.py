@@ -13,8 +13,8 @@ from torch import nn
 from rectifier import monitor
 from rectifier.monitor.training.sites.counters import UnitCounters
 from rectifier.monitor.training.sites.samples import DistinctSamples
-from rectifier.monitor.training.steps.schedule import EARLY_STEPS, PLANNED, Look, Schedule
-from rectifier.records import MOST_TOLD_APART
+from rectifier.monitor.training.steps.schedule import PLANNED, Sampling, Schedule
+from rectifier.records import EARLY_STEPS, MOST_TOLD_APART
 from rectifier.report.sentences.recorded import why_unseen
 
 from ..watching import Watching
@@ -88,47 +88,47 @@ def test_a_wrong_counter_would_be_caught():
     st.sampled_from([(5,), (5, 3), (5, 2, 1, 3)]),
     st.integers(2, 5),
 )
-def test_glances_tell_death_as_counting_everything_does(seed, calls, shape, room):
-    """Any mixture of the two, several calls in one step, however soon glances are worked in."""
+def test_light_sampling_tells_death_as_counting_everything_does(seed, calls, shape, room):
+    """Any mixture of the two, several calls in one step, however soon light sampling is worked in."""
     generator = torch.Generator().manual_seed(seed)
     axis = 1 if len(shape) > 1 else -1
     mixed, all_counted = UnitCounters(5, CPU), UnitCounters(5, CPU)
-    mixed._most_glances = room
+    mixed._most_light = room
     step = visits = 0
-    for size, glanced, same_step in calls:
+    for size, lightly, same_step in calls:
         shift = torch.linspace(-4, 2, 5).reshape(5, *[1] * (len(shape) - 1))
         h = F.relu(torch.randn(size, *shape, generator=generator) + shift)
-        (mixed.glance if glanced else mixed.observe)(h, axis, step)
+        (mixed.observe_lightly if lightly else mixed.observe)(h, axis, step)
         all_counted.observe(h, axis, step)
-        visits += 0 if glanced else size
+        visits += 0 if lightly else size
         step += not same_step
     ours, exact = mixed.read(), all_counted.read()
     assert ours.last_fired.tolist() == exact.last_fired.tolist()
     assert ours.silent_visits.tolist() == exact.silent_visits.tolist()
-    assert (ours.seen, ours.visits, ours.bad_glance) == (exact.visits, visits, None)
+    assert (ours.seen, ours.visits, ours.bad_light_step) == (exact.visits, visits, None)
     assert (ours.fired <= exact.fired).all()
 
 
-def test_a_lost_glance_would_be_caught():
+def test_a_lost_light_step_would_be_caught():
     counters = UnitCounters(5, CPU)
     counters.observe(torch.zeros(7, 5), -1, 0)
-    counters.glance(torch.eye(5), -1, 3)
-    counters._glances.clear()
+    counters.observe_lightly(torch.eye(5), -1, 3)
+    counters._light.clear()
     assert counters.read().last_fired.tolist() != [3] * 5
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_a_glance_at_what_is_not_finite_is_told_and_is_no_silence(bad):
+def test_what_is_not_finite_at_a_light_step_is_told_and_is_no_silence(bad):
     counters = UnitCounters(3, CPU)
-    counters.glance(torch.tensor([[0.0, 1.0, 0.0]]), -1, 4)
-    counters.glance(torch.tensor([[0.0, 0.0, bad]]), -1, 6)
-    counters.glance(torch.tensor([[0.0, 0.0, bad]]), -1, 8)
+    counters.observe_lightly(torch.tensor([[0.0, 1.0, 0.0]]), -1, 4)
+    counters.observe_lightly(torch.tensor([[0.0, 0.0, bad]]), -1, 6)
+    counters.observe_lightly(torch.tensor([[0.0, 0.0, bad]]), -1, 8)
     counts = counters.read()
-    assert counts.bad_glance == 6
+    assert counts.bad_light_step == 6
     assert counts.silent_visits.tolist() == [3, 2, 0]
     counters.begin_window()
-    counters.glance(torch.zeros(2, 3), -1, 9)
-    assert counters.read().bad_glance is None
+    counters.observe_lightly(torch.zeros(2, 3), -1, 9)
+    assert counters.read().bad_light_step is None
 
 
 def test_threshold_is_the_value_at_zero():
@@ -245,19 +245,19 @@ def test_windows_of_a_whole_training_equal_brute_force_over_stored_activations()
     assert weights[0].shape == (5, 3)
 
 
-@pytest.mark.parametrize(("count", "glance"), [(4, 1), (8, 2), (16, 16)])
-def test_with_glances_in_between_deaths_are_as_exact_as_without(count, glance):
+@pytest.mark.parametrize(("count", "interval"), [(4, 1), (8, 2), (16, 16)])
+def test_with_light_steps_in_between_deaths_are_as_exact_as_without(count, interval):
     torch.manual_seed(0)
     model = Net()
     stored = []
     model.act.register_forward_hook(lambda module, args, output: stored.append(output.detach().clone()))
     with Watching(model, every=1) as watch:
-        watch.monitor.observation.schedule.interval, watch.monitor.observation.schedule.count_interval = glance, count
+        watch.monitor.observation.schedule.interval, watch.monitor.observation.schedule.count_interval = interval, count
         train(model, 61, lr=0.3)
     process = watch.process
     for index in (0, 1):
         windows = [w for snapshot in process.snapshots for w in snapshot.windows if w.site == index]
-        looked = range(0, 61, glance)
+        looked = range(0, 61, interval)
         assert np.concatenate([w.steps for w in windows]).tolist() == list(looked)
         assert sum(w.seen for w in windows) == len(looked) * 7
         assert sum(w.visits for w in windows) == len(range(0, 61, count)) * 7
@@ -271,7 +271,7 @@ def test_with_glances_in_between_deaths_are_as_exact_as_without(count, glance):
         assert known.tolist() == [step % count == 0 for step in looked]
         assert np.concatenate([np.isfinite(w.update) for w in windows]).tolist() == known.tolist()
     cost = process.snapshots[-1].cost
-    assert (cost.observed_steps, cost.counted_steps) == (len(range(0, 61, glance)), len(range(0, 61, count)))
+    assert (cost.observed_steps, cost.counted_steps) == (len(range(0, 61, interval)), len(range(0, 61, count)))
 
 
 def test_relative_updates_are_those_of_the_weight_that_feeds_the_site():
@@ -366,33 +366,33 @@ def test_the_budget_lengthens_the_interval_and_says_so():
     assert cost.counted_steps < cost.observed_steps
 
 
-def simulated(budget, counting, glancing, step_seconds, steps):
+def simulated(budget, counting, light, step_seconds, steps):
     """A schedule whose observations cost what is said; the steps it looked at, and how."""
     schedule = Schedule(budget)
-    looks = []
+    samplings = []
     for step in range(steps):
-        look = schedule.look(step)
-        looks.append(look)
-        if look is not Look.AWAY:
-            schedule.watching_seconds += counting if look is Look.COUNT else glancing
-            schedule.spent(look, step + 1, (step + 1) * step_seconds)
-    return schedule, looks
+        sampling = schedule.sampling_of(step)
+        samplings.append(sampling)
+        if sampling is not Sampling.SKIPPED:
+            schedule.watching_seconds += counting if sampling is Sampling.FULL else light
+            schedule.spent(sampling, step + 1, (step + 1) * step_seconds)
+    return schedule, samplings
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.floats(1e-5, 1e-1), st.floats(0.02, 1.0), st.floats(1e-4, 1.0))
 @example(0.0045, 0.5, 1.0)
 @example(0.003, 0.5, 1.0)
-def test_a_budget_is_kept_and_glances_go_on_where_counts_thin_out(counting, ratio, step_seconds):
-    schedule, looks = simulated(0.01, counting, counting * ratio, step_seconds, 20_000)
+def test_a_budget_is_kept_and_light_sampling_goes_on_where_full_thins_out(counting, ratio, step_seconds):
+    schedule, samplings = simulated(0.01, counting, counting * ratio, step_seconds, 20_000)
     allowed = PLANNED * 0.01 * 20_000 * step_seconds + 0.05 * np.log2(20_001)
     # Overspent by no more than what the intervals had not yet met: twice, since they double, and at most by the
     # observations on the way to intervals longer than the training. Early steps are observed by their number, up to a
     # quarter of their time.
     early = min(64 * counting + 352 * counting * ratio, 2 * 0.25 * EARLY_STEPS * step_seconds + 20 * counting + 5)
     assert schedule.watching_seconds < 2 * allowed + (2 * np.log2(20_000) + 3) * counting + early
-    counted = [step for step, look in enumerate(looks) if look is Look.COUNT]
-    observed = [step for step, look in enumerate(looks) if look is not Look.AWAY]
+    counted = [step for step, sampling in enumerate(samplings) if sampling is Sampling.FULL]
+    observed = [step for step, sampling in enumerate(samplings) if sampling is not Sampling.SKIPPED]
     assert set(counted) <= set(observed)
     for steps, interval in ((counted, schedule.count_interval), (observed, schedule.interval)):
         assert interval & (interval - 1) == 0
@@ -408,16 +408,18 @@ def test_a_budget_is_kept_and_glances_go_on_where_counts_thin_out(counting, rati
 def test_how_early_steps_are_observed_depends_on_no_clock(counting, ratio, load):
     """A counted step that takes no more than a fifth of a step's time, on machines of any speed."""
     step_seconds = 5 * counting
-    looks = [
+    samplings = [
         simulated(0.01, counting * by, counting * ratio * by, step_seconds * by, EARLY_STEPS)[1] for by in (1, load)
     ]
-    assert looks[0] == looks[1]
-    assert looks[0][:16] == [Look.COUNT] * 16
-    assert looks[0].count(Look.COUNT) == 64
-    assert all(look is not Look.AWAY for look in (*looks[0][:64], *looks[0][:256:2], *looks[0][::4]))
+    assert samplings[0] == samplings[1]
+    assert samplings[0][:16] == [Sampling.FULL] * 16
+    assert samplings[0].count(Sampling.FULL) == 64
+    assert all(
+        sampling is not Sampling.SKIPPED for sampling in (*samplings[0][:64], *samplings[0][:256:2], *samplings[0][::4])
+    )
 
 
-def test_glances_are_kept_where_only_counts_are_too_dear():
+def test_light_sampling_is_kept_where_only_full_is_too_dear():
     schedule, _ = simulated(0.01, 1e-2, 1e-5, 1e-2, 20_000)
     assert schedule.interval == 4
     assert schedule.count_interval > 64
@@ -466,12 +468,12 @@ def test_what_unobserved_steps_cost_does_not_drive_the_interval_away():
     """No interval can lower it: beyond the budget by itself, it leaves a quarter to the steps that are observed."""
     schedule = Schedule(0.01)
     for step in range(100_000):
-        look = schedule.look(step)
-        schedule.watching_seconds += {Look.AWAY: 2e-5, Look.GLANCE: 1e-4, Look.COUNT: 1e-3}[look]
-        if look is Look.AWAY:
+        sampling = schedule.sampling_of(step)
+        schedule.watching_seconds += {Sampling.SKIPPED: 2e-5, Sampling.LIGHT: 1e-4, Sampling.FULL: 1e-3}[sampling]
+        if sampling is Sampling.SKIPPED:
             schedule.passed()
         else:
-            schedule.spent(look, step + 1, (step + 1) * 1e-3)
+            schedule.spent(sampling, step + 1, (step + 1) * 1e-3)
     assert 1e-3 / schedule.count_interval + 1e-4 / schedule.interval > 0.01 * 1e-3 / 16
     assert 64 <= schedule.count_interval <= 4096
 
@@ -486,8 +488,8 @@ def test_what_is_kept_on_the_device_is_at_most_64_bytes_a_unit(act):
             model(torch.randn(5, 1)).sum().backward()
             optimizer.step()
         (site,) = watch.monitor.observation.models.sites
-        site.counters.glance(torch.randn(5, units), -1, 3)
-        held = [*vars(site.counters).values(), site.last_gradient, *(high for _, _, high in site.counters._glances)]
+        site.counters.observe_lightly(torch.randn(5, units), -1, 3)
+        held = [*vars(site.counters).values(), site.last_gradient, *(high for _, _, high in site.counters._light)]
     size = sum(tensor.untyped_storage().nbytes() for tensor in held if isinstance(tensor, torch.Tensor) and tensor.ndim)
     assert 40 * units < size <= 64 * units
 

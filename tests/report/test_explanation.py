@@ -12,7 +12,7 @@ from rectifier.records import Conclusion, RemedyId
 from rectifier.report.figures.explanation import change_curves
 from rectifier.report.page.page import explanation_page, run_page
 from rectifier.report.sentences import told_explanation
-from rectifier.report.sentences.explanation import fix_of
+from rectifier.report.sentences.explanation.remedies import fix_of
 from rectifier.storage import write_explanation, write_manifest
 from tests.report.builders import CLOSING, HOSTILE, make_explanation, make_process, make_run, make_saved
 

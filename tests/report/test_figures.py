@@ -245,7 +245,7 @@ def test_a_unit_that_fired_once_in_a_million_is_not_drawn_silent():
     assert all(drawn[f"unit {unit}"] > border for unit in (0, 2, 3, 4))
 
 
-def test_a_unit_that_fired_at_a_glance_only_is_not_called_silent():
+def test_a_unit_that_fired_at_light_steps_only_is_not_called_silent():
     process = make_process((5,), windows=1)
     snapshot = process.snapshots[0]
     window = replace(

@@ -23,7 +23,7 @@ from rectifier.records import (
 )
 from rectifier.report.json import forms
 from rectifier.report.json.documents import comparison_json, run_json
-from rectifier.report.sentences.fixes import typed
+from rectifier.report.sentences.fixes import fix_text
 from tests.findings import ref
 from tests.report.builders import HOSTILE, make_comparison, make_hostile, make_process, make_run
 
@@ -77,7 +77,7 @@ def test_a_run_has_the_documented_fields(dying):
         assert found["title"] == finding.title
         assert found["cause"] == {"kind": finding.cause.kind, "text": finding.cause.text}
         assert found["remedies"] == list(finding.remedies)
-        assert found["fixes"] == [typed(fix.text, run.manifest.command) for fix in finding.fixes]
+        assert found["fixes"] == [fix_text(fix.kind, run.manifest.command) for fix in finding.fixes]
         site = finding.site
         named = {"label": site.key, "name": site.label}
         assert found["site"] == {"path": site.path, "call": site.call, "model": site.model, **named}

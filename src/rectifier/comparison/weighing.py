@@ -11,7 +11,7 @@ from rectifier.comparison.statistics.interim import ALPHA
 from rectifier.comparison.statistics.trials import compare_trials
 from rectifier.errors import UnreadableRun
 from rectifier.records import ArmVerdict, Comparison, Intervention, Trial
-from rectifier.report.sentences.experiments import arm_words, unchanged_words
+from rectifier.report.sentences.explanation.experiments import arm_words, unchanged_words
 
 
 class Plan(NamedTuple):

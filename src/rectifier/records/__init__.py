@@ -87,7 +87,7 @@ _NAMES = {
     "training.run": "FORMAT_VERSION Manifest Outcome Run RunNote Touched",
     "findings.suppression": "Deaths WholeSilence",
     "training.site": "AxisSource ParameterRef Site SiteRef UnitAxis Unseen WhyUnseen",
-    "training.snapshot": "Cost MOST_TOLD_APART NORM_BEFORE_CLIPPING Recorder Series SiteWindow Snapshot",
+    "training.snapshot": "Cost EARLY_STEPS MOST_TOLD_APART NORM_BEFORE_CLIPPING Recorder Series SiteWindow Snapshot",
     "training.treated": "RecycledUnits RescaledLayers SwappedActivation Treated Treatment",
     "findings.causes_model": (
         "ConstantInputs ConstantOptimum LargeBias LossOperations LostOverCalls SmallUpdates WeightsDecayed ZeroWeights"

@@ -20,10 +20,10 @@ def last_windows(process: Process) -> dict[int, SiteWindow]:
 
 
 def rates(window: SiteWindow, units: IntArray | slice = slice(None)) -> FloatArray:
-    """The share of counted samples on which each unit fired; one of those seen, where it fired at a glance only."""
+    """The share of counted samples on which each unit fired; one of those seen, where light sampling alone saw it."""
     fired = window.fired[units]
-    glanced = (fired == 0) & (window.last_fired[units] >= window.steps[0])
-    return np.where(glanced, 1 / max(window.seen, 1), fired / window.visits)
+    lightly = (fired == 0) & (window.last_fired[units] >= window.steps[0])
+    return np.where(lightly, 1 / max(window.seen, 1), fired / window.visits)
 
 
 def samples_told(windows: Sequence[SiteWindow]) -> str:

@@ -66,7 +66,7 @@ def command(
     After Ctrl-C, the same command continues. Exit codes: 0; 12 if no cause was established or observed; 2 if the script
     cannot be explained; 130 after Ctrl-C.
     """
-    from rectifier.comparison.explain.command import explain_script  # noqa: PLC0415 (torch-free, but scipy)
+    from rectifier.comparison.explain.script import explain_script  # noqa: PLC0415 (torch-free, but scipy)
 
     typed = _typed(command_line)
     placed, own_seed = with_seed(typed)
@@ -148,8 +148,8 @@ class _Display:
         self._told = False
 
     def update(self, step: "Step") -> None:
-        from rectifier.report.sentences.experiments import idle, outcome  # noqa: PLC0415
-        from rectifier.report.sentences.explanation import change_words  # noqa: PLC0415
+        from rectifier.report.sentences.explanation.changes import change_words  # noqa: PLC0415
+        from rectifier.report.sentences.explanation.experiments import outcome  # noqa: PLC0415
 
         if step.experiment is None:
             shown = step.shown
@@ -161,7 +161,7 @@ class _Display:
             seconds = step.most * step.shown.seconds
             self._say(f"At most {counted(step.most, 'more change')}, about {duration(seconds)}. Ctrl-C stops.")
         one = step.experiment
-        ended = "still fails" if one.failed and not idle(one) else outcome(one)
+        ended = "still fails" if one.failed and not one.idle else outcome(one)
         seed = "" if one.seed is None else f", another seed ({one.seed})"
         loss = "not finite" if one.loss_end is None else f"{one.loss_end:.4g}"
         ended = ended if one.error else f"{ended}, loss {loss}"

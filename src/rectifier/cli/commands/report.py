@@ -31,7 +31,7 @@ from rectifier.report.json.explanation import explanation_json
 from rectifier.report.json.schema import json_schema
 from rectifier.report.page.page import comparison_page, explanation_page, run_page
 from rectifier.report.sentences import told_explanation
-from rectifier.report.sentences.experiments import explained_when
+from rectifier.report.sentences.explanation.experiments import explained_when
 from rectifier.report.text.comparison import print_comparison
 from rectifier.report.text.explanation import print_explanation
 from rectifier.report.text.lines import say

@@ -1,4 +1,4 @@
 """Why a script fails, by experiment: one thing is changed at a time, with the same seed, until the failure stays away.
 
-`engine` decides over any runner of trials, `script` runs them as processes of the user's own script.
+`engine` decides over any runner of `trials`, by what `judgement` makes of them.
 """

@@ -10,16 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from rectifier.comparison.explain import knowledge
-from rectifier.comparison.explain.controls import Controls
-from rectifier.comparison.explain.cures import Cure, is_confirmed, is_rival, is_sure, settled_by
-from rectifier.comparison.explain.evidence import suspected
-from rectifier.comparison.explain.experiment import cured, experiment_of, explained_failure, motionless
-from rectifier.comparison.explain.failure import Certain, Failing, failure_of, gain_of, looked_at, onset_of
+from rectifier.comparison.explain.judgement import knowledge
+from rectifier.comparison.explain.judgement.controls import Controls
+from rectifier.comparison.explain.judgement.cures import Cure, is_confirmed, is_rival, is_sure, settled_by
+from rectifier.comparison.explain.judgement.evidence import suspected
+from rectifier.comparison.explain.judgement.experiment import cured, experiment_of, explained_failure, motionless
+from rectifier.comparison.explain.judgement.failure import Certain, Failing, failure_of, gain_of, looked_at, onset_of
+from rectifier.comparison.explain.judgement.verdict import Evidence, Verdict, conclude
 from rectifier.comparison.explain.lengths import steps_certain, steps_enough, steps_outliving, steps_with, until_failed
 from rectifier.comparison.explain.progress import Step
-from rectifier.comparison.explain.trial import Ask, Runner, Shown, ended_by_error, same_losses
-from rectifier.comparison.explain.verdict import Evidence, Verdict, conclude
+from rectifier.comparison.explain.trials.trial import Ask, Runner, Shown, ended_by_error, same_losses
 from rectifier.diagnosis import thresholds as limit
 from rectifier.records import CauseKind, Change, Conclusion, Experiment, Explanation, Intervention, Rule, Sight
 
@@ -132,7 +132,7 @@ class Engine:
             self._most = len(todo)
             ended = self._changed([self._ask(one) for one in batch])
             for experiment, shown in ended:
-                if experiment.applied is not None and not experiment.applied.times and not experiment.error:
+                if experiment.idle and not experiment.error:
                     # Nor is there a further addend of the loss, or another place.
                     nothing_left.add(experiment.intervention.change)
                 if cured(experiment) and not (is_sure(kinds, self._cures) and is_rival(experiment.intervention, kinds)):

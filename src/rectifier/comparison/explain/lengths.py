@@ -3,9 +3,9 @@
 import math
 from typing import Any
 
-from rectifier.comparison.explain import knowledge
-from rectifier.comparison.explain.failure import Failing, onset_of
-from rectifier.comparison.explain.trial import Shown
+from rectifier.comparison.explain.judgement import knowledge
+from rectifier.comparison.explain.judgement.failure import Failing, onset_of
+from rectifier.comparison.explain.trials.trial import Shown
 from rectifier.diagnosis import thresholds as limit
 from rectifier.records import Change
 

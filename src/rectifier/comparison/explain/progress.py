@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from rectifier.comparison.explain.failure import Failing
-from rectifier.comparison.explain.trial import Shown
+from rectifier.comparison.explain.judgement.failure import Failing
+from rectifier.comparison.explain.trials.trial import Shown
 from rectifier.records import Experiment
 
 

@@ -21,7 +21,7 @@ from rectifier.monitor.training.live import live
 from rectifier.monitor.training.observation import Observation
 from rectifier.monitor.training.sinks import Sink
 from rectifier.monitor.training.sites.met import Token
-from rectifier.monitor.training.steps.schedule import Look
+from rectifier.monitor.training.steps.schedule import Sampling
 from rectifier.records import Treated
 
 
@@ -82,10 +82,10 @@ class Monitor(training.TrainingListener):
         self._undo.append(data.listen(self.observation.models.note_length))
         if self.observation.extra is not None:
             self._undo.append(compiled.listen(self))
-        self.observation.arm(self._schedule.look(self.observation.step))
+        self.observation.arm(self._schedule.sampling_of(self.observation.step))
 
     def stop(self) -> None:
-        """Take every interception away and hand the sink what is left; a second call does nothing."""
+        """Take every interception skipped and hand the sink what is left; a second call does nothing."""
         if self in live:
             live.remove(self)
         self._take_away()
@@ -110,7 +110,7 @@ class Monitor(training.TrainingListener):
     def note_fork(self) -> None:
         """Hear that this is a forked child now, which may never train: nothing else is done until it does."""
         self.observation.forked = True
-        self.observation.away_steps = 0
+        self.observation.skipped_steps = 0
         self._guarded.begin_again()
 
     def log(self, name: str, value: float) -> None:
@@ -151,13 +151,13 @@ class Monitor(training.TrainingListener):
     def on_backward(self, loss: Tensor, unscaled: Tensor) -> None:
         """A loss is about to be back-propagated."""
         seen = self.observation
-        if seen.away_steps % seen.one_timed_of:
+        if seen.skipped_steps % seen.one_timed_of:
             # Most steps of a fast training.
             self._guarded(seen.note_loss, loss, unscaled)
             return
         began = time.perf_counter()
         self._guarded(seen.note_backward, loss, unscaled)
-        stands_for = seen.one_timed_of if seen.away_steps else 1
+        stands_for = seen.one_timed_of if seen.skipped_steps else 1
         self._schedule.watching_seconds += stands_for * (time.perf_counter() - began)
 
     def on_backward_end(self) -> None:
@@ -178,7 +178,7 @@ class Monitor(training.TrainingListener):
     def on_step_start(self, optimizer: Optimizer, *call: Any) -> None:
         """An optimizer is about to change the weights."""
         self.observation.clock.begins()
-        if self.observation.armed and self.observation.look is Look.COUNT:
+        if self.observation.armed and self.observation.sampling is Sampling.FULL:
             began = time.perf_counter()
             self._guarded(self.observation.note_step_start, optimizer)
             self._schedule.watching_seconds += time.perf_counter() - began
@@ -186,14 +186,14 @@ class Monitor(training.TrainingListener):
     def on_step_end(self, optimizer: Optimizer, *call: Any) -> None:
         """An optimizer has changed the weights."""
         seen = self.observation
-        away = seen.away_steps
-        if away and seen.clock.optimizer() is optimizer:
+        skipped = seen.skipped_steps
+        if skipped and seen.clock.optimizer() is optimizer:
             # Most steps of a fast training: nothing to look at, and nothing to do until the next that is observed.
             # Only the thread of that optimizer comes here, so that it needs no lock.
-            untimed = away % seen.one_timed_of
+            untimed = skipped % seen.one_timed_of
             began = 0.0 if untimed else time.perf_counter()
             if untimed or began < seen.windows.due:
-                seen.away_steps = away - 1
+                seen.skipped_steps = skipped - 1
                 seen.step += 1
                 seen.clock.others = 0
                 if not untimed:

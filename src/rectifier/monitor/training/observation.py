@@ -20,7 +20,7 @@ from rectifier.monitor.training.sites.met import Token
 from rectifier.monitor.training.sites.models import ModelRecords
 from rectifier.monitor.training.steps.clock import Clock
 from rectifier.monitor.training.steps.movement import OwnSteps
-from rectifier.monitor.training.steps.schedule import Look, Schedule
+from rectifier.monitor.training.steps.schedule import Sampling, Schedule
 from rectifier.monitor.training.windows import Windows
 from rectifier.records import Recorder, Warned
 
@@ -57,7 +57,7 @@ class Observation:
         observe_compiled: bool,
     ) -> None:
         self.armed = False
-        self.look = Look.AWAY
+        self.sampling = Sampling.SKIPPED
         self._sink = sink
         self.guarded = Guard(self._give_up, lambda: self.models.repeating)
         self.schedule = Schedule(budget, every)
@@ -82,7 +82,7 @@ class Observation:
         self.clock = Clock()
         self.steps_taken = False
         self._began: float | None = None
-        self.away_steps = 0
+        self.skipped_steps = 0
         self.one_timed_of = 1
         self.forked = False
         self._left_alone_at: dict[Recorder, int] = {}
@@ -95,7 +95,7 @@ class Observation:
             return None
         if self.clock.between:
             self._look_for_own_step()
-        token = self.models.before(name, args, kwargs, self.step, self.look)
+        token = self.models.before(name, args, kwargs, self.step, self.sampling)
         if self._began is None and token is not None and token.site is not None:
             self._began = began
         return token
@@ -119,7 +119,7 @@ class Observation:
         """A loss has been back-propagated."""
         alone, own = self._leaves_alone(), self.clock.own
         self.parameters.backward_passes += 1
-        if not alone and self.look is Look.COUNT:
+        if not alone and self.sampling is Sampling.FULL:
             self._losses.after(self.step)
             if own is not None and self.parameters.moved_by_others:
                 self.models.updates.compare(self.step, own)
@@ -197,17 +197,17 @@ class Observation:
 
     def disarm(self) -> None:
         """Observe nothing from here on."""
-        self.arm(Look.AWAY)
-        self.away_steps = 0
+        self.arm(Sampling.SKIPPED)
+        self.skipped_steps = 0
         self.models.forget_step()
 
-    def arm(self, look: Look) -> None:
+    def arm(self, sampling: Sampling) -> None:
         """Observe the coming step, as closely as this."""
-        self.look = look
+        self.sampling = sampling
         # The last one is left to be noted in full.
-        self.away_steps = self.schedule.steps_away(self.step) - 1 if look is Look.AWAY else 0
-        self.one_timed_of = max(1, min(self.away_steps, _MOST_PER_TIMED))
-        armed = look is not Look.AWAY
+        self.skipped_steps = self.schedule.steps_skipped(self.step) - 1 if sampling is Sampling.SKIPPED else 0
+        self.one_timed_of = max(1, min(self.skipped_steps, _MOST_PER_TIMED))
+        armed = sampling is not Sampling.SKIPPED
         if armed != self.armed:
             self.armed = armed
             functions.refresh()
@@ -216,7 +216,7 @@ class Observation:
         if records_backward():
             self.models.take_hooks_away()
             self._leave_alone(Recorder.COMPILED_AUTOGRAD)
-        if self.look is Look.COUNT and recorder() is None and has_values(loss):
+        if self.sampling is Sampling.FULL and recorder() is None and has_values(loss):
             self._losses.before(loss, unscaled, self.step, self.extra)
         self.models.end_forward()
 
@@ -227,7 +227,7 @@ class Observation:
         if self.clock.stepped():
             self._restart()
         alone = self._leaves_alone()
-        if self.look is Look.COUNT and not alone:
+        if self.sampling is Sampling.FULL and not alone:
             self.models.updates.compare(self.step, optimizer)
             self.parameters.note_step(optimizer)
         if self.clock.ticks(optimizer):
@@ -248,19 +248,19 @@ class Observation:
             self.schedule.watching_seconds += self.models.take_hook_seconds()
             if self.extra is not None:
                 self.schedule.watching_seconds += self.extra.end_step()
-            self.schedule.spent(self.look, self.step, now - self._began - self.schedule.treating_seconds)
+            self.schedule.spent(self.sampling, self.step, now - self._began - self.schedule.treating_seconds)
         else:
             self.schedule.passed()
-        look = self.schedule.look(self.step)
+        sampling = self.schedule.sampling_of(self.step)
         if (self.models.sites or self.parameters) and not alone:
-            # A window begins with a step at which everything is counted, so that none holds glances alone.
-            if look is Look.COUNT and self.windows.may_end(step):
+            # A window begins with a step at which everything is counted, so that none holds lightly sampled ones alone.
+            if sampling is Sampling.FULL and self.windows.may_end(step):
                 self.windows.end(step, self.elapsed())
             elif now > self.windows.due:
                 self.windows.write(self.step, self.elapsed(), finished=False)
-        self.arm(look)
+        self.arm(sampling)
         self.windows.wait(armed=self.armed)
-        if isinstance(optimizer, OwnSteps) and look is Look.COUNT:
+        if isinstance(optimizer, OwnSteps) and sampling is Sampling.FULL:
             self.models.updates.remember(step, optimizer)
 
     def _restart(self) -> None:

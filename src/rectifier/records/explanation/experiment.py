@@ -35,6 +35,11 @@ class Experiment:
     error: str = ""
 
     @property
+    def idle(self) -> bool:
+        """Whether the change found nothing to change."""
+        return self.applied is not None and not self.applied.times
+
+    @property
     def helped(self) -> bool:
         """Whether the failure stayed away, and the loss was no worse where the two can be compared."""
         return not self.error and not self.failed and self.better is not False

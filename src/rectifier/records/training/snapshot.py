@@ -14,6 +14,11 @@ from rectifier.records.training.thinning import grid, spacing, thinned
 MOST_TOLD_APART = 100_000
 """Distinct samples of one model that are told apart. Later new ones are not counted: with as many, "all" is false."""
 
+EARLY_STEPS = 1024
+"""Up to here the number of a step alone decides how it is observed, however busy the machine is: what is told of a
+short training must not depend on that. Everything is counted at the first 16 steps and then at eight of each doubling:
+64 in all. Whether units fire is seen at the first 64 steps, at every second one up to 256, then at every fourth."""
+
 NORM_BEFORE_CLIPPING = "gradient_norm_before_clipping"
 """Name of the series of what `clip_grad_norm_` measured."""
 
@@ -23,7 +28,7 @@ class SiteWindow:
     """One site's counters over one window of observed training steps.
 
     `U` is the number of units (0 where the unit axis is unknown), `K` the number of observed steps that are kept of the
-    window. At some of them everything was counted; at the others there was a glance, which tells whether units fired.
+    window. Some of them were sampled in full; at the others, sampled lightly, it was only seen whether units fired.
     A unit *fires* on a sample when its pre-activation is above 0 at any position (seen in the output: h > f(0)).
 
     Attributes:
@@ -31,7 +36,7 @@ class SiteWindow:
         steps: (K,) the observed steps, counted from 0 in optimizer steps. From step 4,096 on they are thinned as a
             series is: at most 2,048 of them each time their number doubles, beside extremes of `delta` and `update`.
         visits: Samples counted in this window; the same sample seen twice counts twice.
-        seen: Samples of all observed steps of this window, those of glances included.
+        seen: Samples of all observed steps of this window, those sampled lightly included.
         fired: (U,) counted samples of this window on which the unit fired.
         mean: (U,) mean of the output over samples and positions.
         mean_abs: (U,) mean of its absolute value.
@@ -41,8 +46,8 @@ class SiteWindow:
         silent_visits: (U,) samples seen since the unit last fired, over all windows so far.
         silent_distinct: (U,) how many of those are distinct; None where the inputs could not be told apart.
         delta: (K,) norm of ∂L/∂z per sample, over all units and positions, root mean square over the batch;
-            NaN where no gradient came, or at a glance.
-        update: (K,) ‖Δw‖/‖w‖ of the weight that feeds the site, NaN where unknown, or at a glance.
+            NaN where no gradient came, or where sampled lightly.
+        update: (K,) ‖Δw‖/‖w‖ of the weight that feeds the site, NaN where unknown, or where sampled lightly.
         pre_mean: (U,) mean of the pre-activation z over samples and positions; None where it was not counted.
         bias: (U,) the bias that is part of z, at the end of the window; None where the layer has none.
         saturated: (U,) counted samples on which |f′(z)| was below 1% of its maximum at every position; None for
@@ -50,7 +55,7 @@ class SiteWindow:
         last_gradient: (U,) last counted step, since the beginning, at which the gradient of the unit's bias was not
             exactly 0; -1 for never. An exact 0 nominates a unit as starved, and proves nothing on one step. None where
             the layer has no bias, or its gradient was never seen.
-        learning_rate: (K,) of the weight that feeds the site, NaN where unknown, or at a glance.
+        learning_rate: (K,) of the weight that feeds the site, NaN where unknown, or where sampled lightly.
         nonfinite_step: First observed step of this window at which the output held NaN or an infinity.
         square: (K,) mean square of the output. Measured at each site's first counted step, and at every counted step
             of the model's last site; NaN elsewhere.

@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 
 from rectifier.records import Change, Experiment, Explanation, Intervention
 from rectifier.report.figures.drawing import BLUE, GREY, new_figure
-from rectifier.report.sentences.experiments import changed, curve_words, idle, outcome
+from rectifier.report.sentences.explanation.experiments import changed, curve_words
 
 MOST_CHANGES = 24
 _FAR_APART = 50
@@ -23,7 +23,7 @@ def change_curves(explanation: Explanation) -> list[tuple[str, go.Figure]]:
         seeds = {one.seed for one in trials}
         unchanged = [one for one in explanation.control.trials if one.seed in seeds]
         # Of a loss that is not finite from the start a curve shows nothing.
-        figure = None if idle(trials[0]) or _finite(trials[0]) < _FEW else change_curve(trials, unchanged)
+        figure = None if trials[0].idle or _finite(trials[0]) < _FEW else change_curve(trials, unchanged)
         if figure is not None:
             found.append((changed(trials[0]), figure))
     return found[:MOST_CHANGES]
@@ -40,7 +40,7 @@ def by_change(explanation: Explanation) -> list[list[Experiment]]:
 
 
 def _helps(trials: Iterable[Experiment]) -> bool:
-    return all(outcome(one) == "does not fail" for one in trials)
+    return all(one.helped and not one.idle for one in trials)
 
 
 def _finite(one: Experiment) -> int:

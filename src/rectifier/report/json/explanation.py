@@ -4,7 +4,8 @@ from typing import Any
 
 from rectifier.records import Control, EstablishedCause, Experiment, Explanation, to_builtins
 from rectifier.report.json.forms import SCHEMA_VERSION
-from rectifier.report.sentences.explanation import cause_text, headline
+from rectifier.report.sentences.explanation.causes import cause_text
+from rectifier.report.sentences.explanation.verdict import headline
 
 
 def explanation_json(explanation: Explanation) -> dict[str, Any]:

@@ -8,10 +8,9 @@ from functools import cached_property
 from rectifier.records import Conclusion, Experiment, Explanation, SavedExplanation, Sight
 from rectifier.report.figures.explanation import by_change, change_curves
 from rectifier.report.page.shown import Shown
-from rectifier.report.sentences.experiments import edited
-from rectifier.report.sentences.explanation import fix_of
-from rectifier.report.sentences.mending import Line
-from rectifier.report.sentences.sights import sight_text
+from rectifier.report.sentences.explanation.experiments import edited
+from rectifier.report.sentences.explanation.remedies import Line, fix_of
+from rectifier.report.sentences.explanation.sights import sight_text
 
 MOST_SIGHTS = 12
 _PILLS = {

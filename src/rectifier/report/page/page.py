@@ -23,7 +23,8 @@ from rectifier.records import Comparison, Diagnosis, Effect, Run, SavedExplanati
 from rectifier.report.figures import comparison as comparison_figures
 from rectifier.report.page.explained import Explained
 from rectifier.report.page.shown import MOST_FINDINGS, MOST_LAYERS, Shown, parts_of
-from rectifier.report.sentences import describe, experiments
+from rectifier.report.sentences import describe
+from rectifier.report.sentences.explanation import experiments
 from rectifier.report.sentences.failures import failure_text
 from rectifier.report.verdict import verdict_of
 from rectifier.report.words import interim_told, signed

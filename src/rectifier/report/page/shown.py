@@ -191,7 +191,7 @@ class Part:
         """What to type, with the script that this run was of in the place of the one that stands for it."""
         if not finding.fixes:
             return None
-        return fixes.typed(fixes.command(finding.fixes[0].kind), self.command)
+        return fixes.fix_text(finding.fixes[0].kind, self.command)
 
 
 def parts_of(run: Run, diagnoses: Sequence[Diagnosis], command: Sequence[str]) -> list[Part]:

@@ -21,7 +21,10 @@ from rectifier.records import (
     Rule,
     SetupFacts,
 )
-from rectifier.report.sentences import checkpoint, explanation, fixes
+from rectifier.report.sentences import checkpoint, fixes
+from rectifier.report.sentences.explanation.causes import cause_text
+from rectifier.report.sentences.explanation.remedies import fix_of
+from rectifier.report.sentences.explanation.verdict import details, headline
 from rectifier.report.sentences.findings import (
     advice,
     dead,
@@ -90,30 +93,29 @@ def describe(finding: Finding | Explanation, command: Sequence[str] = ()) -> Tex
         finding: Of a diagnosis, a check or an inspection; or what `rectifier explain` found.
         command: The user's script and its options, for what is to be typed; empty where they are not known.
     """
-    texts = _describe(finding)
-    return replace(texts, advised=tuple(fixes.typed(text, command) for text in texts.advised)) if command else texts
-
-
-def _describe(finding: Finding | Explanation) -> Texts:
     if isinstance(finding, Explanation):
-        return _of_explanation(finding)
+        return _of_explanation(finding, command)
+    return replace(_describe(finding), script=tuple(command))
+
+
+def _describe(finding: Finding) -> Texts:
     write = WRITERS.get(type(finding.evidence), _own_texts)
     if isinstance(facts := finding.cause.facts, ExplainedBy):
         # What the rule itself would say of the cause is no longer true.
         texts = write(replace(finding, cause=Cause()), finding.evidence)
-        return replace(texts, cause=parameters.explained(facts), advised=advice.EXPLAINED)
+        return replace(texts, cause=parameters.explained(facts), to_do=advice.EXPLAINED)
     facts = finding.cause.facts
     if isinstance(facts, SetupFacts) and finding.rule is not Rule.TRAINING_SETUP:
         # What the rule itself would say of the cause is no longer true.
         texts = write(replace(finding, cause=Cause()), finding.evidence)
-        return replace(texts, cause=setup.why(facts), advised=model.for_setup(finding.cause))
+        return replace(texts, cause=setup.why(facts), to_do=model.for_setup(finding.cause))
     return write(finding, finding.evidence)
 
 
 def _own_texts(finding: Finding, evidence: Evidence) -> Texts:
     """Of a finding with evidence that none of our rules has: what it says itself."""
-    advised = (finding.advice,) if finding.advice else ()
-    return Texts(title=finding.title, detail=finding.detail, cause=finding.cause.text, advised=advised)
+    to_do = (finding.advice,) if finding.advice else ()
+    return Texts(title=finding.title, detail=finding.detail, cause=finding.cause.text, to_do=to_do)
 
 
 def told(judged: J) -> J:
@@ -141,7 +143,7 @@ def told_finding(finding: Finding) -> Finding:
         detail=texts.detail,
         advice=texts.advice,
         cause=replace(finding.cause, text=texts.cause),
-        fixes=tuple(replace(fix, text=fixes.command(fix.kind)) for fix in finding.fixes),
+        fixes=tuple(replace(fix, text=fixes.fix_text(fix.kind)) for fix in finding.fixes),
     )
 
 
@@ -154,22 +156,22 @@ def told_explanation(found: Explanation, command: Sequence[str] = ()) -> Explana
     """
     return replace(
         found,
-        title=explanation.headline(found),
-        details=tuple(explanation.details(found)),
-        fixes=tuple(fixes.typed(explanation.fix_of(remedy, found).text, command) for remedy in found.remedies),
+        title=headline(found),
+        details=tuple(details(found)),
+        fixes=tuple(fix_of(remedy, found, command).text for remedy in found.remedies),
         cause=None if found.cause is None else _told_cause(found.cause),
         causes=tuple(_told_cause(cause) for cause in found.causes),
     )
 
 
-def _of_explanation(found: Explanation) -> Texts:
+def _of_explanation(found: Explanation, command: Sequence[str]) -> Texts:
     return Texts(
-        title=explanation.headline(found),
-        detail=" ".join(explanation.details(found)),
-        cause="" if found.cause is None else explanation.cause_text(found.cause),
-        advised=tuple(explanation.fix_of(remedy, found).text for remedy in found.remedies),
+        title=headline(found),
+        detail=" ".join(details(found)),
+        cause="" if found.cause is None else cause_text(found.cause),
+        to_do=tuple(fix_of(remedy, found, command).text for remedy in found.remedies),
     )
 
 
 def _told_cause(cause: EstablishedCause) -> EstablishedCause:
-    return replace(cause, text=explanation.cause_text(cause))
+    return replace(cause, text=cause_text(cause))

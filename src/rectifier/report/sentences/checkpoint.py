@@ -34,7 +34,7 @@ def broken_rows(finding: Finding, evidence: BrokenRows) -> Texts:
         title=f"{counted(evidence.rows, 'row')} of {counted(len(evidence.weights), 'weight')} hold NaN or infinity",
         detail=f"In {weights}. Whatever these reach is not finite, too.",
         cause=UNKNOWN,
-        advised=advice.EARLIER_CHECKPOINT,
+        to_do=advice.EARLIER_CHECKPOINT,
     )
 
 
@@ -53,7 +53,7 @@ def silent_weights(finding: Finding, evidence: SilentWeights) -> Texts:
         "have none because of it."
         if before
         else f"{UNKNOWN}: dead units, or a part of the network that the loss does not reach",
-        advised=units.FOR_SILENT_ROWS,
+        to_do=units.FOR_SILENT_ROWS,
         name_first=True,
     )
 
@@ -73,7 +73,7 @@ def silent_rows(finding: Finding, evidence: SilentRows) -> Texts:
         title=f"{_label(finding)}: {evidence.idle} of {counted(evidence.counts.rows, 'row')} {what}",
         detail=" ".join([*detail, *_by_weights(evidence.by_weights)]),
         cause=UNKNOWN,
-        advised=units.LEAVE_ALONE if finding.severity == "info" else units.FOR_SILENT_ROWS,
+        to_do=units.LEAVE_ALONE if finding.severity == "info" else units.FOR_SILENT_ROWS,
         name_first=True,
     )
 
@@ -106,7 +106,7 @@ def rows_that_cannot_fire(finding: Finding, evidence: RowsThatCannotFire) -> Tex
         title=f"{_label(finding)}: {hit} of {counted(evidence.rows, 'row')} likely dead by their weights",
         detail=" ".join(detail),
         cause=f"{UNKNOWN}: a checkpoint shows where the weights are, not how they came there",
-        advised=units.LEAVE_ALONE if finding.severity == "info" else units.FOR_SILENT_ROWS,
+        to_do=units.LEAVE_ALONE if finding.severity == "info" else units.FOR_SILENT_ROWS,
         name_first=True,
     )
 

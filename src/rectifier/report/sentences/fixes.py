@@ -1,21 +1,82 @@
-"""What to type about a finding."""
+"""What to type about a finding: a command of ours with the user's script, or a line of that script."""
 
 import re
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 from itertools import pairwise
 
 from rectifier.records import FixKind
 
-SCRIPT = "train.py"
+_SCRIPT = "train.py"
 """Stands for the user's script: a process does not know how it was started."""
+_SEED = re.compile(r"-{0,2}(\w+[-_.])*seed", re.IGNORECASE)
 
-_COMMANDS = {
-    FixKind.COMPARE: "rectifier compare",
-    FixKind.SWAP_RELU6: "rectifier run --swap relu6=leaky_relu:0.1",
-    FixKind.RUN: "rectifier run",
-}
-_LINES = {
+
+class Tool(StrEnum):
+    """A command of ours that starts the user's script."""
+
+    RUN = "run"
+    EXPLAIN = "explain"
+    COMPARE = "compare"
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command of ours about the user's script.
+
+    Attributes:
+        tool: Which.
+        options: Ours, as they are typed.
+    """
+
+    tool: Tool
+    options: str = ""
+
+    def typed(self, script: Sequence[str]) -> str:
+        """As it is typed.
+
+        Args:
+            script: The user's script and its options; empty where they are not known.
+
+        Example:
+            >>> print(Command(Tool.COMPARE).typed(["fit.py", "--seed", "3"]))
+            rectifier compare fit.py --seed '{seed}'
+            >>> print(Command(Tool.RUN, "--swap relu=elu").typed([]))
+            rectifier run --swap relu=elu train.py
+        """
+        arguments = with_seeds(script) if self.tool is Tool.COMPARE else script
+        parts = ("rectifier", self.tool, self.options, shlex.join(arguments) or _SCRIPT)
+        return " ".join(part for part in parts if part)
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """A text that names commands.
+
+    Attributes:
+        text: With `{}` in the place of each.
+        commands: They, in their order.
+    """
+
+    text: str
+    commands: tuple[Command, ...]
+
+    def typed(self, script: Sequence[str]) -> str:
+        """With the commands as they are typed; see `Command.typed`."""
+        return self.text.format(*(command.typed(script) for command in self.commands))
+
+
+Text = str | Command | Naming
+"""What may name the user's script."""
+
+EXPLAIN = Command(Tool.EXPLAIN)
+COMPARE = Command(Tool.COMPARE)
+_FIXES: dict[FixKind, Text] = {
+    FixKind.COMPARE: COMPARE,
+    FixKind.SWAP_RELU6: Command(Tool.RUN, "--swap relu6=leaky_relu:0.1"),
+    FixKind.RUN: Command(Tool.RUN),
     FixKind.ADD_TO_OPTIMIZER: "optimizer = torch.optim.Adam(model.parameters())",
     FixKind.REGISTER_PARAMETERS: "self.layers = torch.nn.ModuleList(layers)",
     FixKind.STEP_OPTIMIZER: "optimizer.step()",
@@ -26,46 +87,32 @@ _LINES = {
     FixKind.TRAIN_MODE: "model.train()",
     FixKind.CLIP_NORM: "torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)",
 }
-"""Lines of the script, and not commands."""
-_NAMED = re.compile(rf"(?P<before>\brectifier (?P<tool>run|explain|compare)\b[^`\n]*?){re.escape(SCRIPT)}(?![\w.])")
-_SEED = re.compile(r"-{0,2}(\w+[-_.])*seed", re.IGNORECASE)
 
 
-def command(kind: FixKind, script: str = SCRIPT) -> str:
+def typed(text: Text, script: Sequence[str] = ()) -> str:
+    """A text as the user reads it, its commands with the user's own script.
+
+    Args:
+        text: Of any kind; a plain one stays as it is.
+        script: The user's script and its options; empty where they are not known.
+    """
+    return text if isinstance(text, str) else text.typed(script)
+
+
+def fix_text(kind: FixKind, script: Sequence[str] = ()) -> str:
     """The command, or the line of the script, as it is typed.
 
     Args:
         kind: Which.
-        script: The user's script and its options.
+        script: The user's script and its options; empty where they are not known.
 
     Example:
-        >>> command(FixKind.COMPARE, "fit.py --lr 0.1")
+        >>> fix_text(FixKind.COMPARE, ["fit.py", "--lr", "0.1"])
         'rectifier compare fit.py --lr 0.1'
-        >>> command(FixKind.STEP_OPTIMIZER)
+        >>> fix_text(FixKind.STEP_OPTIMIZER)
         'optimizer.step()'
     """
-    if kind in _LINES:
-        return _LINES[kind]
-    return f"{_COMMANDS[kind]} {script}"
-
-
-def typed(text: str, command: Sequence[str]) -> str:
-    """A text with the user's own script in the commands that it names; as it is where the script is not known.
-
-    Args:
-        text: In which `train.py` stands for the script.
-        command: The script and its options; empty where it is not known.
-
-    Example:
-        >>> print(typed("Run `rectifier compare train.py`.", ["fit.py", "--seed", "3"]))
-        Run `rectifier compare fit.py --seed '{seed}'`.
-    """
-
-    def own(found: re.Match[str]) -> str:
-        arguments = with_seeds(command) if found["tool"] == "compare" else list(command)
-        return f"{found['before']}{shlex.join(arguments)}"
-
-    return _NAMED.sub(own, text) if command else text
+    return typed(_FIXES[kind], script)
 
 
 def with_seeds(command: Sequence[str]) -> list[str]:

@@ -53,7 +53,7 @@ def advice_of(findings: Sequence[Finding]) -> tuple[str, ...]:
 def _advice(rung: RungFacts) -> RungTexts:
     advised = advice_of(rung.findings)
     commands = [
-        fixes.command(fix.kind) for finding in rung.findings if finding.severity != "info" for fix in finding.fixes
+        fixes.fix_text(fix.kind) for finding in rung.findings if finding.severity != "info" for fix in finding.fixes
     ]
     return RungTexts(
         changes="nothing of the model",

@@ -60,7 +60,7 @@ def print_inspection(inspection: Inspection, console: Console, *, everything: bo
         for text in said:
             say(console, text, indent=4)
         for fix in finding.fixes:
-            say(console, f"Next: {fixes.command(fix.kind)}", indent=4)
+            say(console, f"Next: {fixes.fix_text(fix.kind)}", indent=4)
     if len(inspection.findings) > _MOST_TOLD:
         console.print()
         say(console, f"and {counted(len(inspection.findings) - _MOST_TOLD, 'more finding')}; --json lists all of them.")

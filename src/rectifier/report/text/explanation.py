@@ -3,9 +3,9 @@
 from rich.console import Console
 
 from rectifier.records import Explanation
-from rectifier.report.sentences import explanation as sentences
-from rectifier.report.sentences.mending import place_of
-from rectifier.report.sentences.sights import sight_text, telling
+from rectifier.report.sentences.explanation import verdict
+from rectifier.report.sentences.explanation.remedies import place_of
+from rectifier.report.sentences.explanation.sights import sight_text, telling
 from rectifier.report.text.lines import say
 
 _MOST_SIGHTS = 2
@@ -18,8 +18,8 @@ def print_explanation(explanation: Explanation, console: Console) -> None:
         explanation: As `rectifier explain` found it.
         console: Where to; its width, colour and encoding are respected.
     """
-    say(console, sentences.headline(explanation), style="bold")
-    for text in sentences.details(explanation):
+    say(console, verdict.headline(explanation), style="bold")
+    for text in verdict.details(explanation):
         say(console, text, indent=2)
     for sight in telling(explanation)[:_MOST_SIGHTS]:
         say(console, f"{sight_text(sight)}.", indent=2)

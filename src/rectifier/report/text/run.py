@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from rectifier._formatting import duration, listed, percent
-from rectifier.records import Cost, Diagnosis, Process, Run, rank, told_apart
+from rectifier.records import EARLY_STEPS, Cost, Diagnosis, Process, Run, rank, told_apart
 from rectifier.report.rows import worth_a_row
 from rectifier.report.sentences import describe
 from rectifier.report.sentences.judged import NO_ACTIVATION, layers_not_judged
@@ -23,8 +23,6 @@ from rectifier.report.windows import thinning_told
 _MOST_LAYERS = 60
 _MOST_LISTED = 8
 _WORTH_A_REASON = 0.02
-EARLY_STEPS = 1024
-"""Steps that are sampled at a fixed rate, as the monitor's schedule has it; reports never import torch."""
 
 
 def run_text(run: Run, diagnoses: Sequence[Diagnosis], width: int = 100) -> str:

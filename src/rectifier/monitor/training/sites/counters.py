@@ -12,7 +12,7 @@ from torch import Tensor
 from rectifier.records import FloatArray, IntArray
 
 _HALF = (torch.float16, torch.bfloat16)
-_GLANCE_BYTES = 1 << 18
+_LIGHT_BYTES = 1 << 18
 _NEVER = torch.iinfo(torch.int64).max
 
 
@@ -21,12 +21,12 @@ class UnitCounts:
     """What `UnitCounters.read` brings to the host; fields as in `records.SiteWindow`.
 
     Attributes:
-        bad_glance: The first step of the window at which a glance met NaN or an infinity, None when there was none.
+        bad_light_step: The first lightly sampled step of the window that met NaN or an infinity; None for none.
     """
 
     visits: int
     seen: int
-    bad_glance: int | None
+    bad_light_step: int | None
     fired: IntArray
     mean: FloatArray
     mean_abs: FloatArray
@@ -41,8 +41,8 @@ class UnitCounts:
 class UnitCounters:
     """Counts on how many samples each unit of one site fired, and since when it has not.
 
-    Device memory is at most 60 bytes a unit, and up to 256 KiB for glances at small layers. Reductions run in float32
-    for half-precision outputs; counts are exact up to 2²⁴ samples in one call.
+    Device memory is at most 60 bytes a unit, and up to 256 KiB for lightly sampled steps of small layers. Reductions
+    run in float32 for half-precision outputs; counts are exact up to 2²⁴ samples in one call.
 
     Args:
         units: Number of units.
@@ -86,12 +86,12 @@ class UnitCounters:
         self._high = torch.full((units,), -torch.inf, device=device)
         self._low = torch.full((units,), torch.inf, device=device)
         self._first_bad = torch.full((), _NEVER, dtype=torch.int64, device=device)
-        self._glances: list[tuple[int, int, Tensor]] = []
-        self._most_glances = min(64, max(1, _GLANCE_BYTES // (4 * max(units, 1))))
+        self._light: list[tuple[int, int, Tensor]] = []
+        self._most_light = min(64, max(1, _LIGHT_BYTES // (4 * max(units, 1))))
         self._visits = self._seen = 0
         self._values = 0
 
-    def glance(self, output: Tensor, axis: int, step: int) -> None:
+    def observe_lightly(self, output: Tensor, axis: int, step: int) -> None:
         """Note which units fired at all; a tenth of the work of `observe`, and all that death needs.
 
         Args:
@@ -107,23 +107,23 @@ class UnitCounters:
         else:
             values = values.reshape(-1, self.units)
             samples, high = values.shape[0], values.amax(0)
-        self._glances.append((step, samples, high))
-        if len(self._glances) >= self._most_glances:
+        self._light.append((step, samples, high))
+        if len(self._light) >= self._most_light:
             self._settle()
 
     def _settle(self) -> None:
-        """Work the glances into the counters, as `observe` would have."""
-        if not self._glances:
+        """Work the lightly sampled steps into the counters, as `observe` would have."""
+        if not self._light:
             return
-        steps, samples, highs = zip(*self._glances, strict=True)
-        self._glances.clear()
+        steps, samples, highs = zip(*self._light, strict=True)
+        self._light.clear()
         device = self._silent.device
         high = torch.stack(highs)
         # NaN is no silence: it compares false.
         fired = ~(high <= self.threshold)
         number = torch.arange(len(steps), device=device).unsqueeze(1)
         latest = torch.where(fired, number, -1).amax(0)
-        # Samples that came after each glance, and before the first of them: all.
+        # Samples that came after each of them, and before the first of them: all.
         after = torch.tensor([sum(samples[n:]) for n in range(len(samples) + 1)], device=device)
         at = torch.tensor(steps, device=device)
         self._silent.copy_(after[latest + 1] + torch.where(latest < 0, self._silent, 0))
@@ -202,7 +202,7 @@ class UnitCounters:
         return UnitCounts(
             visits=self._visits,
             seen=self._seen,
-            bad_glance=None if bad == _NEVER else bad,
+            bad_light_step=None if bad == _NEVER else bad,
             fired=self._fired.cpu().numpy().copy(),
             mean=(total / count).astype(np.float64),
             mean_abs=(total_abs / count).astype(np.float64),

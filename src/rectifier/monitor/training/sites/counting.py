@@ -9,7 +9,7 @@ from torch import Tensor
 
 from rectifier.hooks.recorders import recorder
 from rectifier.monitor.training.sites.met import Gradient, SiteRecord, Token
-from rectifier.monitor.training.steps.schedule import Look
+from rectifier.monitor.training.steps.schedule import Sampling
 
 Guarded = Callable[..., Any]
 """Calls its first argument with the others, and turns a failure into a warning."""
@@ -42,8 +42,8 @@ def count_output(token: Token, output: Tensor, entries: list[tuple[Any, int]], g
     # In a model that several threads train, another one may have been counted at a later step in the meantime.
     step = max(token.step, site.steps[-1]) if site.steps else token.step
     values = output.detach()
-    if token.look is Look.GLANCE:
-        _glance(site, values, step)
+    if token.sampling is Sampling.LIGHT:
+        _count_lightly(site, values, step)
         return []
     samples = values.shape[0] if values.ndim else 1
     if site.axis is None:
@@ -74,12 +74,12 @@ def _measure(site: SiteRecord, values: Tensor, step: int) -> None:
     site.spreads[step] = (some - some.mean(0)).square().mean()
 
 
-def _glance(site: SiteRecord, values: Tensor, step: int) -> None:
+def _count_lightly(site: SiteRecord, values: Tensor, step: int) -> None:
     """See whether units fire, and nothing else."""
     if site.axis is None:
-        site.counters.glance(values.reshape(-1, 1), -1, step)
+        site.counters.observe_lightly(values.reshape(-1, 1), -1, step)
     elif values.ndim and values.shape[site.axis] == site.counters.units:
-        site.counters.glance(values, site.axis, step)
+        site.counters.observe_lightly(values, site.axis, step)
     else:
         return
     if values.numel() and (not site.steps or site.steps[-1] != step):

@@ -13,7 +13,7 @@ from rectifier.monitor.training.sites.counters import UnitCounters
 from rectifier.monitor.training.sites.feeds import Feed, Feeds
 from rectifier.monitor.training.sites.parameters import Held, Parameters
 from rectifier.monitor.training.sites.samples import DistinctSamples
-from rectifier.monitor.training.steps.schedule import Look
+from rectifier.monitor.training.steps.schedule import Sampling
 
 
 @dataclass(slots=True)
@@ -114,7 +114,7 @@ class Token:
 
     site: SiteRecord | None
     step: int
-    look: Look
+    sampling: Sampling
     edge: tuple[Any, int] | None = None
     """Where its input hangs in the graph: a node, and which of its outputs."""
     entries: int | None = None

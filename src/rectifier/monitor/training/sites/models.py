@@ -22,7 +22,7 @@ from rectifier.monitor.training.sites.reading import begin_window, read_site
 from rectifier.monitor.training.sites.roots import Roots
 from rectifier.monitor.training.sites.samples import DistinctSamples
 from rectifier.monitor.training.sites.updates import Updates
-from rectifier.monitor.training.steps.schedule import Look
+from rectifier.monitor.training.steps.schedule import Sampling
 from rectifier.monitor.training.watching import said_axis
 from rectifier.records import Site, SiteWindow
 
@@ -74,20 +74,22 @@ class ModelRecords:
 
     # During a forward -------------------------------------------------------------------------------------------
 
-    def before(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], step: int, look: Look) -> Token | None:
+    def before(
+        self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], step: int, sampling: Sampling
+    ) -> Token | None:
         """Decide whether a call is a training call of a model's, and which site it is."""
         tensor = self._tracker.counted(args, kwargs)
         if tensor is None:
             return None
         call = self._tracker.number(tensor)
-        token = None if call is None else self._at_site(call, name, args, kwargs, step, look)
-        if token is None and self.nodes is not None and look is Look.COUNT:
+        token = None if call is None else self._at_site(call, name, args, kwargs, step, sampling)
+        if token is None and self.nodes is not None and sampling is Sampling.FULL:
             # A loss's or a metric's: no site, and nothing that was overlooked either.
-            return Token(None, step, look)
+            return Token(None, step, sampling)
         return token
 
     def _at_site(
-        self, call: Call, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], step: int, look: Look
+        self, call: Call, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], step: int, sampling: Sampling
     ) -> Token | None:
         place, tensor = call.place, call.tensor
         model = self.roots.get(place.root)
@@ -98,10 +100,10 @@ class ModelRecords:
         model = model or self.roots.meet(place.root, place.wrapper, place)
         if not model.trains:
             # Until it is known to feed a layer, an activation by itself may be a loss's.
-            return Token(None, step, look, unsure=model) if is_activation(place.root) else None
+            return Token(None, step, sampling, unsure=model) if is_activation(place.root) else None
         if call.first:
             self.updates.threads.add(threading.get_ident())
-            self._begin_forward(model, call, step, measured=look is Look.COUNT)
+            self._begin_forward(model, call, step, measured=sampling is Sampling.FULL)
         path = self.roots.path_of(model, place.root, place.owner)
         feeds = model.feeds.get(path) or model.feeds.setdefault(path, Feeds(model.parameters))
         feed = feeds.of(tensor, call.number, place.root)
@@ -114,14 +116,14 @@ class ModelRecords:
         if site is None:
             activation = describe(name, args, kwargs)
             site = model.sites[key] = model.last = self._add_site(model, call, path, activation)
-            # What is met for the first time is counted, so that no site is known by glances alone.
-            look = Look.COUNT
-        if look is Look.GLANCE:
-            return Token(site, step, look)
+            # What is met for the first time is counted, so that no site is known by light sampling alone.
+            sampling = Sampling.FULL
+        if sampling is Sampling.LIGHT:
+            return Token(site, step, sampling)
         count_input(site, tensor)
         # Before the call, which may be in place and then stands there itself.
         edge = None if tensor.grad_fn is None else (tensor.grad_fn, tensor.output_nr)
-        return Token(site, step, look, edge, model.entries)
+        return Token(site, step, sampling, edge, model.entries)
 
     def _begin_forward(self, model: ModelRecord, call: Call, step: int, *, measured: bool) -> None:
         tensor = call.tensor
@@ -200,7 +202,7 @@ class ModelRecords:
     def after(self, token: Token, output: Tensor) -> None:
         """Count what came out."""
         node, entries = output.grad_fn, []
-        if node is not None and token.look is Look.COUNT:
+        if node is not None and token.sampling is Sampling.FULL:
             entries, numbers = [(node, 0)], None
             if token.site is not None:
                 self.site_nodes()[node._sequence_nr()] = token.site.index

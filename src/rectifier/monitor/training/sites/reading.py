@@ -48,7 +48,7 @@ def read_site(site: SiteRecord) -> SiteWindow:
         saturated=None if counts.saturated is None else per_unit(counts.saturated),
         last_gradient=None if site.last_gradient is None else site.last_gradient.cpu().numpy().astype(np.int64),
         learning_rate=_column(site.rates, steps),
-        nonfinite_step=_earlier(settled.bad_step, counts.bad_glance),
+        nonfinite_step=_earlier(settled.bad_step, counts.bad_light_step),
         square=_column(settled.squares, steps),
         spread=_column(settled.spreads, steps),
     )

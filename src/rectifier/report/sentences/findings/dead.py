@@ -24,7 +24,7 @@ def dead_units(finding: Finding, evidence: DeadUnits) -> Texts:
         title=title,
         detail=" ".join(detail),
         cause=causes.of_death(finding.cause),
-        advised=units.LEAVE_ALONE if finding.severity == "info" else units.for_dead_units(finding.cause),
+        to_do=units.LEAVE_ALONE if finding.severity == "info" else units.for_dead_units(finding.cause),
         name_first=True,
     )
 
@@ -38,7 +38,7 @@ def stuck_units(finding: Finding, evidence: StuckUnits) -> Texts:
         detail=f"{_since(evidence.deaths)} {_sample(finding.sample)} "
         f"Under {evidence.activation} such a unit still learns, but is linear or flat.{back}",
         cause="not asked: these units have a gradient",
-        advised=units.STUCK,
+        to_do=units.STUCK,
         name_first=True,
     )
 
@@ -52,7 +52,7 @@ def silent_at_start(finding: Finding, evidence: SilentAtStart) -> Texts:
         detail=f"On {evidence.samples:,} samples: each fires on less than {percent(evidence.firing_bound)} of such "
         f"data (95%).{then}",
         cause="initialisation: depth alone makes units silent (a third of them after 30 ReLU layers of 256, He gain)",
-        advised=units.LEAVE_ALONE if finding.severity == "info" else units.BORN_DEAD,
+        to_do=units.LEAVE_ALONE if finding.severity == "info" else units.BORN_DEAD,
         name_first=True,
     )
 

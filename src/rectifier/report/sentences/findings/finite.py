@@ -36,7 +36,7 @@ def not_finite(finding: Finding, evidence: NotFinite) -> Texts:
         title=f"{what} contained NaN or infinity at step {evidence.step:,}",
         detail=f"{_harmless(evidence) if harmless else _how_first(evidence)}{_scaler(evidence)}{before}",
         cause=_why(finding.cause, evidence),
-        advised=advice.UNTOUCHED if harmless else _advice(finding, evidence),
+        to_do=advice.UNTOUCHED if harmless else _advice(finding, evidence),
     )
 
 
@@ -91,7 +91,7 @@ def _scaler(evidence: NotFinite) -> str:
     return f" The gradient scaler skipped {evidence.steps_skipped:,} of {steps:,} steps ({share})."
 
 
-def _advice(finding: Finding, evidence: NotFinite) -> tuple[str, ...]:
+def _advice(finding: Finding, evidence: NotFinite) -> advice.Advice:
     kind = finding.cause.kind
     if kind is CauseKind.LOSS_NOT_FINITE or (kind is CauseKind.UNKNOWN and evidence.origin is Origin.LOSS):
         return finite.NON_FINITE_LOSS
@@ -168,5 +168,5 @@ def not_finite_at_start(finding: Finding, evidence: NotFiniteAtStart) -> Texts:
         title=f"{where} contains NaN or infinity before any training",
         detail="Nothing else can be judged.",
         cause=why,
-        advised=finite.NON_FINITE_AT_START,
+        to_do=finite.NON_FINITE_AT_START,
     )

@@ -34,7 +34,7 @@ def _vanishing(finding: Finding, evidence: GradientWay) -> Texts:
         title=f"the gradient vanishes: {evidence.delta_first_over_last:.1e} of it is left {_way(evidence)}",
         detail=f"‖∂L/∂z‖ per sample changes to {_per_layer(evidence)}; and {still}.",
         cause=f"{_began(finding, evidence)} (torch.nn.Linear's default initialisation gives 0.41 per ReLU layer)",
-        advised=gradients.for_vanishing(finding.cause, evidence.activation),
+        to_do=gradients.for_vanishing(finding.cause, evidence.activation),
     )
 
 
@@ -43,7 +43,7 @@ def _exploding(finding: Finding, evidence: GradientWay) -> Texts:
         title=f"the gradient explodes: it grows {evidence.delta_first_over_last:,.3g} times {_way(evidence)}",
         detail=f"‖∂L/∂z‖ per sample changes to {_per_layer(evidence)}. {_so_far(finding)}",
         cause=_began(finding, evidence),
-        advised=gradients.for_exploding(finding.cause),
+        to_do=gradients.for_exploding(finding.cause),
     )
 
 
@@ -55,7 +55,7 @@ def _shrinking(finding: Finding, evidence: GradientWay) -> Texts:
         detail=f"‖∂L/∂z‖ per sample at the first activation is {evidence.delta_first_over_last:.2g} times that at the "
         f"last. {then}",
         cause="not asked: torch.nn.Linear's default initialisation alone gives 0.41 per ReLU layer",
-        advised=gradients.SHRINKING,
+        to_do=gradients.SHRINKING,
     )
 
 
@@ -107,7 +107,7 @@ def infinite_gradient(finding: Finding, evidence: InfiniteGradient) -> Texts:
         cause="initial weights: at the first sampled step the gradient grew beyond measure on its way down already"
         if finding.cause.kind is CauseKind.INITIAL_WEIGHTS
         else f"{UNKNOWN}: a loss scale that begins too high does this, and so does an explosion",
-        advised=gradients.EXPLODING if finding.cause.kind is CauseKind.INITIAL_WEIGHTS else finite.INFINITE_GRADIENT,
+        to_do=gradients.EXPLODING if finding.cause.kind is CauseKind.INITIAL_WEIGHTS else finite.INFINITE_GRADIENT,
     )
 
 
@@ -133,7 +133,7 @@ def gradient_spike(finding: Finding, evidence: GradientSpike) -> Texts:
         f"{evidence.layer.label} by {percent(evidence.update)} of their norm."
         f"{several}{_what_followed(finding, evidence)}",
         cause=f"the weights moved too far for the gradient they met{told}; a single bad batch does the same",
-        advised=gradients.SPIKE,
+        to_do=gradients.SPIKE,
     )
 
 

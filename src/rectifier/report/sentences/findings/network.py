@@ -35,7 +35,7 @@ def silent_layer(finding: Finding, evidence: SilentLayer) -> Texts:
         f"answer.{no_progress(finding)}",
         cause=f"{label} is silent as a whole{'' if evidence.sure else ', as far as so few samples can tell'}: "
         f"{of_death(finding.cause)}",
-        advised=units.for_dead_units(finding.cause),
+        to_do=units.for_dead_units(finding.cause),
     )
 
 
@@ -53,7 +53,7 @@ def constant_output(finding: Finding, evidence: ConstantOutput) -> Texts:
         detail=f"At each of the last {evidence.observed_steps} sampled steps the variance between samples was at most "
         f"{evidence.largest_variation:.1e} of its output's mean square. {still}: {loss_words(finding.loss)}.",
         cause=_why_alike(finding.cause),
-        advised=model.CONSTANT_PREDICTOR[finding.cause.kind],
+        to_do=model.CONSTANT_PREDICTOR[finding.cause.kind],
         name_first=True,
     )
 

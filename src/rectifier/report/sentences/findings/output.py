@@ -39,7 +39,7 @@ def collapsed_output(finding: Finding, evidence: CollapsedOutput) -> Texts:
         f"samples has been {evidence.spread:.2g}; {against} {evidence.reference:.2g} ({evidence.readings:,} readings "
         f"of {evidence.rows:,} samples, the last at step {evidence.last_step:,}).{features}{_loss(finding)}",
         cause=_why(finding.cause),
-        advised=model.for_model(finding.cause),
+        to_do=model.for_model(finding.cause),
     )
 
 
@@ -60,7 +60,7 @@ def dead_output(finding: Finding, evidence: DeadOutput) -> Texts:
         cause=f"{evidence.activation} as the last activation: where it is flat, no gradient passes"
         if finding.cause.kind is CauseKind.OUTPUT_ACTIVATION
         else _why(finding.cause),
-        advised=model.for_model(finding.cause),
+        to_do=model.for_model(finding.cause),
         name_first=True,
     )
 
@@ -75,7 +75,7 @@ def targets_out_of_reach(finding: Finding, evidence: TargetsOutOfReach) -> Texts
         detail=f"These targets lie {bound}, where {evidence.activation} has no value (median of "
         f"{counted(evidence.readings, 'reading')}).{_loss(finding)}",
         cause=f"{evidence.activation} as the last activation",
-        advised=model.for_model(finding.cause),
+        to_do=model.for_model(finding.cause),
     )
 
 
@@ -97,7 +97,7 @@ def standing_still(finding: Finding, evidence: StandingStill) -> Texts:
         title=title,
         detail=" ".join(told),
         cause=_why(finding.cause),
-        advised=model.for_model(finding.cause),
+        to_do=model.for_model(finding.cause),
     )
 
 
@@ -107,7 +107,7 @@ def linear_network(finding: Finding, evidence: LinearNetwork) -> Texts:
         title=f"{evidence.model} has {evidence.weights:,} layers, and no activation was observed",
         detail="Without an activation between them, several layers compute no more than one.",
         cause="no activation was applied at any sampled step",
-        advised=model.for_model(finding.cause),
+        to_do=model.for_model(finding.cause),
         name_first=True,
     )
 
@@ -124,7 +124,7 @@ def eval_mode(finding: Finding, evidence: EvalMode) -> Texts:
         detail=f"{evidence.eval_steps:,} of {counted(evidence.steps, 'observed loss', 'observed losses')} came from a "
         f"model in eval mode: dropout is off.{frozen}{no_progress(finding)}",
         cause="model.eval() was called without model.train() after it",
-        advised=model.EVAL_MODE if finding.severity == "info" else model.TRAIN_MODE,
+        to_do=model.EVAL_MODE if finding.severity == "info" else model.TRAIN_MODE,
         name_first=True,
     )
 

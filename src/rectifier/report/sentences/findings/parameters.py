@@ -80,7 +80,7 @@ def untrained(finding: Finding, evidence: UntrainedParameters) -> Texts:
         title=f"{where}: {_TITLES[evidence.lack].format(many)}",
         detail=f"{_seen(evidence)} {holds} {share}.{everything}{no_progress(finding)}",
         cause=_why(finding.cause, evidence),
-        advised=_advised(finding),
+        to_do=_advised(finding),
         name_first=True,
     )
 
@@ -186,7 +186,7 @@ def weight_norms(finding: Finding, evidence: WeightNorms) -> Texts:
         detail=f"From step {evidence.first_step:,} to {evidence.last_step:,} the norm of {evidence.most} {went}, from "
         f"{evidence.norm_first:.3g} to {evidence.norm_last:.3g}.{no_progress(finding)}",
         cause=_why_norm(finding.cause),
-        advised=_ADVICE_ON_NORMS[finding.cause.kind],
+        to_do=_ADVICE_ON_NORMS[finding.cause.kind],
         name_first=True,
     )
 

@@ -91,7 +91,7 @@ def training_setup(finding: Finding, evidence: TrainingSetup) -> Texts:
         title=f"{evidence.model}: {title}",
         detail=" ".join(told),
         cause=why(cause.facts) if isinstance(cause.facts, SetupFacts) else of_model(cause),
-        advised=advice.UNTOUCHED if harmless else model.for_setup(cause),
+        to_do=advice.UNTOUCHED if harmless else model.for_setup(cause),
         name_first=True,
     )
 

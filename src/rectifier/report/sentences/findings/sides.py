@@ -38,7 +38,7 @@ def saturated_units(finding: Finding, evidence: SaturatedUnits) -> Texts:
         else f"{label}: {percent(evidence.pair_fraction or 0.0)} saturated",
         detail=f"{' '.join(told)}{no_progress(finding)}",
         cause=_why_saturated(finding.cause),
-        advised=units.for_saturation(finding.cause) if finding.severity != "info" else units.SATURATED_IN_PROGRESS,
+        to_do=units.for_saturation(finding.cause) if finding.severity != "info" else units.SATURATED_IN_PROGRESS,
         name_first=True,
     )
 
@@ -71,7 +71,7 @@ def always_on_units(finding: Finding, evidence: AlwaysOnUnits) -> Texts:
         f"{evidence.least_visits:,} observed samples (visits, not distinct samples): {evidence.activation} is linear "
         f"there.{whole}",
         cause="not asked: these units have a gradient",
-        advised=units.ALWAYS_ON,
+        to_do=units.ALWAYS_ON,
         name_first=True,
     )
 
@@ -86,6 +86,6 @@ def linear_layer(finding: Finding, evidence: LinearLayer) -> Texts:
         detail=f"On the last {evidence.visits:,} observed samples {evidence.off:,} units were off throughout and "
         f"{evidence.on:,} on throughout; {rest:,} switched.{no_progress(finding)}",
         cause=of_model(finding.cause) if finding.cause.facts is None else of_death(finding.cause),
-        advised=units.for_linear_layer(finding.cause),
+        to_do=units.for_linear_layer(finding.cause),
         name_first=True,
     )

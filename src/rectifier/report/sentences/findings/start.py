@@ -28,7 +28,7 @@ def poor_start(finding: Finding, evidence: PoorStart) -> Texts:
         f"between samples arrived at {evidence.last.label}, and {evidence.gradient_first_over_last:.1e} of the "
         f"gradient at {evidence.first.label}.{no_progress(finding)}",
         cause=f"initialisation and depth: {evidence.sites} activations",
-        advised=gradients.VANISHING if vanished else gradients.EXPLODING,
+        to_do=gradients.VANISHING if vanished else gradients.EXPLODING,
     )
 
 
@@ -41,7 +41,7 @@ def alike_at_start(finding: Finding, evidence: AlikeAtStart) -> Texts:
         detail=f"On {evidence.rows:,} rows at the first step; at the end it is {evidence.cosine_at_end:.4f}."
         f"{no_progress(finding)}",
         cause="initialisation and depth" if initial else of_model(finding.cause),
-        advised=model.CONSTANT_PREDICTOR[CauseKind.INITIAL_WEIGHTS] if initial else model.for_model(finding.cause),
+        to_do=model.CONSTANT_PREDICTOR[CauseKind.INITIAL_WEIGHTS] if initial else model.for_model(finding.cause),
     )
 
 
@@ -58,7 +58,7 @@ def poor_signal(finding: Finding, evidence: PoorSignal) -> Texts:
         f"{evidence.first.label}: {evidence.factor_per_layer:.2g} times per layer{alike}.",
         cause=f"initialisation and depth: {evidence.sites} activations "
         "(torch.nn.Linear's default initialisation gives 0.41 per ReLU layer)",
-        advised=gradients.VANISHING if vanishes else gradients.EXPLODING,
+        to_do=gradients.VANISHING if vanishes else gradients.EXPLODING,
     )
 
 
@@ -70,7 +70,7 @@ def samples_alike(finding: Finding, evidence: SamplesAlike) -> Texts:
         detail=f"On {evidence.samples:,} samples. A mean that all share does this, too; what tells samples apart "
         "is not lost in it.",
         cause="an offset that the layers share: positive biases, an input that is not centred, depth",
-        advised=model.ALIKE_AT_START,
+        to_do=model.ALIKE_AT_START,
     )
 
 
@@ -82,7 +82,7 @@ def born_dead_network(finding: Finding, evidence: BornDeadNetwork) -> Texts:
         detail=f"None of its {evidence.units:,} units fires on any of {evidence.samples:,} samples; the output does "
         "not vary at all. No training through this layer is possible.",
         cause=f"initialisation, depth {depth} and width: the narrowest layer has {counted(narrowest, 'unit')}",
-        advised=units.BORN_DEAD,
+        to_do=units.BORN_DEAD,
     )
 
 
@@ -93,7 +93,7 @@ def hardly_varying_output(finding: Finding, evidence: HardlyVaryingOutput) -> Te
         title="the network gives every sample almost the same answer",
         detail=f"Over {evidence.samples:,} samples the output's variance is {share:.1e} of its mean square.",
         cause=f"{UNKNOWN}: no layer is silent, and the differences between samples are not lost in the layers",
-        advised=model.CONSTANT_AT_START,
+        to_do=model.CONSTANT_AT_START,
     )
 
 
@@ -106,7 +106,7 @@ def no_gradient_at_all(finding: Finding, evidence: NoGradientAtAll) -> Texts:
         cause="a softmax over one unit is the constant 1"
         if finding.cause.kind is CauseKind.DOWNSTREAM_CONSTANT
         else f"{UNKNOWN}: the output, or the loss, does not depend on the weights here",
-        advised=model.NO_GRADIENT,
+        to_do=model.NO_GRADIENT,
     )
 
 
@@ -118,5 +118,5 @@ def flat_output(finding: Finding, evidence: FlatOutput) -> Texts:
         detail=f"{percent(evidence.output_zero_fraction)} of its outputs are exactly 0 on {evidence.samples:,} samples"
         "; where one is, it passes no gradient back, and an output that is 0 on all samples stays there.",
         cause=f"{finding.site.label} is the last operation",
-        advised=model.OUTPUT_ACTIVATION,
+        to_do=model.OUTPUT_ACTIVATION,
     )

@@ -25,7 +25,7 @@ def starved_layer(finding: Finding, evidence: StarvedLayer) -> Texts:
         f"{evidence.steps:,} sampled steps from {evidence.first_step:,} to {evidence.last_step:,}, while the loss was "
         f"not 0.{no_progress(finding)}",
         cause=cause,
-        advised=units.STARVED if finding.severity == "warning" else units.STARVED_BY_DESIGN,
+        to_do=units.STARVED if finding.severity == "warning" else units.STARVED_BY_DESIGN,
         name_first=True,
     )
 
@@ -38,7 +38,7 @@ def starved_units(finding: Finding, evidence: StarvedUnits) -> Texts:
         detail=f"The gradient of their biases was exactly 0 at each of the {evidence.steps:,} sampled steps from "
         f"{evidence.first_step:,} to {evidence.last_step:,}, while other units of the layer got one.",
         cause="a later operation masks or prunes these units, or the loss does not use them",
-        advised=units.STARVED_BY_DESIGN,
+        to_do=units.STARVED_BY_DESIGN,
         name_first=True,
     )
 
@@ -69,7 +69,7 @@ def frozen_layers(finding: Finding, evidence: FrozenLayers) -> Texts:
         cause="requires_grad=False, a learning rate of 0, or weights that no optimizer holds"
         if still
         else "requires_grad=False, or a part that runs without gradients (torch.no_grad)",
-        advised=advice.UNTOUCHED,
+        to_do=advice.UNTOUCHED,
     )
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from rectifier._formatting import percent
 from rectifier.records import Consequence, Finding, LossPath, WholeSilence
+from rectifier.report.sentences.fixes import Text, typed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,15 +15,22 @@ class Texts:
         title: One line.
         detail: One or two sentences: since when, on how many samples, with which bound.
         cause: Why, in one sentence with its numbers.
-        advised: What to do, mildest first, and what to expect from it: sentence by sentence.
+        to_do: What to do, mildest first, and what to expect from it: sentence by sentence.
         name_first: Whether the title begins with a name, which keeps its own first letter.
+        script: The user's script and its options, for what is to be typed; empty where they are not known.
     """
 
     title: str
     detail: str
     cause: str
-    advised: tuple[str, ...] = ()
+    to_do: tuple[Text, ...] = ()
     name_first: bool = False
+    script: tuple[str, ...] = ()
+
+    @property
+    def advised(self) -> tuple[str, ...]:
+        """What to do, sentence by sentence, with the commands as they are typed."""
+        return tuple(typed(text, self.script) for text in self.to_do)
 
     @property
     def advice(self) -> str:

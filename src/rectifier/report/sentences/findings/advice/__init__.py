@@ -3,11 +3,16 @@
 Each advice is a tuple of sentences, so that a report prints a sentence that several share only once.
 """
 
-Advice = tuple[str, ...]
+from rectifier.report.sentences.fixes import COMPARE, EXPLAIN, Naming, Text
+
+Advice = tuple[Text, ...]
 
 UNKNOWN_CAUSE: Advice = (
-    "Run `rectifier explain train.py`: it changes one thing at a time and says which change removes the failure. "
-    "Compare over seeds (`rectifier compare train.py`) before you trust a remedy.",
+    Naming(
+        "Run `{}`: it changes one thing at a time and says which change removes the failure. "
+        "Compare over seeds (`{}`) before you trust a remedy.",
+        (EXPLAIN, COMPARE),
+    ),
 )
 
 FIRST_FOR_UPDATE: Advice = ("First halve the learning rate, or warm it up: the weights moved too far at once.",)

@@ -2,10 +2,14 @@
 
 from rectifier.records import CauseKind
 from rectifier.report.sentences.findings.advice import Advice
+from rectifier.report.sentences.fixes import EXPLAIN, Naming
 
 NON_FINITE: Advice = (
-    "Run `rectifier explain train.py`: it names the first operation whose result is not finite. "
-    "torch.autograd.set_detect_anomaly(True) names it, too, if it is in a backward pass.",
+    Naming(
+        "Run `{}`: it names the first operation whose result is not finite. "
+        "torch.autograd.set_detect_anomaly(True) names it, too, if it is in a backward pass.",
+        (EXPLAIN,),
+    ),
 )
 
 NON_FINITE_LOSS: Advice = (
@@ -17,7 +21,7 @@ _NON_FINITE_UPDATE: Advice = ("First lower the learning rate, or clip the gradie
 
 INFINITE_GRADIENT: Advice = (
     "Under torch.amp.GradScaler, single infinite gradients are normal: it skips these steps and halves the scale.",
-    "Without it, run `rectifier explain train.py`: it names the first operation whose result is not finite.",
+    Naming("Without it, run `{}`: it names the first operation whose result is not finite.", (EXPLAIN,)),
 )
 
 NON_FINITE_AT_START: Advice = (
@@ -44,7 +48,10 @@ NOT_FINITE: dict[CauseKind, Advice] = {
         "Leave incomplete batches out (drop_last=True), or use a normalisation that needs no batch.",
     ),
     CauseKind.NUMERICAL_OPERATION: (
-        "Guard the operation: add a small number to the argument of a root or logarithm, or to a divisor. "
-        "`rectifier explain train.py` names the operation and its line.",
+        Naming(
+            "Guard the operation: add a small number to the argument of a root or logarithm, or to a divisor. "
+            "`{}` names the operation and its line.",
+            (EXPLAIN,),
+        ),
     ),
 }

@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from rectifier.comparison.explain.cures import Cure
-from rectifier.comparison.explain.evidence import narrow
-from rectifier.comparison.explain.failure import Failing
-from rectifier.comparison.explain.knowledge import (
+from rectifier.comparison.explain.judgement.cures import Cure
+from rectifier.comparison.explain.judgement.evidence import narrow
+from rectifier.comparison.explain.judgement.failure import Failing
+from rectifier.comparison.explain.judgement.knowledge import (
     MENDED_BY,
     REMOVES,
     STRUCTURAL,
@@ -152,10 +152,7 @@ def _refuted(kind: CauseKind, evidence: Evidence) -> bool:
     own = [
         one
         for one in evidence.experiments
-        if one.seed is None
-        and not one.error
-        and supports(kind, one.intervention)
-        and (one.applied is None or one.applied.times)
+        if one.seed is None and not one.error and supports(kind, one.intervention) and not one.idle
     ]
     return bool(own) and all(one.unhelpful for one in own)
 

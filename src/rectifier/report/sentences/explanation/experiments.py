@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from rectifier._formatting import counted
 from rectifier.records import Change, Experiment, Intervention, SavedExplanation
-from rectifier.report.sentences.explanation import change_words, intervention_words
+from rectifier.report.sentences.explanation.changes import change_words, intervention_words
 from rectifier.report.sentences.findings.words import capital
 
 
@@ -29,16 +29,11 @@ def outcome(experiment: Experiment) -> str:
     """How a trial ended: `does not fail`."""
     if experiment.error:
         return f"could not be tried: {experiment.error}"
-    if idle(experiment):
+    if experiment.idle:
         return "nothing to change"
     if experiment.failed:
         return "fails"
     return "no improvement" if experiment.better is False else "does not fail"
-
-
-def idle(experiment: Experiment) -> bool:
-    """Whether a change found nothing to change."""
-    return experiment.applied is not None and not experiment.applied.times
 
 
 def seed_words(experiment: Experiment) -> str:
@@ -64,7 +59,7 @@ def curve_words(trials: Sequence[Experiment], unchanged: Sequence[Experiment]) -
     if before is not None:
         text += f" Unchanged: {outcome(before)}, loss {loss_words(before)} at step {before.steps:,}."
     if len(trials) > 1:
-        kept = sum(outcome(one) == "does not fail" for one in trials)
+        kept = sum(one.helped and not one.idle for one in trials)
         text += f" Does not fail on {kept} of {counted(len(trials), 'seed')}."
     if first.applied is not None and first.applied.detail:
         text += f" Changed: {first.applied.detail}."

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from rectifier.comparison.explain.failure import Failing, better, onset_of
-from rectifier.comparison.explain.trial import Ask, Shown, ended_by_error, same_losses
+from rectifier.comparison.explain.judgement.failure import Failing, better, onset_of
+from rectifier.comparison.explain.trials.trial import Ask, Shown, ended_by_error, same_losses
 from rectifier.records import Change, Experiment, ExplainedFailure, Intervention
 
 _CURVE_POINTS = 60
@@ -51,7 +51,7 @@ def unchanged_trial(seed: int | None, shown: Shown, failing: Failing) -> Experim
 
 def cured(experiment: Experiment) -> bool:
     """Whether the failure stayed away, and by what was changed."""
-    changed = experiment.applied is None or experiment.applied.times > 0
+    changed = not experiment.idle
     if experiment.intervention.change is Change.SKIP_NONFINITE and experiment.applied is not None:
         # Where every step is left out, nothing is trained.
         changed = 0 < experiment.applied.times < experiment.steps

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from rectifier.comparison.explain.collapse import constant_optimum, sorted_by_class
-from rectifier.comparison.explain.idle import idle_changes
-from rectifier.comparison.explain.trial import Ask, Shown
+from rectifier.comparison.explain.trials.collapse import constant_optimum, sorted_by_class
+from rectifier.comparison.explain.trials.idle import idle_changes
+from rectifier.comparison.explain.trials.trial import Ask, Shown
 from rectifier.comparison.script.trial import last_error
 from rectifier.diagnosis import diagnose
 from rectifier.errors import UnreadableRun

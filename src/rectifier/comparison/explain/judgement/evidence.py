@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 
-from rectifier.comparison.explain.failure import Failing
-from rectifier.comparison.explain.knowledge import STRUCTURAL, mendable
-from rectifier.comparison.explain.trial import Shown
+from rectifier.comparison.explain.judgement.failure import Failing
+from rectifier.comparison.explain.judgement.knowledge import STRUCTURAL, mendable
+from rectifier.comparison.explain.trials.trial import Shown
 from rectifier.diagnosis import thresholds as limit
 from rectifier.records import CauseKind, DeadUnits, Finding, Rule, Sight, SightKind, SilentLayer, SiteRef
 

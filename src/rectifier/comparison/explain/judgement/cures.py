@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rectifier.comparison.explain import knowledge
+from rectifier.comparison.explain.judgement import knowledge
 from rectifier.records import CauseKind, Change, Intervention
 
 

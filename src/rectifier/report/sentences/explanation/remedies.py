@@ -1,10 +1,10 @@
-"""What to type about an established cause, with the measured numbers and the user's own line."""
+"""What to do about an established cause: in general, or with the measured numbers and the user's own line."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rectifier.records import Applied, Change, ChangedPart, Explanation, RemedyId, Sight, SightKind
-from rectifier.report.sentences.fixes import SCRIPT
+from rectifier.records import Applied, Change, ChangedPart, Explanation, FixKind, RemedyId, Sight, SightKind
+from rectifier.report.sentences.fixes import Command, Text, Tool, fix_text, typed
 
 _LESS_DECAY = 0.01
 """The default of torch's AdamW."""
@@ -39,13 +39,66 @@ class Line:
     typed: bool
 
 
-def with_numbers(remedy: RemedyId, explanation: Explanation) -> Line | None:
-    """What to do, with the measured numbers; None if only the general line is known.
+_LINES: dict[RemedyId, Text] = {
+    RemedyId.LOWER_LEARNING_RATE: "lower the learning rate to a third, a tenth or a hundredth",
+    RemedyId.RAISE_LEARNING_RATE: "multiply the learning rate by 3",
+    RemedyId.MEND_SCHEDULE: "check the learning-rate schedule",
+    RemedyId.CLIP_GRADIENT: fix_text(FixKind.CLIP_NORM),
+    RemedyId.LARGER_EPS: fix_text(FixKind.LARGER_EPSILON),
+    RemedyId.INIT_GAIN: "torch.nn.init.kaiming_normal_(layer.weight, nonlinearity='relu')",
+    RemedyId.INIT_RANDOM: fix_text(FixKind.DRAW_WEIGHTS),
+    RemedyId.ZERO_BIAS: "torch.nn.init.zeros_(layer.bias)",
+    RemedyId.MORE_UNITS: "make the layer wider",
+    RemedyId.FEWER_LAYERS: "use fewer layers",
+    RemedyId.LEAKY_ACTIVATION: Command(Tool.RUN, "--swap relu=leaky_relu:0.1"),
+    RemedyId.BOUNDED_ACTIVATION: "use a bounded activation: torch.nn.Tanh()",
+    RemedyId.CHANGE_ACTIVATION: "use an activation that has the derivative: torch.nn.Tanh()",
+    RemedyId.LINEAR_OUTPUT: "remove the last activation",
+    RemedyId.CHANGE_NORMALISATION: "remove the normalisation, or use another one",
+    RemedyId.DROP_LAST_BATCH: fix_text(FixKind.DROP_LAST),
+    RemedyId.STANDARDISE_INPUTS: "inputs = (inputs - inputs.mean(0)) / inputs.std(0)",
+    RemedyId.CHECK_INPUTS: "check the inputs",
+    RemedyId.STANDARDISE_TARGETS: "targets = (targets - targets.mean()) / targets.std()",
+    RemedyId.WEAKEN_LOSS_TERM: "lower the weight of this loss term",
+    RemedyId.LOWER_WEIGHT_DECAY: "weight_decay=0.01, or less",
+    RemedyId.GUARD_OPERATION: "guard this operation: add a small number to its argument, or clamp it",
+    RemedyId.FLOAT32: "keep weights and optimizer in float32",
+    RemedyId.RECONNECT_GRAPH: "keep the path to the loss differentiable: no detach(), .item(), argmax or no_grad()",
+    RemedyId.ADD_TO_OPTIMIZER: "create the optimizer after the model is complete, with all its parameters: "
+    f"{fix_text(FixKind.ADD_TO_OPTIMIZER)}",
+    RemedyId.REGISTER_PARAMETERS: fix_text(FixKind.REGISTER_PARAMETERS),
+    RemedyId.STEP_OPTIMIZER: fix_text(FixKind.STEP_OPTIMIZER),
+    RemedyId.TRAIN_MODE: fix_text(FixKind.TRAIN_MODE),
+    RemedyId.CHANGE_OBJECTIVE: "check how the loss uses this output",
+    RemedyId.RESET_CODES: "from time to time, reset entries that are never selected to random inputs",
+    RemedyId.STOP_GRADIENT: "stop the gradient in one branch: z.detach()",
+}
+
+
+_SENTENCES = frozenset({
+    RemedyId.LOWER_LEARNING_RATE, RemedyId.RAISE_LEARNING_RATE, RemedyId.MEND_SCHEDULE, RemedyId.MORE_UNITS,
+    RemedyId.FEWER_LAYERS, RemedyId.BOUNDED_ACTIVATION, RemedyId.CHANGE_ACTIVATION, RemedyId.LINEAR_OUTPUT,
+    RemedyId.CHANGE_NORMALISATION, RemedyId.CHECK_INPUTS, RemedyId.WEAKEN_LOSS_TERM, RemedyId.GUARD_OPERATION,
+    RemedyId.FLOAT32, RemedyId.RECONNECT_GRAPH, RemedyId.CHANGE_OBJECTIVE, RemedyId.RESET_CODES,
+    RemedyId.STOP_GRADIENT,
+})  # fmt: skip
+"""Remedies whose general line is a sentence; those of the others are typed."""
+
+
+def fix_of(remedy: RemedyId, explanation: Explanation | None = None, script: Sequence[str] = ()) -> Line:
+    """What to do, as a line to type where there is one.
 
     Args:
         remedy: What to do.
-        explanation: The explanation, with its experiments and sights.
+        explanation: The explanation, whose numbers are filled in; None for the general line.
+        script: The user's script and its options; empty where they are not known.
     """
+    own = None if explanation is None else _with_numbers(remedy, explanation, script)
+    return own or Line(typed(_LINES[remedy], script), typed=remedy not in _SENTENCES)
+
+
+def _with_numbers(remedy: RemedyId, explanation: Explanation, script: Sequence[str]) -> Line | None:
+    """What to do, with the measured numbers; None if only the general line is known."""
     cause = explanation.cause
     if cause is None or cause.intervention is None:
         return None
@@ -65,7 +118,7 @@ def with_numbers(remedy: RemedyId, explanation: Explanation) -> Line | None:
     if applied is None:
         return None
     if cause.intervention.change in _PUTS.get(remedy, ()):
-        return _in_place_of(cause.intervention.change, applied.parts)
+        return _in_place_of(cause.intervention.change, applied.parts, script)
     if remedy is RemedyId.RAISE_LEARNING_RATE and cause.intervention.change is Change.CLIPPING_OFF:
         return _clipping(applied)
     return _setting(remedy, cause.intervention.change, applied)
@@ -89,12 +142,12 @@ _NEW = {
 _MOST_PARTS = 3
 
 
-def _in_place_of(change: Change, parts: Sequence[ChangedPart]) -> Line | None:
+def _in_place_of(change: Change, parts: Sequence[ChangedPart], script: Sequence[str]) -> Line | None:
     """What to type in the place of the parts that a change replaced; None if they are not known, or too many."""
     held = [part for part in parts if part.path]
     if change in _NEW:
         swaps = " ".join(f"--swap {name}={_NEW[change]}" for name in dict.fromkeys(part.name for part in held))
-        return Line(f"rectifier run {swaps} {SCRIPT}", typed=True) if held else None
+        return Line(Command(Tool.RUN, swaps).typed(script), typed=True) if held else None
     if not parts or len(parts) > _MOST_PARTS or not all(part.path or part.place for part in parts):
         return None
     if change is Change.LOSS_TERM_OFF:

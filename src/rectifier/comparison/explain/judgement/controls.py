@@ -3,9 +3,9 @@
 import math
 from dataclasses import dataclass, field
 
-from rectifier.comparison.explain.experiment import unchanged_trial
-from rectifier.comparison.explain.failure import Failing
-from rectifier.comparison.explain.trial import Shown
+from rectifier.comparison.explain.judgement.experiment import unchanged_trial
+from rectifier.comparison.explain.judgement.failure import Failing
+from rectifier.comparison.explain.trials.trial import Shown
 from rectifier.diagnosis import thresholds as limit
 from rectifier.records import Control
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rectifier.comparison.explain.knowledge import OTHER_LOSS, SLOWER
-from rectifier.comparison.explain.trial import Shown
+from rectifier.comparison.explain.judgement.knowledge import OTHER_LOSS, SLOWER
+from rectifier.comparison.explain.trials.trial import Shown
 from rectifier.diagnosis import thresholds as limit
 from rectifier.errors import CannotExplain
 from rectifier.records import Change, Consequence, Finding, Rule, TrainingSetup, rank

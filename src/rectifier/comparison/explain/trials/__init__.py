@@ -1,0 +1,1 @@
+"""Trials: what one is asked for, how it is run, and what it showed."""
