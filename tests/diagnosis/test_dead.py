@@ -202,8 +202,9 @@ def test_of_few_units_nearly_all_may_die():
         ([0.1] * 5, "info"),  # Adam's first step moves a wide layer so far
         ([0.499] * 5, "info"),
         ([0.5] * 5, "warning"),
-        ([1e-3, 1e-3, 1e-3, 9.9e-3, 1e-3], "info"),
-        ([1e-3, 1e-3, 1e-3, 1e-2, 1e-3], "warning"),
+        ([1e-3, 1e-3, 1e-3, 9.9e-2, 1e-3], "info"),  # a hundred times the median, and still no tenth of the weights
+        ([1e-3, 1e-3, 1e-3, 0.1, 1e-3], "warning"),
+        ([2e-2, 2e-2, 2e-2, 0.1, 2e-2], "info"),
     ],
 )
 def test_a_share_that_rises_is_a_warning_while_training_progresses_if_the_weights_were_thrown(updates, severity):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rectifier.diagnosis import thresholds as limit
-from rectifier.records import OptimizerState, OutputWindow, ParameterRef
+from rectifier.records import OptimizerState, Output, OutputWindow, ParameterRef
 from tests.edge import diagnose, where, why
 
 from .builders import FALLING, FLAT, NAN, process, site, snapshot
@@ -257,8 +257,8 @@ def test_weights_that_were_never_drawn():
     assert one.cause.text == "the weights contained it before the first step: they were never initialised"
 
 
-def recurrent(sizes, **more):
-    sites = [replace(site("cell"), call=call) for call in range(len(sizes))]
+def recurrent(sizes, fed_by="cell.weight"):
+    sites = [replace(site("cell"), call=call, fed_by=fed_by.format(call)) for call in range(len(sizes))]
     windows = [replace(healthy(n, steps=STEPS), mean_abs=np.full(5, size)) for n, size in enumerate(sizes)]
     windows[-1] = replace(windows[-1], steps=np.arange(4), delta=np.full(4, 0.1), update=np.full(4, 1e-3))
     late = replace(healthy(len(sizes) - 1, steps=range(4, 10), nonfinite_step=5), mean_abs=np.full(5, NAN))
@@ -286,6 +286,29 @@ def test_values_that_grow_over_the_calls_of_one_forward(sizes, cause):
             one.cause.text
             == "recurrence: the mean output of cell grew from 1 to 10 over its 3 calls within one forward"
         )
+
+
+@pytest.mark.parametrize(
+    ("square", "uses", "cause", "remedy"),
+    [(1e14, 3, "initial_weights", "init_gain"), (1e14, 120, "recurrence", "bounded_activation"),
+     (1e10, 120, "loss_not_finite", "guard_operation")],
+)  # fmt: skip
+def test_first_outputs_that_are_huge_overflow_any_loss(square, uses, cause, remedy):
+    read = replace(output(), square=np.full(len(STEPS), square))
+    process = training([*HEALTHY], losses=[np.inf] + [NAN] * 9, windows=act(), outputs=[read])
+    (end,) = process.snapshots
+    counted = replace(end, parameters=replace(end.parameters, uses=np.full(len(process.parameters), uses)))
+    head = Output(model="Net", weight="fc.weight", operation="Addmm", units=1)
+    (told,) = [
+        one for one in diagnose(replace(process, snapshots=(counted,), outputs=(head,))).findings
+        if one.rule == "non-finite"
+    ]  # fmt: skip
+    assert (why(told), told.remedies[0]) == (cause, remedy)
+    assert ("times in a row" in told.cause.text) == (cause == "recurrence")
+
+
+def test_one_function_behind_several_layers_is_no_recurrence():
+    assert why(recurrent([1.0, 3.0, 10.0], fed_by="layer{}.weight")) == "unknown"
 
 
 @pytest.mark.parametrize(

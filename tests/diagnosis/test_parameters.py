@@ -214,6 +214,17 @@ def test_a_single_small_part_of_a_module_is_information():
     assert told(training(rows, losses=FLAT)) == [("downstream_constant", "warning", ("fc.bias",))]
 
 
+@pytest.mark.parametrize(("first", "cause"), [(True, "graph_cut"), (False, "unknown")])
+def test_where_the_first_weights_get_no_gradient_the_graph_is_cut(first, cause):
+    """What comes later may be a head that nobody uses."""
+    rows = [(parameter("odd.weight", BIG), UNREACHED), (parameter("fc.weight", BIG), TRAINS)]
+    (one,) = untrained(training(rows if first else rows[::-1], sites=[], windows=[]))
+    assert why(one) == cause
+    if first:
+        assert one.cause.text.startswith("they hold the first weights of the model, and the loss is not connected")
+        assert one.remedies == ("reconnect_graph",)
+
+
 def test_a_custom_function_between_is_named():
     quantised = (Unseen(what="Quantise", why=WhyUnseen.CUSTOM), Unseen(what="x * (x > 0)", why=WhyUnseen.HAND_WRITTEN))
     (one,) = untrained(replace(two(ZERO), unseen=quantised))

@@ -618,3 +618,24 @@ def test_what_is_saved_at_the_end_is_read_in_the_last_third_of_the_steps():
     assert (steps >= 400).sum() < len(steps) // 3
     (output_,) = read_outputs(training)
     assert explained(output_) == pytest.approx(1 - 0.2 / 1.386)
+
+
+@pytest.mark.parametrize(("given", "found"), [(300.0, True), (9.0, False)])
+def test_a_large_number_beside_the_inputs_is_an_input_scale(given, found):
+    """Steps of a diffusion, times, ids as numbers: the first layer is given them, too."""
+    facts = replace(inputs(), given_square=np.float64(given**2), given_spread=np.float64(1.0))
+    training = run(np.geomspace(1.4, 0.8, 20), more={"input_rms": 1.0, "inputs": facts})
+    told = [one for one in diagnose(training).findings if one.cause.kind is CauseKind.INPUT_SCALE]
+    assert any("the root mean square of the inputs is 300" in one.cause.text for one in told) == found
+
+
+def test_an_output_that_collapses_with_its_targets_was_asked_for_a_constant():
+    """Targets that the model makes itself, of two models that train together."""
+    falls = np.geomspace(1.0, 1e-6, 20)
+    for target, found in ((falls, True), (1.0, False)):
+        training = run(falls, spread=falls, square=0.5, target=target, target_square=falls + 0.5)
+        other = (replace(site("x"), model="Other"), window(1, steps=range(0, 200, 4), delta=0.1))
+        (end,) = training.snapshots
+        training = replace(training, sites=(*training.sites, other[0]), snapshots=(
+            replace(end, windows=(*end.windows, other[1])),))  # fmt: skip
+        assert ((Rule.COLLAPSED_OUTPUT, CauseKind.OBJECTIVE) in alarms(training)) == found

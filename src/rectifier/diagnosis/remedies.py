@@ -10,6 +10,7 @@ from rectifier.records import (
     EqualWeights,
     Fix,
     FixKind,
+    HugeOutput,
     LargeMomentum,
     RemedyId,
     ZeroAtFirst,
@@ -174,6 +175,8 @@ def for_not_finite(cause: Cause) -> tuple[RemedyId, ...]:
     Args:
         cause: Why it was not.
     """
+    if cause.kind is CauseKind.INITIAL_WEIGHTS and isinstance(cause.facts, HugeOutput):
+        return (RemedyId.INIT_GAIN,)
     return _NOT_FINITE.get(cause.kind, ())
 
 

@@ -53,7 +53,7 @@ _NAMES = {
     "findings.causes": (
         "AlikeFromTheStart AlikeSince BornDead BornDeadOrEarlier Drift InputOffset InputScale LargeUpdate "
         "LearningRateThere SaturatedFromTheStart SilentBelow UpdateAtDeath WayAtStart "
-        "TargetOffset TargetScale LargeFirstLoss MostlyFlatAtStart GrowsOverCalls LossBefore "
+        "TargetOffset TargetScale LargeFirstLoss MostlyFlatAtStart GrowsOverCalls HugeOutput LossBefore "
         "NearOverflow SingleSamples SmallEpsilon"
     ),
     "census": "Census LayerCensus SiteCount",

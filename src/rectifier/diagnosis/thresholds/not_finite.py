@@ -11,6 +11,10 @@ RECURRENT_GROWTH = 10.0
 """Mean absolute output of a module's last call within one forward over that of its first, from which on the values are
 said to grow over the calls (our choice: an order of magnitude)."""
 
+HUGE_OUTPUT = 1e6
+"""Root mean square of the first outputs from which on a loss of them that overflows is laid to the weights, and not to
+the loss (our choice): layers with usual weights give about 1."""
+
 LOST_CALLS = 16
 """Uses of one weight in a loss from which on an exact zero before it is laid to them: float32 has nothing left of a
 gradient that each of them shrinks to a thousandth (our choice)."""

@@ -4,6 +4,10 @@ LEAST_OUTPUT_ROWS = 8
 """Rows of a batch from which on its spread between them is asked: of fewer it is mostly chance (our choice; the
 variance of 8 rows is known to within 53%, √(2/7))."""
 
+ALIKE_SHARE = 0.1
+"""Share of what told targets apart at first, over their size, below which they became alike and not only small (our
+choice)."""
+
 COLLAPSED_SHARE = 0.01
 """Spread of an output between rows, over what it was or over the targets', below which it has collapsed
 (definitions)."""

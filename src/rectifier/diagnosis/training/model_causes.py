@@ -75,6 +75,9 @@ def of_inputs(snapshot: Snapshot) -> Cause | None:
 def scale_of(snapshot: Snapshot) -> float | None:
     """Root mean square of the inputs; of what the model makes of them, where that is nearer to 1.
 
+    Where the inputs themselves are not large and what the first layer is given is, that counts: a model may put another
+    number beside them.
+
     Args:
         snapshot: The last one.
     """
@@ -82,6 +85,8 @@ def scale_of(snapshot: Snapshot) -> float | None:
     if scale is None or facts is None or facts.given_square is None:
         return scale
     given = float(facts.given_square**0.5)
+    if given > limit.LARGE_INPUT >= scale:
+        return given
     return min(scale, max(given, 1.0)) if scale > 1.0 else max(scale, min(given, 1.0))
 
 

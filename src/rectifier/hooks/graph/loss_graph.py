@@ -79,7 +79,7 @@ def read_loss(loss: Tensor, sites: Mapping[int, int], *, values: bool = True, in
             if ONE_ELEMENT in output.loss and not _is_only_way(node, path, order):
                 output.loss = tuple(name for name in output.loss if name != ONE_ELEMENT)
             below = list(nodes_below([node]))
-            output.linear = all(_is_linear(one) for one in below)
+            output.linear = all(_is_linear(one) for one in below) and not any(_multiplies(one) for one in path)
             output.one_element = any(kind_of(one) == "NativeLayerNorm" and is_over_one_element(one) for one in below)
             graph.outputs.append(output)
     return graph
@@ -90,6 +90,11 @@ def _is_linear(node: Any) -> bool:
         # By a constant, as a dropout's mask is; a mask of the input's own sign is found as a hand-written activation.
         return sum(parent is not None for parent, _ in node.next_functions) == 1
     return kind_of(node) in _LINEAR
+
+
+def _multiplies(node: Any) -> bool:
+    """Whether it multiplies two things that the model computed, as a gate does."""
+    return kind_of(node) == "Mul" and sum(parent is not None for parent, _ in node.next_functions) > 1
 
 
 def _in_order(root: Any) -> tuple[list[Any], bool]:

@@ -242,6 +242,21 @@ class SingleSamples(CauseFacts):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HugeOutput(CauseFacts):
+    """The first outputs were huge.
+
+    Attributes:
+        output_rms: Their root mean square.
+        weight: Path of the weight that each loss uses most often; "" where none is used many times.
+        calls: How often.
+    """
+
+    output_rms: float
+    weight: str
+    calls: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LossBefore(CauseFacts):
     """How far the last finite loss was above those at the beginning (median)."""
 

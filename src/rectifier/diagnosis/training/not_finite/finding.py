@@ -17,6 +17,7 @@ from rectifier.records import (
     CauseKind,
     Finding,
     GrowsOverCalls,
+    HugeOutput,
     InputScale,
     LargeUpdate,
     LossBefore,
@@ -113,6 +114,8 @@ def _cause(first: First, places: Places, process: Process, histories: Sequence[S
         return Cause(kind=CauseKind.NUMERICAL_OPERATION)
     if first.origin is Origin.LOSS and first.outputs_finite and _overflows(first, process):
         return Cause(kind=CauseKind.PRECISION)
+    if first.origin is Origin.LOSS and first.step == 0 and (huge := _huge_outputs(process)) is not None:
+        return huge
     if first.origin is Origin.LOSS and first.outputs_finite and not diverged:
         # Everything that came to it was finite, at this very step.
         return Cause(kind=CauseKind.LOSS_NOT_FINITE)
@@ -127,6 +130,25 @@ def _cause(first: First, places: Places, process: Process, histories: Sequence[S
     if (single := _single_samples(process, first.step)) is not None:
         return Cause(kind=CauseKind.BATCH_OF_ONE, facts=single)
     return _without_growth(first, places, histories, diverged=diverged)
+
+
+def _huge_outputs(process: Process) -> Cause | None:
+    """First outputs so large that any loss of them overflows: the weights made them, over many calls or at once."""
+    first = next((window for shot in process.snapshots for window in shot.outputs if len(window.steps)), None)
+    if first is None or not float(first.square[0]) ** 0.5 >= limit.HUGE_OUTPUT:
+        return None
+    output = process.outputs[first.output]
+    counts = next((one.parameters for one in reversed(process.snapshots) if one.parameters is not None), None)
+    size = float(first.square[0]) ** 0.5
+    uses = None if counts is None else counts.uses
+    calls = [
+        (int(uses[at]), one.path)
+        for at, one in enumerate(process.parameters[: 0 if uses is None else len(uses)])
+        if uses is not None and one.model == output.model and len(one.shape) > 1 and uses[at] >= limit.LOST_CALLS
+    ]
+    most, weight = max(calls, default=(0, ""))
+    kind = CauseKind.RECURRENCE if calls else CauseKind.INITIAL_WEIGHTS
+    return Cause(kind=kind, facts=HugeOutput(output_rms=size, weight=weight, calls=most))
 
 
 def _overflows(first: First, process: Process) -> bool:
@@ -172,10 +194,11 @@ def _data_hold_it(process: Process, places: Places, step: int) -> bool:
 
 def _grows_over_calls(histories: Sequence[SiteHistory], step: int) -> GrowsOverCalls | None:
     """Whether one module's output grows over its calls within a forward, the last time all of them were counted."""
-    calls: dict[tuple[str, str], list[SiteHistory]] = {}
+    calls: dict[tuple[str, str, str | None], list[SiteHistory]] = {}
     for history in histories:
-        calls.setdefault((history.site.model, history.site.path), []).append(history)
-    for (_, path), own in calls.items():
+        # One function behind several layers is called often, too, and is no recurrence.
+        calls.setdefault((history.site.model, history.site.path, history.site.fed_by), []).append(history)
+    for (_, path, _), own in calls.items():
         own = sorted(own, key=lambda history: history.site.call)
         sizes = [size for history in own if (size := _size_before(history, step)) is not None]
         if len(sizes) < limit.RECURRENT_CALLS or len(sizes) < len(own) or sizes[0] <= 0:

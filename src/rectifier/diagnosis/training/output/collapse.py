@@ -102,6 +102,8 @@ def judge_collapse(
 
 def _collapse(history: OutputHistory, *, alone: bool) -> _Collapse | None:
     spread, usable = history.floats("spread"), history.usable
+    if (at := _with_targets(history)) is not None:
+        return _Collapse(at, Yardstick.BEFORE, _dropped(spread, usable)[1], features=True)
     if history.targets_kept and not alone:
         return None
     if (history.ints("classes") >= 0).any():
@@ -119,6 +121,15 @@ def _collapse(history: OutputHistory, *, alone: bool) -> _Collapse | None:
     if at is None:
         return None
     return _Collapse(at, Yardstick.BEFORE, before, bool(lost[at].any()) if known[at].any() else None)
+
+
+def _with_targets(history: OutputHistory) -> IntArray | None:
+    """Where an output collapses together with its targets: no data do that, so the model makes them itself."""
+    known = history.usable & np.isfinite(history.floats("target_spread"))
+    low = _dropped(history.floats("spread"), known)[0] & _dropped(history.floats("target_spread"), known)[0]
+    # What shrinks as a whole tells rows apart as well as ever.
+    share = _share(history.floats("target_spread"), history.floats("target_square"), known)
+    return _long_enough(history, low & _dropped(share, known, limit.ALIKE_SHARE)[0], known)
 
 
 def _below_targets(history: OutputHistory) -> _Collapse | None:
@@ -163,10 +174,12 @@ def _share(spread: FloatArray, square: FloatArray, usable: BoolArray) -> FloatAr
     return np.where(usable & np.isfinite(spread) & np.isfinite(square), share, np.nan)
 
 
-def _dropped(values: FloatArray, known: BoolArray) -> tuple[BoolArray, FloatArray]:
+def _dropped(
+    values: FloatArray, known: BoolArray, share: float = limit.COLLAPSED_SHARE
+) -> tuple[BoolArray, FloatArray]:
     """(K,) whether a value is below 1% of the largest before it, the first one among them, and that largest."""
     largest = np.maximum.accumulate(np.where(known & np.isfinite(values), values, 0.0))
-    low: BoolArray = known & (values < limit.COLLAPSED_SHARE * largest)
+    low: BoolArray = known & (values < share * largest)
     return low, largest
 
 
@@ -200,13 +213,16 @@ def _cause(
 
 
 def _objective(history: OutputHistory, collapse: _Collapse, progress: Progress) -> Cause | None:
-    """No targets, features that collapsed too, and a loss that fell far: a constant is what it asks for.
+    """No targets, or some that collapsed too, and a loss that fell far: a constant is what it asks for.
 
     A squared error that keeps no targets falls to their variance at most. A loss at or below 0 has no such floor.
     """
-    if history.targets_kept or collapse.features is not True:
-        return None
     start, end = progress.start, progress.end
+    if _with_targets(history) is not None:
+        costs = history.costs[np.isfinite(history.costs)]
+        start, end = (float(costs[0]), float(costs[-1])) if len(costs) else (start, end)
+    elif history.targets_kept or collapse.features is not True:
+        return None
     if not np.isfinite([start, end]).all() or end >= start:
         return None
     if end > max(0.0, limit.OPTIMUM_REACHED * start):

@@ -67,11 +67,17 @@ class Reasons:
                 # A gradient comes to others, which no optimizer holds: it was made for another model.
                 return Cause(kind=CauseKind.NOT_IN_OPTIMIZER)
             runs = self.runs(state) or state.parameter.model in self._without_graph
-            cut = self._nothing_held_learns or (runs and self._states.held(state))
+            cut = self._nothing_held_learns or ((runs or self._begins_cut(state)) and self._states.held(state))
             return Cause(kind=CauseKind.GRAPH_CUT if cut else CauseKind.UNKNOWN)
         if state.lack is Lack.ZERO_GRADIENT:
             return self._of_zero(state)
         return Cause(kind=self._of_no_change(state))
+
+    def _begins_cut(self, state: ParameterState) -> bool:
+        """Whether the first weights of its model get no gradient: what is given to a model goes through them."""
+        held = [one for one in self._states.trainable if one.parameter.model == state.parameter.model]
+        first = next((one for one in held if self._states.held(one) and len(one.parameter.shape) > 1), None)
+        return first is not None and first.lack is Lack.NO_GRADIENT
 
     def _of_zero(self, state: ParameterState) -> Cause:
         if self._states.inputs is not None and self._states.inputs.zero:

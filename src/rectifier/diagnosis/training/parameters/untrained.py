@@ -179,6 +179,7 @@ def _evidence(
         optimizer_steps=counts.optimizer_steps if optimizer is None else optimizer.steps,
         learning_rate=float(rates.max()) if len(rates) else None,
         backward_passes=counts.backward_passes,
+        connected=any(states.held(state) and state.lack is not Lack.NO_GRADIENT for state in states.trainable),
         # What changed for a while had a learning rate before.
         scheduled=lack is Lack.STOPPED or (optimizer is not None and optimizer.scheduled),
     )

@@ -210,6 +210,7 @@ def _fitting(finding: Finding, flaws: Sequence[Flaw]) -> Iterator[Flaw]:
                 or isinstance(flaw.cause.facts, LargeMomentum)
                 or (kind is CauseKind.INPUT_CONSTANT and finding.rule is not Rule.NON_FINITE)
             )
+            fits |= finding.rule is Rule.SATURATED and isinstance(flaw.cause.facts, BoundedOutput)
             fits |= finding.rule in _BY_INPUTS and kind is CauseKind.INPUT_SCALE
             fits |= finding.rule is Rule.NON_FINITE and isinstance(flaw.cause.facts, InitialGain | EqualWeights)
         weak = finding.cause.kind in _GIVES_WAY and (flaw.by_itself or kind is CauseKind.LOSS_TERM)

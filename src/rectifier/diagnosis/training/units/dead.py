@@ -159,7 +159,8 @@ def _was_thrown(cause: Cause) -> bool:
     facts = cause.facts
     if cause.kind is CauseKind.UNKNOWN or not isinstance(facts, UpdateAtDeath):
         return False
-    return facts.update >= limit.THROWN_UPDATE or facts.update_over_median >= limit.UPDATE_SPIKE
+    spike = facts.update_over_median >= limit.UPDATE_SPIKE and facts.update >= limit.LARGE_UPDATE
+    return facts.update >= limit.THROWN_UPDATE or spike
 
 
 def _is_rising(history: SiteHistory) -> bool:

@@ -43,6 +43,7 @@ class UntrainedParameters(Evidence):
         optimizer_steps: Steps of that one; of all where none holds them.
         learning_rate: Largest of any of them; None where it is not known.
         backward_passes: Of the process.
+        connected: Whether a loss led to other parameters that an optimizer holds.
         scheduled: Whether a schedule has their learning rate.
     """
 
@@ -64,6 +65,7 @@ class UntrainedParameters(Evidence):
     learning_rate: float | None = None
     backward_passes: int = 0
     scheduled: bool = False
+    connected: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

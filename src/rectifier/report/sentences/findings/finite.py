@@ -6,6 +6,7 @@ from rectifier.records import (
     CauseKind,
     Finding,
     GrowsOverCalls,
+    HugeOutput,
     InputScale,
     LargeUpdate,
     LossBefore,
@@ -126,6 +127,11 @@ def _why(cause: Cause, evidence: NotFinite) -> str:
                 f"a batch of one sample has no variance: {facts.batches_of_one:,} of {facts.batches:,} observed "
                 "batches had one sample, and NaN or infinity began at the first of them"
             )
+        case HugeOutput() as facts:
+            size = f"the first outputs had a root mean square of {facts.output_rms:.3g}"
+            if facts.calls:
+                return f"recurrence: {size}; each loss uses {facts.weight} {counted(facts.calls, 'time')} in a row"
+            return f"initial weights: {size}"
         case LossBefore() as facts:
             return (
                 "an operation of this forward pass, or of the backward pass before it: nothing had grown, and the "

@@ -131,7 +131,9 @@ def _why(cause: Cause, evidence: UntrainedParameters) -> str:
     match cause.kind:
         case CauseKind.GRAPH_CUT:
             whose = "the forward uses them, but the loss is not connected to them"
-            if not evidence.runs:
+            if not evidence.runs and evidence.connected:
+                whose = "they hold the first weights of the model, and the loss is not connected to them"
+            elif not evidence.runs:
                 whose = "the loss is connected to nothing that an optimizer holds"
             return f"{whose}: detach, no_grad, item or argmax cuts the graph"
         case CauseKind.NOT_IN_OPTIMIZER if evidence.lack is Lack.NO_GRADIENT:
