@@ -28,6 +28,7 @@ OUTPUT = "output.txt"
 """What a training printed, in its own folder."""
 
 _KILLED = SIGNALLED + signal.SIGKILL
+_LAST_LINES = 12
 """Exit code of what SIGKILL has ended."""
 
 
@@ -272,6 +273,6 @@ def last_error(folder: Path) -> str:
     return lines[-1].strip() if lines else ""
 
 
-def last_lines(folder: Path, lines: int = 12) -> str:
+def last_lines(folder: Path) -> str:
     """The end of what a trial printed, for an error's text."""
-    return "\n".join(_printed(folder).splitlines()[-lines:])
+    return "\n".join(_printed(folder).splitlines()[-_LAST_LINES:])
