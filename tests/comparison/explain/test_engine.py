@@ -26,7 +26,7 @@ from rectifier.records import (
 )
 from rectifier.report.sentences.explanation.experiments import outcome
 from rectifier.report.sentences.explanation.verdict import details
-from tests.explain.scripts import Script, explain, stuck
+from tests.comparison.explain.scripts import Script, explain, stuck
 
 
 def tried(explanation):

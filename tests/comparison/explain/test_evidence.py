@@ -17,7 +17,7 @@ from rectifier.records import (
     SightKind,
     SiteRef,
 )
-from tests.explain.scripts import Script, explain, stuck
+from tests.comparison.explain.scripts import Script, explain, stuck
 
 CUT = Sight(kind=SightKind.GRADIENT_CUT, operation="detach", place="fit.py:3", cause_kind=CauseKind.GRAPH_CUT)
 

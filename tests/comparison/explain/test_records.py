@@ -26,7 +26,7 @@ from rectifier.report.sentences.explanation import causes, changes, remedies, ve
 from rectifier.report.sentences.explanation.remedies import place_of
 from rectifier.report.sentences.explanation.sights import sight_text, telling
 from rectifier.report.sentences.fixes import COMPARE, EXPLAIN, Command, Naming, Tool, typed
-from tests.explain.scripts import Script, explain, stuck
+from tests.comparison.explain.scripts import Script, explain, stuck
 
 VALUES = st.one_of(
     st.none(), st.integers(), st.floats(allow_nan=False, allow_infinity=False),

@@ -13,8 +13,8 @@ from rectifier.comparison.models import ensemble
 from rectifier.comparison.models.ensemble import train_together
 from rectifier.errors import NothingToCompare, UnknownActivation
 from rectifier.records import Failure, FailureKind
-from tests.comparison.test_ensemble import kept_stream as kept_stream
-from tests.comparison.test_ensemble import mlp, task
+from tests.comparison.models.test_ensemble import kept_stream as kept_stream
+from tests.comparison.models.test_ensemble import mlp, task
 
 
 def test_only_the_arm_that_cannot_be_stacked_is_trained_one_by_one(monkeypatch):

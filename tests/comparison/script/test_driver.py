@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -152,7 +153,7 @@ DRIVER = """
 import sys, time
 sys.path.insert(0, {tests!r})
 from pathlib import Path
-from tests.comparison.test_driver import QUESTION, Trainings, outcome
+from tests.comparison.script.test_driver import QUESTION, Trainings, outcome
 from rectifier.comparison.script.driver import run_comparison
 folder = Path({folder!r})
 def launcher(spec, question, trial_folder):
@@ -168,7 +169,7 @@ def test_kill_9_of_the_driver_loses_and_repeats_no_finished_trial(tmp_path):
     undisturbed = run_comparison(QUESTION, tmp_path / "calm", Trainings())
     folder = tmp_path / "s"
     folder.mkdir()
-    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    root = str(Path(__file__).parents[3])
     code = DRIVER.format(tests=root, folder=str(folder))
     draws = random.Random(1)
     finished_before: set[str] = set()

@@ -9,7 +9,7 @@ from rectifier.comparison.archive import open_archive, read_comparison
 from rectifier.comparison.question import BASELINE, PLACEBO, RESTART
 from rectifier.comparison.script.driver import Interrupted, run_comparison
 from rectifier.records import encode
-from tests.comparison.test_driver import QUESTION, Trainings, table
+from tests.comparison.script.test_driver import QUESTION, Trainings, table
 
 INTERIM = (9, 11, 14)
 INTERIM = replace(QUESTION, seeds=14, interim=INTERIM)

@@ -14,7 +14,7 @@ from rectifier.comparison.script.isolation import passed_files
 from rectifier.errors import NothingToCompare
 from rectifier.records import Trial
 from rectifier.storage.touched import TouchWriter, read_touched
-from tests.comparison.test_driver import QUESTION, outcome
+from tests.comparison.script.test_driver import QUESTION, outcome
 
 
 def lay(folder, *openings):

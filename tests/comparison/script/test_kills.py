@@ -18,7 +18,7 @@ import pytest
 from rectifier.comparison.archive import read_comparison
 from rectifier.comparison.script.driver import run_comparison
 from rectifier.records import Failure, FailureKind, Trial, decode
-from tests.comparison.test_driver import QUESTION, Trainings
+from tests.comparison.script.test_driver import QUESTION, Trainings
 
 TRAIN = """
 import sys

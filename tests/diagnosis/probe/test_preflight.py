@@ -6,9 +6,8 @@ import pytest
 
 from rectifier.diagnosis.training.units.born import line_probability, one_input_probability
 from rectifier.records import Probe, SiteProbe
+from tests.diagnosis.builders import site
 from tests.edge import judge_probe
-
-from .builders import site
 
 # Gaussian weights, zero bias, a one-dimensional input with both signs: width -> P for 2, 3, 4, 5, 9 and 20 layers.
 BORN_DEAD = {

@@ -5,10 +5,9 @@ from dataclasses import replace
 import pytest
 
 from rectifier.records import AxisSource, ModelState, UnitAxis
+from tests.diagnosis.builders import FALLING, FLAT, site
+from tests.diagnosis.parameter_records import TRAINS, parameter, training
 from tests.edge import diagnose, why
-
-from .builders import FALLING, FLAT, site
-from .parameter_records import TRAINS, parameter, training
 
 NORMALISED = replace(
     site("act"),

@@ -7,9 +7,8 @@ from hypothesis import strategies as st
 
 from rectifier.diagnosis.training.progress import judge_progress
 from rectifier.records import Series
+from tests.diagnosis.builders import FALLING, FLAT, NAN, process, site, snapshot, window
 from tests.edge import diagnose
-
-from .builders import FALLING, FLAT, NAN, process, site, snapshot, window
 
 
 def state(losses):

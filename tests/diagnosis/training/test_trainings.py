@@ -7,8 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from tests.edge import diagnose, why
-
-from ..watching import Watching
+from tests.watching import Watching
 
 
 @pytest.fixture(scope="module")

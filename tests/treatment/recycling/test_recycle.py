@@ -14,7 +14,7 @@ from rectifier.errors import CannotRecycle
 from rectifier.records import Diagnosis
 from rectifier.treatment import recycle
 from tests.findings import ref
-from tests.treatment.recycle_models import DEEPLY, Block, Net, dead, kill, label, loss, picture, same, train
+from tests.treatment.recycling.recycle_models import DEEPLY, Block, Net, dead, kill, label, loss, picture, same, train
 
 UNITS = (0, 1, 3)
 

@@ -9,7 +9,7 @@ from torch import nn
 from rectifier.errors import CannotRecycle
 from rectifier.treatment import recycle
 from tests.treatment.architectures import OPTIMIZERS, networks
-from tests.treatment.recycle_models import dead, label, loss, picture, same, train
+from tests.treatment.recycling.recycle_models import dead, label, loss, picture, same, train
 
 
 @pytest.mark.parametrize("examples", [24, pytest.param(300, marks=pytest.mark.proof)])

@@ -9,7 +9,7 @@ from torch import nn
 
 from rectifier.datasets import digits
 from rectifier.treatment import recycle
-from tests.treatment.recycle_models import dead
+from tests.treatment.recycling.recycle_models import dead
 
 # The effect stands after a few hundred steps; after 1,000, as published revivals are measured, in the proofs.
 LONG = pytest.param(1_000, marks=pytest.mark.proof)

@@ -11,7 +11,7 @@ from rectifier.errors import CannotRecycle
 from rectifier.treatment import recycle
 from rectifier.treatment.recycling import EXACT, state
 from rectifier.treatment.recycling.slots import Slot
-from tests.treatment.recycle_models import dead, kill, picture, same
+from tests.treatment.recycling.recycle_models import dead, kill, picture, same
 
 UNITS = tuple(range(0, 31, 5))
 WIDTH = 32

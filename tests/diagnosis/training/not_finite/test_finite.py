@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 from rectifier.records import Cause, CauseKind, NotFinite
+from tests.diagnosis.builders import FALLING, NAN, process, site, snapshot, window
 from tests.edge import diagnose, where, why
-
-from .builders import FALLING, NAN, process, site, snapshot, window
 
 
 def first_finding(windows, losses, sites=None):

@@ -9,10 +9,9 @@ from hypothesis import strategies as st
 
 from rectifier.diagnosis import thresholds as limit
 from rectifier.records import OptimizerState, OutputWindow, ParameterRef
+from tests.diagnosis.builders import FALLING, FLAT, NAN, process, site, snapshot
+from tests.diagnosis.parameter_records import TRAINS, healthy, inputs, parameter, training
 from tests.edge import diagnose, where, why
-
-from .builders import FALLING, FLAT, NAN, process, site, snapshot
-from .parameter_records import TRAINS, healthy, inputs, parameter, training
 
 STEPS = range(10)
 HEALTHY = ((parameter(), TRAINS),)

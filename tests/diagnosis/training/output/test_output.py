@@ -9,9 +9,7 @@ from hypothesis import strategies as st
 
 from rectifier.records import DeadOutput, Finding, Rule, Site
 from rectifier.report.sentences import describe
-from tests.edge import diagnose, where, why
-
-from .builders import (
+from tests.diagnosis.builders import (
     FALLING,
     FLAT,
     counts,
@@ -25,6 +23,7 @@ from .builders import (
     snapshot,
     window,
 )
+from tests.edge import diagnose, where, why
 
 THEN_FLAT = [4.0, 4.0, *[1e-3] * 20]
 """Spreads that fall to a four-thousandth and stay there for 200 steps."""

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
+from tests.diagnosis.builders import FALLING, FLAT, process, site, snapshot, window
 from tests.edge import diagnose, where, why
-
-from .builders import FALLING, FLAT, process, site, snapshot, window
 
 SETTLED = [*np.geomspace(10, 1, 50), *[1.0] * 250]
 

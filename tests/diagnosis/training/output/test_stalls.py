@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 
 from rectifier.records import Unseen
-from tests.edge import diagnose, why
-
-from .builders import (
+from tests.diagnosis.builders import (
     FALLING,
     FLAT,
     counts,
@@ -21,6 +19,7 @@ from .builders import (
     snapshot,
     window,
 )
+from tests.edge import diagnose, why
 
 
 def working(*, update=1e-3, delta=1.0, model="Net", index=0, first=0, rate=0.01, fired=(9,) * 5):

@@ -9,10 +9,9 @@ from hypothesis import strategies as st
 
 from rectifier.diagnosis import thresholds as limit
 from rectifier.records import AxisSource, Holder, ModelState, OptimizerState, ParameterRef, UnitAxis
+from tests.diagnosis.builders import FALLING, FLAT, NAN, site
+from tests.diagnosis.parameter_records import ADAM, STILL, TRAINS, UNREACHED, ZERO, healthy, inputs, parameter, training
 from tests.edge import diagnose, why
-
-from .builders import FALLING, FLAT, NAN, site
-from .parameter_records import ADAM, STILL, TRAINS, UNREACHED, ZERO, healthy, inputs, parameter, training
 
 IDLE = OptimizerState(name="Adam", steps=0)
 BIG = (50, 70)

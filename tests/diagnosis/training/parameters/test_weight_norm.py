@@ -3,10 +3,9 @@
 import pytest
 
 from rectifier.records import ParameterRef
+from tests.diagnosis.builders import FALLING, FLAT, NAN
+from tests.diagnosis.parameter_records import TRAINS, healthy, parameter, training
 from tests.edge import diagnose, why
-
-from .builders import FALLING, FLAT, NAN
-from .parameter_records import TRAINS, healthy, parameter, training
 
 DECAYED = {**TRAINS, "weight_last": 1e-3, "weight_decay": 0.5, "gradient": 1e-5}
 

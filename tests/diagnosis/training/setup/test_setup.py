@@ -8,9 +8,21 @@ import pytest
 from rectifier.diagnosis.training.output.explained import explained
 from rectifier.diagnosis.training.output.history import read_outputs
 from rectifier.records import CauseKind, OptimizerState, Rule, Series
+from tests.diagnosis.builders import (
+    FALLING,
+    FLAT,
+    NAN,
+    counts,
+    inputs,
+    output,
+    parameter,
+    process,
+    readings,
+    site,
+    snapshot,
+    window,
+)
 from tests.edge import diagnose
-
-from .builders import FALLING, FLAT, NAN, counts, inputs, output, parameter, process, readings, site, snapshot, window
 
 LEARNS = np.geomspace(1.4, 0.1, 20)
 """What a model costs that learns."""

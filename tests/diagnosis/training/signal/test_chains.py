@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 
 from rectifier.diagnosis.training.history import read_histories
 from rectifier.diagnosis.training.signal.chains import above, below, chains, reached
+from tests.diagnosis.builders import FALLING, FLAT, process, site, snapshot, window
 from tests.edge import diagnose
-
-from .builders import FALLING, FLAT, process, site, snapshot, window
 
 GRAPHS = st.integers(1, 7).flatmap(
     lambda sites: st.tuples(

@@ -5,9 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.diagnosis.builders import FALLING, FLAT, NAN, process, site, snapshot, window
 from tests.edge import diagnose, where, why
-
-from .builders import FALLING, FLAT, NAN, process, site, snapshot, window
 
 
 def network(first, last, *, losses=FLAT, update=1e-3, steps=4, middle=None):

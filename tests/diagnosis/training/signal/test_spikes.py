@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
+from tests.diagnosis.builders import process, site, snapshot, window
 from tests.edge import diagnose, why
-
-from .builders import process, site, snapshot, window
 
 
 def exploded(norms=None, *, deltas=1.0, update=0.2, after=2.3, rate=None):

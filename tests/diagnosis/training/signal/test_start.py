@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
+from tests.diagnosis.builders import FALLING, FLAT, output, process, readings, site, snapshot, window
 from tests.edge import diagnose
-
-from .builders import FALLING, FLAT, output, process, readings, site, snapshot, window
 
 
 def started(forward, backward, *, losses=FALLING, rms=1.0, offset=0.0):

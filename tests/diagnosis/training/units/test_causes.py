@@ -5,9 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.edge import diagnose, where, why
-
-from .builders import (
+from tests.diagnosis.builders import (
     FALLING,
     FLAT,
     NAN,
@@ -20,6 +18,7 @@ from .builders import (
     snapshot,
     window,
 )
+from tests.edge import diagnose, where, why
 
 
 def cause_of(*windows, sites=None, losses=None, which=-1):

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
+from tests.diagnosis.builders import FALLING, FLAT, NAN, process, site, snapshot, window
 from tests.edge import diagnose, where
-
-from .builders import FALLING, FLAT, NAN, process, site, snapshot, window
 
 ALIVE = (2000,) * 5
 ON_OR_OFF = (4000, 4000, 0, 4000, 4000)

@@ -6,9 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rectifier.diagnosis.training.history import read_histories
+from tests.diagnosis.builders import FALLING, FLAT, process, site, snapshot, window
 from tests.edge import diagnose, where, why
-
-from .builders import FALLING, FLAT, process, site, snapshot, window
 
 SILENT_ONE = (9, 9, 0, 9, 9)
 

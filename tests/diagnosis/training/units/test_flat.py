@@ -5,9 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tests.diagnosis.builders import FALLING, FLAT, output, process, site, snapshot, window
 from tests.edge import diagnose
-
-from .builders import FALLING, FLAT, output, process, site, snapshot, window
 
 
 def diagnosed(windows, *, activation="relu", losses=FALLING, units=5):

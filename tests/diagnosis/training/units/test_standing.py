@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
+from tests.diagnosis.builders import FLAT, NAN, process, site, snapshot, window
 from tests.edge import diagnose, where, why
-
-from .builders import FLAT, NAN, process, site, snapshot, window
 
 
 def dead_in(sites, windows, **more):

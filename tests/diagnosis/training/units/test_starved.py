@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from rectifier.records import AxisSource, UnitAxis
+from tests.diagnosis.builders import FALLING, FLAT, NAN, process, site, snapshot, window
 from tests.edge import diagnose, where
-
-from .builders import FALLING, FLAT, NAN, process, site, snapshot, window
 
 LOSS = {"falling": FALLING, "flat": FLAT, "zero": [0.0] * 200}
 
