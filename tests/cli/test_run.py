@@ -16,8 +16,8 @@ from rectifier.diagnosis import diagnose
 from rectifier.records import Run
 from rectifier.storage import create_run_folder, read_run, write_manifest
 from tests.diagnosis.builders import window
-from tests.diagnosis.test_setup import STAYS
-from tests.diagnosis.test_setup import run as trained
+from tests.diagnosis.training.setup.test_setup import STAYS
+from tests.diagnosis.training.setup.test_setup import run as trained
 from tests.launch.running import RECTIFIER
 from tests.storage.test_runs import manifest
 

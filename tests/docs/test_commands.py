@@ -55,7 +55,7 @@ ELSEWHERE = {
         "def test_the_first_case",
     ),
     # Needs a scheduler, which is started there.
-    "rectifier compare --scheduler ": ("tests/comparison/test_cluster.py", "--scheduler"),
+    "rectifier compare --scheduler ": ("tests/comparison/script/test_cluster.py", "--scheduler"),
 }
 """Blocks that begin so are executed by another test, which has the words."""
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from rectifier.hooks import find_unit_axis
-from rectifier.report.sentences import sites
+from rectifier.report.sentences.recorded import why_units_unknown
 
 X2 = torch.randn(7, 5)
 X3 = torch.randn(7, 11, 5)
@@ -72,7 +72,7 @@ def test_half_precision_casts_are_followed():
 def test_what_cannot_be_told_is_unknown_with_its_reason(tensor, why):
     found = find_unit_axis(tensor)
     assert found.axis is None
-    assert why in sites.unit_axis(found.unit_axis)
+    assert why in why_units_unknown(found.unit_axis)
 
 
 def test_the_weight_that_feeds_a_site_is_named():

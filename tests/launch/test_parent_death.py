@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.comparison.test_kills import TRAIN, trainings_of
+from tests.comparison.script.test_kills import TRAIN, trainings_of
 from tests.launch.programs import WHOLE
 from tests.launch.running import RECTIFIER
 from tests.launch.started import WAITS, children, is_gone

@@ -4,7 +4,7 @@ import torch
 from hypothesis import strategies as st
 from torch import nn
 
-from tests.treatment.recycle_models import Block, Net
+from tests.treatment.recycling.recycle_models import Block, Net
 
 KINDS = ("conv", "conv", "conv", "grouped", "transposed", "transposed grouped", "circular", "depthwise")
 NORMS = (None, None, None, None, "batch", "batch", "group", "instance")

@@ -9,7 +9,7 @@ from torch import nn
 from rectifier.errors import CannotRescale, CannotSwap
 from rectifier.treatment import rescale, swap
 from tests.treatment.architectures import OPTIMIZERS, networks
-from tests.treatment.recycle_models import picture, same, train
+from tests.treatment.recycling.recycle_models import picture, same, train
 
 NEW = ("leaky_relu:0.1", "elu:1.0", "gelu", "surrogate_gradient:0.2", "prelu:0.1", "relu6")
 LIGHT = settings(

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from rectifier.errors import CannotRecycle, CannotSwap
 from rectifier.hooks.modules import activation_of
 from rectifier.treatment import recycle, rescale, swap
-from tests.treatment.recycle_models import dead
+from tests.treatment.recycling.recycle_models import dead
 
 transformers = pytest.importorskip(
     "transformers", reason="transformers is not installed: pip install -r tests/treatment/other-peoples-models.txt"

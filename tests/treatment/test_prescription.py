@@ -13,7 +13,7 @@ from rectifier.errors import CannotPrescribe, CannotRescale
 from rectifier.records import BornDead, Cause, CauseKind, Diagnosis, Finding, LayerSummary, Rule
 from rectifier.report.sentences.findings.advice import gradients, units
 from tests.findings import BY_UPDATE, dead_units, gradient_way, ref
-from tests.treatment.recycle_models import picture, same
+from tests.treatment.recycling.recycle_models import picture, same
 
 ALL = ["advice", "surrogate_gradient", "swap", "rescale", "recycle"]
 

@@ -65,6 +65,11 @@ class Choice:
             return 0.0
         return self.activation.flat_below
 
+    @property
+    def flat_when_silent(self) -> bool:
+        """Whether f′(z) = 0 wherever a unit does not fire: true of ReLU, not of Leaky ReLU."""
+        return self.flat_below is not None and self.flat_below >= 0.0
+
     def value(self, z: ArrayLike) -> NDArray[np.float64]:
         """f(z) in float64.
 

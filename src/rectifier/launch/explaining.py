@@ -16,17 +16,12 @@ from rectifier.hooks import training
 from rectifier.records import Change, Fact, Intervention
 from rectifier.treatment.interventions import Intervening, begin
 
-VARIABLE = "RECTIFIER_EXPLAIN"
-"""JSON: `{"intervention": "weight_decay_off", "microscope": [first, last] | null, "stop_after": steps | null,
-"seed_shift": 0, "to_the_end": false, "end_nonfinite": losses | null}`. To the end: also where nothing is found to
-change."""
-
 
 class Explaining:
     """The one change of this process, and the microscope.
 
     Args:
-        settings: As `VARIABLE` has them.
+        settings: As `read` gives them.
         record: Takes the facts.
         clock: Steps that the training has taken.
     """
@@ -75,7 +70,13 @@ class Explaining:
 
 
 def read(text: str) -> dict[str, Any]:
-    """What `VARIABLE` holds, with everything that it may leave out."""
+    """What a trial is asked for, with everything that may be left out.
+
+    Args:
+        text: JSON, as the environment variable `RECTIFIER_EXPLAIN` has it: `{"intervention": "weight_decay_off",
+            "microscope": [first, last] | null, "stop_after": steps | null, "seed_shift": 0, "to_the_end": false,
+            "end_nonfinite": losses | null}`. To the end: also where nothing is found to change.
+    """
     settings: dict[str, Any] = {
         "intervention": str(Change.NONE),
         "microscope": None,

@@ -132,7 +132,7 @@ def run_cell(
     return Counts(networks, int(dead.sum()), int(collapsed.sum()), int((error < USEFUL).sum()))
 
 
-def measure(seed: int, progress: Progress, *, share: float = 1.0) -> list[Measured]:
+def measure(seed: int, progress: Progress) -> list[Measured]:
     """Train every cell with both arms."""
     rows = []
     cells = list(itertools.product(CELLS, range(len(ARMS))))
@@ -141,7 +141,7 @@ def measure(seed: int, progress: Progress, *, share: float = 1.0) -> list[Measur
         def part(done: float, number: int = number) -> None:
             progress((number + done) / len(cells))
 
-        networks = max(2, round(share * cell.networks))
+        networks = cell.networks
         counts = run_cell(cell, ARMS[arm], seed, networks=networks, steps=cell.steps, progress=part)
         layers, width = cell.network.hidden_layers + 1, cell.network.width
         label = f"{cell.name}, {layers} × {width}, {'ReLU' if arm == 0 else 'slope .01'}"

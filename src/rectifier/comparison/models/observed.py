@@ -22,6 +22,8 @@ from rectifier.datasets import Split
 from rectifier.records import Failure, FloatArray, Process, Trial
 from rectifier.sandbox import streams_kept
 
+_LEARNING_RATE = 5e-3
+
 
 @dataclass(frozen=True, slots=True)
 class Network:
@@ -107,7 +109,6 @@ def train_observed(
     choice: Choice,
     draws: Sequence[Draws],
     *,
-    learning_rate: float = 5e-3,
     observe_every: int = 2,
     on_epoch: Callable[[int], None] = lambda epoch: None,
 ) -> Ensemble:
@@ -122,7 +123,6 @@ def train_observed(
         recipe: How long to train.
         choice: The activation of all hidden layers.
         draws: One entry per member.
-        learning_rate: Adam's.
         observe_every: Every how many steps one is observed; the last step of an epoch always is. 0 observes no step
             and makes one pass over the training set at the very end, which is what the comparison needs.
         on_epoch: Called with the number of epochs finished.
@@ -135,7 +135,7 @@ def train_observed(
     chain = training.chain
     losses = train(
         training.forward,
-        torch.optim.Adam(chain.learned, lr=learning_rate, fused=True),
+        torch.optim.Adam(chain.learned, lr=_LEARNING_RATE, fused=True),
         training.inputs,
         (chosen for _, chosen in batches(len(training.inputs), recipe, draws)),
         training.loss,

@@ -70,13 +70,13 @@ class Refusals:
         if one.motionless:
             # Two dead networks have the same constant loss whatever their seeds.
             return
-        command = shlex.join(["rectifier", "compare", *self._question.command, "--out", "{trial_dir}"])
-        if "{seed}" in command:
+        if any("{seed}" in part for part in self._question.command):
             how = "The option that {seed} stands in does not reach what the training draws at random."
         else:
             how = (
                 "The script sets its own seed, or draws nothing at random. Let it take the seed as an option and "
-                f"write {{seed}} in its place, for example: rectifier compare {command} --seed {{seed}}"
+                f"write {{seed}} in its place, for example: rectifier compare {shlex.join(self._question.command)} "
+                "--seed {seed}"
             )
         raise NothingToCompare(
             f"different seeds gave identical results: {one.fingerprint[:12]} for seeds 0 and 1. {how}"

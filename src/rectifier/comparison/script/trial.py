@@ -32,6 +32,7 @@ _PART_BYTES = 1 << 24
 _END_BYTES = 1 << 16
 
 _KILLED = SIGNALLED + signal.SIGKILL
+_LAST_LINES = 12
 """Exit code of what SIGKILL has ended."""
 
 
@@ -292,6 +293,6 @@ def last_error(folder: Path) -> str:
     return lines[-1].strip() if lines else ""
 
 
-def last_lines(folder: Path, lines: int = 12) -> str:
+def last_lines(folder: Path) -> str:
     """The end of what a trial printed, for an error's text."""
-    return "\n".join(_printed(folder).splitlines()[-lines:])
+    return "\n".join(_printed(folder).splitlines()[-_LAST_LINES:])

@@ -34,7 +34,6 @@ def _judge(count: SiteCount, ref: SiteRef, distinct: int | None) -> LayerCensus:
     silent = finite & (count.fired == 0)
     rare = finite & (count.fired > 0) & (count.fired < limit.RARE_FRACTION * count.visits)
     always_on = finite & (count.lowest > row.activation.value_at_zero)
-    flat = row.flat_below is not None and row.flat_below >= 0.0
     enough = bound is not None and bound <= limit.LARGEST_BOUND
     layer = float(count.mean_abs.mean()) if len(count.mean_abs) else 0.0
     dormant = tuple(
@@ -48,7 +47,7 @@ def _judge(count: SiteCount, ref: SiteRef, distinct: int | None) -> LayerCensus:
         units=site.units,
         visits=count.visits,
         silent=int(silent.sum()),
-        silent_means=("dead" if enough else "suspected") if flat else "stuck",
+        silent_means=("dead" if enough else "suspected") if row.flat_when_silent else "stuck",
         rare=int(rare.sum()),
         always_on=int(always_on.sum()),
         not_finite=int((~finite).sum()),

@@ -114,17 +114,12 @@ def _not_finite(probe: Probe) -> list[Finding]:
     ]
 
 
-def _is_flat(site: SiteProbe) -> bool:
-    flat = parse(site.site.activation).flat_below
-    return flat is not None and flat >= 0.0
-
-
 def _is_cut(probe: Probe, site: SiteProbe) -> bool:
     """Whether a layer is silent as a whole and the output has nothing of the input: no path leads around it."""
     return bool(
         site.site.units
         and len(site.silent) == site.site.units
-        and _is_flat(site)
+        and parse(site.site.activation).flat_when_silent
         and probe.output_variance == 0
         and probe.samples > 1
     )
@@ -246,7 +241,7 @@ def _ends_in(probe: Probe) -> list[Finding]:
     if probe.ends_in is None:
         return []
     site = probe.sites[probe.ends_in]
-    if not _is_flat(site) or _is_cut(probe, site):
+    if not parse(site.site.activation).flat_when_silent or _is_cut(probe, site):
         return []
     return [
         Finding(
@@ -266,7 +261,7 @@ def _ends_in(probe: Probe) -> list[Finding]:
 
 def _silent_units(probe: Probe, site: SiteProbe) -> Finding:
     units, silent = site.site.units or 0, len(site.silent)
-    flat = _is_flat(site)
+    flat = parse(site.site.activation).flat_when_silent
     severity: Severity = "warning" if silent == units and flat else "info"
     return Finding(
         rule=Rule.DEAD_UNITS if flat else Rule.STUCK_NEGATIVE,

@@ -47,9 +47,8 @@ class SiteHistory:
 
     @cached_property
     def flat_when_silent(self) -> bool:
-        """Whether f′(z) = 0 wherever the unit does not fire: true of ReLU, not of Leaky ReLU."""
-        flat = parse(self.site.activation).flat_below
-        return flat is not None and flat >= 0.0
+        """As `Choice.flat_when_silent`."""
+        return parse(self.site.activation).flat_when_silent
 
     @cached_property
     def finite_windows(self) -> tuple[SiteWindow, ...]:

@@ -66,14 +66,10 @@ def _same_units(node: Any, place: Place, below: Shape, above: Shape, operand: in
     return Place.at(axis, above) if len(below) == len(above) and above[axis] == place.units else None
 
 
-def _along(name: str = "dim") -> Move:
+def _along(node: Any, place: Place, below: Shape, above: Shape, operand: int) -> Place | None:
     """Works along one axis, and must leave units alone."""
-
-    def move(node: Any, place: Place, below: Shape, above: Shape, operand: int) -> Place | None:
-        along = _dim(int(getattr(node, f"_saved_{name}")), len(above))
-        return None if along == _axis(place) else _same_units(node, place, below, above, operand)
-
-    return move
+    along = _dim(int(node._saved_dim), len(above))
+    return None if along == _axis(place) else _same_units(node, place, below, above, operand)
 
 
 def _view(node: Any, place: Place, below: Shape, above: Shape, operand: int) -> Place | None:
@@ -202,13 +198,13 @@ AXIS_STEPS: dict[str, Step] = {
     "Cat": Step(_cat, over=None),
     "Stack": Step(_unsqueeze, over=None),
     "Index": Step(_index),
-    "IndexSelect": Step(_along()),
-    "Gather": Step(_along()),
-    "Scatter": Step(_along(), over=(0, 1), keeps_values=False),
-    "ScatterAdd": Step(_along(), over=(0, 1), keeps_values=False),
-    "ScatterReduce": Step(_along(), over=(0, 1), keeps_values=False),
-    "IndexAdd": Step(_along(), over=(0, 1), keeps_values=False),
-    "IndexCopy": Step(_along(), over=(0, 1), keeps_values=False),
+    "IndexSelect": Step(_along),
+    "Gather": Step(_along),
+    "Scatter": Step(_along, over=(0, 1), keeps_values=False),
+    "ScatterAdd": Step(_along, over=(0, 1), keeps_values=False),
+    "ScatterReduce": Step(_along, over=(0, 1), keeps_values=False),
+    "IndexAdd": Step(_along, over=(0, 1), keeps_values=False),
+    "IndexCopy": Step(_along, over=(0, 1), keeps_values=False),
     "IndexPut": Step(_index_put, over=(0, 1), keeps_values=False),
     "Mean": Step(_reduce, keeps_values=False),
     "Sum": Step(_reduce, keeps_values=False),

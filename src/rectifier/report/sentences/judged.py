@@ -7,8 +7,7 @@ from collections.abc import Sequence
 
 from rectifier._formatting import counted, listed
 from rectifier.records import Diagnosis, Judged, NotJudged, Preflight, Unjudged
-from rectifier.report.sentences.recorded import why_unseen
-from rectifier.report.sentences.sites import why_unknown
+from rectifier.report.sentences.recorded import why_units_unknown, why_unseen
 
 _MOST_NAMED = 3
 NO_ACTIVATION = "No activation was seen; parameters, outputs and the loss were judged."
@@ -52,7 +51,7 @@ def _rest(number: int) -> list[str]:
 def why_not_judged(one: NotJudged) -> str:
     """Why something could not be judged, for the middle of a sentence."""
     if one.axis is not None:
-        return why_unknown(one.axis)
+        return why_units_unknown(one.axis)
     if one.unseen is not None:
         return why_unseen(one.unseen)
     return "neither activations nor parameters were observed" if one.kind is Unjudged.NOTHING_OBSERVED else "unknown"

@@ -1,7 +1,7 @@
 """What was not observed, and why, in words."""
 
 from rectifier._formatting import counted
-from rectifier.records import Process, Recorder, Unseen, WhyUnseen
+from rectifier.records import AxisSource, Process, Recorder, UnitAxis, Unseen, WhyUnseen
 
 _NAMES = {
     Recorder.TRACE: "torch.jit.trace",
@@ -28,6 +28,22 @@ _UNSEEN = {
 def why_unseen(unseen: Unseen) -> str:
     """Why something that looked like an activation was not observed, for the middle of a sentence."""
     return unseen.reason if unseen.why is WhyUnseen.OTHER else _UNSEEN[unseen.why]
+
+
+def why_units_unknown(found: UnitAxis) -> str:
+    """Why it is not known which axis counts as a site's units, for the middle of a sentence."""
+    before, after = ([*shape] for shape in found.shapes or ((), ()))
+    return {
+        AxisSource.NO_AXES: "a single number has no units",
+        AxisSource.NO_HISTORY: "its input has no gradient history",
+        AxisSource.LEAF: "its input is a leaf, not a layer's output",
+        AxisSource.TOO_FAR: f"no layer within {found.operations} operations before it",
+        AxisSource.OPERATION: f"{found.operation} before it may have moved the axis",
+        AxisSource.VIEW: "a view before it may have moved the axis",
+        AxisSource.MIXING_VIEW: f"a view from {before} to {after} mixed the units with other axes",
+        AxisSource.BRANCHES: "the branches of a sum disagree about the axis",
+        AxisSource.ELSEWHERE: "the units are neither on the second axis nor on the last",
+    }[found.source]
 
 
 def recorded(process: Process) -> tuple[str, ...]:

@@ -1,6 +1,5 @@
 """An inspection in the terminal: what has not learned on top, then a row a weight, then what could not be told."""
 
-import io
 import math
 from typing import Literal
 
@@ -17,21 +16,6 @@ from rectifier.report.words import findings_counted
 
 _MOST_TOLD = 8
 _MOST_LAYERS = 20
-
-
-def inspection_text(inspection: Inspection, width: int = 100) -> str:
-    """What `print_inspection` prints, as a string without colour.
-
-    Example:
-        >>> print(inspection_text(Inspection(path="model.pt", layout="state dict", step=None, earlier=None,
-        ...     steps_between=None, findings=(), layers=(), untold=())))
-        model.pt: state dict, 0 weights.
-        Every row learns, as far as the file tells.
-    """
-    console = Console(file=io.StringIO(), width=width, no_color=True, highlight=False)
-    print_inspection(inspection, console)
-    assert isinstance(console.file, io.StringIO)
-    return console.file.getvalue().rstrip()
 
 
 def print_inspection(inspection: Inspection, console: Console, *, everything: bool = False) -> None:

@@ -26,7 +26,6 @@ class First:
         step: When.
         history: The site, where it was an activation.
         parameter: Path of the parameter nearest to the output, where it was a parameter or a gradient.
-        parameter_index: Its position among the process's.
         at_start: Whether it was a weight before the first step.
         outputs_finite: Whether activations of that step were observed, and nothing known of it was not finite.
         gradient_was_finite: Whether the gradients of the step before were looked at, and were finite.
@@ -36,7 +35,6 @@ class First:
     step: int
     history: SiteHistory | None = None
     parameter: str | None = None
-    parameter_index: int | None = None
     at_start: bool = False
     outputs_finite: bool = False
     gradient_was_finite: bool = False
@@ -216,7 +214,6 @@ class _Found:
                 Origin.PARAMETER,
                 step,
                 parameter=self._process.parameters[index].path,
-                parameter_index=index,
                 at_start=at_start,
             )
         ]
@@ -235,7 +232,7 @@ class _Found:
             return []
         step = int(steps[bad].min())
         index = int(bad[steps[bad] == step].max())
-        found = First(Origin.GRADIENT, step, parameter=self._process.parameters[index].path, parameter_index=index)
+        found = First(Origin.GRADIENT, step, parameter=self._process.parameters[index].path)
         if self._scaled:
             return [found] if self._for_ever and other is None else []
         if other is None:

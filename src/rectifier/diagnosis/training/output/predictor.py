@@ -107,19 +107,4 @@ def _cause(last: SiteHistory, histories: Sequence[SiteHistory], steps: IntArray,
         )
         return Cause(kind=CauseKind.INITIAL_WEIGHTS, facts=facts)
     onset = int(steps[np.flatnonzero(variation >= limit.CONSTANT_VARIANCE).max() + 1])
-    largest = max(
-        (
-            (float(update), int(step), history.ref)
-            for history in histories
-            for step, update in zip(history.steps(), history.update(), strict=True)
-            if np.isfinite(update) and step <= onset
-        ),
-        key=lambda one: (one[0], one[1], one[2].key),
-        default=None,
-    )
-    if largest is None or largest[0] < limit.LARGE_UPDATE:
-        return Cause(facts=AlikeSince(onset=onset))
-    size, step, layer = largest
-    return Cause(
-        kind=CauseKind.LEARNING_RATE, facts=LargeUpdate(update=size, update_step=step, layer=layer, onset=onset)
-    )
+    return model_causes.of_large_update(histories, onset) or Cause(facts=AlikeSince(onset=onset))
