@@ -33,7 +33,7 @@ def study(monkeypatch, tmp_path):
         return runs[name]
 
     monkeypatch.setattr(report, "is_comparison", lambda path: True)
-    monkeypatch.setattr(report, "read_comparison", lambda path: comparison)
+    monkeypatch.setattr(report, "read_comparison", lambda path, say: comparison)
     monkeypatch.setattr(report, "read_run", read)
     return SimpleNamespace(comparison=comparison, folder=tmp_path)
 
