@@ -20,6 +20,8 @@ from rectifier.records import (
     Manifest,
     Outcome,
     Series,
+    Sight,
+    SightKind,
     Site,
     Snapshot,
     SwappedActivation,
@@ -316,3 +318,12 @@ def test_why_something_was_not_seen_and_what_a_treatment_did_are_read_back_as_fa
     assert (process.unseen, process.treated) == ((unseen,), (treated,))
     assert "bound before watching began" in why_unseen(process.unseen[0])
     assert treatment_text(treated) == "relu became elu:1.0 (a, b, c, d, e, f and 2 more)"
+
+
+def test_a_sight_with_numbers_that_json_lacks_is_read_back_without_them(folder):
+    sink = write(folder, 3)
+    sink.record(
+        Sight(kind=SightKind.FIRST_NONFINITE, numbers={"share": 0.5, "value": float("nan"), "most": float("inf")})
+    )
+    (process,) = read_run(folder).processes
+    assert [one.numbers for one in process.sights] == [{"share": 0.5}]

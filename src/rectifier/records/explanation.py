@@ -1,7 +1,7 @@
 """A cause established by experiment: what is changed, what the microscope saw, how each trial ended, the verdict."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Self
 
@@ -195,6 +195,12 @@ class Sight:
     step: int = 0
     numbers: dict[str, float] = field(default_factory=dict)
     cause_kind: CauseKind = CauseKind.UNKNOWN
+
+    @property
+    def written(self) -> Self:
+        """Without the numbers that JSON has no word for."""
+        finite = {name: value for name, value in self.numbers.items() if math.isfinite(value)}
+        return self if len(finite) == len(self.numbers) else replace(self, numbers=finite)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -128,7 +128,7 @@ class RunWriter:
                 self._early.append(fact)
             return
         file, kind = self._file, KINDS[type(fact).__name__]
-        data = fact.text if isinstance(fact, records.Changed | records.Warned) else fact
+        data = _data_of(fact)
         line = b'{"kind":"' + kind.encode() + b'","data":' + records.encode(data) + b"}\n"
         self._guarded(lambda: file.append(line))
 
@@ -147,6 +147,13 @@ class RunWriter:
         if sys.stderr is not None:
             with suppress(OSError, ValueError):
                 print(f"rectifier: {printable(text)}", file=sys.stderr)  # noqa: T201
+
+
+def _data_of(fact: "Fact") -> object:
+    """What stands in its line."""
+    if isinstance(fact, records.Changed | records.Warned):
+        return fact.text
+    return fact.written if isinstance(fact, records.Sight) else fact
 
 
 def replace_whole(path: Path, data: bytes) -> None:
