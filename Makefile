@@ -5,6 +5,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 USE_INSTALLED_TORCH ?=
+FUZZ_COUNT ?= 1000000
 STAMP := $(VENV)/.installed
 
 ifdef USE_INSTALLED_TORCH
@@ -14,7 +15,7 @@ else
 CONSTRAINTS := constraints.txt
 endif
 
-.PHONY: demo test check docs bench proof clean install
+.PHONY: demo test check docs bench proof fuzz clean install
 
 demo: install
 	$(BIN)/rectifier demo
@@ -39,6 +40,10 @@ bench: install
 
 proof: install
 	$(BIN)/python -m pytest -q -m proof
+
+# Hours: a million damaged files for each reader. Numbers of those that hurt are printed, to be made again by --show.
+fuzz: install
+	for reader in runs comparisons checkpoints; do $(BIN)/python -m tests.fuzz $$reader $(FUZZ_COUNT) || exit 1; done
 
 install: $(STAMP)
 

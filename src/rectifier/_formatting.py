@@ -65,4 +65,6 @@ def printable(text: str, keep: str = "") -> str:
         >>> printable("a name\x1b[2J")
         'a name\\x1b[2J'
     """
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text)

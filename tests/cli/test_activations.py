@@ -9,7 +9,7 @@ from rich.console import Console
 
 from rectifier.catalogue import CATALOGUE, parse
 from rectifier.cli.commands.activations import command
-from rectifier.errors import UnknownActivation
+from rectifier.errors import CannotKeep, UnknownActivation
 from rectifier.report.figures.activations import activation_figure
 from rectifier.report.text.activations import print_catalogue
 
@@ -120,6 +120,5 @@ def test_bad_input_says_what_to_write(tmp_path):
     nothing = run("--plot", "out.html")
     assert nothing.exit_code == 2
     assert "--plot needs a name: rectifier activations leaky_relu --plot out.html" in nothing.stderr
-    nowhere = run("relu", "--plot", str(tmp_path / "missing" / "out.html"))
-    assert nowhere.exit_code == 1
-    assert "cannot be written: No such file or directory" in nowhere.stderr
+    with pytest.raises(CannotKeep, match="cannot be written: No such file or directory"):
+        run("relu", "--plot", str(tmp_path / "missing" / "out.html"))

@@ -108,7 +108,8 @@ def _is_array(value):
 def _damaged(value, draw, places):
     if _is_array(value):
         return _damaged_array(value, draw)
-    if isinstance(value, torch.Tensor) and draw.random() < 0.8:
+    # One that was stretched before is large enough.
+    if isinstance(value, torch.Tensor) and value.numel() < 1_000 and draw.random() < 0.8:
         return _damaged_tensor(value, draw)
     match draw.randrange(5):
         case 0 if isinstance(value, int | float) and not isinstance(value, bool):

@@ -61,7 +61,7 @@ def _read_run(folder: Path, number: int) -> Seen:
 
 
 def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.iterdir())
+    return sum(path.lstat().st_size for path in folder.iterdir())
 
 
 def _mutate_comparison(files: Files, draw: random.Random) -> Files:

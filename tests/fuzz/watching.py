@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import rectifier
+from rectifier._formatting import printable
 from rectifier.cli.group import main
 
 SECONDS = 5.0
@@ -90,7 +91,8 @@ def watch_call(call, *, room: int = 0, allowed: tuple[type[BaseException], ...] 
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else 1 if ended.code else 0
     except allowed as error:
-        printed.write(str(error).encode("utf-8", "surrogateescape"))
+        # As the command line tells it.
+        printed.write(printable(str(error), keep="\n").encode())
         code = getattr(error, "exit_code", 1)
     except Hang as hang:
         wrong, where = "hang", _place(hang)

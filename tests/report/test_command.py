@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from rectifier.cli.commands import report
-from rectifier.errors import UnreadableRun
+from rectifier.errors import CannotKeep, UnreadableRun
 from rectifier.records import Series
 from tests.report.builders import make_comparison, make_process, make_run
 
@@ -33,7 +33,7 @@ def study(monkeypatch, tmp_path):
         return runs[name]
 
     monkeypatch.setattr(report, "is_comparison", lambda path: True)
-    monkeypatch.setattr(report, "read_comparison", lambda path: comparison)
+    monkeypatch.setattr(report, "read_comparison", lambda path, say: comparison)
     monkeypatch.setattr(report, "read_run", read)
     return SimpleNamespace(comparison=comparison, folder=tmp_path)
 
@@ -80,9 +80,8 @@ def test_json_on_standard_output_is_strict_and_whole(study):
 
 
 def test_a_page_that_cannot_be_written_is_one_clear_message(study):
-    result = CliRunner().invoke(report.command, [str(study.folder), "--html", str(study.folder / "no" / "page.html")])
-    assert result.exit_code == 1
-    assert "cannot be written: No such file or directory" in result.output
+    with pytest.raises(CannotKeep, match="cannot be written: No such file or directory"):
+        report.command.main([str(study.folder), "--html", str(study.folder / "no" / "page.html")])
 
 
 def test_of_several_runs_the_newest_is_named(tmp_path):

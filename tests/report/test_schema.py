@@ -70,6 +70,7 @@ def test_an_explanation_is_valid_by_itself_and_within_its_run(dying):
         (lambda d: d["processes"][0]["findings"][0].update(units=["a"]), "'a' is no integer"),
         (lambda d: d["processes"][0]["layers"][0].update(dead=1.5), "1.5 is no"),
         (lambda d: d["processes"][0]["layers"][0]["dead_history"].append([1]), "1 items"),
+        (lambda d: d["manifest"].update(format_version=0), "0 is out of bounds"),
         (lambda d: d["processes"][0]["loss"].update(values=[True]), "True is no number"),
     ],
 )

@@ -6,7 +6,8 @@ _TYPES = {
 }  # fmt: skip
 _KNOWN = {
     "$ref", "$schema", "$defs", "title", "description", "type", "properties", "required", "additionalProperties",
-    "items", "prefixItems", "minItems", "maxItems", "enum", "const", "anyOf", "oneOf",
+    "items", "prefixItems", "minItems", "maxItems", "enum", "const", "anyOf", "oneOf", "minimum",
+    "maximum",
 }  # fmt: skip
 
 
@@ -31,6 +32,8 @@ def faults(value, schema, root, where="$"):
         names = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
         if not any(_is(value, name) for name in names):
             return [f"{where}: {value!r} is no {' or '.join(names)}"]
+    if _is(value, "number") and not schema.get("minimum", value) <= value <= schema.get("maximum", value):
+        return [f"{where}: {value!r} is out of bounds"]
     if isinstance(value, dict):
         return _of_object(value, schema, root, where)
     return _of_list(value, schema, root, where) if isinstance(value, list) else []

@@ -20,6 +20,8 @@ from rectifier.records import (
     Manifest,
     Outcome,
     Series,
+    Sight,
+    SightKind,
     Site,
     Snapshot,
     SwappedActivation,
@@ -336,3 +338,12 @@ def test_a_training_that_ends_within_a_step_can_be_read(tmp_path, ends, steps):
     (folder,) = (tmp_path / "rectifier-runs").iterdir()
     (process,) = read_run(folder).processes
     assert len(process.series("loss").steps) >= steps
+
+
+def test_a_sight_with_numbers_that_json_lacks_is_read_back_without_them(folder):
+    sink = write(folder, 3)
+    sink.record(
+        Sight(kind=SightKind.FIRST_NONFINITE, numbers={"share": 0.5, "value": float("nan"), "most": float("inf")})
+    )
+    (process,) = read_run(folder).processes
+    assert [one.numbers for one in process.sights] == [{"share": 0.5}]

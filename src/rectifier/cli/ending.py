@@ -18,6 +18,7 @@ from rectifier.records import Diagnosis, Manifest, Outcome, Run, RunNote, SiteRe
 from rectifier.report.sentences.fixes import with_seeds
 from rectifier.report.sentences.recorded import recorded, why_unseen
 from rectifier.report.text.run import print_run
+from rectifier.report.text.terminal import open_console
 from rectifier.storage import read_run, write_manifest, write_outcome
 
 
@@ -58,7 +59,7 @@ def tell_ending(folder: Path, base: Path, code: int, seconds: float, suppress: M
     # Whoever reads a folder that cannot be written any more sees a run without an end; what was recorded is there.
     with contextlib.suppress(OSError):
         write_outcome(folder, Outcome(exit_code=code, seconds=seconds))
-    console = Console(stderr=True)
+    console = open_console(stderr=True)
     console.print()
     console.rule("rectifier")
     try:

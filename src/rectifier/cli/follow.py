@@ -4,9 +4,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import click
-
 from rectifier.records import Run
+from rectifier.report.text.terminal import echo
 from rectifier.storage import read_run
 
 REFRESH_SECONDS = 10
@@ -43,11 +42,11 @@ def follow(folder: Path, write: Callable[[Run, int | None], None]) -> Run:
                 changed = time.monotonic()
                 wait = max(_SECONDS, (changed - began) / _SHARE)
             elif time.monotonic() - changed > _PATIENCE_SECONDS:
-                click.echo(f"Nothing was written to {folder} for half an hour: it is followed no longer.", err=True)
+                echo(f"Nothing was written to {folder} for half an hour: it is followed no longer.", err=True)
                 break
             time.sleep(wait)
     except KeyboardInterrupt:
-        click.echo("Followed no longer; the training goes on.", err=True)
+        echo("Followed no longer; the training goes on.", err=True)
     write(run, None)
     return run
 

@@ -8,6 +8,7 @@ import click
 
 from rectifier._formatting import listed
 from rectifier.exit_codes import FOUND, PARTLY_UNJUDGED, UNJUDGED
+from rectifier.report.text.terminal import echo, open_console
 
 if TYPE_CHECKING:
     from rectifier.records import Diagnosis, Inspection, Preflight, Severity
@@ -54,12 +55,10 @@ def gate(
         return FOUND
     if not any(map(_was_judged, diagnoses)):
         with suppress(OSError):
-            click.echo(f"--fail-on {fail_on}: nothing was observed, so there was nothing to judge.", err=True)
+            echo(f"--fail-on {fail_on}: nothing was observed, so there was nothing to judge.", err=True)
         return UNJUDGED
     left = [] if allow_unjudged else _left(diagnoses)
     if left:
-        from rich.console import Console  # noqa: PLC0415 - what prints loads late
-
         from rectifier.report.text.lines import fit  # noqa: PLC0415 - likewise
 
         text = (
@@ -67,7 +66,7 @@ def gate(
             f"{listed(left, _MOST_NAMED)}. --allow-unjudged accepts that."
         )
         with suppress(OSError):
-            click.echo(fit(text, Console(stderr=True)), err=True)
+            echo(fit(text, open_console(stderr=True)), err=True)
         return PARTLY_UNJUDGED
     return 0
 

@@ -5,12 +5,13 @@ Commands load when they are named, so that `rectifier --help` and `rectifier rep
 
 import pkgutil
 import sys
+from io import StringIO
 
 import click
 
-from rectifier._formatting import printable
 from rectifier._version import __version__
 from rectifier.errors import RectifierError
+from rectifier.exit_codes import INTERRUPTED, MISUSE
 
 _HERE = "rectifier.cli.commands"
 # Where each command is; demo and reproduce ask and print like the others, and live outside of this folder.
@@ -52,8 +53,35 @@ def _group() -> None:
 
 def main() -> None:
     """Run the command line; a user's mistake ends in one clear message, never in a traceback of ours."""
+    sys.exit(_left())
+
+
+def _left() -> int:
+    """Run the command line; give the exit code."""
     try:
-        _group(prog_name="rectifier", standalone_mode=True)
+        code = _group(prog_name="rectifier", standalone_mode=False)
     except RectifierError as error:
-        click.echo(f"rectifier: {printable(str(error), keep=chr(10))}", err=True)
-        sys.exit(error.exit_code)
+        return _told(f"rectifier: {error}", error.exit_code)
+    except click.ClickException as error:
+        text = StringIO()
+        error.show(file=text)
+        return _told(text.getvalue().rstrip(), error.exit_code)
+    except click.Abort:
+        return _told("Aborted!", INTERRUPTED)
+    except OSError as error:
+        from rectifier.report.text.terminal import give_up, told  # noqa: PLC0415 - rich loads late
+
+        if error.filename is None:
+            give_up(sys.stdout)
+        return _told(f"rectifier: {told(error)}", MISUSE)
+    return code if isinstance(code, int) else 0
+
+
+def _told(text: str, code: int) -> int:
+    from rectifier.report.text.terminal import echo, give_up  # noqa: PLC0415 - rich loads late
+
+    try:
+        echo(text, err=True)
+    except OSError:
+        give_up(sys.stderr)
+    return code

@@ -14,9 +14,8 @@ from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 
-import click
-
 from rectifier.launch.signals import for_the_script
+from rectifier.report.text.terminal import echo
 
 _SECONDS = 1.0
 """Between two looks at the run folder."""
@@ -36,7 +35,7 @@ def live(folder: Path) -> Iterator[None]:
     """Show the run in a folder while the block runs, if standard error is a terminal."""
     reason = _why_not()
     if reason is not None:
-        click.echo(f"rectifier: --live shows nothing: {reason}.", err=True)
+        echo(f"rectifier: --live shows nothing: {reason}.", err=True)
         yield
         return
     table = LiveTable(folder, sys.stderr.fileno())

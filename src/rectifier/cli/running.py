@@ -13,6 +13,7 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from rectifier._formatting import printable
 from rectifier.exit_codes import UNJUDGED
 from rectifier.launch import Launch, start
 from rectifier.storage import create_run_folder
@@ -142,4 +143,4 @@ def _not_told(folder: Path, code: int, error: Exception, fail_on: "Severity | No
 def _say(text: str) -> None:
     # A full disk or a closed pipe behind standard error is no reason to end otherwise than the script did.
     with contextlib.suppress(OSError):
-        print(text, file=sys.stderr or StringIO(), flush=True)
+        print(printable(text, keep="\n"), file=sys.stderr or StringIO(), flush=True)

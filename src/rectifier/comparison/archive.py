@@ -156,6 +156,9 @@ def is_comparison(path: Path) -> bool:
     if path.is_dir():
         return _file_in(path).is_file()
     try:
+        # A pipe would be waited for.
+        if not path.is_file():
+            return False
         with path.open("rb") as file:
             return file.read(16) == b"SQLite format 3\0"
     except OSError:

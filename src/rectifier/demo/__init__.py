@@ -18,6 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rectifier.comparison.models.deaths import Deaths, summarise_deaths
 from rectifier.demo.telling import BASELINE, HIDDEN_LAYERS, WIDTH, print_deaths, print_opening
 from rectifier.records import Comparison, Diagnosis, Manifest, Process, Run, Series, Trial
+from rectifier.report.text.terminal import open_console
 
 if TYPE_CHECKING:
     from rectifier.comparison.models.observed import Ensemble
@@ -53,7 +54,7 @@ class Demo:
 @click.option("--no-html", is_flag=True, help="Write no page.")
 def command(seed: int, seeds: int, page: Path | None, no_html: bool) -> None:
     """See a deep ReLU network die on real digits, be explained, treated and compared, in under a minute."""
-    console = Console()
+    console = open_console()
     with _progress_bar() as progress:
         demo = run_demo(seed, seeds, console, progress=progress)
     if not no_html:
@@ -124,7 +125,7 @@ def _progress_bar() -> Progress:
         BarColumn(),
         TextColumn("{task.percentage:>3.0f}%"),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=open_console(stderr=True),
         transient=True,
         disable=not sys.stderr.isatty(),
     )

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
+import numpy as np
+
 from rectifier.diagnosis.checkpoint.inspection import judge_checkpoint
 from rectifier.diagnosis.probe.census import judge_census
 from rectifier.diagnosis.probe.check import judge_probe
@@ -44,6 +46,8 @@ from rectifier.records import (
 )
 
 
+# Numbers of a training may be of any size; rules look for themselves at what is not finite.
+@np.errstate(all="ignore")
 def diagnose(process: Process, suppress: Mapping[str, str] | None = None) -> Diagnosis:
     """Say what is wrong with one observed training, most serious first, and with which evidence.
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from rectifier import catalogue, records
-from rectifier._formatting import listed
+from rectifier._formatting import listed, printable
 from rectifier.monitor import Monitor
 from rectifier.records import Changed, RunNote
 from rectifier.storage import RunWriter, write_note
@@ -153,7 +153,7 @@ class _Observed:
             # The user is in a hurry; what has been written stays.
             return
         except Exception as error:
-            _say(f"{type(error).__name__} while finishing: {error}; the script has ended")
+            say(f"{type(error).__name__} while finishing: {error}; the script has ended")
 
     def _finish(self) -> None:
         changes, self._changes = self._changes, []
@@ -185,10 +185,11 @@ def _note(folder: Path, name: str, text: str) -> None:
         return
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """Print a line on standard error."""
     # A process without a console has no standard error.
     if sys.stderr is not None:
-        sys.stderr.write(f"rectifier: {text}\n")
+        sys.stderr.write(f"rectifier: {printable(text)}\n")
 
 
 def _seed(seed: int) -> None:

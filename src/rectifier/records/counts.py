@@ -1,4 +1,4 @@
-"""Whole numbers as facts hold them; a file with others was not written by any version."""
+"""Numbers as facts hold them; a file with others was not written by any version."""
 
 from typing import Annotated
 
@@ -14,3 +14,6 @@ AtLeastOne = Annotated[int, Meta(ge=1, le=LARGEST)]
 
 Step = Annotated[int, Meta(ge=-1, le=LARGEST)]
 """A step; -1 for before the first."""
+
+NotNegative = Annotated[float, Meta(ge=0)]
+"""A time, a norm or a mean square."""

@@ -8,15 +8,16 @@ from importlib import import_module
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from rectifier.datasets import MissingData
 from rectifier.errors import RectifierError
 from rectifier.exit_codes import DISAGREES
+from rectifier.report.text.terminal import echo, open_console
 from rectifier.reproduce.result import Result
 from rectifier.reproduce.row import Row, judge
 from rectifier.reproduce.table import explanation, markdown, page, print_result
+from rectifier.storage.pages import write_page
 
 NAMES = ("born-dead", "propagation", "inactivity", "lu2019", "slow-regression", "depth-silence", "tuned-mlp")
 
@@ -38,7 +39,7 @@ def command(name: str | None, seed: int, only_list: bool, file: Path | None) -> 
     Each row shows the known number, ours, and the interval in which the known one has to lie. The exit code is 1 when
     one lies outside, and 2 when a result could not be measured for want of its data.
     """
-    console = Console()
+    console = open_console()
     results = [_load(known) for known in ([name] if name is not None else NAMES)]
     if name is None:
         for result in results:
@@ -89,7 +90,7 @@ def _measure(result: Result, seed: int) -> list[Row]:
         BarColumn(),
         TaskProgressColumn(),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=open_console(stderr=True),
         transient=True,
         disable=not sys.stderr.isatty(),
     )
@@ -109,8 +110,5 @@ def _write(file: Path, sections: Sequence[str], limits: Sequence[str]) -> None:
     machine = f"{platform.system()}, {platform.machine()}, torch {torch.__version__}, one thread"
     # The program's own path is nobody's business but this machine's.
     text = page(sections, limits, shlex.join(["rectifier", *sys.argv[1:]]), machine)
-    try:
-        file.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise click.ClickException(f"{file} cannot be written: {error.strerror or error}") from None
-    click.echo(f"Page: {file}", err=True)
+    write_page(file, text)
+    echo(f"Page: {file}", err=True)

@@ -14,6 +14,12 @@ from rectifier.records import IntArray, OutputWindow, ParameterCounts, Process, 
 _BY_STEP = frozenset({"steps", "delta", "update", "learning_rate", "square", "spread"})
 """Arrays of a site's window with a number for each step; its others have one for each unit."""
 
+_NOT_NEGATIVE = (
+    "mean_abs", "delta", "update", "square", "spread", "features_square", "features_spread", "target_square",
+    "target_spread", "weight_first", "weight_last", "gradient",
+)  # fmt: skip
+"""Arrays of norms and of mean squares. What is not a number is neither."""
+
 
 def check_process(process: Process) -> None:
     """Check what one process wrote.
@@ -67,6 +73,7 @@ def _check_window(window: SiteWindow, units: int) -> None:
         expected, of = (len(window.steps), "steps") if name in _BY_STEP else (units, "units")
         if length != expected:
             raise ValueError(f"`{name}` of site {window.site} has {length} numbers for {expected} {of}")
+    _check_signs(window)
     if not len(window.steps):
         raise ValueError(f"the window of site {window.site} has no step")
     _check_ascending(window.steps, f"site {window.site}")
@@ -85,6 +92,14 @@ def _check_lengths(fact: OutputWindow | ParameterCounts, expected: int) -> None:
     for name, length in _lengths(fact):
         if length != expected:
             raise ValueError(f"`{name}` has {length} numbers instead of {expected}")
+    _check_signs(fact)
+
+
+def _check_signs(fact: SiteWindow | OutputWindow | ParameterCounts) -> None:
+    for name in _NOT_NEGATIVE:
+        numbers = getattr(fact, name, None)
+        if numbers is not None and np.any(numbers < 0):
+            raise ValueError(f"`{name}` holds a number below 0")
 
 
 def _lengths(fact: SiteWindow | OutputWindow | ParameterCounts) -> Iterator[tuple[str, int]]:

@@ -3,7 +3,6 @@
 What is read was perhaps written by somebody else: every field is checked, and so is what the sentences rest on.
 """
 
-import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -34,11 +33,7 @@ def write_explanation(folder: Path, saved: SavedExplanation) -> None:
 
 def _finite(explanation: Explanation) -> Explanation:
     """Without numbers that JSON has no word for."""
-    sights = tuple(
-        replace(one, numbers={name: value for name, value in one.numbers.items() if math.isfinite(value)})
-        for one in explanation.sights
-    )
-    return replace(explanation, sights=sights)
+    return replace(explanation, sights=tuple(one.written for one in explanation.sights))
 
 
 def is_explanation(path: Path) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rectifier import records
+from rectifier._formatting import printable
 from rectifier.storage.appended import AppendedFile
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ class RunWriter:
                 self._early.append(fact)
             return
         file, kind = self._file, KINDS[type(fact).__name__]
-        data = fact.text if isinstance(fact, records.Changed | records.Warned) else fact
+        data = _data_of(fact)
         line = b'{"kind":"' + kind.encode() + b'","data":' + records.encode(data) + b"}\n"
         self._guarded(lambda: file.append(line))
 
@@ -145,11 +146,23 @@ class RunWriter:
         # A process without a console has no standard error, and a script may have closed its own.
         if sys.stderr is not None:
             with suppress(OSError, ValueError):
-                print(f"rectifier: {text}", file=sys.stderr)  # noqa: T201
+                print(f"rectifier: {printable(text)}", file=sys.stderr)  # noqa: T201
+
+
+def _data_of(fact: "Fact") -> object:
+    """What stands in its line."""
+    if isinstance(fact, records.Changed | records.Warned):
+        return fact.text
+    return fact.written if isinstance(fact, records.Sight) else fact
 
 
 def replace_whole(path: Path, data: bytes) -> None:
     """Write a file so that whoever reads it meanwhile gets a whole one, the old or the new."""
     beside = path.with_suffix(".part")
-    beside.write_bytes(data)
-    beside.replace(path)
+    try:
+        beside.write_bytes(data)
+        beside.replace(path)
+    except OSError:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+        raise

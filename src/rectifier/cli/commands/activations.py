@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from rectifier.catalogue import parse
 from rectifier.report.text.activations import print_activation, print_catalogue
+from rectifier.report.text.terminal import echo, open_console
+from rectifier.storage.pages import write_page
 
 
 @click.command("activations")
@@ -19,15 +20,12 @@ def command(name: str | None, page: Path | None) -> None:
     if name is None:
         if page is not None:
             raise click.UsageError(f"--plot needs a name: rectifier activations leaky_relu --plot {page}")
-        print_catalogue(Console())
+        print_catalogue(open_console())
         return
     choice = parse(name)
-    print_activation(choice, Console())
+    print_activation(choice, open_console())
     if page is not None:
         from rectifier.report.figures.activations import activation_page  # noqa: PLC0415 - plotly takes its time
 
-        try:
-            page.write_text(activation_page(choice), encoding="utf-8")
-        except OSError as error:
-            raise click.ClickException(f"{page} cannot be written: {error.strerror or error}") from None
-        click.echo(f"Page: {page}", err=True)
+        write_page(page, activation_page(choice))
+        echo(f"Page: {page}", err=True)

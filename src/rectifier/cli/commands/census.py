@@ -3,11 +3,11 @@
 import json
 
 import click
-from rich.console import Console
 
 from rectifier.cli.named import made_by
 from rectifier.report.json.documents import census_json
 from rectifier.report.text.probes import print_census
+from rectifier.report.text.terminal import echo, open_console
 
 
 @click.command("census")
@@ -27,6 +27,6 @@ def command(model: str, loader: str, machine: bool) -> None:
 
     census = rectifier.census(made_by(model, "a model"), made_by(loader, "data"))
     if machine:
-        click.echo(json.dumps(census_json(census), indent=2, allow_nan=False))
+        echo(json.dumps(census_json(census), indent=2, allow_nan=False))
     else:
-        print_census(census, Console())
+        print_census(census, open_console())

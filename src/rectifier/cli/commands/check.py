@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from typing import Any
 
 import click
-from rich.console import Console
 
 from rectifier.cli.gate import allow_unjudged_option, fail_on_option, gate, suppress_option
 from rectifier.cli.named import made_by, told
@@ -14,6 +13,7 @@ from rectifier.errors import CannotProbe
 from rectifier.records import Severity
 from rectifier.report.json.documents import check_json
 from rectifier.report.text.probes import print_check
+from rectifier.report.text.terminal import echo, open_console
 
 
 @click.command("check")
@@ -52,9 +52,9 @@ def command(
 
     found = check_batch(network, batch, suppress=suppress, measured=loader is not None)
     if machine:
-        click.echo(json.dumps(check_json(found), indent=2, allow_nan=False))
+        echo(json.dumps(check_json(found), indent=2, allow_nan=False))
     else:
-        print_check(found, Console())
+        print_check(found, open_console())
     sys.exit(gate([found], fail_on, allow_unjudged=allow_unjudged))
 
 

@@ -22,6 +22,7 @@ from rectifier.comparison.question import DEFAULT_ARMS, DEFAULT_SEEDS, Question,
 from rectifier.exit_codes import INTERRUPTED
 from rectifier.records import Comparison, Trial
 from rectifier.report.sentences.failures import failure_text
+from rectifier.report.text.terminal import echo, open_console
 
 if TYPE_CHECKING:
     from rectifier.comparison.script.cluster import ClusterLauncher
@@ -152,7 +153,7 @@ def _trainer(
         from rectifier.comparison.script.cluster import connect  # noqa: PLC0415
 
         with connect(scheduler, question, timeout=timeout) as cluster:
-            click.echo(f"{scheduler}: its workers train {cluster.slots} at a time.", err=True)
+            echo(f"{scheduler}: its workers train {cluster.slots} at a time.", err=True)
             yield cluster, jobs or cluster.slots
 
 
@@ -174,7 +175,7 @@ def _run(question: Question, folder: Path, launcher: "ScriptLauncher | ClusterLa
                 say=display.say,
             )
     except Interrupted:
-        click.echo(
+        echo(
             f"\nStopped; what had ended is kept in {folder}. The same command goes on from there:\n"
             f"    {shlex.join(['rectifier', *sys.argv[1:]])}",
             err=True,
@@ -194,7 +195,7 @@ class _Display:
     def __init__(self, question: Question, jobs: int) -> None:
         self._question = question
         self._jobs = jobs
-        self._console = Console(stderr=True)
+        self._console = open_console(stderr=True)
         self._bar = ProgressBar(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -280,7 +281,7 @@ def _print(comparison: Comparison, folder: Path) -> None:
     from rectifier.comparison.script.trial import OUTPUT  # noqa: PLC0415
     from rectifier.report.text.comparison import print_comparison  # noqa: PLC0415
 
-    console = Console()
+    console = open_console()
     print_comparison(comparison, console)
     failed = [(trial, trial.failed) for trial in comparison.trials if trial.failed is not None]
     for trial, failure in failed[:_SHOWN_FAILURES]:

@@ -10,12 +10,12 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 
 from rectifier._formatting import counted, duration
 from rectifier.comparison.question import script_digest
 from rectifier.exit_codes import INTERRUPTED, UNEXPLAINED
 from rectifier.records import Conclusion, Explanation, Rule, SavedExplanation
+from rectifier.report.text.terminal import echo, open_console
 
 if TYPE_CHECKING:
     from rectifier.comparison.explain.progress import Step
@@ -88,7 +88,7 @@ def command(
             on_step=display.update,
         )
     except KeyboardInterrupt:
-        click.echo(
+        echo(
             f"\nStopped. Finished trials are kept in {folder}; the same command continues from there:\n"
             f"    {shlex.join(['rectifier', *sys.argv[1:]])}",
             err=True,
@@ -144,7 +144,7 @@ class _Display:
     """Progress on standard error, a line for each trial."""
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True)
+        self._console = open_console(stderr=True)
         self._told = False
 
     def update(self, step: "Step") -> None:
@@ -180,7 +180,7 @@ def keep(explanation: Explanation, folder: Path, typed: tuple[str, ...], script:
         try:
             write_explanation(place, saved)
         except OSError as error:
-            click.echo(f"The explanation cannot be written to {place}: {error.strerror or error}", err=True)
+            echo(f"The explanation cannot be written to {place}: {error.strerror or error}", err=True)
 
 
 def _print(explanation: Explanation, folder: Path, typed: tuple[str, ...], *, machine: bool) -> None:
@@ -190,9 +190,9 @@ def _print(explanation: Explanation, folder: Path, typed: tuple[str, ...], *, ma
 
     told = told_explanation(explanation, typed)
     if machine:
-        click.echo(json.dumps(explanation_json(told), indent=2, allow_nan=False))
+        echo(json.dumps(explanation_json(told), indent=2, allow_nan=False))
         return
-    console = Console()
+    console = open_console()
     print_explanation(told, console)
     if explanation.conclusion is not Conclusion.NOTHING_TO_EXPLAIN:
         for line in (f"Kept in {folder}.", f"Next: rectifier report {shlex.quote(str(folder))} --html {_page(folder)}"):

@@ -5,12 +5,12 @@ import sys
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from rectifier.cli.gate import fail_on_option, gate, suppress_option
 from rectifier.records import Severity
 from rectifier.report.json.documents import inspection_json
 from rectifier.report.text.checkpoint import print_inspection
+from rectifier.report.text.terminal import echo, open_console
 
 _EPILOG = """\b
 Examples:
@@ -54,7 +54,7 @@ def command(
 
     found = inspect_checkpoint(checkpoint, earlier, suppress=suppress)
     if machine:
-        click.echo(json.dumps(inspection_json(found), indent=2, allow_nan=False))
+        echo(json.dumps(inspection_json(found), indent=2, allow_nan=False))
     else:
-        print_inspection(found, Console(), everything=everything)
+        print_inspection(found, open_console(), everything=everything)
     sys.exit(gate([found], fail_on))

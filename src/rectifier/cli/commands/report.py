@@ -35,12 +35,14 @@ from rectifier.report.sentences.explanation.experiments import explained_when
 from rectifier.report.text.comparison import print_comparison
 from rectifier.report.text.explanation import print_explanation
 from rectifier.report.text.lines import say
+from rectifier.report.text.terminal import echo, open_console
 from rectifier.storage import explanation_of, is_explanation, is_run_folder, read_explanation, read_run
+from rectifier.storage.pages import write_page
 
 
 def _print_schema(context: click.Context, option: click.Parameter, asked: bool) -> None:
     if asked:
-        click.echo(json.dumps(json_schema(), indent=2))
+        echo(json.dumps(json_schema(), indent=2))
         context.exit()
 
 
@@ -113,10 +115,10 @@ def _follow_run(path: Path, page: Path, suppress: dict[str, str]) -> None:
 
     def write(run: Run, refresh_seconds: int | None) -> None:
         diagnoses = [diagnose(process, suppress) for process in run.processes]
-        _replace(page, run_page(run, diagnoses, refresh_seconds=refresh_seconds))
+        write_page(page, run_page(run, diagnoses, refresh_seconds=refresh_seconds))
         if not told:
             told.append(page)
-            click.echo(f"Page: {page}; written again until the run ends, Ctrl-C ends that.", err=True)
+            echo(f"Page: {page}; written again until the run ends, Ctrl-C ends that.", err=True)
 
     follow(path, write)
 
@@ -128,9 +130,9 @@ def _report_run(path: Path, page: Path | None, machine: bool, suppress: dict[str
     if page is not None:
         _write(page, run_page(run, diagnoses, explained=saved))
     if machine:
-        click.echo(json.dumps(run_json(run, diagnoses, explanation=_found(saved)), indent=2, allow_nan=False))
+        echo(json.dumps(run_json(run, diagnoses, explanation=_found(saved)), indent=2, allow_nan=False))
     elif page is None:
-        console = Console()
+        console = open_console()
         print_observed(run, suppress, console)
         if saved is not None:
             console.print()
@@ -163,20 +165,20 @@ def _report_explanation(path: Path, page: Path | None, machine: bool) -> None:
     if page is not None:
         _write(page, explanation_page(saved))
     if machine:
-        click.echo(json.dumps(explanation_json(saved.explanation), indent=2, allow_nan=False))
+        echo(json.dumps(explanation_json(saved.explanation), indent=2, allow_nan=False))
     elif page is None:
-        _print_explanation(saved, Console())
+        _print_explanation(saved, open_console())
 
 
 def _report_comparison(path: Path, page: Path | None, machine: bool) -> None:
-    comparison = read_comparison(path, lambda text: click.echo(f"{text}.", err=True))
+    comparison = read_comparison(path, lambda text: echo(f"{text}.", err=True))
     if page is not None:
         curves, example = _closer_look(path if path.is_dir() else path.parent, comparison)
         _write(page, comparison_page(comparison, example=example, curves=curves))
     if machine:
-        click.echo(json.dumps(comparison_json(comparison), indent=2, allow_nan=False))
+        echo(json.dumps(comparison_json(comparison), indent=2, allow_nan=False))
     elif page is None:
-        print_comparison(comparison, Console())
+        print_comparison(comparison, open_console())
 
 
 def _closer_look(folder: Path, comparison: Comparison) -> tuple[dict[str, list[Series]], tuple[Run, Diagnosis] | None]:
@@ -211,16 +213,6 @@ def _kept(folder: Path, trial: Trial) -> Run | None:
         return None
 
 
-def _replace(page: Path, html: str) -> None:
-    """Write a page so that whoever loads it meanwhile gets a whole one."""
-    beside = page.with_name(f".{page.name}.part")
-    try:
-        beside.write_text(html, encoding="utf-8")
-        beside.replace(page)
-    except OSError as error:
-        raise click.ClickException(f"{page} cannot be written: {error.strerror or error}") from None
-
-
 def _write(page: Path, html: str) -> None:
-    _replace(page, html)
-    click.echo(f"Page: {page}", err=True)
+    write_page(page, html)
+    echo(f"Page: {page}", err=True)

@@ -10,6 +10,7 @@ import click
 
 from rectifier.cli.gate import allow_unjudged_option, fail_on_option, suppress_option
 from rectifier.cli.running import RUNS, name_of, run
+from rectifier.errors import CannotKeep
 from rectifier.launch import Launch
 from rectifier.storage import create_run_folder
 
@@ -96,7 +97,7 @@ def command(
         folder = create_run_folder(out, name or what)
     except OSError as error:
         reason = error.strerror or error
-        raise click.ClickException(f"neither {out} nor a temporary folder can be written: {reason}") from None
+        raise CannotKeep(f"neither {out} nor a temporary folder can be written: {reason}.") from None
     launch = Launch(
         command=("-m", *command) if as_module else command,
         folder=folder,

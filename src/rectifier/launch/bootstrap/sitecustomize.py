@@ -97,7 +97,9 @@ def _begin(torch):
         _begin_with_ours()
     except Exception as error:
         if sys.stderr is not None:
-            text = "rectifier: not watching: %s: %s; the script goes on\n" % (type(error).__name__, error)
+            # No character of it shall command the terminal.
+            said = "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(error))
+            text = "rectifier: not watching: %s: %s; the script goes on\n" % (type(error).__name__, said)
             sys.stderr.write(text)
 
 

@@ -214,7 +214,7 @@ def main() -> None:
     try:
         child.begin(None)
     except Exception as error:
-        sys.stderr.write(f"rectifier: not watching: {type(error).__name__}: {error}; the script goes on\n")
+        child.say(f"not watching: {type(error).__name__}: {error}; the script goes on")
     _run(request["command"])
 
 

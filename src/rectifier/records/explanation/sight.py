@@ -1,7 +1,9 @@
 """What the microscope saw."""
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Self
 
 from rectifier.records.findings.rules import CauseKind
 
@@ -46,3 +48,9 @@ class Sight:
     step: int = 0
     numbers: dict[str, float] = field(default_factory=dict)
     cause_kind: CauseKind = CauseKind.UNKNOWN
+
+    @property
+    def written(self) -> Self:
+        """Without the numbers that JSON has no word for."""
+        finite = {name: value for name, value in self.numbers.items() if math.isfinite(value)}
+        return self if len(finite) == len(self.numbers) else replace(self, numbers=finite)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from rectifier.records.arrays import FloatArray, IntArray
-from rectifier.records.counts import Count
+from rectifier.records.counts import Count, NotNegative
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,8 +130,8 @@ class InputFacts:
     batches: Count
     batches_of_one: Count
     zero: bool
-    given_square: float | None = None
-    given_spread: float | None = None
+    given_square: NotNegative | None = None
+    given_spread: NotNegative | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from typing import Annotated, Self
 from msgspec import Meta
 
 from rectifier._version import __version__
-from rectifier.records.counts import AtLeastOne
+from rectifier.records.counts import AtLeastOne, NotNegative
 from rectifier.records.training.process import Process
 
 FORMAT_VERSION = 3
@@ -82,7 +82,7 @@ class Outcome:
     """Written once, after the script ended; missing when `rectifier` itself was killed or the script still runs."""
 
     exit_code: Annotated[int, Meta(ge=-(2**31), le=2**32)]
-    seconds: float
+    seconds: NotNegative
 
 
 class RunNote(StrEnum):

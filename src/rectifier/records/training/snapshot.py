@@ -6,7 +6,7 @@ from enum import StrEnum
 import numpy as np
 
 from rectifier.records.arrays import FloatArray, IntArray
-from rectifier.records.counts import AtLeastOne, Count
+from rectifier.records.counts import AtLeastOne, Count, NotNegative
 from rectifier.records.training.loss import InputFacts, ModelState, OutputWindow
 from rectifier.records.training.parameter import ParameterCounts
 from rectifier.records.training.thinning import grid, spacing, thinned
@@ -144,14 +144,14 @@ class Cost:
         count_interval: Every how many steps everything is counted now.
     """
 
-    watching_seconds: float
-    training_seconds: float
+    watching_seconds: NotNegative
+    training_seconds: NotNegative
     observed_steps: Count
     counted_steps: Count
     steps: Count
     interval: AtLeastOne
     count_interval: AtLeastOne
-    treating_seconds: float = 0.0
+    treating_seconds: NotNegative = 0.0
 
     @property
     def watching_fraction(self) -> float:
@@ -204,14 +204,14 @@ class Snapshot:
     """
 
     step: Count
-    seconds: float
+    seconds: NotNegative
     windows: tuple[SiteWindow, ...]
     series: dict[str, Series] = field(default_factory=dict)
     cost: Cost
     distinct_samples: Count | None = None
     visits_since_new: Count = 0
-    input_rms: float | None = None
-    input_offset: float | None = None
+    input_rms: NotNegative | None = None
+    input_offset: NotNegative | None = None
     sparse: bool = False
     left_alone: dict[Recorder, Count] = field(default_factory=dict)
     parameters: ParameterCounts | None = None

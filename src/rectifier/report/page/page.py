@@ -18,7 +18,7 @@ import jinja2
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from rectifier._formatting import duration, percent
+from rectifier._formatting import duration, percent, printable
 from rectifier.records import Comparison, Diagnosis, Effect, Run, SavedExplanation, Series
 from rectifier.report.figures import comparison as comparison_figures
 from rectifier.report.page.explained import Explained
@@ -30,6 +30,8 @@ from rectifier.report.verdict import verdict_of
 from rectifier.report.words import interim_told, signed
 
 _OURS = ("draw.js", "reader.js")
+
+_FORMULA = ("=", "+", "-", "@")
 
 
 def run_page(
@@ -127,11 +129,21 @@ def _trials_as_csv(comparison: Comparison) -> Markup:
     """Every trial as a link that holds its own data."""
     text = io.StringIO()
     writer = csv.writer(text)
-    writer.writerow(["arm", "seed", comparison.metric, "failed", "dead_fraction", "seconds"])
+    writer.writerow(["arm", "seed", _cell(comparison.metric), "failed", "dead_fraction", "seconds"])
     for trial in comparison.trials:
         why = None if trial.failed is None else failure_text(trial.failed)
-        writer.writerow([trial.arm, trial.seed, trial.metric, why, trial.dead_fraction, trial.seconds])
+        numbers = (trial.metric, why, trial.dead_fraction, trial.seconds)
+        writer.writerow(map(_cell, (trial.arm, trial.seed, *numbers)))
     return Markup("data:text/csv;charset=utf-8;base64," + base64.b64encode(text.getvalue().encode()).decode())
+
+
+def _cell(value: str | float | None) -> str | float | None:
+    """What a spreadsheet takes for what it is, and never for a formula."""
+    if isinstance(value, str):
+        text = printable(value)
+        return f"'{text}" if text.startswith(_FORMULA) else text
+    # A space before the sign leaves a number a number.
+    return value if value is None or value >= 0 else f" {value}"
 
 
 def _difference(effect: Effect, *, points: bool = False) -> str:

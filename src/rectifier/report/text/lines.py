@@ -42,8 +42,13 @@ def print_table(console: Console, table: Table) -> None:
 
 def takes(text: str, console: Console) -> bool:
     """Whether the console's encoding has every character of a text."""
+    return has(console.encoding, text)
+
+
+def has(encoding: str | None, text: str) -> bool:
+    """Whether an encoding is known, and has every character of a text."""
     try:
-        text.encode(console.encoding)
+        text.encode(encoding or "")
     except (UnicodeEncodeError, LookupError):
         return False
     return True
@@ -56,9 +61,14 @@ def fit(text: str, console: Console) -> str:
         >>> fit("a name\x1b[2J with a command in it", Console())
         'a name\\x1b[2J with a command in it'
     """
-    text = printable(text)
-    if takes(text, console):
+    return spelled(text, console.encoding)
+
+
+def spelled(text: str, encoding: str | None, keep: str = "") -> str:
+    """The same for an encoding by its name; characters in `keep` stay all the same."""
+    text = printable(text, keep)
+    if has(encoding, text):
         return text
-    spelled = "".join(_PLAIN.get(character, character) for character in text)
-    encoding = console.encoding if takes("", console) else "ascii"
-    return spelled.encode(encoding, "replace").decode(encoding)
+    plain = "".join(_PLAIN.get(character, character) for character in text)
+    known = encoding if encoding is not None and has(encoding, "") else "ascii"
+    return plain.encode(known, "replace").decode(known)
