@@ -73,6 +73,12 @@ def test_targets_that_are_computed_from_an_output_are_known_as_such():
     assert not the_output(F.mse_loss(out, wanted)).rebuilt
 
 
+def test_operations_with_a_derivative_of_zero_are_told():
+    first, second = nn.Linear(3, 5), nn.Linear(5, 2)
+    for operation, flat in ((torch.sign, ("Sign",)), (torch.round, ("Round",)), (torch.tanh, ())):
+        assert the_output(second(operation(first(torch.randn(9, 3)))).square().mean()).flat == flat
+
+
 def test_a_normalisation_over_one_element_is_told_wherever_it_is():
     for size, told in ((1, True), (2, False)):
         model = nn.Sequential(nn.LayerNorm(size), layers(size, 2))

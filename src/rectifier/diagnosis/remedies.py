@@ -7,9 +7,11 @@ remedy.
 from rectifier.records import (
     Cause,
     CauseKind,
+    CustomFunctions,
     EqualWeights,
     Fix,
     FixKind,
+    FlatOperations,
     HugeOutput,
     LargeMomentum,
     RemedyId,
@@ -154,6 +156,8 @@ def for_untrained(cause: Cause, *, scheduled: bool = False) -> tuple[RemedyId, .
     """
     if scheduled and cause.kind is CauseKind.LEARNING_RATE_ZERO:
         return RemedyId.MEND_SCHEDULE, RemedyId.RAISE_LEARNING_RATE
+    if isinstance(cause.facts, CustomFunctions | FlatOperations):
+        return RemedyId.RECONNECT_GRAPH, RemedyId.CHANGE_ACTIVATION
     return _UNTRAINED.get(cause.kind, ())
 
 

@@ -103,7 +103,8 @@ _NAMES = {
     ),
     "findings.evidence.finite": "NotFinite Origin",
     "findings.evidence.parameters": (
-        "CustomFunctions DecayOfWeights ExplainedBy FrozenLayers Lack UntrainedParameters WeightNorms ZeroAtStart"
+        "CustomFunctions DecayOfWeights ExplainedBy FlatOperations FrozenLayers Lack UntrainedParameters "
+        "WeightNorms ZeroAtStart"
     ),
     "findings.evidence.output": (
         "AlikeAtStart CollapsedOutput ConstantOutput DeadOutput EvalMode LinearLayer LinearNetwork StandingStill "

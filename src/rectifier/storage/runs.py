@@ -84,7 +84,7 @@ def read_run(folder: Path) -> Run:
     try:
         # Sorted by age: `merge_ranks` and reports have processes in the order in which they began.
         written = sorted(folder.glob("process-*.jsonl"), key=_age)
-        size = sum(path.stat().st_size for path in folder.iterdir())
+        size = sum(map(_size, folder.iterdir()))
     except OSError as error:
         raise UnreadableRun(f"{folder} cannot be read: {error.strerror or error}.") from None
     with room_for(size):
@@ -96,6 +96,14 @@ def read_run(folder: Path) -> Run:
     if manifest.format_version == 1:
         notes = notes_in_format_1(notes, processes)
     return Run(manifest=manifest, processes=merge_ranks(processes), outcome=outcome, notes=notes)
+
+
+def _size(path: Path) -> int:
+    """In bytes; 0 of a file that has gone, as what is written beside another and then takes its place."""
+    try:
+        return path.lstat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _age(path: Path) -> tuple[int, str]:

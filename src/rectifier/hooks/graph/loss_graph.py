@@ -20,6 +20,8 @@ from rectifier.hooks.graph.weights import CONVOLUTIONS, PRODUCTS, parameters_of
 
 _MOST_NODES = 20_000
 _MOST_OUTPUTS = 8
+# Their derivative is 0 wherever they have one.
+_FLAT = {"Sign", "Sgn", "Round", "Floor", "Ceil", "Trunc"}
 # Positions come first in what these keep.
 _RECURRENT = {"MkldnnRnnLayer", "CudnnRnn"}
 _LAYERS = {*PRODUCTS, *CONVOLUTIONS, "Linear", "MkldnnLinear"}
@@ -81,6 +83,7 @@ def read_loss(loss: Tensor, sites: Mapping[int, int], *, values: bool = True, in
             below = list(nodes_below([node]))
             output.linear = all(_is_linear(one) for one in below) and not any(_multiplies(one) for one in path)
             output.one_element = any(kind_of(one) == "NativeLayerNorm" and is_over_one_element(one) for one in below)
+            output.flat = tuple(dict.fromkeys(kind_of(one) for one in below if kind_of(one) in _FLAT))
             graph.outputs.append(output)
     return graph
 

@@ -119,7 +119,7 @@ class OutputRecords:
                 Output(
                     model=model, weight=path, operation=output.kind, units=units, loss=output.loss,
                     linear=output.linear,
-                    one_element=output.one_element,
+                    one_element=output.one_element, flat=output.flat,
                     lowest=low if math.isfinite(low) else None, highest=high if math.isfinite(high) else None,
                 )
             )  # fmt: skip

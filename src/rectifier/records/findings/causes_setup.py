@@ -215,16 +215,18 @@ class LittleMovement(SetupFacts):
     """All updates together can hardly have moved the weights.
 
     Attributes:
-        moved: Sum of ‖Δw‖/‖w‖ over the training, the largest of any layer.
+        moved: Sum of ‖Δw‖/‖w‖ over the training, the largest of any layer; by norm the largest |‖w‖/‖w₀‖ - 1|.
         steps: Over how many steps.
         learning_rate: The largest one that is known last.
         dtype: Of the weights, where that is what rounds small changes away.
+        by_norm: Whether updates were not measured, and only norms are known.
     """
 
     moved: float
     steps: int
     learning_rate: float | None
     dtype: str = ""
+    by_norm: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,7 @@ class Output:
         linear: Whether all operations that lead to it are known to be linear; a recurrent layer holds its activation
             in one operation, say, and is not.
         one_element: Whether a layer normalisation over a single element, which gives a constant, leads to it.
+        flat: Operations that lead to it and have a derivative of 0: `Sign`.
         lowest: The least that what follows it lets through (an activation, a clamp), as last seen; None for no bound.
         highest: The most.
     """
@@ -30,6 +31,7 @@ class Output:
     loss: tuple[str, ...] = ()
     linear: bool = False
     one_element: bool = False
+    flat: tuple[str, ...] = ()
     lowest: float | None = None
     highest: float | None = None
 

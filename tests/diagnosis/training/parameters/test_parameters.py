@@ -13,6 +13,7 @@ from rectifier.records import (
     Holder,
     ModelState,
     OptimizerState,
+    Output,
     ParameterRef,
     UnitAxis,
     Unseen,
@@ -222,6 +223,15 @@ def test_where_the_first_weights_get_no_gradient_the_graph_is_cut(first, cause):
     if first:
         assert one.cause.text.startswith("they hold the first weights of the model, and the loss is not connected")
         assert one.remedies == ("reconnect_graph",)
+
+
+def test_an_operation_with_a_derivative_of_zero_is_named():
+    head = Output(model="Net", weight="fc.weight", operation="Addmm", units=1, flat=("Sign", "Round"))
+    (one,) = untrained(replace(two(ZERO), outputs=(head,)))
+    assert one.cause.text == "torch.sign and torch.round have derivatives of 0, and nothing passes to what comes before"
+    assert one.remedies == ("reconnect_graph", "change_activation")
+    (one,) = untrained(replace(two(ZERO), outputs=(replace(head, model="Other"),)))
+    assert "sign" not in one.cause.text
 
 
 def test_a_custom_function_between_is_named():

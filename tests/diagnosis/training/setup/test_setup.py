@@ -651,3 +651,13 @@ def test_an_output_that_collapses_with_its_targets_was_asked_for_a_constant():
         training = replace(training, sites=(*training.sites, other[0]), snapshots=(
             replace(end, windows=(*end.windows, other[1])),))  # fmt: skip
         assert ((Rule.COLLAPSED_OUTPUT, CauseKind.OBJECTIVE) in alarms(training)) == found
+
+
+@pytest.mark.parametrize(("last", "found"), [(1.001, True), (1.002, False)])
+def test_norms_that_stay_tell_of_small_updates_where_no_activation_is_observed(last, found):
+    known = {"weight_last": np.array([last]), "last_compared": np.array([190])}
+    training = run(STAYS, losses=FLAT, sites=0, known=known)
+    (told,) = [one for one in diagnose(training).findings if one.rule is Rule.STANDING_STILL]
+    assert (told.cause.kind is CauseKind.LEARNING_RATE_LOW) == found
+    if found:
+        assert told.cause.text.startswith("in 200 steps no weight's norm changed by more than 0.1%")

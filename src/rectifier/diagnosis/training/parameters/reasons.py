@@ -13,6 +13,7 @@ from rectifier.records import (
     Cause,
     CauseKind,
     CustomFunctions,
+    FlatOperations,
     Holder,
     Lack,
     Process,
@@ -90,6 +91,9 @@ class Reasons:
             return Cause(kind=CauseKind.UPSTREAM)
         if (recurrence := of_recurrence(state.parameter.model, self._process)) is not None:
             return recurrence
+        own = (one for one in self._process.outputs if one.model == state.parameter.model)
+        if flat := tuple(dict.fromkeys(name for one in own for name in one.flat)):
+            return Cause(kind=CauseKind.DOWNSTREAM_CONSTANT, facts=FlatOperations(names=flat))
         return Cause(
             kind=CauseKind.DOWNSTREAM_CONSTANT, facts=CustomFunctions(names=self._custom) if self._custom else None
         )

@@ -128,6 +128,8 @@ def little_movement(model: str, histories: Sequence[SiteHistory], progress: Prog
         progress: Of its training.
         process: The training.
     """
+    if not histories:
+        return _unmoved_norms(model, progress, process)
     if not any(np.nanmax(history.delta(), initial=0.0) > 0 for history in histories):
         # Without a gradient no rate is too low.
         return None
@@ -145,6 +147,32 @@ def little_movement(model: str, histories: Sequence[SiteHistory], progress: Prog
     if dtype:
         return Cause(kind=CauseKind.PRECISION, facts=facts)
     return Cause(kind=CauseKind.LEARNING_RATE_ZERO if zero else CauseKind.LEARNING_RATE_LOW, facts=facts)
+
+
+def _unmoved_norms(model: str, progress: Progress, process: Process) -> Cause | None:
+    """Of a model without an observed activation, whose updates were not measured: norms that stay where they began.
+
+    A weight that turns by an angle of θ without being pulled back changes its norm by θ²/2 at least.
+    """
+    counts = model_causes.last_counts(process.snapshots)
+    if counts is None:
+        return None
+    own = [
+        at
+        for at, one in enumerate(process.parameters[: len(counts.weight_last)])
+        if one.model == model and len(one.shape) > 1 and counts.optimizer[at] >= 0 and counts.weight_first[at] > 0
+        if counts.gradient[at] > 0
+    ]
+    if not own or counts.last_compared[own].min() < limit.STALLED_STEPS:
+        return None
+    moved = float(np.abs(counts.weight_last[own] / counts.weight_first[own] - 1).max())
+    if not (2 * moved) ** 0.5 < limit.LITTLE_MOVEMENT:
+        return None
+    rate = float(np.nanmax(counts.learning_rate[own], initial=0.0))
+    facts = LittleMovement(moved=moved, steps=progress.steps, learning_rate=rate, by_norm=True)
+    return Cause(
+        kind=CauseKind.LEARNING_RATE_LOW if rate > limit.ZERO_RATE else CauseKind.LEARNING_RATE_ZERO, facts=facts
+    )
 
 
 def movement(histories: Sequence[SiteHistory], steps: int, process: Process) -> float | None:

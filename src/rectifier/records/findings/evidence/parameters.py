@@ -139,6 +139,17 @@ class CustomFunctions(CauseFacts):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FlatOperations(CauseFacts):
+    """Operations between the parameters and the loss whose derivative is 0 everywhere.
+
+    Attributes:
+        names: As autograd has them: `Sign`.
+    """
+
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExplainedBy(CauseFacts):
     """The finding of another rule says why.
 

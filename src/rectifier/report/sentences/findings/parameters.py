@@ -8,6 +8,7 @@ from rectifier.records import (
     DecayOfWeights,
     ExplainedBy,
     Finding,
+    FlatOperations,
     Lack,
     LargeUpdate,
     LostOverCalls,
@@ -108,6 +109,11 @@ def _seen(evidence: UntrainedParameters) -> str:
 def _advised(finding: Finding) -> Advice:
     if finding.severity == "info":
         return advice.EXPLAINED if finding.cause.kind is CauseKind.UPSTREAM else advice.UNTOUCHED
+    if isinstance(finding.cause.facts, FlatOperations):
+        return (
+            "Use a smooth function such as tanh instead, or pass its gradient on: x + (torch.sign(x) - x).detach() has "
+            "the value of the sign and the gradient of x.",
+        )
     if isinstance(finding.cause.facts, CustomFunctions):
         return (
             f"Check what the backward() of {listed(finding.cause.facts.names)} returns; then how the loss uses the "
@@ -127,7 +133,7 @@ _CAUSES = {
 }
 
 
-def _why(cause: Cause, evidence: UntrainedParameters) -> str:
+def _why(cause: Cause, evidence: UntrainedParameters) -> str:  # noqa: PLR0912 - one case for each kind
     match cause.kind:
         case CauseKind.GRAPH_CUT:
             whose = "the forward uses them, but the loss is not connected to them"
@@ -143,6 +149,10 @@ def _why(cause: Cause, evidence: UntrainedParameters) -> str:
             )
         case CauseKind.RECURRENCE if isinstance(cause.facts, LostOverCalls):
             return lost_over_calls(cause.facts)
+        case CauseKind.DOWNSTREAM_CONSTANT if isinstance(cause.facts, FlatOperations):
+            names = [f"torch.{name.lower()}" for name in cause.facts.names]
+            have = "has a derivative" if len(names) == 1 else "have derivatives"
+            return f"{listed(names)} {have} of 0, and nothing passes to what comes before"
         case CauseKind.DOWNSTREAM_CONSTANT if isinstance(cause.facts, CustomFunctions):
             functions = "autograd function" if len(cause.facts.names) == 1 else "autograd functions"
             return (

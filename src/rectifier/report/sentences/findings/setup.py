@@ -170,6 +170,8 @@ def why(facts: SetupFacts) -> str:  # noqa: PLR0912 - one case for each kind of 
         case LittleMovement():
             rate = "" if facts.learning_rate is None else f"; the learning rate is {facts.learning_rate:.3g}"
             format_ = f"; the weights are {facts.dtype}, which rounds so small changes away" if facts.dtype else ""
+            if facts.by_norm:
+                return f"in {facts.steps:,} steps no weight's norm changed by more than {percent(facts.moved)}{rate}"
             return (
                 f"all {facts.steps:,} updates together add up to at most {percent(facts.moved)} of the norm of a "
                 f"layer's weights{rate}{format_}"
