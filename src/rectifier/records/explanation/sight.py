@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from rectifier.records.findings.rules import CauseKind
+from rectifier.records.rules import CauseKind
 
 
 class SightKind(StrEnum):
