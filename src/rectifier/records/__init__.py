@@ -32,11 +32,11 @@ if TYPE_CHECKING:
     from rectifier.records.findings.evidence.probe import *
     from rectifier.records.findings.evidence.units import *
     from rectifier.records.findings.finding import *
-    from rectifier.records.findings.rules import *
     from rectifier.records.findings.suppression import *
     from rectifier.records.notebook import *
     from rectifier.records.preflight import *
     from rectifier.records.prescription import *
+    from rectifier.records.rules import *
     from rectifier.records.training.facts import *
     from rectifier.records.training.loss import *
     from rectifier.records.training.names import *
@@ -83,7 +83,7 @@ _NAMES = {
     "preflight": "LayerCheck Preflight Probe SiteProbe",
     "training.process": "Process Writer",
     "training.ranks.merge": "merge_ranks",
-    "findings.rules": "CauseKind Consequence FixKind RemedyId Rule SEVERITIES Severity most_severe rank",
+    "rules": "CauseKind Consequence FixKind RemedyId Rule SEVERITIES Severity most_severe rank",
     "training.run": "FORMAT_VERSION Manifest Outcome Run RunNote Touched",
     "findings.suppression": "Deaths WholeSilence",
     "training.site": "AxisSource ParameterRef Site SiteRef UnitAxis Unseen WhyUnseen",

@@ -730,6 +730,16 @@ def test_an_operation_is_guarded_at_its_line_only(changed):
     assert change.applied().times == 0
 
 
+@pytest.mark.parametrize("place", ["my fit.py:2", "my fit.py:2 sqrt"])
+def test_an_operation_is_guarded_in_a_file_with_a_space_in_its_name(changed, place):
+    module = {}
+    exec(compile("def roots(weight):\n    return weight.sqrt().sum()\n", "/somewhere/my fit.py", "exec"), module)
+    change = changed(f"guard_operation:{place}")
+    weight = torch.tensor([0.0, 4.0], requires_grad=True)
+    module["roots"](weight).backward()
+    assert (change.applied().times, weight.grad.tolist()) == (1, [0.0, 0.25])
+
+
 def test_seeds_are_shifted(changed):
     import random
 

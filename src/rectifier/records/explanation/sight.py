@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Self
 
-from rectifier.records.findings.rules import CauseKind
+from rectifier.records.rules import CauseKind
 
 
 class SightKind(StrEnum):

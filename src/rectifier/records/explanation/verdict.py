@@ -6,8 +6,8 @@ from enum import StrEnum
 from rectifier.records.explanation.change import Intervention
 from rectifier.records.explanation.experiment import Control, Experiment
 from rectifier.records.explanation.sight import Sight
-from rectifier.records.findings.rules import CauseKind, RemedyId
 from rectifier.records.notebook import InNotebook
+from rectifier.records.rules import CauseKind, RemedyId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from enum import Enum, StrEnum
 from typing import Any
 
-from rectifier.records.findings.rules import CauseKind, Consequence, FixKind, RemedyId, Rule, Severity, rank
 from rectifier.records.notebook import InNotebook
+from rectifier.records.rules import CauseKind, Consequence, FixKind, RemedyId, Rule, Severity, rank
 from rectifier.records.training.site import ParameterRef, SiteRef, UnitAxis, Unseen
 
 Number = float | int | str

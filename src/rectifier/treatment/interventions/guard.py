@@ -11,6 +11,8 @@ from rectifier.hooks.patch.function_calls import Function, on_calls
 from rectifier.records import Change
 from rectifier.treatment.interventions.intervening import Intervening
 
+_PLACE = re.compile(r"(?P<line>.*:\d+)(?: +(?P<operation>\S+))?")
+
 
 class GuardedOperation(Intervening):
     """Operations of one line, or one of them by name.
@@ -21,7 +23,9 @@ class GuardedOperation(Intervening):
 
     def __init__(self, place: str) -> None:
         super().__init__(Change.GUARD_OPERATION)
-        self._place, _, self._operation = place.strip().partition(" ")
+        found = _PLACE.fullmatch(place.strip())
+        self._place: str = place if found is None else found["line"]
+        self._operation: str | None = None if found is None else found["operation"]
 
     def start(self) -> None:
         """Begin."""

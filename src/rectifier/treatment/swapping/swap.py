@@ -14,9 +14,9 @@ from rectifier.hooks.modules import Place
 from rectifier.hooks.replace import scoped
 from rectifier.hooks.replace.replacement import Replacement, Stand
 from rectifier.records import SwappedActivation, Treated, Treatment
-from rectifier.treatment import notes, optimizers, steps
+from rectifier.treatment import optimizers, steps
 from rectifier.treatment.change import Change, Step
-from rectifier.treatment.swapping import refusals
+from rectifier.treatment.swapping import notes, refusals
 from rectifier.treatment.swapping.survey import Held, Old, Survey, computes, survey
 from rectifier.treatment.swapping.where import Selection, Where
 

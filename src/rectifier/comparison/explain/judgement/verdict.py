@@ -169,7 +169,7 @@ def _place(kind: CauseKind, intervention: Intervention | None, sights: Iterable[
     """The user's own line that belongs to a cause."""
     value = None if intervention is None else intervention.value
     if isinstance(value, str):
-        return value.partition(" ")[0]
+        return value
     return next((sight.place for sight in sights if sight.cause_kind is kind and sight.place), "")
 
 

@@ -7,10 +7,10 @@ import numpy as np
 from rectifier.catalogue import parse
 from rectifier.diagnosis import remedies
 from rectifier.diagnosis import thresholds as limit
-from rectifier.diagnosis.moments import deaths_of
 from rectifier.diagnosis.training.history import SiteHistory
 from rectifier.diagnosis.training.progress import Progress
 from rectifier.diagnosis.training.units.causes import find_cause
+from rectifier.diagnosis.training.units.moments import deaths_of
 from rectifier.diagnosis.training.units.states import UnitStates
 from rectifier.records import (
     BoolArray,

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from rectifier.records.findings.finding import CauseFacts, Evidence
-from rectifier.records.findings.rules import Rule
+from rectifier.records.rules import Rule
 from rectifier.records.training.site import SiteRef
 
 

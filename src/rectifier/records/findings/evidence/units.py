@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from rectifier.records.findings.finding import Evidence
-from rectifier.records.findings.rules import Rule
 from rectifier.records.findings.suppression import Deaths, WholeSilence
+from rectifier.records.rules import Rule
 from rectifier.records.training.site import SiteRef
 
 
