@@ -191,3 +191,18 @@ def test_a_scheduler_is_known_by_what_it_leaves_in_the_groups(scheduled):
             optimizer.step()
     (known,) = counts(watch.process).optimizers
     assert (known.scheduled, known.momentum) == (scheduled, 0.5 if scheduled else None)
+
+
+@pytest.mark.parametrize("anew", [False, True])
+def test_losses_that_lead_to_new_parameters_are_counted(anew):
+    first, head = nn.Linear(3, 5), nn.Linear(5, 1)
+    optimizer = torch.optim.SGD([*first.parameters(), *head.parameters()], 0.1)
+    with Watching(every=1) as watch:
+        for _ in range(4):
+            optimizer.zero_grad()
+            last = nn.Linear(5, 1) if anew else head
+            # An input that asks for a gradient is new each time, and no parameter.
+            last(first(torch.randn(4, 3, requires_grad=True))).square().mean().backward()
+            optimizer.step()
+    got = counts(watch.process)
+    assert (got.losses_read, got.losses_with_new) == (4, 3 if anew else 0)

@@ -219,6 +219,7 @@ _MODEL: dict[CauseKind, tuple[RemedyId, ...]] = {
 
 _SETUP: dict[CauseKind, tuple[RemedyId, ...]] = {
     CauseKind.GRAPH_CUT: (RemedyId.RECONNECT_GRAPH,),
+    CauseKind.NOT_REGISTERED: (RemedyId.REGISTER_PARAMETERS,),
     CauseKind.LOSS_TERM: (RemedyId.WEAKEN_LOSS_TERM,),
     CauseKind.INITIAL_BIAS: (RemedyId.ZERO_BIAS,),
     CauseKind.NORMALISATION: (RemedyId.CHANGE_NORMALISATION,),

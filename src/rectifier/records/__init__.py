@@ -94,8 +94,8 @@ _NAMES = {
     ),
     "findings.causes_setup": (
         "BiasesBelowRange BoundedOutput ClearedGradients EqualWeights InitialGain KeptGradients RateByStep "
-        "RoundedSteps LargeEpsilon LargeMomentum LittleMovement MostlyFrozen NegatedLoss OneElement OtherTerms "
-        "ScaledLoss SetupFacts SmallInputs SortedBatches StepsWithoutGradient Stretched ZeroAtFirst ZeroLoss"
+        "RoundedSteps LargeEpsilon LargeMomentum LittleMovement MadeAnew MostlyFrozen NegatedLoss OneElement "
+        "OtherTerms ScaledLoss SetupFacts SmallInputs SortedBatches StepsWithoutGradient Stretched ZeroAtFirst ZeroLoss"
     ),
     "findings.evidence.units": "AlwaysOnUnits DeadUnits SaturatedUnits SilentLayer Standing StuckUnits",
     "findings.evidence.gradient": (

@@ -1,5 +1,9 @@
 """How long a parameter must stay without gradient or still, and how far its norm may go."""
 
+NEW_PARAMETERS = 10
+"""Losses that led to parameters which none before had led to, from which on each forward is said to make them, if they
+are half of those read: a model that grows, or the next model of a script, has one such loss (our choice)."""
+
 UNTRAINED_STEPS = 30
 """Training steps over which a parameter must get no gradient, or keep every bit, to be called untrained
 (definitions)."""

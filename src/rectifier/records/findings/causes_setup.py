@@ -72,6 +72,19 @@ class LargeMomentum(SetupFacts):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MadeAnew(SetupFacts):
+    """Parameters that are made in each forward.
+
+    Attributes:
+        losses: Losses that led to parameters which none before had led to.
+        of_losses: Of how many that were read.
+    """
+
+    losses: int
+    of_losses: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OneElement(SetupFacts):
     """An operation over a single element, which gives a constant.
 

@@ -236,6 +236,19 @@ def test_steps_of_adam_that_half_precision_rounds_away(dtype, rate, name, found)
         assert told.remedies[0] == "float32"
 
 
+@pytest.mark.parametrize(("new", "read", "found"), [(10, 20, True), (9, 10, False), (10, 21, False)])
+def test_parameters_that_each_forward_makes_are_told(new, read, found):
+    told = setup(run(known={"losses_with_new": new, "losses_read": read}))
+    assert (told is not None) == found
+    if found:
+        assert (told.severity, told.cause.kind, told.remedies) == (
+            "warning",
+            "not_registered",
+            ("register_parameters",),
+        )
+        assert told.cause.text.startswith("10 of 20 sampled losses led to parameters that did not exist before")
+
+
 def test_gradients_that_are_kept_explain_weights_that_run_away():
     known = {"carried": 30, "carried_looks": 30, "weight_last": np.array([500.0])}
     training = run(np.full(20, 9.0), losses=np.linspace(1, 9, 200), known=known, update=0.2)

@@ -116,6 +116,7 @@ _LOOKS = (
     _sure(loss.negated, "outputs", "loss", "alone"),
     _sure(loss.masked, "outputs", "loss", "alone"),
     _sure(steps.cleared, "model", "process"),
+    _sure(steps.made_anew, "model", "process"),
     _sure(steps.without_gradients, "model", "process"),
     _sure(steps.kept, "model", "process"),
     _sure(data.sorted_batches, "outputs"),

@@ -16,6 +16,7 @@ from rectifier.records import (
     LargeEpsilon,
     LargeMomentum,
     LittleMovement,
+    MadeAnew,
     Process,
     RateByStep,
     RoundedSteps,
@@ -75,6 +76,22 @@ def without_gradients(model: str, process: Process) -> Cause | None:
             )
             return Cause(kind=CauseKind.GRAPH_CUT, facts=facts)
     return None
+
+
+def made_anew(model: str, process: Process) -> Cause | None:
+    """Parameters that are made in each forward: no optimizer ever holds those of the next one.
+
+    Args:
+        model: Its name; it is told of the first one that is known.
+        process: The training.
+    """
+    counts = model_causes.last_counts(process.snapshots)
+    if counts is None or process.parameters[0].model != model or counts.losses_with_new < limit.NEW_PARAMETERS:
+        return None
+    if 2 * counts.losses_with_new < counts.losses_read:
+        return None
+    facts = MadeAnew(losses=counts.losses_with_new, of_losses=counts.losses_read)
+    return Cause(kind=CauseKind.NOT_REGISTERED, facts=facts)
 
 
 def kept(model: str, process: Process) -> Cause | None:

@@ -57,6 +57,10 @@ class KnownParameters:
         at = self._index.get(id(tensor))
         return at if at is not None and self.records[at].held() is tensor else None
 
+    def is_new(self, tensor: Tensor) -> bool:
+        """Whether it is a parameter that was not met; never where only some models are followed."""
+        return self._everything and isinstance(tensor, nn.Parameter) and self.index_of(tensor) is None
+
     def where(self, tensor: Tensor) -> tuple[str, str]:
         """Model and path of a parameter; empty where it is not known."""
         at = self.index_of(tensor)

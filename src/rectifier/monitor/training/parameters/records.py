@@ -46,7 +46,7 @@ class ParameterRecords:
         self._optimizers = OptimizerRecords()
         self._carried = CarriedGradients()
         self._looks = Looks(self._known.records)
-        self.losses_read = 0
+        self.losses_read = self.losses_with_new = 0
         self.backward_passes = 0
         self.moved_by_others = False
         """Whether something other than torch's optimizers has been seen to move them."""
@@ -69,9 +69,12 @@ class ParameterRecords:
             whole: Whether all of the graph was read, so that it leads to no others.
         """
         followed = [(leaf, used) for leaf, used in zip(leaves, uses, strict=True) if can_be_followed(leaf)]
+        fresh = any(self._known.is_new(leaf) for leaf, _ in followed)
         self._known.meet([leaf for leaf, _ in followed])
         if not whole:
             return
+        # At the first loss all are new.
+        self.losses_with_new += fresh and self.losses_read > 0
         self.losses_read += 1
         for leaf, used in followed:
             at = self._known.index_of(leaf)
@@ -173,6 +176,7 @@ class ParameterRecords:
             connected=self._whole("connected"),
             uses=self._whole("uses"),
             losses_read=self.losses_read,
+            losses_with_new=self.losses_with_new,
             first_compared=self._whole("first_compared"),
             last_compared=self._whole("last_compared"),
             last_changed=self._whole("last_changed"),

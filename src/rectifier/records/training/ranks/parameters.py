@@ -143,6 +143,7 @@ def merge_parameters(known: Sequence[Known], number: int) -> ParameterCounts | N
         nonfinite_step=first("nonfinite_step"),
         connected=whole(column("connected", 0).sum(axis=0)),
         losses_read=sum(counts.losses_read for counts, _ in there),
+        losses_with_new=sum(counts.losses_with_new for counts, _ in there),
         first_compared=first("first_compared"),
         last_compared=last("last_compared"),
         last_changed=last("last_changed"),

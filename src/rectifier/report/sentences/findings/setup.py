@@ -14,6 +14,7 @@ from rectifier.records import (
     LargeEpsilon,
     LargeMomentum,
     LittleMovement,
+    MadeAnew,
     MostlyFrozen,
     NegatedLoss,
     OneElement,
@@ -64,6 +65,7 @@ _TITLES_OF_FACTS: dict[type, str] = {
     ClearedGradients: "gradients are cleared before the optimizer steps",
     OneElement: "an operation over a single element gives a constant",
     StepsWithoutGradient: "an optimizer steps without gradients",
+    MadeAnew: "each forward makes new parameters",
     LargeMomentum: "the momentum is too large",
     RateByStep: "the learning-rate schedule hinders learning",
 }
@@ -129,6 +131,11 @@ def why(facts: SetupFacts) -> str:  # noqa: PLR0912 - one case for each kind of 
             return (
                 f"gradients arrived, but were gone or 0 at each of {counted(facts.steps, 'sampled step')} of "
                 f"{facts.optimizer}: something clears them between backward() and step()"
+            )
+        case MadeAnew():
+            return (
+                f"{facts.losses:,} of {counted(facts.of_losses, 'sampled loss', 'sampled losses')} led to parameters "
+                "that did not exist before: the forward makes new layers each time, and no optimizer holds them"
             )
         case StepsWithoutGradient():
             return (
