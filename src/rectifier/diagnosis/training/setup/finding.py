@@ -14,7 +14,7 @@ from rectifier.diagnosis.training.model_causes import of_recurrence
 from rectifier.diagnosis.training.output.explained import explained_by
 from rectifier.diagnosis.training.output.history import OutputHistory
 from rectifier.diagnosis.training.progress import Progress
-from rectifier.diagnosis.training.setup import data, loss, steps
+from rectifier.diagnosis.training.setup import data, gradients, loss, steps
 from rectifier.records import (
     BoundedOutput,
     Cause,
@@ -115,10 +115,10 @@ _LOOKS = (
     _sure(loss.stretched, "outputs"),
     _sure(loss.negated, "outputs", "loss", "alone"),
     _sure(loss.masked, "outputs", "loss", "alone"),
-    _sure(steps.cleared, "model", "process"),
-    _sure(steps.made_anew, "model", "process"),
-    _sure(steps.without_gradients, "model", "process"),
-    _sure(steps.kept, "model", "process"),
+    _sure(gradients.cleared, "model", "process"),
+    _sure(gradients.made_anew, "model", "process"),
+    _sure(gradients.without_gradients, "model", "process"),
+    _sure(gradients.kept, "model", "process"),
     _sure(data.sorted_batches, "outputs"),
     _likely(loss.bounded, "outputs"),
     _sure(data.equal_weights, "model", "process"),
