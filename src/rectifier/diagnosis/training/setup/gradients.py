@@ -68,7 +68,11 @@ def made_anew(model: str, process: Process) -> Cause | None:
     counts = model_causes.last_counts(process.snapshots)
     if counts is None or counts.losses_with_new < limit.NEW_PARAMETERS:
         return None
-    if not process.parameters or process.parameters[0].model != model or 2 * counts.losses_with_new < counts.losses_read:
+    if (
+        not process.parameters
+        or process.parameters[0].model != model
+        or 2 * counts.losses_with_new < counts.losses_read
+    ):
         return None
     facts = MadeAnew(losses=counts.losses_with_new, of_losses=counts.losses_read)
     return Cause(kind=CauseKind.NOT_REGISTERED, facts=facts)
