@@ -303,8 +303,8 @@ def test_a_folder_that_cannot_be_written(tmp_path, monkeypatch, capfd):
     with monkeypatch.context() as patch:
         patch.setattr("tempfile.tempdir", str(tmp_path / "file"))
         code, err = call(monkeypatch, capfd, "run", "--out", "file/runs", "app.py")
-    assert code == 1
-    assert err.startswith("Error: neither file/runs nor a temporary folder can be written: ")
+    assert code == 2
+    assert err.startswith("rectifier: neither file/runs nor a temporary folder can be written: ")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full")

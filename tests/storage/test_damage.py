@@ -48,7 +48,6 @@ INCONSISTENT = {
     "steps": (with_window(update=np.zeros(3)), "`update` of site 0 has 3 numbers for 10 steps"),
     "no step": (with_window(steps=FOUR[:0], delta=np.zeros(0), update=np.zeros(0)), "site 0 has no step"),
     "backwards": (with_window(steps=np.arange(18, -1, -2)), "the steps of site 0 do not ascend"),
-    "overlap": (with_window(steps=np.arange(10, 30, 2)), "the steps of site 0 overlap with those of another window"),
     "site": (with_window(site=7), "it counts site 7 of 3"),
     "series": (
         with_snapshot(series={"x": Series(steps=FOUR, values=np.zeros(5))}),
@@ -96,7 +95,10 @@ FIELDS = {
     "a matrix": ("snapshot", lambda data: data["windows"][0].update(mean=array_of([0.0] * 13, "<f8", [13, 1]))),
     "reals for counts": ("snapshot", lambda data: data["windows"][0].update(fired=array_of([0.0] * 13, "<f8"))),
     "flags for reals": ("snapshot", lambda data: data["windows"][0].update(mean=array_of([True] * 13, "|b1"))),
-    "a step before all": ("snapshot", lambda data: data["windows"][0].update(last_fired=array_of([-2] * 13))),
+    "a step long before all": (
+        "snapshot",
+        lambda data: data["windows"][0].update(last_fired=array_of([-(2**62)] * 13, "<i8")),
+    ),
     "a huge count": ("snapshot", lambda data: data["windows"][0].update(fired=array_of([2**62] * 13, "<i8"))),
     "negative units": ("site", lambda data: data.update(units=-1)),
     "an axis in the middle": ("site", lambda data: data["unit_axis"].update(axis=3)),

@@ -8,7 +8,6 @@ import click
 
 from rectifier._formatting import listed
 from rectifier.exit_codes import FOUND, PARTLY_UNJUDGED, UNJUDGED
-from rectifier.report.text.terminal import echo, open_console
 
 if TYPE_CHECKING:
     from rectifier.records import Diagnosis, Inspection, Preflight, Severity
@@ -53,14 +52,15 @@ def gate(
         return 0
     if any(diagnosis.reaches(fail_on) for diagnosis in diagnoses):
         return FOUND
+    from rectifier.report.text.lines import fit  # noqa: PLC0415 - rich loads late
+    from rectifier.report.text.terminal import echo, open_console  # noqa: PLC0415 - likewise
+
     if not any(map(_was_judged, diagnoses)):
         with suppress(OSError):
             echo(f"--fail-on {fail_on}: nothing was observed, so there was nothing to judge.", err=True)
         return UNJUDGED
     left = [] if allow_unjudged else _left(diagnoses)
     if left:
-        from rectifier.report.text.lines import fit  # noqa: PLC0415 - likewise
-
         text = (
             f"--fail-on {fail_on}: no finding is that severe, but a part could not be judged: "
             f"{listed(left, _MOST_NAMED)}. --allow-unjudged accepts that."

@@ -64,7 +64,7 @@ def _decode_array(kind: Any, value: Any) -> Any:
     if (room := _room.get()) is not None:
         room.take(length * wanted.itemsize)
     numbers = np.frombuffer(_unpacked(packed, length * dtype.itemsize), dtype).astype(wanted, copy=False)
-    if wanted.kind == "i" and length and not (numbers.min() >= -1 and numbers.max() <= LARGEST):
+    if wanted.kind == "i" and length and not (numbers.min() >= -LARGEST and numbers.max() <= LARGEST):
         raise ValueError(f"an array holds whole numbers from {numbers.min()} to {numbers.max()}")
     return numbers
 

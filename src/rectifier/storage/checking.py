@@ -28,34 +28,28 @@ def check_process(process: Process) -> None:
         ValueError: Something does not fit; the text names it.
     """
     step = -1
-    last: dict[int, int] = {}
     for number, snapshot in enumerate(process.snapshots, 1):
         try:
             if snapshot.step < step:
                 raise ValueError(f"it comes after step {step}")
             step = snapshot.step
-            _check_snapshot(snapshot, process, last)
+            _check_snapshot(snapshot, process)
         except ValueError as error:
             raise ValueError(f"snapshot {number}, of step {snapshot.step}: {error}") from None
     for pair in process.feeds or ():
         _check_index(max(pair), len(process.sites), "site")
 
 
-def _check_snapshot(snapshot: Snapshot, process: Process, last: dict[int, int]) -> None:
+def _check_snapshot(snapshot: Snapshot, process: Process) -> None:
     """Check one snapshot.
 
     Args:
         snapshot: It.
         process: What its indices refer to.
-        last: By site, the last step of the windows before; it is brought up to date.
     """
     for window in snapshot.windows:
         _check_index(window.site, len(process.sites), "site")
         _check_window(window, process.sites[window.site].units or 0)
-        # A training that ends within a step leaves what was seen of it: one step more than it took.
-        if window.steps[0] <= last.get(window.site, -1) or window.steps[-1] > snapshot.step + 1:
-            raise ValueError(f"the steps of site {window.site} overlap with those of another window")
-        last[window.site] = int(window.steps[-1])
     for name, series in snapshot.series.items():
         if len(series.steps) != len(series.values):
             raise ValueError(f"{len(series.values)} values at {len(series.steps)} steps in the series {name!r}")
