@@ -225,6 +225,12 @@ def test_where_the_first_weights_get_no_gradient_the_graph_is_cut(first, cause):
         assert one.remedies == ("reconnect_graph",)
 
 
+def test_a_layer_that_was_replaced_and_that_the_optimizer_still_holds_is_no_cut_graph():
+    rows = [(parameter("fc.weight", BIG), TRAINS), (parameter("weight", BIG, model="Linear"), UNREACHED)]
+    found = untrained(training(rows, sites=[], windows=[]))
+    assert "graph_cut" not in [why(one) for one in found]
+
+
 def test_an_operation_with_a_derivative_of_zero_is_named():
     head = Output(model="Net", weight="fc.weight", operation="Addmm", units=1, flat=("Sign", "Round"))
     (one,) = untrained(replace(two(ZERO), outputs=(head,)))

@@ -75,10 +75,11 @@ class Reasons:
         return Cause(kind=self._of_no_change(state))
 
     def _begins_cut(self, state: ParameterState) -> bool:
-        """Whether the first weights of its model get no gradient: what is given to a model goes through them."""
-        held = [one for one in self._states.trainable if one.parameter.model == state.parameter.model]
-        first = next((one for one in held if self._states.held(one) and len(one.parameter.shape) > 1), None)
-        return first is not None and first.lack is Lack.NO_GRADIENT
+        """Whether the first weights of its model get no gradient and later ones do: what is given passes the first."""
+        of_model = [one for one in self._states.trainable if one.parameter.model == state.parameter.model]
+        weights = [one for one in of_model if self._states.held(one) and len(one.parameter.shape) > 1]
+        later = any(one.lack is not Lack.NO_GRADIENT for one in weights[1:])
+        return later and weights[0].lack is Lack.NO_GRADIENT
 
     def _of_zero(self, state: ParameterState) -> Cause:
         if self._states.inputs is not None and self._states.inputs.zero:
