@@ -98,7 +98,8 @@ def test_groups_that_fit_in_more_than_one_way_are_left_without_names(tmp_path):
     inspection = told({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, tmp_path)
     assert any("more than one order of the weights fits" in reason.text for reason in inspection.untold)
     assert silent_rows(inspection) == {"optimizer parameter 0": 1}
-    (finding,) = inspection.findings
+    # Weights drawn at random may have a row that looks dead by itself.
+    (finding,) = [one for one in inspection.findings if one.rule == "silent-rows"]
     assert finding.severity == "info"
     assert "Its name is not known" in finding.detail
 
