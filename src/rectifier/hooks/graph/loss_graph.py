@@ -67,58 +67,77 @@ def read_loss(loss: Tensor, sites: Mapping[int, int], *, values: bool = True, in
         values: Whether to look into what the graph keeps, too.
         inputs: Whether to measure what the first layers are given.
     """
-    order, whole = _in_order(loss.grad_fn)
-    graph = LossGraph(whole=whole)
+    order, uses, whole = _in_order(loss.grad_fn)
+    kinds = _Kinds()
+    for node in order:
+        # A recurrent layer that is one operation uses its weights once for each position.
+        sequence = saved(node, "input") if kinds[node] in _RECURRENT else None
+        if sequence is not None:
+            uses.update({parent: len(sequence) - 1 for parent, _ in node.next_functions})
     ends = [node for node in order if hasattr(node, "variable")]
-    uses = _uses(order)
-    graph.leaves, graph.uses = [node.variable for node in ends], [uses[node] for node in ends]
+    graph = LossGraph(whole=whole, leaves=[node.variable for node in ends], uses=[uses[node] for node in ends])
+    constant = {node for node in order if kinds[node] == "NativeLayerNorm" and is_over_one_element(node)}
+    constant |= {node for node in order if kinds[node] in _FLAT}
     _chain(order, sites, graph)
     with torch.no_grad():
         if inputs:
             graph.given = read_first_layers(order)
-        for node, path in _frontier(loss.grad_fn, order):
+        for node, path in _frontier(loss.grad_fn, order, kinds):
             output = read_output(node, path, values=values)
-            if ONE_ELEMENT in output.loss and not _is_only_way(node, path, order):
+            if any(uses[one] > 1 for one in (node, *path)):
+                # Something goes around the operation over one element.
                 output.loss = tuple(name for name in output.loss if name != ONE_ELEMENT)
-            below = list(nodes_below([node]))
-            output.linear = all(_is_linear(one) for one in below) and not any(_multiplies(one) for one in path)
-            output.one_element = any(kind_of(one) == "NativeLayerNorm" and is_over_one_element(one) for one in below)
-            output.flat = tuple(dict.fromkeys(kind_of(one) for one in below if kind_of(one) in _FLAT))
+            gates = any(kinds[one] == "Mul" and _parents(one) > 1 for one in path)
+            output.linear = not gates and all(_is_linear(one, kinds) for one in nodes_below([node]))
+            found = [kinds[one] for one in nodes_below([node]) if one in constant] if constant else []
+            output.one_element = "NativeLayerNorm" in found
+            output.flat = tuple(dict.fromkeys(kind for kind in found if kind in _FLAT))
             graph.outputs.append(output)
     return graph
 
 
-def _is_linear(node: Any) -> bool:
-    if kind_of(node) == "Mul":
-        # By a constant, as a dropout's mask is; a mask of the input's own sign is found as a hand-written activation.
-        return sum(parent is not None for parent, _ in node.next_functions) == 1
-    return kind_of(node) in _LINEAR
+class _Kinds(dict[Any, str]):
+    """What the nodes of one graph are called, each asked once."""
+
+    def __missing__(self, node: Any) -> str:
+        self[node] = kind = kind_of(node)
+        return kind
 
 
-def _multiplies(node: Any) -> bool:
-    """Whether it multiplies two things that the model computed, as a gate does."""
-    return kind_of(node) == "Mul" and sum(parent is not None for parent, _ in node.next_functions) > 1
+def _is_linear(node: Any, kinds: Mapping[Any, str]) -> bool:
+    # A product by a constant is, as by a dropout's mask; a mask of the input's own sign is found as a hand-written
+    # activation.
+    return _parents(node) == 1 if kinds[node] == "Mul" else kinds[node] in _LINEAR
 
 
-def _in_order(root: Any) -> tuple[list[Any], bool]:
-    """All nodes, those below first, and whether these are all."""
+def _parents(node: Any) -> int:
+    """How many of the things that it works on were computed: a gate multiplies two."""
+    return sum(parent is not None for parent, _ in node.next_functions)
+
+
+def _in_order(root: Any) -> tuple[list[Any], Counter[Any], bool]:
+    """All nodes, those below first; how many operations use what each gives; whether these are all."""
     order: list[Any] = []
+    uses: Counter[Any] = Counter()
     if root is None:
-        return order, True
+        return order, uses, True
     met, stack = {root}, [(root, iter(root.next_functions))]
     while stack:
         node, parents = stack[-1]
         for parent, _ in parents:
-            if parent is not None and parent not in met:
+            if parent is None:
+                continue
+            uses[parent] += 1
+            if parent not in met:
                 if len(met) >= _MOST_NODES:
-                    return order, False
+                    return order, uses, False
                 met.add(parent)
                 stack.append((parent, iter(parent.next_functions)))
                 break
         else:
             order.append(node)
             stack.pop()
-    return order, True
+    return order, uses, True
 
 
 def _chain(order: Iterable[Any], sites: Mapping[int, int], graph: LossGraph) -> None:
@@ -135,18 +154,18 @@ def _chain(order: Iterable[Any], sites: Mapping[int, int], graph: LossGraph) -> 
         below[node] = frozenset((site,))
 
 
-def _frontier(root: Any, order: list[Any]) -> list[tuple[Any, tuple[Any, ...]]]:
+def _frontier(root: Any, order: list[Any], kinds: Mapping[Any, str]) -> list[tuple[Any, tuple[Any, ...]]]:
     """Layers that nothing but the loss lies behind, each with the nodes between the loss and it."""
     earliest: dict[int, int] = {}
     for node in order:
-        if kind_of(node) in _LAYERS and (weight := parameters_of(node)[0]) is not None:
+        if kinds[node] in _LAYERS and (weight := parameters_of(node)[0]) is not None:
             earliest[id(weight)] = min(earliest.get(id(weight), 1 << 62), node._sequence_nr())
     found: list[tuple[Any, tuple[Any, ...]]] = []
     before: dict[Any, Any] = {root: None}
     pending = [root] if root is not None else []
     while pending and len(found) < _MOST_OUTPUTS:
         node = pending.pop(0)
-        if kind_of(node) in _LAYERS and (weight := parameters_of(node)[0]) is not None:
+        if kinds[node] in _LAYERS and (weight := parameters_of(node)[0]) is not None:
             # A gradient that is itself differentiated applies weights again, later than the forward did.
             if node._sequence_nr() == earliest.get(id(weight)):
                 found.append((node, _path(before, node)))
@@ -156,24 +175,6 @@ def _frontier(root: Any, order: list[Any]) -> list[tuple[Any, tuple[Any, ...]]]:
                 before[parent] = node
                 pending.append(parent)
     return found
-
-
-def _uses(order: Iterable[Any]) -> Counter[Any]:
-    """How many operations use what each node gives; a recurrent layer that is one operation counts its positions."""
-    uses: Counter[Any] = Counter()
-    for node in order:
-        sequence = saved(node, "input") if kind_of(node) in _RECURRENT else None
-        times = 1 if sequence is None else len(sequence)
-        for parent, _ in node.next_functions:
-            if parent is not None:
-                uses[parent] += times
-    return uses
-
-
-def _is_only_way(node: Any, path: tuple[Any, ...], order: Iterable[Any]) -> bool:
-    """Whether a layer reaches the loss by one path alone, without a branch around any of its operations."""
-    uses = _uses(order)
-    return all(uses[one] <= 1 for one in (node, *path))
 
 
 def _path(before: Mapping[Any, Any], node: Any) -> tuple[Any, ...]:

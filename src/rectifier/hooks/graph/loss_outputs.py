@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rectifier.hooks.graph.loss_cost import mean_cost
-from rectifier.hooks.graph.loss_path import LOSSES, ONE_ELEMENT, names_along
+from rectifier.hooks.graph.loss_path import LOSSES, names_along
 from rectifier.hooks.graph.nodes import kind_of, saved
 from rectifier.hooks.graph.weights import parameters_of
 
@@ -96,9 +96,6 @@ def read_output(node: Any, path: tuple[Any, ...], *, values: bool) -> OutputLaye
     output.features = _features(node, kind)
     output.values = _computed(node, kind, weight)
     output.loss = names_along(path, node)
-    if ONE_ELEMENT in output.loss:
-        # Nothing of the layer gets through, so it is no answer that could be compared with a target.
-        return output
     _read_activation(output, node, kind, path)
     _read_squares(output, node, kind, path)
     _read_loss(output, node, kind, path)
