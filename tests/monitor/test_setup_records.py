@@ -201,8 +201,9 @@ def test_losses_that_lead_to_new_parameters_are_counted(anew):
         for _ in range(4):
             optimizer.zero_grad()
             last = nn.Linear(5, 1) if anew else head
-            # An input that asks for a gradient is new each time, and no parameter.
-            last(first(torch.randn(4, 3, requires_grad=True))).square().mean().backward()
+            # Inputs that are new each time, and optimised, are no layers.
+            x = torch.randn(4, 3, requires_grad=True) + nn.Parameter(torch.zeros(4, 3))
+            last(first(x)).square().mean().backward()
             optimizer.step()
     got = counts(watch.process)
     assert (got.losses_read, got.losses_with_new) == (4, 3 if anew else 0)

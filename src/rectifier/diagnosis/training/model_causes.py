@@ -1,7 +1,7 @@
 """Causes that concern a model as a whole: what goes in, what the loss does with its output, what moves its weights."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -14,9 +14,11 @@ from rectifier.records import (
     FloatArray,
     InputOffset,
     InputScale,
+    IntArray,
     LargeUpdate,
     LossOperations,
     LostOverCalls,
+    OptimizerState,
     Output,
     ParameterCounts,
     Process,
@@ -105,6 +107,23 @@ def offset_of(snapshot: Snapshot) -> float | None:
 def last_counts(snapshots: Sequence[Snapshot]) -> ParameterCounts | None:
     """What was last known of the parameters; None where none was looked at."""
     return next((shot.parameters for shot in reversed(snapshots) if shot.parameters is not None), None)
+
+
+def held_by_optimizers(model: str, process: Process) -> Iterator[tuple[ParameterCounts, OptimizerState, IntArray]]:
+    """Each optimizer that holds parameters of a model, with the positions of these among all.
+
+    Args:
+        model: Its name.
+        process: The training.
+    """
+    counts = last_counts(process.snapshots)
+    if counts is None:
+        return
+    whose = np.array([one.model == model for one in process.parameters[: len(counts.optimizer)]], bool)
+    for at, optimizer in enumerate(counts.optimizers):
+        own = np.flatnonzero(whose & (counts.optimizer == at))
+        if len(own):
+            yield counts, optimizer, own
 
 
 def of_decay(process: Process, model: str) -> Cause | None:
@@ -214,12 +233,12 @@ def of_recurrence(model: str, process: Process) -> Cause | None:
         return None
     uses = counts.uses
     own = [at for at, one in enumerate(process.parameters[: len(uses)]) if one.model == model]
-    lost = [at for at in own if 0 < counts.looked[at] == counts.zero_gradient[at]]
+    first_lost = next((at for at in own if 0 < counts.looked[at] == counts.zero_gradient[at]), len(uses))
     passed = [
         at
         for at in own
-        if uses[at] >= limit.LOST_CALLS and counts.last_nonzero[at] >= 0
-        if len(process.parameters[at].shape) > 1 and lost and at > lost[0]
+        if at > first_lost and uses[at] >= limit.LOST_CALLS and counts.last_nonzero[at] >= 0
+        if len(process.parameters[at].shape) > 1
     ]
     if not passed:
         return None

@@ -41,6 +41,7 @@ class LossGraph:
 
     Attributes:
         leaves: Tensors to which a gradient will come.
+        applied: Identities of those that a layer applies to what it is given.
         uses: How many operations use each of them: a recurrent layer's weight is used once for each position.
         outputs: Layers that give a model's output.
         feeds: Pairs of sites; the first feeds the second, without another between.
@@ -50,6 +51,7 @@ class LossGraph:
     """
 
     leaves: list[Tensor] = field(default_factory=list)
+    applied: set[int] = field(default_factory=set)
     uses: list[int] = field(default_factory=list)
     outputs: list[OutputLayer] = field(default_factory=list)
     feeds: set[tuple[int, int]] = field(default_factory=set)
@@ -79,10 +81,12 @@ def read_loss(loss: Tensor, sites: Mapping[int, int], *, values: bool = True, in
     constant = {node for node in order if kinds[node] == "NativeLayerNorm" and is_over_one_element(node)}
     constant |= {node for node in order if kinds[node] in _FLAT}
     _chain(order, sites, graph)
+    earliest = _first_uses(order, kinds)
+    graph.applied = set(earliest)
     with torch.no_grad():
         if inputs:
             graph.given = read_first_layers(order)
-        for node, path in _frontier(loss.grad_fn, order, kinds):
+        for node, path in _frontier(loss.grad_fn, earliest, kinds):
             output = read_output(node, path, values=values)
             if any(uses[one] > 1 for one in (node, *path)):
                 # Something goes around the operation over one element.
@@ -154,12 +158,17 @@ def _chain(order: Iterable[Any], sites: Mapping[int, int], graph: LossGraph) -> 
         below[node] = frozenset((site,))
 
 
-def _frontier(root: Any, order: list[Any], kinds: Mapping[Any, str]) -> list[tuple[Any, tuple[Any, ...]]]:
-    """Layers that nothing but the loss lies behind, each with the nodes between the loss and it."""
+def _first_uses(order: Iterable[Any], kinds: Mapping[Any, str]) -> dict[int, int]:
+    """Identity of each weight that a layer applies, with the number of the first node that does."""
     earliest: dict[int, int] = {}
     for node in order:
         if kinds[node] in _LAYERS and (weight := parameters_of(node)[0]) is not None:
             earliest[id(weight)] = min(earliest.get(id(weight), 1 << 62), node._sequence_nr())
+    return earliest
+
+
+def _frontier(root: Any, earliest: Mapping[int, int], kinds: Mapping[Any, str]) -> list[tuple[Any, tuple[Any, ...]]]:
+    """Layers that nothing but the loss lies behind, each with the nodes between the loss and it."""
     found: list[tuple[Any, tuple[Any, ...]]] = []
     before: dict[Any, Any] = {root: None}
     pending = [root] if root is not None else []

@@ -53,7 +53,7 @@ class LossReader:
         graph = read_loss(loss, self._models.site_nodes(), inputs=measures)
         if samples is not None and graph.given is not None:
             samples.note_first_layers(graph.given)
-        self._parameters.connect(graph.leaves, graph.uses, whole=graph.whole)
+        self._parameters.connect(graph.leaves, graph.uses, graph.applied, whole=graph.whole)
         self._models.roots.note_modes(self._parameters.models_of(graph.leaves))
         if due:
             self._outputs.note(step, graph.outputs)

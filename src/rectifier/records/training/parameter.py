@@ -97,7 +97,7 @@ class ParameterCounts:
         nonfinite_step: (P,) first of these at which it held NaN or an infinity; -1 for never.
         connected: (P,) losses whose graph was read and led to it.
         losses_read: Losses whose graph was read.
-        losses_with_new: Of them, after the first, those that led to parameters which no loss before had led to.
+        losses_with_new: Of them, after the first, those that led to weights of layers which no loss before had led to.
         first_compared: (P,) step before which its bits were first taken; -1 for never.
         last_compared: (P,) step before which they were last compared with those before; -1 for never.
         last_changed: (P,) step before which a change was last found; -1 for never.

@@ -1,7 +1,5 @@
 """What is wrong with the gradients that an optimizer gets: cleared, kept, absent, or of parameters that have gone."""
 
-import numpy as np
-
 from rectifier.diagnosis import thresholds as limit
 from rectifier.diagnosis.training import model_causes
 from rectifier.records import Cause, CauseKind, ClearedGradients, KeptGradients, MadeAnew, Process, StepsWithoutGradient
@@ -14,20 +12,12 @@ def cleared(model: str, process: Process) -> Cause | None:
         model: Its name.
         process: The training.
     """
-    counts = model_causes.last_counts(process.snapshots)
-    if counts is None:
-        return None
-    for at, optimizer in enumerate(counts.optimizers):
-        own = [
-            index
-            for index, one in enumerate(process.parameters[: len(counts.optimizer)])
-            if counts.optimizer[index] == at and one.model == model
-        ]
+    for counts, optimizer, own in model_causes.held_by_optimizers(model, process):
         came = counts.looked[own] - counts.without_gradient[own] - counts.zero_gradient[own]
         # Set to None, or to 0, which is looked at in the first steps only.
         steps = optimizer.used if optimizer.zeros else optimizer.steps
         always = steps == (optimizer.zeros or optimizer.without_gradients)
-        if always and steps >= limit.UNTRAINED_LOOKS and len(came) and int(came.max()) >= limit.UNTRAINED_LOOKS:
+        if always and steps >= limit.UNTRAINED_LOOKS and int(came.max()) >= limit.UNTRAINED_LOOKS:
             facts = ClearedGradients(optimizer=optimizer.name, steps=steps)
             return Cause(kind=CauseKind.GRADIENT_ACCUMULATION, facts=facts)
     return None
@@ -40,13 +30,8 @@ def without_gradients(model: str, process: Process) -> Cause | None:
         model: Its name.
         process: The training.
     """
-    counts = model_causes.last_counts(process.snapshots)
-    if counts is None:
-        return None
-    for at, optimizer in enumerate(counts.optimizers):
-        own = np.flatnonzero(counts.optimizer == at)
-        own = own[[process.parameters[index].model == model for index in own]]
-        if not len(own) or not 0 < optimizer.without_gradients < optimizer.steps:
+    for counts, optimizer, own in model_causes.held_by_optimizers(model, process):
+        if not 0 < optimizer.without_gradients < optimizer.steps:
             continue
         last, end = int(counts.last_nonzero[own].max()), int(counts.last_looked.max())
         idle = optimizer.without_gradients >= (1 - limit.IDLE_STEPS) * optimizer.steps
@@ -85,12 +70,8 @@ def kept(model: str, process: Process) -> Cause | None:
         model: Its name.
         process: The training.
     """
-    counts = model_causes.last_counts(process.snapshots)
+    counts = next((counts for counts, _, _ in model_causes.held_by_optimizers(model, process)), None)
     if counts is None or counts.carried < limit.LEAST_OBSERVATIONS or counts.carried < counts.carried_looks:
-        return None
-    if not any(
-        one.model == model and held >= 0 for one, held in zip(process.parameters, counts.optimizer, strict=False)
-    ):
         return None
     facts = KeptGradients(kept=counts.carried, looks=counts.carried_looks)
     return Cause(kind=CauseKind.GRADIENT_ACCUMULATION, facts=facts)

@@ -139,12 +139,8 @@ def momentum(model: str, process: Process) -> Cause | None:
         model: Its name.
         process: The training.
     """
-    counts = model_causes.last_counts(process.snapshots)
-    if counts is None:
-        return None
-    for at, optimizer in enumerate(counts.optimizers):
-        own = [index for index in np.flatnonzero(counts.optimizer == at) if process.parameters[index].model == model]
-        if own and optimizer.momentum is not None and limit.LARGE_MOMENTUM <= optimizer.momentum < 1:
+    for counts, optimizer, own in model_causes.held_by_optimizers(model, process):
+        if optimizer.momentum is not None and limit.LARGE_MOMENTUM <= optimizer.momentum < 1:
             rate = float(np.nanmax(counts.learning_rate[own], initial=0.0))
             return Cause(
                 kind=CauseKind.OPTIMIZER_STATE, facts=LargeMomentum(momentum=optimizer.momentum, learning_rate=rate)
@@ -159,20 +155,15 @@ def rounded(model: str, process: Process) -> Cause | None:
         model: Its name.
         process: The training.
     """
-    counts = model_causes.last_counts(process.snapshots)
-    if counts is None:
-        return None
-    held = counts.optimizer
-    own = [at for at, one in enumerate(process.parameters[: len(held)]) if one.model == model and held[at] >= 0]
-    lost = []
-    for at in own:
-        one, rate = process.parameters[at], float(counts.learning_rate[at])
-        size = float(counts.weight_last[at]) / max(one.size, 1) ** 0.5
-        adam = counts.optimizers[held[at]].name in _ADAM
-        if adam and 0 < rate < _FORMATS.get(one.dtype, 0.0) * size:
-            lost.append((one.size, RoundedSteps(dtype=one.dtype, learning_rate=rate, weight_rms=size)))
-    whole = sum(process.parameters[at].size for at in own)
-    if 2 * sum(size for size, _ in lost) < whole or not lost:
+    whole, lost = 0, []
+    for counts, optimizer, own in model_causes.held_by_optimizers(model, process):
+        for at in own:
+            one, rate = process.parameters[at], float(counts.learning_rate[at])
+            size = float(counts.weight_last[at]) / max(one.size, 1) ** 0.5
+            whole += one.size
+            if optimizer.name in _ADAM and 0 < rate < _FORMATS.get(one.dtype, 0.0) * size:
+                lost.append((one.size, RoundedSteps(dtype=one.dtype, learning_rate=rate, weight_rms=size)))
+    if not lost or 2 * sum(size for size, _ in lost) < whole:
         return None
     return Cause(kind=CauseKind.PRECISION, facts=max(lost, key=lambda one: one[0])[1])
 

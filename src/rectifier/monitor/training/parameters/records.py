@@ -1,7 +1,7 @@
 """Every parameter of a training: whether a gradient comes, whether it moves, which optimizer has it."""
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 
 import numpy as np
 from torch import Tensor, nn
@@ -60,16 +60,19 @@ class ParameterRecords:
         """Model and path of a parameter; empty where it is not known."""
         return self._known.where(tensor)
 
-    def connect(self, leaves: Sequence[Tensor], uses: Sequence[int], *, whole: bool = True) -> None:
+    def connect(
+        self, leaves: Sequence[Tensor], uses: Sequence[int], applied: Container[int], *, whole: bool = True
+    ) -> None:
         """Note that a loss's graph leads to these tensors.
 
         Args:
             leaves: They.
             uses: How many operations of the graph use each.
+            applied: Identities of those that a layer applies: others may be inputs that are optimised.
             whole: Whether all of the graph was read, so that it leads to no others.
         """
         followed = [(leaf, used) for leaf, used in zip(leaves, uses, strict=True) if can_be_followed(leaf)]
-        fresh = any(self._known.is_new(leaf) for leaf, _ in followed)
+        fresh = any(id(leaf) in applied and self._known.is_new(leaf) for leaf, _ in followed)
         self._known.meet([leaf for leaf, _ in followed])
         if not whole:
             return
