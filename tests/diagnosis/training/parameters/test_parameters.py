@@ -234,7 +234,7 @@ def test_a_layer_that_was_replaced_and_that_the_optimizer_still_holds_is_no_cut_
 def test_an_operation_with_a_derivative_of_zero_is_named():
     head = Output(model="Net", weight="fc.weight", operation="Addmm", units=1, flat=("Sign", "Round"))
     (one,) = untrained(replace(two(ZERO), outputs=(head,)))
-    assert one.cause.text == "torch.sign and torch.round have derivatives of 0, and nothing passes to what comes before"
+    assert one.cause.text == "torch.sign and torch.round have derivatives of 0, so no gradient reaches these parameters"
     assert one.remedies == ("reconnect_graph", "change_activation")
     (one,) = untrained(replace(two(ZERO), outputs=(replace(head, model="Other"),)))
     assert "sign" not in one.cause.text

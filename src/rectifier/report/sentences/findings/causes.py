@@ -164,8 +164,7 @@ def of_model(cause: Cause) -> str:  # noqa: PLR0912 - one case for each kind of 
 def lost_over_calls(facts: LostOverCalls) -> str:
     """Why a gradient does not arrive through a recurrent layer."""
     return (
-        f"recurrence: each loss uses {facts.weight} {counted(facts.calls, 'time')} in a row, and after so many nothing "
-        "is left of the gradient"
+        f"recurrence: the gradient passes {facts.weight} {counted(facts.calls, 'time')} on its way back, and vanishes"
     )
 
 

@@ -152,7 +152,7 @@ def _why(cause: Cause, evidence: UntrainedParameters) -> str:  # noqa: PLR0912 -
         case CauseKind.DOWNSTREAM_CONSTANT if isinstance(cause.facts, FlatOperations):
             names = [f"torch.{name.lower()}" for name in cause.facts.names]
             have = "has a derivative" if len(names) == 1 else "have derivatives"
-            return f"{listed(names)} {have} of 0, and nothing passes to what comes before"
+            return f"{listed(names)} {have} of 0, so no gradient reaches these parameters"
         case CauseKind.DOWNSTREAM_CONSTANT if isinstance(cause.facts, CustomFunctions):
             functions = "autograd function" if len(cause.facts.names) == 1 else "autograd functions"
             return (

@@ -65,7 +65,7 @@ _TITLES_OF_FACTS: dict[type, str] = {
     ClearedGradients: "gradients are cleared before the optimizer steps",
     OneElement: "an operation over a single element gives a constant",
     StepsWithoutGradient: "an optimizer steps without gradients",
-    MadeAnew: "each forward makes new parameters",
+    MadeAnew: "each forward creates new layers",
     LargeMomentum: "the momentum is too large",
     RateByStep: "the learning-rate schedule hinders learning",
 }
@@ -134,14 +134,14 @@ def why(facts: SetupFacts) -> str:  # noqa: PLR0912 - one case for each kind of 
             )
         case MadeAnew():
             return (
-                f"{facts.losses:,} of {counted(facts.of_losses, 'sampled loss', 'sampled losses')} led to parameters "
-                "that did not exist before: the forward makes new layers each time, and no optimizer holds them"
+                f"{facts.losses:,} of {counted(facts.of_losses, 'sampled loss', 'sampled losses')} used layers that "
+                "did not exist before: each forward creates new ones, which no optimizer holds"
             )
         case StepsWithoutGradient():
             return (
-                f"{facts.optimizer} stepped without any gradient at {facts.idle:,} of "
-                f"{counted(facts.steps, 'sampled step')}; the last one arrived at step {facts.last_gradient:,}: "
-                "requires_grad is False since then, or the loss is not connected to these parameters any more"
+                f"at {facts.idle:,} of {counted(facts.steps, 'sampled step')} of {facts.optimizer}, its parameters had "
+                f"no gradient; the last one arrived at step {facts.last_gradient:,}. Since then requires_grad is False, "
+                "or the loss does not use these parameters"
             )
         case SortedBatches():
             return (
@@ -166,8 +166,8 @@ def why(facts: SetupFacts) -> str:  # noqa: PLR0912 - one case for each kind of 
             )
         case LargeMomentum():
             return (
-                f"momentum of {facts.momentum:.5g} adds up {1 / (1 - facts.momentum):,.0f} steps: with a learning rate "
-                f"of {facts.learning_rate:.3g} they carry the weights far beyond where the gradient points"
+                f"a momentum of {facts.momentum:.5g} adds up about {1 / (1 - facts.momentum):,.0f} steps; with a "
+                f"learning rate of {facts.learning_rate:.3g} the weights overshoot"
             )
         case LargeEpsilon():
             return (
@@ -195,8 +195,8 @@ def why(facts: SetupFacts) -> str:  # noqa: PLR0912 - one case for each kind of 
             )
         case RoundedSteps():
             return (
-                f"the weights are {facts.dtype}: a step of about the learning rate, {facts.learning_rate:.3g}, is "
-                f"rounded away from a weight of {facts.weight_rms:.2g}"
+                f"the weights are {facts.dtype}, which rounds steps of about {facts.learning_rate:.2g} (the learning rate) "
+                f"away from weights of about {facts.weight_rms:.2g}"
             )
         case SmallInputs():
             return f"input scale: the root mean square of the inputs is only {facts.input_rms:.2g}"
