@@ -221,7 +221,9 @@ def test_where_the_first_weights_get_no_gradient_the_graph_is_cut(first, cause):
     (one,) = untrained(training(rows if first else rows[::-1], sites=[], windows=[]))
     assert why(one) == cause
     if first:
-        assert one.cause.text.startswith("they hold the first weights of the model, and the loss is not connected")
+        assert one.cause.text.startswith("the loss is not connected to the first weights of the model: detach")
+        assert one.cause.text.endswith("or the forward does not use them"), "nobody has seen it run"
+        assert one.advice.startswith("Check that the forward uses these parameters")
         assert one.remedies == ("reconnect_graph",)
 
 

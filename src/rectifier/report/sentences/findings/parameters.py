@@ -81,7 +81,7 @@ def untrained(finding: Finding, evidence: UntrainedParameters) -> Texts:
         title=f"{where}: {_TITLES[evidence.lack].format(many)}",
         detail=f"{_seen(evidence)} {holds} {share}.{everything}{no_progress(finding)}",
         cause=_why(finding.cause, evidence),
-        to_do=_advised(finding),
+        to_do=_advised(finding, evidence),
         name_first=True,
     )
 
@@ -106,7 +106,7 @@ def _seen(evidence: UntrainedParameters) -> str:
             )
 
 
-def _advised(finding: Finding) -> Advice:
+def _advised(finding: Finding, evidence: UntrainedParameters) -> Advice:
     if finding.severity == "info":
         return advice.EXPLAINED if finding.cause.kind is CauseKind.UPSTREAM else advice.UNTOUCHED
     if isinstance(finding.cause.facts, FlatOperations):
@@ -119,7 +119,10 @@ def _advised(finding: Finding) -> Advice:
             f"Check what the backward() of {listed(finding.cause.facts.names)} returns; then how the loss uses the "
             "result: a mask, a factor of 0.",
         )
-    return _ADVICE.get(finding.cause.kind, advice.UNTOUCHED)
+    told = _ADVICE.get(finding.cause.kind, advice.UNTOUCHED)
+    if finding.cause.kind is CauseKind.GRAPH_CUT and evidence.connected and not evidence.runs:
+        return (_ADVICE[CauseKind.UNKNOWN][0], *told)
+    return told
 
 
 _CAUSES = {
@@ -136,12 +139,13 @@ _CAUSES = {
 def _why(cause: Cause, evidence: UntrainedParameters) -> str:  # noqa: PLR0912 - one case for each kind
     match cause.kind:
         case CauseKind.GRAPH_CUT:
-            whose = "the forward uses them, but the loss is not connected to them"
-            if not evidence.runs and evidence.connected:
-                whose = "they hold the first weights of the model, and the loss is not connected to them"
-            elif not evidence.runs:
-                whose = "the loss is connected to nothing that an optimizer holds"
-            return f"{whose}: detach, no_grad, item or argmax cuts the graph"
+            cuts = "detach, no_grad, item or argmax cuts the graph"
+            if evidence.runs:
+                return f"the forward uses them, but the loss is not connected to them: {cuts}"
+            if evidence.connected:
+                first = "the loss is not connected to the first weights of the model"
+                return f"{first}: {cuts}, or the forward does not use them"
+            return f"the loss is connected to nothing that an optimizer holds: {cuts}"
         case CauseKind.NOT_IN_OPTIMIZER if evidence.lack is Lack.NO_GRADIENT:
             return (
                 "the optimizer holds these parameters, but the loss depends on others, which no optimizer holds: "

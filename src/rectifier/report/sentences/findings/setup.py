@@ -140,8 +140,8 @@ def why(facts: SetupFacts) -> str:  # noqa: PLR0912 - one case for each kind of 
         case StepsWithoutGradient():
             return (
                 f"at {facts.idle:,} of {counted(facts.steps, 'sampled step')} of {facts.optimizer}, its parameters had "
-                f"no gradient; the last one arrived at step {facts.last_gradient:,}. Since then requires_grad is False, "
-                "or the loss does not use these parameters"
+                f"no gradient; the last one arrived at step {facts.last_gradient:,}. Since then requires_grad is "
+                "False, or the loss does not use these parameters"
             )
         case SortedBatches():
             return (
@@ -195,8 +195,8 @@ def why(facts: SetupFacts) -> str:  # noqa: PLR0912 - one case for each kind of 
             )
         case RoundedSteps():
             return (
-                f"the weights are {facts.dtype}, which rounds steps of about {facts.learning_rate:.2g} (the learning rate) "
-                f"away from weights of about {facts.weight_rms:.2g}"
+                f"the weights are {facts.dtype}, which rounds steps of about {facts.learning_rate:.2g} (the learning "
+                f"rate) away from weights of about {facts.weight_rms:.2g}"
             )
         case SmallInputs():
             return f"input scale: the root mean square of the inputs is only {facts.input_rms:.2g}"
