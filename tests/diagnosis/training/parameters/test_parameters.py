@@ -261,6 +261,14 @@ def test_a_branch_that_is_scaled_to_zero_is_information_while_the_training_goes_
         ]
 
 
+def test_a_branch_behind_an_operation_without_a_derivative_is_no_information():
+    sites = [replace(site("act"), fed_by="fc.weight"), replace(site("gate"), fed_by="odd.weight")]
+    windows = [healthy(), healthy(1, delta=0.0)]
+    head = Output(model="Net", weight="fc.weight", operation="Addmm", units=1, flat=("Round",))
+    branch = replace(two(ZERO, sites=sites, windows=windows, losses=FALLING, shape=BIG), outputs=(head,))
+    assert told(branch) == [("downstream_constant", "warning", ("odd.weight",))]
+
+
 @pytest.mark.parametrize("losses", [[0.0] * 200, None], ids=["satisfied", "unknown"])
 def test_a_loss_of_zero_teaches_nothing_and_rightly(losses):
     assert untrained(two(ZERO, losses=losses)) == []

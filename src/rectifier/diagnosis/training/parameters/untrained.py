@@ -29,6 +29,7 @@ from rectifier.records import (
     Cause,
     CauseKind,
     Finding,
+    FlatOperations,
     Holder,
     Lack,
     ParameterRef,
@@ -129,7 +130,7 @@ def _finding(
     assert lack is not None
     model = group[0].parameter.model
     evidence = _evidence(group, lack, states, reasons)
-    severity = "info" if meant else _severity(group, cause.kind, states, reasons, progress)
+    severity = "info" if meant else _severity(group, cause, states, reasons, progress)
     if evidence.everything and cause.kind is not CauseKind.UPSTREAM:
         severity = "serious"
     alarm = severity != "info"
@@ -186,27 +187,28 @@ def _evidence(
 
 
 def _severity(
-    group: Sequence[ParameterState], cause: CauseKind, states: ParameterStates, reasons: Reasons, progress: Progress
+    group: Sequence[ParameterState], cause: Cause, states: ParameterStates, reasons: Reasons, progress: Progress
 ) -> Severity:
     """Of parameters beside which others train."""
     lack, stalled = group[0].lack, progress.state == "none"
     large = states.share(group) >= limit.UNTRAINED_SHARE
-    if cause is CauseKind.UPSTREAM:
+    if cause.kind is CauseKind.UPSTREAM:
         return "info"
     if lack is Lack.STOPPED:
         return "warning" if large and stalled else "info"
     if lack is Lack.NO_GRADIENT and not any(states.held(state) for state in group):
         # Nobody means to train them: a network under torch.no_grad beside the one that learns.
         return "warning" if large and stalled else "info"
-    if lack is Lack.NO_GRADIENT and cause is CauseKind.UNKNOWN:
+    if lack is Lack.NO_GRADIENT and cause.kind is CauseKind.UNKNOWN:
         return "warning" if large else "info"
     if lack is Lack.NO_CHANGE:
-        if cause is CauseKind.NOT_IN_OPTIMIZER and group[0].parameter.model in states.evaluated:
+        if cause.kind is CauseKind.NOT_IN_OPTIMIZER and group[0].parameter.model in states.evaluated:
             # A network that judges another: its gradients pass through, and it is meant to stay.
             return "info"
         return "warning" if large or stalled else "info"
-    if lack is Lack.ZERO_GRADIENT and not stalled and all(reasons.starves(state) for state in group):
-        # A branch that is scaled to zero; `starved` says so of its activation.
+    scaled = lack is Lack.ZERO_GRADIENT and not isinstance(cause.facts, FlatOperations)
+    if scaled and not stalled and all(reasons.starves(state) for state in group):
+        # A branch that is scaled to zero, perhaps for a while; `starved` says so of its activation.
         return "info"
     return "warning" if large or stalled or _has_whole_module(group, states) else "info"
 
