@@ -1,6 +1,7 @@
 """A page or figure that the user asked for, written so that whoever loads it meanwhile gets a whole one."""
 
 import contextlib
+import errno
 import os
 from pathlib import Path
 
@@ -26,4 +27,5 @@ def write_page(page: Path, html: str) -> None:
                 beside.unlink(missing_ok=True)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise CannotKeep(f"{page} cannot be written: {reason}. Free space, or name another file.") from None
+        todo = "Free space" if getattr(error, "errno", None) == errno.ENOSPC else "Name another file"
+        raise CannotKeep(f"{page} cannot be written: {reason}. {todo}.") from None

@@ -110,9 +110,10 @@ def _advised(finding: Finding, evidence: UntrainedParameters) -> Advice:
     if finding.severity == "info":
         return advice.EXPLAINED if finding.cause.kind is CauseKind.UPSTREAM else advice.UNTOUCHED
     if isinstance(finding.cause.facts, FlatOperations):
+        name = finding.cause.facts.names[0].lower()
         return (
-            "Use a smooth function such as tanh instead, or pass its gradient on: x + (torch.sign(x) - x).detach() has "
-            "the value of the sign and the gradient of x.",
+            f"Use a smooth function such as tanh instead, or a straight-through estimator: x + (torch.{name}(x) - "
+            "x).detach() has that value, and the gradient of x.",
         )
     if isinstance(finding.cause.facts, CustomFunctions):
         return (
