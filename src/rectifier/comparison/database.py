@@ -76,7 +76,7 @@ class Database:
             return
         # A virtual table has no page of its own.
         if {name for kind, name, page in found if kind == "table" and page} != set(TABLES) or len(found) != len(TABLES):
-            raise damaged(self._file, "its tables are others")
+            raise damaged(self._file, "its tables have other names")
         for table, columns in TABLES.items():
             told = self._connection.execute(f"PRAGMA table_xinfo({table})").fetchall()
             # The last number tells of a column that is computed.
