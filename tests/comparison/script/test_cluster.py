@@ -64,7 +64,8 @@ def scheduler(tmp_path_factory):
             for line in lines
         ]
     try:
-        wait_for(file.exists, 60)
+        # It is there before it is written.
+        wait_for(lambda: file.exists() and file.read_text().rstrip().endswith("}"), 60)
         yield json.loads(file.read_text())["address"]
     finally:
         for process in processes:

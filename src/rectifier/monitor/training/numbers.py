@@ -19,19 +19,18 @@ class Numbers:
     """Series of one process, since the last finished window."""
 
     def __init__(self) -> None:
-        self._series: dict[str, tuple[list[int], list[float]]] = {}
+        # In pairs: an exception that a signal's handler raises between two lists would leave one longer.
+        self._series: dict[str, list[tuple[int, float]]] = {}
         self._every: dict[str, int] = {}
         self._losses: list[tuple[int, Tensor | float]] = []
         self._norms: list[tuple[int, Tensor | float]] = []
 
     def __bool__(self) -> bool:
-        return bool(self._series)
+        return any(self._series.values())
 
     def log(self, name: str, value: float, step: int) -> None:
         """Keep a number of the user's; what is called `loss` stays apart from what is back-propagated."""
-        steps, values = self._series.setdefault(_LOGGED_LOSS if name == _LOSS else name, ([], []))
-        steps.append(step)
-        values.append(value)
+        self._series.setdefault(_LOGGED_LOSS if name == _LOSS else name, []).append((step, value))
 
     def back_propagate(self, loss: Tensor, unscaled: Tensor, step: int) -> None:
         """Keep a loss, as it was before a GradScaler."""
@@ -60,15 +59,15 @@ class Numbers:
         """
         self._losses = self._bring(_LOSS, self._losses, before, mean=True)
         self._norms = self._bring(NORM_BEFORE_CLIPPING, self._norms, before, mean=False)
-        return {name: self._thinned(name) for name, (steps, _) in self._series.items() if steps}
+        return {name: self._thinned(name) for name, pairs in self._series.items() if pairs}
 
     def _thinned(self, name: str) -> Series:
-        steps, values = self._series[name]
+        steps, values = zip(*self._series[name], strict=True)
         series = Series(
             steps=np.array(steps, np.int64), values=np.array(values, np.float64), every=self._every.get(name, 1)
         ).thin()
         if len(series.steps) < len(steps):
-            self._series[name] = series.steps.tolist(), series.values.tolist()
+            self._series[name] = list(zip(series.steps.tolist(), series.values.tolist(), strict=True))
             self._every[name] = series.every
         return series
 
@@ -81,15 +80,17 @@ class Numbers:
         self, name: str, pending: list[tuple[int, Tensor | float]], before: int, *, mean: bool
     ) -> list[tuple[int, Tensor | float]]:
         """Bring the numbers of finished steps to the host, one a step; returns those that wait."""
-        ready = [(step, value) for step, value in pending if step < before]
+        kept = self._series.setdefault(name, [])
+        # What was brought before and waits all the same: an exception came between.
+        last = kept[-1][0] if kept else -1
+        ready = [(step, value) for step, value in pending if last < step < before]
         if ready:
             values = _to_host([value for _, value in ready])
             steps, starts = np.unique([step for step, _ in ready], return_index=True)
-            kept_steps, kept_values = self._series.setdefault(name, ([], []))
-            kept_steps.extend(steps.tolist())
             together = np.add.reduceat(values, starts) if mean else np.maximum.reduceat(values, starts)
-            kept_values.extend((together / np.diff([*starts, len(values)]) if mean else together).tolist())
-        return pending[len(ready) :]
+            together = together / np.diff([*starts, len(values)]) if mean else together
+            kept.extend(zip(steps.tolist(), together.tolist(), strict=True))
+        return [(step, value) for step, value in pending if step >= before]
 
 
 def _to_host(numbers: list[Tensor | float]) -> FloatArray:
