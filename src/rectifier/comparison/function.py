@@ -15,7 +15,7 @@ from rectifier.comparison.metric import LOSS, direction, summarise
 from rectifier.comparison.question import BASELINE, RESCALE, Question, TrialSpec, arms_from
 from rectifier.comparison.script.trial import dead_fraction, fingerprint, motionless, to_summarise
 from rectifier.comparison.statistics.interim import checked_interim, default_interim
-from rectifier.diagnosis.training.progress import judge_progress
+from rectifier.diagnosis.training.history.progress import judge_progress
 from rectifier.errors import NothingToCompare
 from rectifier.monitor import MemorySink, Monitor
 from rectifier.records import Comparison, Failure, FailureKind, Intervention, Process, Trial

@@ -10,20 +10,20 @@ from rectifier.diagnosis.probe.check import judge_probe
 from rectifier.diagnosis.suppression import apply_suppressions, check_suppressions
 from rectifier.diagnosis.training.eval_mode import judge_eval_mode
 from rectifier.diagnosis.training.explained import explain
-from rectifier.diagnosis.training.history import SiteHistory, read_histories
+from rectifier.diagnosis.training.history.chains import below
+from rectifier.diagnosis.training.history.outputs import read_outputs, spans_of
+from rectifier.diagnosis.training.history.progress import judge_progress, own_stretch
+from rectifier.diagnosis.training.history.sites import SiteHistory, read_histories
 from rectifier.diagnosis.training.layers import summarise
 from rectifier.diagnosis.training.model_causes import last_counts
 from rectifier.diagnosis.training.not_finite.finding import judge_finiteness
 from rectifier.diagnosis.training.output.collapse import judge_collapse
 from rectifier.diagnosis.training.output.dead import judge_dead_output
-from rectifier.diagnosis.training.output.history import read_outputs, spans_of
 from rectifier.diagnosis.training.output.predictor import judge_predictor
 from rectifier.diagnosis.training.output.reach import judge_reach
 from rectifier.diagnosis.training.output.standing import judge_linear, judge_standing
 from rectifier.diagnosis.training.parameters.untrained import judge_parameters
-from rectifier.diagnosis.training.progress import judge_progress, own_stretch
 from rectifier.diagnosis.training.setup.finding import Setup, find_flaws, judge_setup, with_causes
-from rectifier.diagnosis.training.signal.chains import below
 from rectifier.diagnosis.training.signal.gradients import judge_gradients
 from rectifier.diagnosis.training.signal.spikes import judge_spikes
 from rectifier.diagnosis.training.signal.start import judge_alike, judge_start

@@ -18,7 +18,7 @@ from rectifier.comparison.metric import printed_values, summarise
 from rectifier.comparison.question import Question, TrialSpec
 from rectifier.comparison.script.running import Running
 from rectifier.diagnosis import diagnose
-from rectifier.diagnosis.training.progress import judge_progress
+from rectifier.diagnosis.training.history.progress import judge_progress
 from rectifier.errors import UnreadableRun
 from rectifier.exit_codes import SIGNALLED, TIMED_OUT
 from rectifier.launch import STOPPED, Launch, start

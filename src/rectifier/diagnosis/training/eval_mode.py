@@ -2,8 +2,8 @@
 
 from rectifier.diagnosis import remedies
 from rectifier.diagnosis import thresholds as limit
+from rectifier.diagnosis.training.history.progress import Progress
 from rectifier.diagnosis.training.model_causes import last_counts
-from rectifier.diagnosis.training.progress import Progress
 from rectifier.records import Cause, CauseKind, Consequence, EvalMode, Finding, Process, Rule
 
 _BATCH_NORM = frozenset({"NativeBatchNorm", "CudnnBatchNorm", "MiopenBatchNorm", "BatchNorm"})

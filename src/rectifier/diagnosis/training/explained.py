@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from rectifier.diagnosis.training.history import SiteHistory
+from rectifier.diagnosis.training.history.sites import SiteHistory
 from rectifier.diagnosis.training.parameters.untrained import Untrained
 from rectifier.records import Cause, CauseKind, ExplainedBy, Finding, Rule
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from rectifier.catalogue import parse
 from rectifier.diagnosis import thresholds as limit
-from rectifier.diagnosis.training.history import SiteHistory
+from rectifier.diagnosis.training.history.sites import SiteHistory
 from rectifier.diagnosis.training.units.flat import always_on
 from rectifier.records import LayerSummary
 

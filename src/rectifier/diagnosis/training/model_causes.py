@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from rectifier.diagnosis import thresholds as limit
-from rectifier.diagnosis.training.history import SiteHistory
+from rectifier.diagnosis.training.history.sites import SiteHistory
 from rectifier.records import (
     Cause,
     CauseKind,

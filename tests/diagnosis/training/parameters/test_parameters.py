@@ -626,7 +626,7 @@ def test_any_records_are_judged_and_every_parameter_is_told_once_at_most(found, 
 
 @given(st.sets(st.sampled_from([f"{a}.{b}.{c}" for a in "ab" for b in "01" for c in ("weight", "bias")])))
 def test_places_say_exactly_which_parameters_are_meant(meant):
-    from rectifier.diagnosis.training.parameters.places import compact
+    from rectifier.diagnosis.training.history.places import compact
 
     everyone = [f"{a}.{b}.{c}" for a in "ab" for b in "01" for c in ("weight", "bias")]
     places = compact(meant, everyone)

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from rectifier.diagnosis.training.history.outputs import read_outputs
 from rectifier.diagnosis.training.output.explained import explained
-from rectifier.diagnosis.training.output.history import read_outputs
 from rectifier.records import CauseKind, OptimizerState, Rule, Series
 from tests.diagnosis.builders import (
     FALLING,

@@ -9,9 +9,9 @@ import numpy as np
 from rectifier.diagnosis import remedies
 from rectifier.diagnosis import thresholds as limit
 from rectifier.diagnosis.training import model_causes
-from rectifier.diagnosis.training.history import SiteHistory
+from rectifier.diagnosis.training.history.progress import judge_progress
+from rectifier.diagnosis.training.history.sites import SiteHistory
 from rectifier.diagnosis.training.not_finite.first import First, Places, find_places
-from rectifier.diagnosis.training.progress import judge_progress
 from rectifier.records import (
     Cause,
     CauseKind,

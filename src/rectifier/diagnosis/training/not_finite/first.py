@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 
 from rectifier.diagnosis import thresholds as limit
-from rectifier.diagnosis.training.history import SiteHistory
+from rectifier.diagnosis.training.history.sites import SiteHistory
 from rectifier.records import InputFacts, IntArray, Origin, ParameterCounts, Process, Series
 
 _ORDER = tuple(Origin)

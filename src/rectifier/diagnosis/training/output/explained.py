@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from rectifier.diagnosis import thresholds as limit
-from rectifier.diagnosis.training.output.history import OutputHistory, whole_entropy
+from rectifier.diagnosis.training.history.outputs import OutputHistory, whole_entropy
 from rectifier.records import FloatArray
 
 

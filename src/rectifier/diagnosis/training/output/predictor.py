@@ -11,9 +11,9 @@ import numpy as np
 from rectifier.diagnosis import remedies
 from rectifier.diagnosis import thresholds as limit
 from rectifier.diagnosis.training import model_causes
-from rectifier.diagnosis.training.history import SiteHistory
-from rectifier.diagnosis.training.progress import Progress
-from rectifier.diagnosis.training.signal.chains import longest_chain
+from rectifier.diagnosis.training.history.chains import longest_chain
+from rectifier.diagnosis.training.history.progress import Progress
+from rectifier.diagnosis.training.history.sites import SiteHistory
 from rectifier.diagnosis.training.signal.start import poor_way, way_at_start
 from rectifier.records import (
     AlikeFromTheStart,

@@ -6,8 +6,8 @@ import numpy as np
 
 from rectifier.diagnosis import remedies
 from rectifier.diagnosis import thresholds as limit
-from rectifier.diagnosis.training.output.history import OutputHistory
-from rectifier.diagnosis.training.progress import Progress
+from rectifier.diagnosis.training.history.outputs import OutputHistory
+from rectifier.diagnosis.training.history.progress import Progress
 from rectifier.records import Cause, CauseKind, Finding, Rule, TargetsOutOfReach
 
 _REACHES = {"Relu": (0.0, None), "Sigmoid": (0.0, 1.0), "Tanh": (-1.0, 1.0), "Softmax": (0.0, 1.0)}

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from rectifier.diagnosis import thresholds as limit
-from rectifier.diagnosis.training.history import SiteHistory
+from rectifier.diagnosis.training.history.parameters import ParameterState, ParameterStates
+from rectifier.diagnosis.training.history.sites import SiteHistory
 from rectifier.diagnosis.training.model_causes import of_recurrence
-from rectifier.diagnosis.training.parameters.states import ParameterState, ParameterStates
 from rectifier.records import (
     AxisSource,
     Cause,

@@ -12,19 +12,19 @@ import numpy as np
 
 from rectifier.diagnosis import remedies
 from rectifier.diagnosis import thresholds as limit
-from rectifier.diagnosis.training.history import SiteHistory
-from rectifier.diagnosis.training.output.explained import explained_by
-from rectifier.diagnosis.training.output.history import OutputHistory
-from rectifier.diagnosis.training.parameters.places import compact
-from rectifier.diagnosis.training.parameters.reasons import Reasons
-from rectifier.diagnosis.training.parameters.states import (
+from rectifier.diagnosis.training.history.outputs import OutputHistory
+from rectifier.diagnosis.training.history.parameters import (
     ParameterState,
     ParameterStates,
     elements,
     read_states,
 )
+from rectifier.diagnosis.training.history.places import compact
+from rectifier.diagnosis.training.history.progress import Progress, judge_progress, own_stretch
+from rectifier.diagnosis.training.history.sites import SiteHistory
+from rectifier.diagnosis.training.output.explained import explained_by
+from rectifier.diagnosis.training.parameters.reasons import Reasons
 from rectifier.diagnosis.training.parameters.weight_norm import judge_weight_norms
-from rectifier.diagnosis.training.progress import Progress, judge_progress, own_stretch
 from rectifier.records import (
     Cause,
     CauseKind,

@@ -10,10 +10,10 @@ import numpy as np
 
 from rectifier.diagnosis import remedies
 from rectifier.diagnosis import thresholds as limit
-from rectifier.diagnosis.training.history import SiteHistory
-from rectifier.diagnosis.training.parameters.places import compact
-from rectifier.diagnosis.training.parameters.states import ParameterState, ParameterStates
-from rectifier.diagnosis.training.progress import Progress
+from rectifier.diagnosis.training.history.parameters import ParameterState, ParameterStates
+from rectifier.diagnosis.training.history.places import compact
+from rectifier.diagnosis.training.history.progress import Progress
+from rectifier.diagnosis.training.history.sites import SiteHistory
 from rectifier.records import (
     Cause,
     CauseKind,

@@ -6,10 +6,10 @@ import numpy as np
 
 from rectifier.diagnosis import thresholds as limit
 from rectifier.diagnosis.training import model_causes
-from rectifier.diagnosis.training.history import SiteHistory
+from rectifier.diagnosis.training.history.outputs import OutputHistory
+from rectifier.diagnosis.training.history.sites import SiteHistory
 from rectifier.diagnosis.training.output import standing
 from rectifier.diagnosis.training.output.explained import first_costs
-from rectifier.diagnosis.training.output.history import OutputHistory
 from rectifier.records import (
     BiasesBelowRange,
     Cause,

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 
 from rectifier.diagnosis import remedies
 from rectifier.diagnosis import thresholds as limit
-from rectifier.diagnosis.training.history import SiteHistory
+from rectifier.diagnosis.training.history.outputs import OutputHistory
+from rectifier.diagnosis.training.history.progress import Progress
+from rectifier.diagnosis.training.history.sites import SiteHistory
 from rectifier.diagnosis.training.model_causes import of_recurrence
 from rectifier.diagnosis.training.output.explained import explained_by
-from rectifier.diagnosis.training.output.history import OutputHistory
-from rectifier.diagnosis.training.progress import Progress
 from rectifier.diagnosis.training.setup import data, gradients, loss, steps
 from rectifier.records import (
     BoundedOutput,

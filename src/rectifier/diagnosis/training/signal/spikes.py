@@ -10,8 +10,8 @@ import numpy as np
 
 from rectifier.diagnosis import remedies
 from rectifier.diagnosis import thresholds as limit
-from rectifier.diagnosis.training.history import SiteHistory
-from rectifier.diagnosis.training.progress import Progress
+from rectifier.diagnosis.training.history.progress import Progress
+from rectifier.diagnosis.training.history.sites import SiteHistory
 from rectifier.records import (
     Cause,
     CauseKind,

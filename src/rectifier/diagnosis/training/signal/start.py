@@ -11,10 +11,10 @@ import numpy as np
 from rectifier.diagnosis import remedies
 from rectifier.diagnosis import thresholds as limit
 from rectifier.diagnosis.training import model_causes
-from rectifier.diagnosis.training.history import SiteHistory
-from rectifier.diagnosis.training.output.history import OutputHistory
-from rectifier.diagnosis.training.progress import Progress
-from rectifier.diagnosis.training.signal.chains import longest_chain
+from rectifier.diagnosis.training.history.chains import longest_chain
+from rectifier.diagnosis.training.history.outputs import OutputHistory
+from rectifier.diagnosis.training.history.progress import Progress
+from rectifier.diagnosis.training.history.sites import SiteHistory
 from rectifier.records import AlikeAtStart, Cause, CauseKind, Consequence, Finding, PoorStart, Rule, Signal
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from rectifier.diagnosis import thresholds as limit
 from rectifier.diagnosis.training import model_causes
-from rectifier.diagnosis.training.history import SiteHistory
+from rectifier.diagnosis.training.history.sites import SiteHistory
 from rectifier.diagnosis.training.units.moments import died_together, whole_silence
 from rectifier.records import (
     BoolArray,

@@ -10,9 +10,9 @@ import numpy as np
 
 from rectifier.diagnosis import remedies
 from rectifier.diagnosis import thresholds as limit
-from rectifier.diagnosis.training.history import SiteHistory
-from rectifier.diagnosis.training.progress import Progress
-from rectifier.diagnosis.training.signal import chains
+from rectifier.diagnosis.training.history import chains
+from rectifier.diagnosis.training.history.progress import Progress
+from rectifier.diagnosis.training.history.sites import SiteHistory
 from rectifier.diagnosis.training.units.causes import find_cause
 from rectifier.diagnosis.training.units.flat import always_on, bends_at_zero
 from rectifier.diagnosis.training.units.moments import whole_silence

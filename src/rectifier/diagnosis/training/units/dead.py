@@ -7,11 +7,11 @@ import numpy as np
 from rectifier.catalogue import parse
 from rectifier.diagnosis import remedies
 from rectifier.diagnosis import thresholds as limit
-from rectifier.diagnosis.training.history import SiteHistory
-from rectifier.diagnosis.training.progress import Progress
+from rectifier.diagnosis.training.history.progress import Progress
+from rectifier.diagnosis.training.history.sites import SiteHistory
+from rectifier.diagnosis.training.history.units import UnitStates
 from rectifier.diagnosis.training.units.causes import find_cause
 from rectifier.diagnosis.training.units.moments import deaths_of
-from rectifier.diagnosis.training.units.states import UnitStates
 from rectifier.records import (
     BoolArray,
     BornDead,

@@ -3,7 +3,7 @@
 import numpy as np
 
 from rectifier.diagnosis import thresholds as limit
-from rectifier.diagnosis.training.history import SiteHistory
+from rectifier.diagnosis.training.history.sites import SiteHistory
 from rectifier.records import BoolArray, Deaths, IntArray, WholeSilence
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rectifier.diagnosis.training.history import SiteHistory
+    from rectifier.diagnosis.training.history.sites import SiteHistory
 
 
 def reached(pairs: Iterable[tuple[int, int]], sites: int) -> tuple[frozenset[int], ...]:

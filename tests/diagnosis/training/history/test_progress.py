@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rectifier.diagnosis.training.progress import judge_progress
+from rectifier.diagnosis.training.history.progress import judge_progress
 from rectifier.records import Series
 from tests.diagnosis.builders import FALLING, FLAT, NAN, process, site, snapshot, window
 from tests.edge import diagnose

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rectifier.diagnosis.training.history import read_histories
-from rectifier.diagnosis.training.signal.chains import above, below, chains, reached
+from rectifier.diagnosis.training.history.chains import above, below, chains, reached
+from rectifier.diagnosis.training.history.sites import read_histories
 from tests.diagnosis.builders import FALLING, FLAT, process, site, snapshot, window
 from tests.edge import diagnose
 

@@ -7,8 +7,8 @@ import numpy as np
 
 from rectifier.catalogue import parse
 from rectifier.diagnosis import thresholds as limit
-from rectifier.diagnosis.training.signal.chains import reached
-from rectifier.diagnosis.training.units.states import UnitStates
+from rectifier.diagnosis.training.history.chains import reached
+from rectifier.diagnosis.training.history.units import UnitStates
 from rectifier.records import (
     MOST_TOLD_APART,
     BoolArray,

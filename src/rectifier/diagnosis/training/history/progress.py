@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from rectifier.diagnosis import thresholds as limit
-from rectifier.diagnosis.training.history import SiteHistory
+from rectifier.diagnosis.training.history.sites import SiteHistory
 from rectifier.records import Consequence, FloatArray, IntArray, LossPath, Series
 
 # A normal sample's median has 1.2533 times the standard error of its mean; a median absolute deviation times 1.4826 is

@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from rectifier.diagnosis import thresholds as limit
-from rectifier.diagnosis.training.progress import loss_lives
+from rectifier.diagnosis.training.history.progress import loss_lives
 from rectifier.records import Holder, InputFacts, Lack, Parameter, ParameterCounts, Process, Series
 
 
