@@ -10,6 +10,7 @@ from torch.optim.optimizer import _global_optimizer_pre_hooks
 
 import rectifier
 from rectifier.errors import NothingToCompare, UnknownActivation
+from rectifier.monitor.training.steps.schedule import Sampling, Schedule
 from rectifier.records import Failure, FailureKind
 
 INPUTS = torch.linspace(-2, 2, 33)[:, None]
@@ -91,6 +92,38 @@ def test_an_arm_that_breaks_the_training_fails_and_the_loss_stands_for_nothing_r
     nn.Linear(1, 5)  # drawn by the function before
     ended = train(0)
     assert ended < found.trials[0].metric < 1.5 * ended, "the mean of the last tenth of the losses"
+
+
+def test_the_dead_share_does_not_depend_on_how_busy_the_machine_is(monkeypatch):
+    """Two of five units die late; under a budget, a machine that interrupts us would not look again."""
+
+    def loses_two(seed):
+        model = nn.Sequential(nn.Linear(1, 5), nn.ReLU(), nn.Linear(5, 1))
+        nn.init.constant_(model[0].bias, 3.0)
+        optimizer = torch.optim.SGD(model.parameters(), lr=1e-4)
+        for step in range(2400):
+            if step == 2100:
+                with torch.no_grad():
+                    model[0].bias[:2] = -9.0
+            loss = (model(INPUTS) - INPUTS.abs()).square().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        return loss.item()
+
+    def dead_share():
+        (trial, *_) = rectifier.compare(loses_two, arms=["half-lr"], seeds=1, metric="loss").trials
+        return trial.dead_fraction
+
+    assert dead_share() == pytest.approx(0.4)
+    spent = Schedule.spent
+
+    def interrupted(self, sampling, steps, training_seconds):
+        self.watching_seconds += 60.0 if sampling is Sampling.LIGHT else 0.0
+        spent(self, sampling, steps, training_seconds)
+
+    monkeypatch.setattr(Schedule, "spent", interrupted)
+    assert dead_share() == pytest.approx(0.4)
 
 
 def test_a_training_that_gets_nowhere_is_a_failure_with_a_metric():

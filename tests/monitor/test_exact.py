@@ -419,6 +419,21 @@ def test_how_early_steps_are_observed_depends_on_no_clock(counting, ratio, load)
     )
 
 
+@settings(max_examples=20, deadline=None)
+@given(st.floats(1e-6, 10.0), st.floats(0.02, 1.0), st.floats(1e-5, 1.0))
+def test_without_a_budget_no_clock_decides_at_any_step(counting, ratio, step_seconds):
+    """As in a comparison's trials: two arms, or the same arm on a busy machine, are observed at the same steps."""
+    samplings = simulated(None, counting, counting * ratio, step_seconds, 20_000)[1]
+    assert samplings == simulated(None, 0.0, 0.0, 1.0, 20_000)[1]
+    assert samplings[:EARLY_STEPS] == simulated(0.01, 0.0, 0.0, 1.0, EARLY_STEPS)[1]
+    observed = [step for step, sampling in enumerate(samplings) if sampling is not Sampling.SKIPPED]
+    # 1 in 8 from step 1,024 on, 1 in 16 from 4,096, 1 in 32 from 16,384; a sixteenth of them in full.
+    for first, last, interval in ((1024, 4096, 8), (4096, 16384, 16), (16384, 20_000, 32)):
+        inside = [step for step in observed if first <= step < last]
+        assert inside == list(range(first, last, interval))
+        assert [s for s in inside if samplings[s] is Sampling.FULL] == list(range(first, last, 16 * interval))
+
+
 def test_light_sampling_is_kept_where_only_full_is_too_dear():
     schedule, _ = simulated(0.01, 1e-2, 1e-5, 1e-2, 20_000)
     assert schedule.interval == 4

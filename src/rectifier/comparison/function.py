@@ -106,7 +106,8 @@ def _train_once(train: Train, spec: TrialSpec, question: Question) -> Trial:
         if spec.learning_rate != 1:
             stack.callback(scale_learning_rates(spec.learning_rate))
         _seed(spec.drawn)
-        monitor = Monitor(sink)
+        # By the number of the step alone: what else the machine does shall not change which units are called dead.
+        monitor = Monitor(sink, budget=None)
         monitor.start()
         stack.callback(monitor.stop)
         changing = None if spec.intervention is None else begin(Intervention.parse(spec.intervention))

@@ -39,7 +39,8 @@ class Launch(NamedTuple):
         swap: Activations to replace: `relu=leaky_relu:0.1`.
         rescale: Rescale initial weights before the first step.
         recycle: Recycle dead units after every so many steps.
-        budget: Largest share of the training time that watching may take.
+        budget: Largest share of the training time that watching may take; None where the number of a step alone is
+            to decide whether it is observed.
         every: Observe every so many steps instead.
         observe_compiled: Repeat the forward of what runs compiled as it is written, at observed steps, and count there.
         seed: Seed torch, random and numpy as soon as torch is imported; for comparisons only.
@@ -62,7 +63,7 @@ class Launch(NamedTuple):
     swap: tuple[str, ...] = ()
     rescale: bool = False
     recycle: int | None = None
-    budget: float = 0.01
+    budget: float | None = 0.01
     every: int | None = None
     observe_compiled: bool = False
     seed: int | None = None

@@ -84,6 +84,8 @@ class ScriptLauncher:
             rescale=spec.rescale,
             max_steps=spec.max_steps,
             threads=spec.threads,
+            # Which steps are observed decides which units are called dead: no arm, no busy machine may change it.
+            budget=None,
             # A group of its own: a timeout ends its workers, too, and Ctrl-C reaches them through `stop` only.
             own_group=True,
             files_since=began(folder.parent) if self._since is None else self._since,

@@ -30,7 +30,8 @@ class Monitor(training.TrainingListener):
 
     Args:
         sink: Where the facts go.
-        budget: Largest share of training time that watching may take; steps are thinned out to keep it.
+        budget: Largest share of training time that watching may take; steps are thinned out to keep it. None: a step's
+            number alone decides whether it is observed.
         every: Observe every so many steps instead, whatever it costs.
         model: Watch this module only; its forwards are the ones counted, and paths are relative to it.
         units: Where the user says that units are: path of the module that applies the activation -> axis, 1 or -1.
@@ -41,7 +42,7 @@ class Monitor(training.TrainingListener):
         self,
         sink: Sink,
         *,
-        budget: float = 0.01,
+        budget: float | None = 0.01,
         every: int | None = None,
         model: nn.Module | None = None,
         units: Mapping[str, int] | None = None,

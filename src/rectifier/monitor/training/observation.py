@@ -39,7 +39,7 @@ class Observation:
 
     Args:
         sink: Where the facts go.
-        budget: Largest share of training time that watching may take.
+        budget: Largest share of training time that watching may take; None for steps chosen by their number alone.
         every: Observe every so many steps instead; None for the budget.
         model: Watch this module only; None for all.
         units: Where the user says that units are; None for nowhere.
@@ -50,7 +50,7 @@ class Observation:
         self,
         sink: Sink,
         *,
-        budget: float,
+        budget: float | None,
         every: int | None,
         model: nn.Module | None,
         units: Mapping[str, int] | None,

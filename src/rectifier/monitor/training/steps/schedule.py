@@ -46,11 +46,12 @@ class Schedule:
     faster one.
 
     Args:
-        budget: Largest share of the training time to spend on watching.
+        budget: Largest share of the training time to spend on watching. None: the number of a step alone decides how
+            it is observed, so that two trainings are observed alike whatever else their machines do.
         every: Count at every so many steps whatever it costs, instead of keeping a budget.
     """
 
-    def __init__(self, budget: float = 0.01, every: int | None = None) -> None:
+    def __init__(self, budget: float | None = 0.01, every: int | None = None) -> None:
         self._budget = budget
         self._every = every
         self.begin_again()
@@ -67,8 +68,11 @@ class Schedule:
 
     def sampling_of(self, step: int) -> Sampling:
         """How closely this step is to be observed."""
-        if self._every is None and step >= _ALL_COUNTED and self.count_interval < EARLY_STEPS // _ALL_COUNTED:
-            self._lengthen(step)
+        if self._every is None and step >= _ALL_COUNTED:
+            if self._budget is None and step >= EARLY_STEPS:
+                self._lengthen_further(step)
+            elif self.count_interval < EARLY_STEPS // _ALL_COUNTED:
+                self._lengthen(step)
         if step % self.interval:
             return Sampling.SKIPPED
         return Sampling.LIGHT if step % self.count_interval else Sampling.FULL
@@ -80,6 +84,12 @@ class Schedule:
         self.count_interval = max(self.count_interval, wanted)
         light = 1 if step < _ALL_LIGHT else 2 if step < _LIGHT_INTERVAL * _ALL_LIGHT else _LIGHT_INTERVAL
         self.interval = max(self.interval, min(self.count_interval, light * self._thinned))
+
+    def _lengthen_further(self, step: int) -> None:
+        """Without a budget: twice the intervals for four times the steps, so that their share falls towards none."""
+        octaves = step.bit_length() - EARLY_STEPS.bit_length() + 1
+        self.interval = min(_LIGHT_INTERVAL << (octaves + 1) // 2, _LONGEST_INTERVAL)
+        self.count_interval = min(_ALL_COUNTED * self.interval, _LONGEST_INTERVAL)
 
     def steps_skipped(self, step: int) -> int:
         """How many steps from this one on are not observed."""
@@ -106,9 +116,11 @@ class Schedule:
         # cost does.
         self._seconds[sampling] = (self._seconds[sampling] + latest) / 2 if self._seen[sampling] else 0.0
         self._seen[sampling] += 1
+        if self._every is not None or self._budget is None:
+            return
         budget = PLANNED * self._budget
         allowed = budget * training_seconds + ALLOWANCE_SECONDS * math.log2(1 + steps)
-        if self._every is not None or self.watching_seconds <= allowed:
+        if self.watching_seconds <= allowed:
             return
         if steps < EARLY_STEPS:
             if self.watching_seconds > _EARLY_SECONDS + _LARGEST_EARLY_SHARE * training_seconds:
