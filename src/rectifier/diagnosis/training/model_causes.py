@@ -1,6 +1,7 @@
 """Causes that concern a model as a whole: what goes in, what the loss does with its output, what moves its weights."""
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -8,6 +9,7 @@ import numpy as np
 from rectifier.diagnosis import thresholds as limit
 from rectifier.diagnosis.training.history.sites import SiteHistory
 from rectifier.records import (
+    BoolArray,
     Cause,
     CauseKind,
     ConstantInputs,
@@ -307,3 +309,22 @@ def of_large_update(histories: Sequence[SiteHistory], onset: int) -> Cause | Non
 def _finite(values: FloatArray) -> FloatArray:
     known: FloatArray = values[np.isfinite(values)]
     return known
+
+
+def bias_below_range(history: SiteHistory, units: BoolArray) -> tuple[float, float] | None:
+    """Bias and size of w·x, medians over units, where the bias outweighed the other by far in the first window.
+
+    A bias that torch's default initialisation may draw is none of that: what it outweighs is small.
+
+    Args:
+        history: The site.
+        units: (U,) Which of its units.
+    """
+    first = history.finite_windows[0] if history.finite_windows else None
+    if first is None or first.pre_mean is None or first.bias is None or len(first.bias) != len(units):
+        return None
+    bias = float(np.median(first.bias[units]))
+    rest = float(np.median(np.abs(first.pre_mean - first.bias)[units]))
+    fan_in = max(math.prod(history.weight_shape[1:]), 1)
+    drawn = fan_in**-0.5 if len(history.weight_shape) > 1 else 0.0
+    return (bias, rest) if -bias > drawn and -bias >= limit.BEYOND_RANGE * rest else None

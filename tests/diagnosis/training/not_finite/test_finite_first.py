@@ -192,6 +192,19 @@ def test_where_the_step_was_not_observed_an_operation_did_it_if_nothing_else_gre
     assert why(first(windows=late, losses=[NAN] * 9, inputs=inputs())) == "unknown", "nothing came before"
 
 
+@pytest.mark.parametrize(
+    ("loss", "cause"),
+    [(("MseLoss",), "unknown"), (("Add", "Mul", "NllLoss", "LogSoftmax"), "unknown"),
+     (("Mean", "Sqrt", "Sum"), "numerical_operation"), ((), "numerical_operation")],
+)  # fmt: skip
+def test_where_no_operation_of_the_loss_could_have_done_it_the_unobserved_batch_is_suspected_too(loss, cause):
+    windows = [healthy(steps=[0, 4, 8])]
+    known = Output(model="Net", weight="head.weight", operation="Addmm", units=1, loss=loss, linear=False)
+    kept = training(list(HEALTHY), losses=[2.0] * 5 + [NAN] * 5, windows=windows, inputs=inputs())
+    (finding,) = [one for one in diagnose(replace(kept, outputs=(known,))).findings if one.rule == "non-finite"]
+    assert why(finding) == cause
+
+
 def weights(*dtypes, **known):
     return [(replace(parameter(f"l{n}.weight"), dtype=dtype), {**TRAINS, **known}) for n, dtype in enumerate(dtypes)]
 

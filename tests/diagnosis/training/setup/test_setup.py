@@ -153,11 +153,23 @@ def test_rows_that_meet_the_targets_of_all_are_told():
     ("loss", "losses", "found"),
     [(("Neg", "MseLoss"), -np.linspace(1, 9, 200), True), (("Neg", "Mul", "MseLoss"), -np.linspace(1, 9, 200), True),
      (("MseLoss",), -np.linspace(1, 9, 200), False), (("Neg", "Mean"), -np.linspace(1, 9, 200), False),
-     (("Neg", "MseLoss"), np.linspace(1, 9, 200), False)],
+     (("Add", "Neg", "MseLoss"), -np.linspace(1, 9, 200), True), (("Neg", "MseLoss"), np.linspace(1, 9, 200), False)],
 )  # fmt: skip
 def test_a_loss_that_is_maximised_is_told(loss, losses, found):
     told = setup(run(np.linspace(1, 9, 20), loss=loss, losses=losses))
     assert (told is not None and told.cause.kind is CauseKind.OBJECTIVE) == found
+
+
+def test_one_of_several_terms_may_be_meant_to_be_maximised():
+    """As a critic of domains is, in a network that shall not be able to tell them apart."""
+    training = run(np.linspace(1, 9, 20), loss=("Add", "Neg", "MseLoss"), losses=-np.linspace(1, 9, 200))
+    (end,) = training.snapshots
+    task = replace(end.outputs[0], output=1, cost=LEARNS)
+    training = replace(
+        training, outputs=(*training.outputs, output("task.weight", loss=("Add", "MseLoss"))),
+        snapshots=(replace(end, outputs=(*end.outputs, task)),),
+    )  # fmt: skip
+    assert setup(training) is None
 
 
 def test_of_two_models_one_may_be_meant_to_lose():

@@ -101,6 +101,14 @@ def test_a_bias_far_beyond_what_the_inputs_add_is_named(bias, kind):
     assert got.remedies[0] == ("zero_bias" if kind == "initial_bias" else "init_gain")
 
 
+@pytest.mark.parametrize(("fan_in", "kind"), [(4, "born dead"), (5, "initial_bias")])
+def test_a_bias_that_torch_may_have_drawn_is_not_named_however_small_the_inputs(fan_in, kind):
+    """Linear draws biases within 1/√fan_in: 0.5 for 4 inputs, 0.447 for 5."""
+    kept = (parameter("a.weight", shape=(5, fan_in)),)
+    got = born(bias=np.full(5, -0.46), pre_mean=np.full(5, -0.46 + 1e-3), parameters=kept, counted=counts(first=2.0))
+    assert why(got) == kind
+
+
 @pytest.mark.parametrize(
     ("more", "kind"),
     [

@@ -34,6 +34,7 @@ class SiteHistory:
         feeds: Indices of the sites that its output reaches, through others or directly; None where no graph was read.
         at_output: Whether it is the last activation: it follows a layer behind which only the loss comes.
         weight: Position, among the process's parameters, of the weight that feeds it; None where it is not known.
+        weight_shape: Its shape; empty where it is not known.
     """
 
     index: int
@@ -44,6 +45,7 @@ class SiteHistory:
     feeds: frozenset[int] | None = None
     at_output: bool = False
     weight: int | None = None
+    weight_shape: tuple[int, ...] = ()
 
     @cached_property
     def flat_when_silent(self) -> bool:
@@ -287,5 +289,6 @@ def read_histories(process: Process) -> tuple[SiteHistory, ...]:
             own = None if feeds is None else feeds[index]
             at_output = (site.model, site.fed_by) in outputs and not own
             weight = None if site.fed_by is None else weights.get((site.model, site.fed_by))
-            histories.append(SiteHistory(index, site, ref, windows, snapshots, own, at_output, weight))
+            shape = () if weight is None else tuple(process.parameters[weight].shape)
+            histories.append(SiteHistory(index, site, ref, windows, snapshots, own, at_output, weight, shape))
     return tuple(histories)

@@ -35,6 +35,16 @@ from rectifier.records import (
     TargetScale,
 )
 
+_WITHOUT_POLE = frozenset(
+    {
+        "MseLoss", "L1Loss", "SmoothL1Loss", "HuberLoss", "NllLoss", "NllLoss2D", "BinaryCrossEntropy",
+        "BinaryCrossEntropyWithLogits", "LogSoftmax", "Softmax", "Sigmoid", "Tanh", "Relu", "Mean", "Sum", "Add", "Sub",
+        "Mul", "Neg", "Abs", "View", "UnsafeView", "ReshapeAlias", "Squeeze", "Unsqueeze", "Transpose", "Permute",
+        "Clone", "ToCopy", "Alias",
+    }
+)  # fmt: skip
+"""Operations that give finite numbers, with finite derivatives, for finite numbers that are not huge."""
+
 
 def judge_finiteness(process: Process, histories: Sequence[SiteHistory], loss: Series) -> list[Finding]:
     """The first place that was not finite, in the order of a training step.
@@ -129,7 +139,7 @@ def _cause(first: First, places: Places, process: Process, histories: Sequence[S
         return Cause(kind=CauseKind.LEARNING_RATE, facts=update)
     if (single := _single_samples(process, first.step)) is not None:
         return Cause(kind=CauseKind.BATCH_OF_ONE, facts=single)
-    return _without_growth(first, places, histories, diverged=diverged)
+    return _without_growth(first, places, process, histories, diverged=diverged)
 
 
 def _huge_outputs(process: Process) -> Cause | None:
@@ -159,7 +169,9 @@ def _overflows(first: First, process: Process) -> bool:
     return bool(len(value)) and bool(np.isinf(value[0])) and set(weights) == {"float16"}
 
 
-def _without_growth(first: First, places: Places, histories: Sequence[SiteHistory], *, diverged: bool) -> Cause:
+def _without_growth(
+    first: First, places: Places, process: Process, histories: Sequence[SiteHistory], *, diverged: bool
+) -> Cause:
     """Why it is so where no update was large: an operation at a pole, or a number format."""
     if first.step == 0 and first.origin in (Origin.ACTIVATION, Origin.OUTPUT) and places.inputs_finite:
         # Nothing has been learned yet: finite weights and inputs went in.
@@ -168,10 +180,19 @@ def _without_growth(first: First, places: Places, histories: Sequence[SiteHistor
         return Cause()
     if (overflow := _near_overflow(histories, first.step)) is not None:
         return Cause(kind=CauseKind.PRECISION, facts=overflow)
+    if first.origin is Origin.LOSS and _has_no_pole(process):
+        # The batch of an unobserved step may have held it as well.
+        return Cause()
     if places.inputs_finite:
         # Nothing grew. An operation with a pole did it, in this forward or in the backward pass before it.
         return Cause(kind=CauseKind.NUMERICAL_OPERATION, facts=LossBefore(loss_over_start=places.loss_over_start))
     return Cause()
+
+
+def _has_no_pole(process: Process) -> bool:
+    """Whether all that stands between the outputs and the loss is known, and is finite wherever its operands are."""
+    paths = [output.loss for output in process.outputs]
+    return bool(paths) and all(path and _WITHOUT_POLE.issuperset(path) for path in paths)
 
 
 def _data_hold_it(process: Process, places: Places, step: int) -> bool:

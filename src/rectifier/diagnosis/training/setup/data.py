@@ -203,14 +203,9 @@ def biases(histories: Sequence[SiteHistory]) -> Cause | None:
             continue
         first = history.finite_windows[0]
         off = states.stuck & (first.fired == 0)
-        if 2 * int(off.sum()) < len(off) or first.pre_mean is None or first.bias is None:
-            continue
-        if len(first.bias) != len(off):
-            continue
-        bias = float(np.median(first.bias[off]))
-        rest = float(np.median(np.abs(first.pre_mean - first.bias)[off]))
-        if bias < 0 and -bias >= limit.BEYOND_RANGE * rest:
-            facts = BiasesBelowRange(layer=history.ref, units=int(off.sum()), bias=bias, rest=rest)
+        found = model_causes.bias_below_range(history, off) if 2 * int(off.sum()) >= len(off) else None
+        if found is not None:
+            facts = BiasesBelowRange(layer=history.ref, units=int(off.sum()), bias=found[0], rest=found[1])
             return Cause(kind=CauseKind.INITIAL_BIAS, facts=facts)
     return None
 

@@ -115,10 +115,14 @@ def negated(outputs: Sequence[OutputHistory], loss: Series, alone: bool) -> Caus
     values = loss.values[np.isfinite(loss.values)]
     if not alone or not len(values) or values[-1] >= 0:
         return None
-    for one in outputs:
-        path = [name for name in one.output.loss if name not in ("Mul", "Div")]
+    known = [one for one in outputs if np.isfinite(one.costs).any()]
+    paths = [[name for name in one.output.loss if name not in ("Mul", "Div", "Add")] for one in known]
+    if not all(path[:1] == ["Neg"] and set(path[1:2]) & _LOSSES for path in paths):
+        # One of several may be meant to be maximised: a critic of domains, say.
+        return None
+    for one, path in zip(known, paths, strict=True):
         costs = one.costs[~np.isnan(one.costs)]
-        if path[:1] != ["Neg"] or not set(path[1:2]) & _LOSSES or len(costs) < limit.LEAST_OBSERVATIONS:
+        if len(costs) < limit.LEAST_OBSERVATIONS:
             continue
         first, last = _ends(costs)
         if last >= first:

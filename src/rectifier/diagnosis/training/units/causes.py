@@ -114,14 +114,11 @@ def _inputs(history: SiteHistory, below: Sequence[SiteHistory]) -> Cause | None:
 
 def _bias(history: SiteHistory, silent: BoolArray) -> Cause | None:
     """Biases that outweigh by far what weights and inputs add, in the first window already."""
-    first = history.finite_windows[0]
-    if first.pre_mean is None or first.bias is None or len(first.bias) != len(silent):
+    found = model_causes.bias_below_range(history, silent)
+    if found is None:
         return None
-    bias = float(np.median(first.bias[silent]))
-    rest = float(np.median(np.abs(first.pre_mean - first.bias)[silent]))
-    if not bias < 0 or not -bias >= limit.BEYOND_RANGE * rest:
-        return None
-    return Cause(kind=CauseKind.INITIAL_BIAS, facts=LargeBias(bias=bias, rest=rest, units=int(silent.sum())))
+    facts = LargeBias(bias=found[0], rest=found[1], units=int(silent.sum()))
+    return Cause(kind=CauseKind.INITIAL_BIAS, facts=facts)
 
 
 def _decay(history: SiteHistory) -> Cause | None:
