@@ -55,7 +55,7 @@ def test_a_mistake_of_shapes_shows():
     [
         (nn.LayerNorm(1), True), (nn.LayerNorm(1, elementwise_affine=False), True), (nn.Softmax(-1), True),
         (nn.Softmax(1), True), (nn.LogSoftmax(-1), True), (nn.LayerNorm((9, 1)), False), (nn.Softmax(0), False),
-        (nn.Sigmoid(), False),
+        (nn.Sigmoid(), False), (nn.GroupNorm(1, 1), True),
     ],
 )  # fmt: skip
 def test_an_operation_over_one_element_is_told(operation, constant):
@@ -83,6 +83,9 @@ def test_a_normalisation_over_one_element_is_told_wherever_it_is():
     for size, told in ((1, True), (2, False)):
         model = nn.Sequential(nn.LayerNorm(size), layers(size, 2))
         assert the_output(F.mse_loss(model(torch.randn(9, 5, size)), torch.rand(9, 5, 2))).one_element == told
+    for groups, told in ((6, True), (3, False)):
+        model = nn.Sequential(nn.GroupNorm(groups, 6), layers(6, 2))
+        assert the_output(F.mse_loss(model(torch.randn(9, 6)), torch.rand(9, 2))).one_element == told
 
 
 def test_targets_may_come_first():

@@ -106,6 +106,26 @@ def test_the_bias_is_told_where_nothing_but_it_was_added(tensor, alone):
     assert alone or found.bias is None
 
 
+OWN = nn.Parameter(torch.randn(13))
+
+
+@pytest.mark.parametrize(
+    ("tensor", "told"),
+    [
+        (LAYER(X3.transpose(0, 1)), LAYER.bias),
+        (X2 @ LAYER.weight.T + OWN, OWN),
+        (OWN + X3 @ LAYER.weight.T, OWN),
+        (torch.add(X2 @ LAYER.weight.T, OWN, alpha=2), None),
+        (X2 @ LAYER.weight.T + OWN[None], None),
+        (X2 @ LAYER.weight.T + nn.Parameter(torch.randn(1)), None),
+        (LAYER(X2) + OWN, None),
+        (X2 @ LAYER.weight.T - OWN, None),
+    ],
+)
+def test_a_vector_added_to_a_product_is_its_bias(tensor, told):
+    assert find_unit_axis(tensor).bias is told
+
+
 def test_a_pooled_maximum_still_has_the_bias_added_to_it():
     layer = nn.Conv2d(3, 5, 1)
     assert find_unit_axis(nn.MaxPool2d(2)(layer(torch.randn(7, 3, 4, 4)))).bias is layer.bias

@@ -40,6 +40,7 @@ _DEAD: dict[CauseKind, RemedyId] = {
 }
 _PREDICTOR: dict[CauseKind, tuple[RemedyId, ...]] = {
     CauseKind.INPUT_SCALE: (RemedyId.STANDARDISE_INPUTS,),
+    CauseKind.EVAL_MODE: EVAL_MODE,
     CauseKind.INPUT_CONSTANT: (RemedyId.CHECK_INPUTS,),
     CauseKind.INITIAL_WEIGHTS: (RemedyId.INIT_GAIN, RemedyId.FEWER_LAYERS),
     CauseKind.LEARNING_RATE: (RemedyId.LOWER_LEARNING_RATE,),

@@ -64,3 +64,11 @@ def test_what_does_not_train_in_eval_mode_is_not_told(more):
 def test_where_another_finding_explains_the_stall_it_is_information():
     nan = found(losses=FLAT, row={**TRAINS, "nonfinite_weight_step": 5})
     assert nan.severity == "info"
+
+
+@pytest.mark.parametrize(("evaluated", "losses", "told"), [(10, FLAT, True), (9, FLAT, False), (20, FALLING, False)])
+def test_it_is_why_a_training_stands_still(evaluated, losses, told):
+    models = [ModelState(name="Net", steps=20, eval_steps=evaluated)]
+    still = training([(parameter(), TRAINS)], sites=[NORMALISED], losses=losses, models=models)
+    causes = [one.cause for one in diagnose(still).findings if one.rule == "standing-still"]
+    assert any(one.text.endswith("keeps the statistics that it began with") for one in causes) == told

@@ -39,6 +39,10 @@ magnitude; the mean of a batch may have been a sum)."""
 OTHER_TERMS = 0.5
 """Share of the loss that other terms make, from which on they outweigh the one that has the targets (by definition)."""
 
+GIVEN_UP_FOR = 0.05
+"""Share of the first losses that other terms must have made, to be named where they came down to a tenth and the part
+with the targets did not come down at all (our choice: a twentieth)."""
+
 LITTLE_MOVEMENT = 0.05
 """Sum of all ‖Δw‖/‖w‖ of a training below which no layer can be far from its initial weights, whatever the direction
 of each step: generated trainings of 120 to 400 steps that are well come to .19 and more (our choice: a quarter
@@ -54,6 +58,11 @@ FLOAT16_STEP = 2.0**-11
 LARGE_MOMENTUM = 0.995
 """Momentum from which on it may be what makes a training fail: it adds up 200 steps, where the
 usual 0.9 adds up ten (our choice). As much is good where it is raised slowly (Sutskever et al. 2013, section 3)."""
+
+SHRUNK_STEP = 0.05
+"""Size of a step of SGD over learning rate times gradient below which the gradient was made smaller on the way, by so
+much that the learning rate is not what was asked for (our choice: a twentieth; a maximum norm of 1 is usual, and norms
+of 10 are no rarity). With momentum, of what it makes of gradients that are all alike."""
 
 USUAL_EPSILON = 1e-6
 """Adam's `eps` up to which it only keeps a division by 0 away: torch's default is 1e-8, half precision asks for more

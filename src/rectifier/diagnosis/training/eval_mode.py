@@ -4,7 +4,17 @@ from rectifier.diagnosis import remedies
 from rectifier.diagnosis import thresholds as limit
 from rectifier.diagnosis.training.history.progress import Progress
 from rectifier.diagnosis.training.model_causes import last_counts
-from rectifier.records import Cause, CauseKind, Consequence, EvalMode, Finding, Process, Rule
+from rectifier.records import (
+    Cause,
+    CauseKind,
+    Consequence,
+    EvalMode,
+    Finding,
+    ModelState,
+    Process,
+    Rule,
+    StillStatistics,
+)
 
 _BATCH_NORM = frozenset({"NativeBatchNorm", "CudnnBatchNorm", "MiopenBatchNorm", "BatchNorm"})
 """As autograd names it, on the devices that there are."""
@@ -22,11 +32,10 @@ def judge_eval_mode(model: str, progress: Progress, process: Process, *, explain
         process: The training.
         explained: Whether another finding says already why it does not progress.
     """
-    state = next((one for one in process.snapshots[-1].models if one.name == model), None)
-    if state is None or not state.eval_steps or not _is_trained(model, process):
+    state = _state(model, process)
+    if state is None or not _is_trained(model, process):
         return []
-    sites = [site for site in process.sites if site.model == model]
-    normalised = sum(site.unit_axis.operation in _BATCH_NORM for site in sites)
+    normalised = _batch_normalised(model, process)
     stalled = progress.state == "none" and progress.steps >= limit.STALLED_STEPS
     alarm = stalled and normalised > 0 and not explained
     return [
@@ -41,6 +50,31 @@ def judge_eval_mode(model: str, progress: Progress, process: Process, *, explain
             evidence=EvalMode(model=model, steps=state.steps, eval_steps=state.eval_steps, batch_normalised=normalised),
         )
     ]
+
+
+def still_statistics(model: str, progress: Progress, process: Process) -> Cause | None:
+    """Eval mode as the cause of what a model gives: its batch normalisation never learns what it is to normalise.
+
+    Args:
+        model: Its name.
+        progress: Of its training.
+        process: The training.
+    """
+    state = _state(model, process)
+    if state is None or 2 * state.eval_steps < state.steps or not _is_trained(model, process):
+        return None
+    if progress.steps < limit.STALLED_STEPS or not _batch_normalised(model, process):
+        return None
+    return Cause(kind=CauseKind.EVAL_MODE, facts=StillStatistics(eval_steps=state.eval_steps, steps=state.steps))
+
+
+def _state(model: str, process: Process) -> ModelState | None:
+    """What is known of a model some of whose losses came in eval mode."""
+    return next((one for one in process.snapshots[-1].models if one.name == model and one.eval_steps), None)
+
+
+def _batch_normalised(model: str, process: Process) -> int:
+    return sum(site.unit_axis.operation in _BATCH_NORM for site in process.sites if site.model == model)
 
 
 def _is_trained(model: str, process: Process) -> bool:

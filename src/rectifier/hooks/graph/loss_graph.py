@@ -14,7 +14,7 @@ from torch import Tensor
 
 from rectifier.hooks.graph.first_layers import read_first_layers
 from rectifier.hooks.graph.loss_outputs import OutputLayer, read_output
-from rectifier.hooks.graph.loss_path import ONE_ELEMENT, is_over_one_element
+from rectifier.hooks.graph.loss_path import NORMALISATIONS, ONE_ELEMENT, is_over_one_element
 from rectifier.hooks.graph.nodes import kind_of, nodes_below, saved
 from rectifier.hooks.graph.weights import CONVOLUTIONS, PRODUCTS, parameters_of
 
@@ -78,7 +78,7 @@ def read_loss(loss: Tensor, sites: Mapping[int, int], *, values: bool = True, in
             uses.update({parent: len(sequence) - 1 for parent, _ in node.next_functions})
     ends = [node for node in order if hasattr(node, "variable")]
     graph = LossGraph(whole=whole, leaves=[node.variable for node in ends], uses=[uses[node] for node in ends])
-    constant = {node for node in order if kinds[node] == "NativeLayerNorm" and is_over_one_element(node)}
+    constant = {node for node in order if kinds[node] in NORMALISATIONS and is_over_one_element(node)}
     constant |= {node for node in order if kinds[node] in _FLAT}
     _chain(order, sites, graph)
     earliest = _first_uses(order, kinds)
@@ -94,7 +94,7 @@ def read_loss(loss: Tensor, sites: Mapping[int, int], *, values: bool = True, in
             gates = any(kinds[one] == "Mul" and _parents(one) > 1 for one in path)
             output.linear = not gates and all(_is_linear(one, kinds) for one in nodes_below([node]))
             found = [kinds[one] for one in nodes_below([node]) if one in constant] if constant else []
-            output.one_element = "NativeLayerNorm" in found
+            output.one_element = not NORMALISATIONS.isdisjoint(found)
             output.flat = tuple(dict.fromkeys(kind for kind in found if kind in _FLAT))
             graph.outputs.append(output)
     return graph

@@ -56,7 +56,7 @@ class OutputLayer:
         bounds: Between which numbers the last activation before the loss keeps the values; None without one.
         aligned: Whether each unit of the output has the targets of its own place.
         linear: Whether all that leads to it is known to be linear, so that no activation can be among it.
-        one_element: Whether a layer normalisation over a single element leads to it.
+        one_element: Whether a normalisation over a single element leads to it.
         flat: Operations that lead to it and have a derivative of 0, as autograd names them: `Sign`.
         cost: What the loss of torch that compares it with the targets costs, a mean over the batch; None for others.
         shares: Whether that is a binary cross-entropy.

@@ -14,6 +14,8 @@ _REDUCED_BY_SUM = 2
 _ELEMENTWISE = {"Add", "Sub", "Mul", "Div"}
 BROADCAST = "Broadcast"
 """Stands in a path for rows that a number of each was stretched over, so that each meets the constants of all."""
+NORMALISATIONS = {"NativeLayerNorm", "NativeGroupNorm"}
+"""Normalisations over numbers of one sample."""
 ONE_ELEMENT = "OneElement"
 """Stands in a path behind an operation over a single element, which gives the same whatever it is given."""
 
@@ -38,7 +40,7 @@ def names_along(path: tuple[Any, ...], node: Any) -> tuple[str, ...]:
 
 
 def is_over_one_element(node: Any) -> bool:
-    """Whether a softmax has one share to give, or a layer normalisation one number to compare with its own mean.
+    """Whether a softmax has one share to give, or a normalisation one number to compare with its own mean.
 
     Args:
         node: Of a graph.
@@ -47,6 +49,8 @@ def is_over_one_element(node: Any) -> bool:
     if kind == "NativeLayerNorm":
         normalised: tuple[int, ...] = node._saved_normalized_shape
         return math.prod(normalised) == 1
+    if kind == "NativeGroupNorm":
+        return bool(node._saved_C * node._saved_HxW == node._saved_group)
     if kind in ("Softmax", "LogSoftmax"):
         shape, kept = _shape(node), int(node._saved_dim)
         # Autograd keeps a negative number of a dimension as an unsigned one.

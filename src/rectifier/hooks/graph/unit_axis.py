@@ -125,13 +125,7 @@ def _follow(node: Any, number: int, shape: Sequence[int], steps: int) -> _Found:
     if kind in LAYERS:
         return _at_layer(node, kind, shape, steps)
     if kind in ELEMENTWISE:
-        answers = [
-            _through(at, parent, nr, steps, shape)
-            for at, (parent, nr) in enumerate(node.next_functions)
-            if parent is not None
-        ]
-        found = _agreement(answers, kind)
-        return found if kind in KEEPS_VALUES else replace(found, bias=None)
+        return _at_elements(node, kind, shape, steps)
     step = AXIS_STEPS.get(kind)
     if step is None:
         return _Found(None, AxisSource.OPERATION, kind)
@@ -157,6 +151,31 @@ def _follow(node: Any, number: int, shape: Sequence[int], steps: int) -> _Found:
         answers.append(replace(found, route=(operand, *found.route)))
     found = _agreement(answers, kind)
     return found if step.keeps_values else replace(found, bias=None)
+
+
+def _at_elements(node: Any, kind: str, shape: Sequence[int], steps: int) -> _Found:
+    answers = [
+        _through(at, parent, nr, steps, shape)
+        for at, (parent, nr) in enumerate(node.next_functions)
+        if parent is not None
+    ]
+    found = _agreement(answers, kind)
+    if kind == "Add" and (bias := _added_to_units(node, found, shape)) is not None:
+        return replace(found, bias=bias, layer_bias=bias)
+    return found if kind in KEEPS_VALUES else replace(found, bias=None)
+
+
+def _added_to_units(node: Any, found: _Found, shape: Sequence[int]) -> Tensor | None:
+    """The vector that is added with one entry for each unit of a layer without a bias of its own.
+
+    torch's linear layers do that by themselves where their input is not contiguous: after `transpose`, say.
+    """
+    if found.place is None or found.place.axis != len(shape) - 1 or found.layer_bias is not None:
+        return None
+    if found.weight is None or getattr(node, "_saved_alpha", 1) != 1:
+        return None
+    leaves = [parent.variable for parent, _ in node.next_functions if hasattr(parent, "variable")]
+    return leaves[0] if len(leaves) == 1 and tuple(leaves[0].shape) == (found.place.units,) else None
 
 
 def _through(at: int, parent: Any, number: int, steps: int, shape: Sequence[int]) -> _Found:

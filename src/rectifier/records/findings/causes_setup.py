@@ -72,6 +72,47 @@ class LargeMomentum(SetupFacts):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ShrunkSteps(SetupFacts):
+    """Steps far smaller than learning rate times gradient: something shrinks the gradient before the optimizer has it.
+
+    Attributes:
+        share: Size of a step over learning rate times gradient, and over what momentum makes of that, at most.
+        norm_before: Norm of the gradient before clipping, a median; None where nothing clips.
+    """
+
+    share: float
+    norm_before: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StillStatistics(SetupFacts):
+    """Batch normalisation that keeps its statistics, because the model trains in eval mode.
+
+    Attributes:
+        eval_steps: Observed losses that came from a model in eval mode.
+        steps: Observed losses.
+    """
+
+    eval_steps: int
+    steps: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GivenUp(SetupFacts):
+    """Terms beside the one with the targets came down, and that one stays where a constant leaves it.
+
+    Attributes:
+        loss: The part that has the targets.
+        others_first: What the other terms added to the loss at the start.
+        others_last: What they add at the end.
+    """
+
+    loss: str
+    others_first: float
+    others_last: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MadeAnew(SetupFacts):
     """Parameters that are made in each forward.
 
@@ -89,7 +130,7 @@ class OneElement(SetupFacts):
     """An operation over a single element, which gives a constant.
 
     Attributes:
-        operation: It: `Softmax`, `NativeLayerNorm`.
+        operation: It: `Softmax`, `NativeLayerNorm`; of what leads to an output, nothing.
         behind: Whether it lies between every output and the loss; else it leads to an output.
     """
 

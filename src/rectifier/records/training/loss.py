@@ -18,7 +18,7 @@ class Output:
         loss: Operations between it and the loss, from the loss down, each once: `MseLoss`; `NllLoss`, `LogSoftmax`.
         linear: Whether all operations that lead to it are known to be linear; a recurrent layer holds its activation
             in one operation, say, and is not.
-        one_element: Whether a layer normalisation over a single element, which gives a constant, leads to it.
+        one_element: Whether a normalisation over a single element, which gives a constant, leads to it.
         flat: Operations that lead to it and have a derivative of 0: `Sign`.
         lowest: The least that what follows it lets through (an activation, a clamp), as last seen; None for no bound.
         highest: The most.

@@ -7,7 +7,7 @@ import pytest
 
 from rectifier.diagnosis.training.history.outputs import read_outputs
 from rectifier.diagnosis.training.output.explained import explained
-from rectifier.records import CauseKind, OptimizerState, Rule, Series
+from rectifier.records import NORM_BEFORE_CLIPPING, CauseKind, OptimizerState, Rule, Series
 from tests.diagnosis.builders import (
     FALLING,
     FLAT,
@@ -58,7 +58,8 @@ def run(
     end = replace(
         snapshot(windows, losses=losses, step=len(steps) - 1, input_rms=1.0, input_offset=0.1), **(more or {})
     )
-    row = replace(counts(parameters), **(known or {}))
+    # SGD's steps are learning rate times gradient.
+    row = replace(counts(parameters, gradient=np.maximum(update, 1e-9) / 0.01), **(known or {}))
     end = replace(end, outputs=(found,), parameters=row)
     return process(
         [site(f"act{at}") for at in range(sites)], end, outputs=(output(units=units, loss=loss, linear=not sites),),
@@ -115,7 +116,8 @@ def test_silent_logits_behind_a_relu_are_told_whatever_is_learned():
 @pytest.mark.parametrize(
     ("operation", "kind", "words"),
     [("Softmax", CauseKind.OUTPUT_ACTIVATION, "a softmax over a single element"),
-     ("NativeLayerNorm", CauseKind.NORMALISATION, "a layer normalisation over a single element")],
+     ("NativeLayerNorm", CauseKind.NORMALISATION, "a normalisation over a single element"),
+     ("NativeGroupNorm", CauseKind.NORMALISATION, "a normalisation over a single element")],
 )  # fmt: skip
 def test_an_operation_over_one_element_is_told_where_every_output_passes_it(operation, kind, words):
     training = run(STAYS, loss=("MseLoss", operation, "OneElement"), target=np.nan)
@@ -229,6 +231,49 @@ def test_a_momentum_that_adds_up_hundreds_of_steps_explains_weights_that_run_awa
         assert told.remedies == ("lower_learning_rate",)
     # It does no harm by itself.
     assert alarms(run(known={"optimizers": (optimizer,)})) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "momentum", "update", "found"),
+    [("SGD", None, 0.05e-2, True), ("SGD", None, 0.051e-2, False), ("SGD", 0.9, 0.5e-2, True),
+     ("SGD", 0.9, 0.51e-2, False), ("Adam", None, 1e-5, False)],
+)  # fmt: skip
+@pytest.mark.parametrize("norms", [None, np.full(200, 7.0)])
+def test_steps_far_below_learning_rate_times_gradient_are_told(name, momentum, update, found, norms):
+    """A learning rate of 0.1 and a gradient of 0.5 make steps of 0.05; the weights have a norm of 5."""
+    known = {"optimizers": (OptimizerState(name=name, steps=99, momentum=momentum),), "weight_last": np.array([5.0]),
+             "learning_rate": np.array([0.1]), "gradient": np.array([0.5])}  # fmt: skip
+    training = run(STAYS, losses=FLAT, known=known, update=update)
+    training = replace(training, sites=(replace(site("act0"), fed_by="layers.0.weight"),))
+    (end,) = training.snapshots
+    if norms is not None:
+        clipped = Series(steps=np.arange(200), values=norms)
+        training = replace(training, snapshots=(replace(end, series=end.series | {NORM_BEFORE_CLIPPING: clipped}),))
+    told = next(one for one in diagnose(training).findings if one.severity != "info")
+    assert ("of learning rate times gradient" in told.cause.text) == found
+    if found:
+        assert told.cause.kind is CauseKind.LEARNING_RATE_LOW
+        assert told.remedies == ("raise_learning_rate",)
+        assert ("its norm was 7 before clipping" in told.cause.text) == (norms is not None)
+    # A training that is well may have chosen its learning rate for it.
+    assert alarms(replace(training, snapshots=run(known=known, update=update).snapshots)) == []
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "cost", "found"),
+    [(0.06, 0.006, STAYS, True), (0.04, 0.004, STAYS, False), (0.06, 0.007, STAYS, False),
+     (0.06, 0.006, np.full(20, 0.9), False)],
+)  # fmt: skip
+def test_terms_that_came_down_while_the_targets_were_given_up_are_told(first, last, cost, found):
+    others = np.r_[np.full(40, first), np.full(160, last)]
+    losses = np.interp(np.arange(200), np.arange(20) * 10, cost) + others
+    spread = np.r_[np.full(6, 0.5), np.full(14, 1e-6)]
+    training = run(cost, losses=losses, loss=("Add", "MseLoss"), spread=spread)
+    (told, *_) = [one for one in diagnose(training).findings if one.severity != "info"]
+    assert (told.cause.kind is CauseKind.LOSS_TERM) == found
+    if found:
+        assert "terms beside MseLoss came down from 0.06 to 0.006" in told.cause.text
+        assert told.remedies == ("weaken_loss_term",)
 
 
 @pytest.mark.parametrize(
@@ -601,7 +646,7 @@ def test_small_weights_make_any_update_large_and_are_named_in_its_place():
 
 @pytest.mark.parametrize(("bias", "found"), [(-11.0, True), (-9.0, False)])
 def test_biases_beyond_the_range_are_told_also_where_a_slope_is_left(bias, found):
-    losses = np.r_[np.linspace(1.9, 1.0, 60), np.full(140, 1.0)]
+    losses = np.r_[np.linspace(1.04, 1.0, 60), np.full(140, 1.0)]
     training = run(np.full(20, 1.0), losses=losses, loss=("Add", "MseLoss"), spread=np.full(20, 0.5))
     (end,) = training.snapshots
     pre = np.full(5, bias) + 1.0

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from rectifier.diagnosis import remedies
 from rectifier.diagnosis import thresholds as limit
+from rectifier.diagnosis.training import eval_mode
 from rectifier.diagnosis.training.history.outputs import OutputHistory
 from rectifier.diagnosis.training.history.progress import Progress
 from rectifier.diagnosis.training.history.sites import SiteHistory
@@ -126,6 +127,7 @@ _LOOKS = (
     _likely(loss.scaled, "model", "outputs", "histories", "progress", "loss", "process"),
     _likely(steps.decay, "model", "process"),
     _likely(steps.epsilon, "model", "process"),
+    _likely(steps.shrunk, "model", "histories", "process", "alone"),
     _likely(steps.little_movement, "model", "histories", "progress", "process"),
     _likely(steps.momentum, "model", "process"),
     _likely(steps.rounded, "model", "process"),
@@ -139,6 +141,7 @@ _LOOKS = (
     _likely(data.one_sided_weights, "model", "process"),
     _likely(data.biases, "histories"),
     _likely(data.large_first_cost, "outputs"),
+    _likely(eval_mode.still_statistics, "model", "progress", "process"),
     _likely(data.frozen, "model", "process"),
     _likely(data.without_activation, "model", "outputs", "histories", "process"),
 )
@@ -211,6 +214,8 @@ def _fitting(finding: Finding, flaws: Sequence[Flaw]) -> Iterator[Flaw]:
                 or isinstance(flaw.cause.facts, LargeMomentum)
                 or (kind is CauseKind.INPUT_CONSTANT and finding.rule is not Rule.NON_FINITE)
             )
+            # Terms that outweigh the targets may silence units and gradients, too.
+            fits |= unknown and kind is CauseKind.LOSS_TERM
             fits |= finding.rule is Rule.SATURATED and isinstance(flaw.cause.facts, BoundedOutput)
             fits |= finding.rule in _BY_INPUTS and kind is CauseKind.INPUT_SCALE
             fits |= finding.rule is Rule.NON_FINITE and isinstance(flaw.cause.facts, InitialGain | EqualWeights)

@@ -10,12 +10,14 @@ from rectifier.diagnosis.training import model_causes
 from rectifier.diagnosis.training.history.outputs import OutputHistory
 from rectifier.diagnosis.training.history.progress import Progress
 from rectifier.diagnosis.training.history.sites import SiteHistory
+from rectifier.diagnosis.training.output.explained import explained
 from rectifier.diagnosis.training.setup import steps
 from rectifier.records import (
     BoundedOutput,
     Cause,
     CauseKind,
     FloatArray,
+    GivenUp,
     LossOperations,
     NegatedLoss,
     OneElement,
@@ -27,7 +29,7 @@ from rectifier.records import (
     ZeroLoss,
 )
 
-_LAYER_NORM = "NativeLayerNorm"
+_NORMALISATIONS = frozenset({"NativeLayerNorm", "NativeGroupNorm"})
 _TO_SHARES = frozenset({"Softmax", "Sigmoid"})
 _ADDS = frozenset({"Add", "Sub", "Stack", "Cat", "Sum"})
 _LOSSES = frozenset(
@@ -95,10 +97,10 @@ def one_element(outputs: Sequence[OutputHistory]) -> Cause | None:
     looked = [one.output for one in outputs if len(one.ints("steps")) >= limit.LEAST_OBSERVATIONS]
     behind = [name for one in looked for name, next_ in pairwise(one.loss) if next_ == "OneElement"]
     if looked and len(behind) == len(looked):
-        kind = CauseKind.NORMALISATION if behind[0] == _LAYER_NORM else CauseKind.OUTPUT_ACTIVATION
+        kind = CauseKind.NORMALISATION if behind[0] in _NORMALISATIONS else CauseKind.OUTPUT_ACTIVATION
         return Cause(kind=kind, facts=OneElement(operation=behind[0], behind=True))
     if any(one.one_element for one in looked):
-        return Cause(kind=CauseKind.NORMALISATION, facts=OneElement(operation=_LAYER_NORM, behind=False))
+        return Cause(kind=CauseKind.NORMALISATION, facts=OneElement(operation="", behind=False))
     return None
 
 
@@ -234,9 +236,16 @@ def other_terms(outputs: Sequence[OutputHistory], loss: Series) -> Cause | None:
     if len(costs) < limit.LEAST_OBSERVATIONS:
         return None
     others = np.abs(total - costs)
-    share = max(_ends(others / (others + np.abs(costs) + np.finfo(float).tiny)))
+    first, last = _ends(others / (others + np.abs(costs) + np.finfo(float).tiny))
+    share = max(first, last)
     if share <= limit.OTHER_TERMS:
-        return None
+        at_first, at_last = _ends(others)
+        saved = explained(one)
+        lost = (
+            first >= limit.GIVEN_UP_FOR and at_last <= at_first / 10 and saved is not None and saved < limit.LEAST_SAVED
+        )
+        facts = GivenUp(loss=name, others_first=at_first, others_last=at_last)
+        return Cause(kind=CauseKind.LOSS_TERM, facts=facts) if lost else None
     return Cause(kind=CauseKind.LOSS_TERM, facts=OtherTerms(share=share, loss=name))
 
 

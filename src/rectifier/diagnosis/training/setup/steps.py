@@ -9,14 +9,17 @@ from rectifier.diagnosis.training import model_causes
 from rectifier.diagnosis.training.history.progress import Progress
 from rectifier.diagnosis.training.history.sites import SiteHistory
 from rectifier.records import (
+    NORM_BEFORE_CLIPPING,
     Cause,
     CauseKind,
+    FloatArray,
     LargeEpsilon,
     LargeMomentum,
     LittleMovement,
     Process,
     RateByStep,
     RoundedSteps,
+    ShrunkSteps,
 )
 
 _ADAM = frozenset({"Adam", "AdamW", "NAdam", "RAdam"})
@@ -187,6 +190,38 @@ def schedule(histories: Sequence[SiteHistory]) -> Cause | None:
             facts = RateByStep(first=first, middle=middle, last=last)
             return Cause(kind=CauseKind.LEARNING_RATE_LOW, facts=facts)
     return None
+
+
+def shrunk(model: str, histories: Sequence[SiteHistory], process: Process, alone: bool) -> Cause | None:
+    """Gradients that clipping, or whatever else comes before the step, leaves next to nothing of.
+
+    Only of SGD: other optimizers make a step of any gradient.
+
+    Args:
+        model: Its name.
+        histories: Of it.
+        process: The training.
+        alone: Whether no other model trains at the same time.
+    """
+    updates = {one.weight: float(np.median(known)) for one in histories if len(known := _latest(one.update()))}
+    shares = []
+    for counts, optimizer, own in model_causes.held_by_optimizers(model, process):
+        for at in own if optimizer.name == "SGD" else ():
+            # What momentum adds up of equal gradients is the most that a step can be.
+            carried = min(optimizer.momentum or 0.0, 1 - 1e-3)
+            whole = float(counts.learning_rate[at] * counts.gradient[at]) / (1 - carried)
+            if at in updates and np.isfinite(whole) and whole > 0 and np.isfinite(counts.weight_last[at]):
+                shares.append(updates[at] * float(counts.weight_last[at]) / whole)
+    if not shares or max(shares) == 0 or max(shares) > limit.SHRUNK_STEP:
+        return None
+    norms = _latest(process.series(NORM_BEFORE_CLIPPING).values) if alone else ()
+    facts = ShrunkSteps(share=max(shares), norm_before=float(np.median(norms)) if len(norms) else None)
+    return Cause(kind=CauseKind.LEARNING_RATE_LOW, facts=facts)
+
+
+def _latest(values: FloatArray) -> FloatArray:
+    known: FloatArray = values[np.isfinite(values)][-limit.LEAST_OBSERVATIONS :]
+    return known if len(known) == limit.LEAST_OBSERVATIONS else known[:0]
 
 
 def _norms_changed(model: str, process: Process) -> bool:

@@ -9,6 +9,7 @@ from rectifier.records import (
     ClearedGradients,
     EqualWeights,
     Finding,
+    GivenUp,
     InitialGain,
     KeptGradients,
     LargeEpsilon,
@@ -23,9 +24,11 @@ from rectifier.records import (
     RoundedSteps,
     ScaledLoss,
     SetupFacts,
+    ShrunkSteps,
     SmallInputs,
     SortedBatches,
     StepsWithoutGradient,
+    StillStatistics,
     Stretched,
     TrainingSetup,
     ZeroAtFirst,
@@ -68,6 +71,7 @@ _TITLES_OF_FACTS: dict[type, str] = {
     MadeAnew: "each forward creates new layers",
     LargeMomentum: "the momentum is too large",
     RateByStep: "the learning-rate schedule hinders learning",
+    ShrunkSteps: "something shrinks the gradients before the optimizer steps",
 }
 """Titles that say more than those of the kind of cause."""
 
@@ -100,7 +104,7 @@ def training_setup(finding: Finding, evidence: TrainingSetup) -> Texts:
 
 def _explained(share: float, facts: CauseFacts | None) -> str:
     """How the loss compares with that of the best constant answer."""
-    alone = isinstance(facts, NegatedLoss | OtherTerms | ScaledLoss | ZeroLoss)
+    alone = isinstance(facts, GivenUp | NegatedLoss | OtherTerms | ScaledLoss | ZeroLoss)
     loss = "the loss against the targets alone" if alone else "the loss"
     if share < 0:
         return f"At the end, {loss} is {1 - share:.3g} times that of the best constant answer."
@@ -116,7 +120,7 @@ def why(facts: SetupFacts) -> str:  # noqa: PLR0912 - one case for each kind of 
                 f"{facts.cost_first:.3g} to {facts.cost_last:.3g}"
             )
         case OneElement():
-            operation = "softmax" if "Softmax" in facts.operation else "layer normalisation"
+            operation = "softmax" if "Softmax" in facts.operation else "normalisation"
             if not facts.behind:
                 return f"a {operation} over a single element gives a constant, whatever it is given"
             return f"the output goes through a {operation} over a single element, which gives a constant"
@@ -168,6 +172,19 @@ def why(facts: SetupFacts) -> str:  # noqa: PLR0912 - one case for each kind of 
             return (
                 f"a momentum of {facts.momentum:.5g} adds up about {1 / (1 - facts.momentum):,.0f} steps; with a "
                 f"learning rate of {facts.learning_rate:.3g} the weights overshoot"
+            )
+        case GivenUp():
+            return (
+                f"terms beside {facts.loss} came down from {facts.others_first:.3g} to {facts.others_last:.3g}, while "
+                f"{facts.loss} stays where a constant answer leaves it: they drive the output to a constant"
+            )
+        case ShrunkSteps():
+            by = "" if facts.norm_before is None else f": its norm was {facts.norm_before:.3g} before clipping"
+            return f"a step is {percent(facts.share)} of learning rate times gradient, or less{by}"
+        case StillStatistics():
+            return (
+                f"{facts.eval_steps:,} of {counted(facts.steps, 'observed loss', 'observed losses')} came from a model "
+                "in eval mode: its batch normalisation keeps the statistics that it began with"
             )
         case LargeEpsilon():
             return (
