@@ -3,10 +3,10 @@
     python benchmarks/detection/explained.py --seeds 1
     python benchmarks/detection/explained.py --generated 100 --seed 0
 
-Each training is a process of its own, as a user's is: first as it fails and with its remedy, which decides by the same
-rule as the benchmark whether it failed for this seed; what failed is then explained. An answer is *right* if the kind of
-its cause is one that the case's definition lists. It is *established* where an experiment removed the failure; a right
-cause that no intervention can remove from outside, such as a cut graph, is only seen, and stands in a column of its own.
+Each training is a process of its own, as a user's is: first as it fails and with its remedy. By these two it is
+decided, by the benchmark's rule, whether it failed for this seed; what failed is then explained. An answer is *right*
+if the kind of its cause is one that the case lists. It is *established* where an experiment removed the failure; a
+cause that no change from outside can remove, such as a cut graph, is only observed.
 """
 
 import argparse
@@ -22,13 +22,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
-
 from failures import FAILURES, REBUILT
-from generated.cases import CONTROL, Case, draw_cases
+from generated.cases import Case, draw_cases
 from generated.truth import Verdict, judge
 
+HERE = Path(__file__).parent
 GAIN = 0.05
 COLLAPSED = 1e-3
 LIMIT = 1800.0

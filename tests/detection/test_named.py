@@ -47,7 +47,7 @@ def test_there_are_sixty_kinds_of_each_by_different_names(named):
 def test_accepted_causes_are_kinds_that_exist(named):
     from rectifier.records import CauseKind
 
-    for case in named[1]:
+    for case in (*named[0], *named[1]):
         assert case.causes, case.name
         assert set(case.causes) <= set(CauseKind) - {CauseKind.UNKNOWN}, case.name
 

@@ -1,4 +1,7 @@
-"""A named failure as a user would train it: `rectifier explain benchmarks/detection/failures/one.py "learning rate 1e-1" 0`."""
+"""A named failure as a user would train it.
+
+rectifier explain benchmarks/detection/failures/one.py "learning rate 1e-1" 0
+"""
 
 import sys
 from pathlib import Path
