@@ -7,7 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from rectifier.hooks.graph.autograd_graph import unobserved_activations
 from rectifier.hooks.graph.loss_graph import read_loss
+from rectifier.records import WhyUnseen
 
 
 def layers(inputs, units, seed=0):
@@ -175,3 +177,19 @@ def test_a_graph_that_is_too_large_says_so(monkeypatch):
     monkeypatch.setattr("rectifier.hooks.graph.loss_graph._MOST_NODES", 4)
     graph = read_loss(layers(3, 1)(torch.randn(5, 3)).sum(), {})
     assert not graph.whole
+
+
+def test_what_was_not_observed_is_counted_and_its_name_is_a_name():
+    class Quantise(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x.round()
+
+        @staticmethod
+        def backward(ctx, gradient):
+            return gradient
+
+    first, second = nn.Linear(3, 5), nn.Linear(5, 2)
+    loss = second(torch.relu(Quantise.apply(Quantise.apply(first(torch.randn(9, 3)))))).square().mean()
+    found = {(one.what, one.why): one.calls for one in unobserved_activations([loss], ())}
+    assert found == {("Quantise", WhyUnseen.CUSTOM): 2, ("a ReLU", WhyUnseen.BOUND_EARLY): 1}

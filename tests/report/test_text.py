@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from rectifier._formatting import percent
-from rectifier.records import AxisSource, Cause, Diagnosis, Finding, InfiniteGradient, Rule, UnitAxis, Unseen
+from rectifier.records import AxisSource, Cause, Diagnosis, Finding, InfiniteGradient, Rule, UnitAxis, Unseen, WhyUnseen
 from rectifier.report.figures.training import silent_map
 from rectifier.report.json.documents import run_json
 from rectifier.report.page.page import run_page
@@ -240,12 +240,13 @@ def test_of_several_ranks_the_worst_is_named_first(dying, healthy):
 def test_what_was_not_seen_changed_or_went_wrong_is_told(healthy):
     process = replace(
         healthy[0].processes[0],
-        unseen=(Unseen(what="net.act", reason="compiled"),),
+        unseen=(Unseen(what="net.act", reason="compiled"), Unseen(what="STE", why=WhyUnseen.CUSTOM, calls=1200)),
         changes=("relu to leaky_relu:0.1 at 3 sites",),
         warnings=("the disk is full",),
     )
     text = printed(print_run, make_run(process), healthy[1])
     assert "Not seen: net.act (compiled)." in text
+    assert "Not seen: STE (1,200 calls) (" in text
     assert "Changed: relu to leaky_relu:0.1 at 3 sites." in text
     assert "Rectifier had an internal problem: the disk is full." in text
     assert printed(print_run, make_run(), []) == "Nothing was observed.\n"

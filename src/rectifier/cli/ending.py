@@ -16,7 +16,7 @@ from rectifier.errors import NothingToCompare, UnreadableRun
 from rectifier.exit_codes import SIGNALLED
 from rectifier.records import Diagnosis, Manifest, Outcome, Run, RunNote, SiteRef
 from rectifier.report.sentences.fixes import with_seeds
-from rectifier.report.sentences.recorded import recorded, why_unseen
+from rectifier.report.sentences.recorded import recorded, unseen_calls, why_unseen
 from rectifier.report.text.run import print_run
 from rectifier.report.text.terminal import open_console
 from rectifier.storage import read_run, write_manifest, write_outcome
@@ -144,7 +144,7 @@ def why_nothing(run: Run) -> str:
         return "\n".join(["Nothing observed.", *dict.fromkeys(left_alone)])
     unseen = [unseen for process in run.processes for unseen in process.unseen]
     if unseen:
-        listed = "\n".join(f"Not seen: {one.what} ({why_unseen(one)})." for one in dict.fromkeys(unseen))
+        listed = "\n".join(f"Not seen: {unseen_calls(one)} ({why_unseen(one)})." for one in dict.fromkeys(unseen))
         return f"Nothing observed: no activation that can be seen was called in the training forward.\n{listed}"
     if RunNote.ACTIVATIONS not in run.notes:
         return (

@@ -49,7 +49,7 @@ def unobserved_activations(
     # Behind the last layer it is the loss's.
     losses = by_hand - feed_layers(outputs, by_hand) if of_loss and by_hand else set[int]()
     counts = Counter(what for number, what in found.items() if number not in losses)
-    return tuple(Unseen(what=f"{what} ({n} calls)" if n > 1 else what, why=why) for (what, why), n in counts.items())
+    return tuple(Unseen(what=what, why=why, calls=calls) for (what, why), calls in counts.items())
 
 
 def feed_layers(outputs: Iterable[Tensor], numbers: Collection[int]) -> set[int]:

@@ -93,11 +93,13 @@ class Unseen:
     Attributes:
         why: As a code; `other` where an earlier version wrote it.
         reason: The same in words.
+        calls: How many there were in the graph of one loss.
     """
 
     what: str
     why: WhyUnseen
     reason: str
+    calls: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,7 +164,7 @@ def layer_of(layer: records.LayerSummary) -> dict[str, Any]:
 
 def unseen_of(unseen: records.Unseen) -> Unseen:
     """What was not observed, as JSON has it."""
-    return Unseen(what=unseen.what, why=unseen.why, reason=why_unseen(unseen))
+    return Unseen(what=unseen.what, why=unseen.why, reason=why_unseen(unseen), calls=unseen.calls)
 
 
 def not_judged_of(one: records.NotJudged) -> NotJudged:

@@ -14,7 +14,7 @@ from rectifier.report.figures.drawing import BLUE, GREEN, GREY, INK, ORANGE, WHI
 from rectifier.report.rows import factors, worth_a_row
 from rectifier.report.sentences import fixes
 from rectifier.report.sentences.judged import heading, layers_not_judged
-from rectifier.report.sentences.recorded import recorded, why_unseen
+from rectifier.report.sentences.recorded import recorded, unseen_calls, why_unseen
 from rectifier.report.sentences.treated import treated_lines
 from rectifier.report.windows import thinning_told
 
@@ -180,7 +180,7 @@ class Part:
     @property
     def unseen(self) -> list[tuple[str, str]]:
         """What looked like an activation and was not observed, and why."""
-        return [(unseen.what, why_unseen(unseen)) for unseen in self.process.unseen]
+        return [(unseen_calls(unseen), why_unseen(unseen)) for unseen in self.process.unseen]
 
     @property
     def treated(self) -> list[str]:

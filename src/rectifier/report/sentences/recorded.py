@@ -30,6 +30,11 @@ def why_unseen(unseen: Unseen) -> str:
     return unseen.reason if unseen.why is WhyUnseen.OTHER else _UNSEEN[unseen.why]
 
 
+def unseen_calls(unseen: Unseen) -> str:
+    """What was not observed, and how many calls of it there were."""
+    return unseen.what if unseen.calls == 1 else f"{unseen.what} ({unseen.calls:,} calls)"
+
+
 def why_units_unknown(found: UnitAxis) -> str:
     """Why it is not known which axis counts as a site's units, for the middle of a sentence."""
     before, after = ([*shape] for shape in found.shapes or ((), ()))

@@ -13,7 +13,7 @@ from rectifier.records import EARLY_STEPS, Cost, Diagnosis, Process, Run, rank, 
 from rectifier.report.rows import worth_a_row
 from rectifier.report.sentences import describe
 from rectifier.report.sentences.judged import NO_ACTIVATION, layers_not_judged
-from rectifier.report.sentences.recorded import recorded, why_unseen
+from rectifier.report.sentences.recorded import recorded, unseen_calls, why_unseen
 from rectifier.report.sentences.treated import treated_lines
 from rectifier.report.text.findings import print_findings
 from rectifier.report.text.layers import layer_table, print_legend
@@ -105,7 +105,7 @@ def _print_remarks(process: Process, console: Console) -> None:
             f"Runs compiled: {which}. Counted in an extra uncompiled forward; ‖δ‖ was not observed.",
         )
     for unseen in process.unseen:
-        say(console, f"Not seen: {unseen.what} ({why_unseen(unseen)}).")
+        say(console, f"Not seen: {unseen_calls(unseen)} ({why_unseen(unseen)}).")
     for sentence in recorded(process):
         say(console, sentence)
     for change in process.changes:

@@ -30,8 +30,10 @@ def _vanishing(finding: Finding, evidence: GradientWay) -> Texts:
         if update is None
         else f"the first layer's weights move by {update:.1g} of their norm a step (median)"
     )
+    share = evidence.delta_first_over_last
+    left = f"{share:.1e} of it" if share else "nothing of it"
     return Texts(
-        title=f"the gradient vanishes: {evidence.delta_first_over_last:.1e} of it is left {_way(evidence)}",
+        title=f"the gradient vanishes: {left} is left {_way(evidence)}",
         detail=f"‖∂L/∂z‖ per sample changes to {_per_layer(evidence)}; and {still}.",
         cause=f"{_began(finding, evidence)} (torch.nn.Linear's default initialisation gives 0.41 per ReLU layer)",
         to_do=gradients.for_vanishing(finding.cause, evidence.activation),

@@ -116,7 +116,10 @@ _FOR_SETUP: dict[type, Advice] = {
     ShrunkSteps: ("Raise max_norm of clip_grad_norm_ to about the gradient's usual norm, or raise the learning rate.",),
     StillStatistics: ("Call model.train() before the training loop, and again after each evaluation.",),
     LittleMovement: ("Multiply the learning rate by 10; check its schedule, clipping, and the scale of the loss.",),
-    InitialGain: ("Initialise with the activation's gain: torch.nn.init.kaiming_normal_ for ReLU.",),
+    InitialGain: (
+        "Initialise with the activation's gain: torch.nn.init.kaiming_normal_ for ReLU, xavier_normal_ for sigmoid and "
+        "tanh.",
+    ),
     RateByStep: (
         "Fix the schedule: warm up for a few percent of the steps, and check where scheduler.step() is called.",
     ),
