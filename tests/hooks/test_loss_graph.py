@@ -69,6 +69,26 @@ def test_an_operation_over_one_element_is_told(operation, constant):
     assert "OneElement" not in the_output(wide).loss
 
 
+@pytest.mark.parametrize(
+    ("loss", "told"),
+    [
+        (lambda out, y: F.nll_loss(out.softmax(0).log(), y), True),
+        (lambda out, y: F.nll_loss((out.softmax(0) + 1e-8).log(), y), True),
+        (lambda out, y: F.nll_loss(out.log_softmax(-2), y), True),
+        (lambda out, y: -out.log_softmax(0)[range(9), y].mean(), True),
+        (lambda out, y: F.nll_loss(out.log_softmax(1), y), False),
+        (F.cross_entropy, False),
+        # Shares of the rows are meant: attention over them, or rows and columns that are compared both ways.
+        (lambda out, y: (out.softmax(0) * torch.randn(9, 3)).sum(), False),
+        (lambda out, y: F.nll_loss((out @ torch.randn(3, 9)).log_softmax(0), torch.arange(9)), False),
+        (lambda out, y: F.nll_loss(out.log_softmax(0), y) + F.nll_loss(out.log_softmax(1), y), False),
+    ],
+)
+def test_a_softmax_over_the_rows_of_a_batch_is_told_from_one_over_classes(loss, told):
+    read = the_output(loss(layers(5, 3)(torch.randn(9, 5)), torch.arange(9) % 3))
+    assert ("AcrossRows" in read.loss) == told
+
+
 def test_targets_that_are_computed_from_an_output_are_known_as_such():
     out, wanted = layers(3, 2)(torch.randn(9, 3)), torch.randn(9, 2)
     assert the_output(((out - wanted) ** 2).mean()).rebuilt

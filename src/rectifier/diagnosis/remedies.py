@@ -76,6 +76,7 @@ def for_dead_units(cause: Cause) -> tuple[RemedyId, ...]:
 _SATURATED: dict[CauseKind, RemedyId] = {
     CauseKind.INPUT_SCALE: RemedyId.STANDARDISE_INPUTS,
     CauseKind.INITIAL_WEIGHTS: RemedyId.INIT_GAIN,
+    CauseKind.INITIAL_BIAS: RemedyId.ZERO_BIAS,
     CauseKind.LEARNING_RATE: RemedyId.LOWER_LEARNING_RATE,
 }
 

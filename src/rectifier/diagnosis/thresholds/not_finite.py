@@ -29,3 +29,7 @@ the loss's own definition is not blamed (our choice)."""
 SKIPPED_SHARE = 0.05
 """Share of an optimizer's steps left out by a GradScaler above which it is not at work as meant: it raises the scale
 once in 2,000 steps and leaves out one for it."""
+
+MOSTLY_NOT_FINITE = 0.5
+"""Share of losses that are not finite above which a training that goes on without them is an alarm all the same: most
+of its batches teach it nothing."""

@@ -34,5 +34,9 @@ SIMILAR = 0.99
 """Mean cosine between two samples above which they look alike; alone it is information, because 6 default layers of 128
 on digits have .999 and train well."""
 
+LAYERS_THAT_MAKE_ALIKE = 3
+"""Activations from which on initialisation and depth are named for samples that look alike from the start: two layers
+with usual weights leave more than half of what differs (the cosine map of ReLU networks, Cho & Saul 2009)."""
+
 CONSTANT_VARIANCE = 1e-6
 """Variance of the output between samples over its mean square, below which it hardly varies: by a thousandth."""

@@ -157,6 +157,8 @@ def of_decay_of(counts: ParameterCounts | None, weights: Sequence[int]) -> Cause
     shrunk = float(np.median(last[known] / first[known]))
     with np.errstate(divide="ignore", invalid="ignore"):
         over = decay[known] * last[known] / gradient[known]
+    # Of a weight that is exactly 0 now nothing is left to compare: no loss takes every number of it there.
+    over[(last[known] == 0) & (decay[known] > 0)] = np.inf
     over = over[~np.isnan(over)]
     if not len(over) or shrunk > limit.SHRUNK_WEIGHTS or float(np.median(over)) < 1.0:
         return None
@@ -311,7 +313,7 @@ def _finite(values: FloatArray) -> FloatArray:
     return known
 
 
-def bias_below_range(history: SiteHistory, units: BoolArray) -> tuple[float, float] | None:
+def bias_beyond_range(history: SiteHistory, units: BoolArray, *, below: bool) -> tuple[float, float] | None:
     """Bias and size of w·x, medians over units, where the bias outweighed the other by far in the first window.
 
     A bias that torch's default initialisation may draw is none of that: what it outweighs is small.
@@ -319,6 +321,7 @@ def bias_below_range(history: SiteHistory, units: BoolArray) -> tuple[float, flo
     Args:
         history: The site.
         units: (U,) Which of its units.
+        below: Whether only a negative bias counts; else either sign does.
     """
     first = history.finite_windows[0] if history.finite_windows else None
     if first is None or first.pre_mean is None or first.bias is None or len(first.bias) != len(units):
@@ -327,4 +330,5 @@ def bias_below_range(history: SiteHistory, units: BoolArray) -> tuple[float, flo
     rest = float(np.median(np.abs(first.pre_mean - first.bias)[units]))
     fan_in = max(math.prod(history.weight_shape[1:]), 1)
     drawn = fan_in**-0.5 if len(history.weight_shape) > 1 else 0.0
-    return (bias, rest) if -bias > drawn and -bias >= limit.BEYOND_RANGE * rest else None
+    size = -bias if below else abs(bias)
+    return (bias, rest) if size > drawn and size >= limit.BEYOND_RANGE * rest else None

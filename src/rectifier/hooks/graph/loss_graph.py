@@ -14,7 +14,7 @@ from torch import Tensor
 
 from rectifier.hooks.graph.first_layers import read_first_layers
 from rectifier.hooks.graph.loss_outputs import OutputLayer, read_output
-from rectifier.hooks.graph.loss_path import NORMALISATIONS, ONE_ELEMENT, is_over_one_element
+from rectifier.hooks.graph.loss_path import ACROSS_ROWS, NORMALISATIONS, ONE_ELEMENT, is_over_one_element
 from rectifier.hooks.graph.nodes import kind_of, nodes_below, saved
 from rectifier.hooks.graph.weights import CONVOLUTIONS, PRODUCTS, parameters_of
 
@@ -89,8 +89,8 @@ def read_loss(loss: Tensor, sites: Mapping[int, int], *, values: bool = True, in
         for node, path in _frontier(loss.grad_fn, earliest, kinds):
             output = read_output(node, path, values=values)
             if any(uses[one] > 1 for one in (node, *path)):
-                # Something goes around the operation over one element.
-                output.loss = tuple(name for name in output.loss if name != ONE_ELEMENT)
+                # Something goes around the operation over one element, or over the rows.
+                output.loss = tuple(name for name in output.loss if name not in (ONE_ELEMENT, ACROSS_ROWS))
             gates = any(kinds[one] == "Mul" and _parents(one) > 1 for one in path)
             output.linear = not gates and all(_is_linear(one, kinds) for one in nodes_below([node]))
             found = [kinds[one] for one in nodes_below([node]) if one in constant] if constant else []

@@ -16,6 +16,9 @@ BROADCAST = "Broadcast"
 """Stands in a path for rows that a number of each was stretched over, so that each meets the constants of all."""
 NORMALISATIONS = {"NativeLayerNorm", "NativeGroupNorm"}
 """Normalisations over numbers of one sample."""
+_COMPARE_CLASSES = {"NllLoss", "Log", "Add", "Mul", "Mean", "Sum", "Neg", "Gather", "Index", "Clamp", "ClampMin"}
+ACROSS_ROWS = "AcrossRows"
+"""Stands in a path behind a softmax over the rows of a batch, where nothing but the choice of classes follows."""
 ONE_ELEMENT = "OneElement"
 """Stands in a path behind an operation over a single element, which gives the same whatever it is given."""
 
@@ -24,7 +27,7 @@ def names_along(path: tuple[Any, ...], node: Any) -> tuple[str, ...]:
     """Kinds of the operations on a path, each once.
 
     A loss that adds its rows up has a `Sum` of its own, an operation that stretches rows over a constant of as many a
-    `Broadcast` before it, one over a single element a `OneElement` behind it.
+    `Broadcast` before it, one over a single element a `OneElement` behind it, a softmax over the batch an `AcrossRows`.
     """
     names: list[str] = []
     for at, one in enumerate(path):
@@ -36,7 +39,22 @@ def names_along(path: tuple[Any, ...], node: Any) -> tuple[str, ...]:
         names.append(kind)
         if is_over_one_element(one):
             names.append(ONE_ELEMENT)
+        elif _runs_across_rows(one) and _compares_classes(names):
+            names.append(ACROSS_ROWS)
     return tuple(dict.fromkeys(names))
+
+
+def _compares_classes(names: list[str]) -> bool:
+    """Whether all that follows a softmax, the last of some names, is the choice of a class's share."""
+    return _COMPARE_CLASSES.issuperset(names[:-1]) and not {"NllLoss", "Log", "LogSoftmax"}.isdisjoint(names)
+
+
+def _runs_across_rows(node: Any) -> bool:
+    """Whether a softmax of (rows, classes) runs over the rows; where there are as many of both, both may be meant."""
+    if kind_of(node) not in ("Softmax", "LogSoftmax"):
+        return False
+    shape = _shape(node)
+    return len(shape) == 2 and shape[0] != shape[1] and shape[1] > 1 and int(node._saved_dim) in (0, (1 << 64) - 2)
 
 
 def is_over_one_element(node: Any) -> bool:

@@ -113,6 +113,28 @@ class GivenUp(SetupFacts):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TargetsAboveOne(SetupFacts):
+    """Targets above 1 of a binary cross-entropy, which then has no lower bound.
+
+    Attributes:
+        target_rms: Root mean square of the targets (median).
+    """
+
+    target_rms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcrossRows(SetupFacts):
+    """A softmax over the rows of a batch, where the loss compares the classes of each row.
+
+    Attributes:
+        operation: It: `Softmax`, `LogSoftmax`.
+    """
+
+    operation: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MadeAnew(SetupFacts):
     """Parameters that are made in each forward.
 

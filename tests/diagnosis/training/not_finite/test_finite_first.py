@@ -384,6 +384,14 @@ def test_single_losses_of_a_training_that_goes_on_are_information():
     assert one.advice == "Nothing to do if this is intended."
 
 
+@pytest.mark.parametrize(("bad", "severity"), [(100, "info"), (101, "warning")])
+def test_a_training_that_most_batches_teach_nothing_is_an_alarm_though_the_others_teach_something(bad, severity):
+    one = first(losses=[NAN if step < bad else loss for step, loss in enumerate(FALLING)])
+    assert (one.severity, why(one)) == (severity, "loss_not_finite")
+    assert one.detail.startswith(f"{bad} of 200 losses (5")
+    assert one.remedies == (() if severity == "info" else ("guard_operation", "check_inputs"))
+
+
 @pytest.mark.parametrize(
     "more",
     [

@@ -12,14 +12,15 @@ SETTLED = [*np.geomspace(10, 1, 50), *[1.0] * 250]
 def predicted(variation, *, losses=FLAT, first_delta=1.0, offset=None, rms=None, distinct=None, update=1e-3, sites=2):
     variation = np.array(variation, float)
     steps = range(len(variation))
-    deltas = [first_delta, 1.0][-sites:]
+    deltas = [first_delta, 1.0, 1.0][:sites] if sites > 1 else [1.0]
+    names = ["b", "ab", "acb"][sites - 1]
     windows = [
         window(i, steps=steps, fired=(9,) * 5, delta=delta, update=update,
                **({"square": np.full(len(variation), 4.0), "spread": 4.0 * variation} if i == sites - 1 else {}))
         for i, delta in enumerate(deltas)
     ]  # fmt: skip
     shot = snapshot(windows, losses=losses, input_offset=offset, input_rms=rms, distinct=distinct)
-    found = diagnose(process([site(name) for name in "ab"[-sites:]], shot)).findings
+    found = diagnose(process([site(name) for name in names], shot)).findings
     return [finding for finding in found if finding.rule == "constant-predictor"]
 
 
@@ -63,8 +64,18 @@ def test_one_activation_alone_cannot_show_a_gradient_that_is_gone():
     ("offset", "kind"), [(10.0, "initial_weights"), (10.1, "input_scale"), (None, "initial_weights")]
 )
 def test_a_mean_that_all_inputs_share_is_named(offset, kind):
-    (finding,) = predicted([1e-7] * 3, offset=offset, rms=1.0)
+    (finding,) = predicted([1e-7] * 3, offset=offset, rms=1.0, sites=3)
     assert why(finding) == kind
+
+
+@pytest.mark.parametrize(("sites", "kind"), [(2, "unknown"), (3, "initial_weights")])
+def test_few_layers_make_no_samples_alike(sites, kind):
+    """What does, from the start, is something between them: an average over all nodes of a graph, say."""
+    (finding,) = predicted([1e-7] * 3, sites=sites)
+    assert why(finding) == kind
+    assert f"at step 0, the first sampled, 1.0e-07 of the output differed between samples ({sites} act" in (
+        finding.cause.text
+    )
 
 
 @pytest.mark.parametrize(("update", "kind"), [(0.099, "unknown"), (0.1, "learning_rate")])
@@ -75,7 +86,7 @@ def test_what_moved_the_weights_far_before_it_is_named(update, kind):
 
 
 def test_the_messages():
-    (finding,) = predicted([2e-9, 3e-9, 1e-9])
+    (finding,) = predicted([2e-9, 3e-9, 1e-9], sites=3)
     assert (finding.severity, where(finding)) == ("serious", "b")
     assert finding.title == "b gives every sample almost the same output"
     assert finding.detail == (
@@ -85,7 +96,7 @@ def test_the_messages():
     )
     assert finding.cause.text == (
         "initialisation, depth and width: at step 0, the first sampled, 2.0e-09 of the output differed between samples "
-        "(2 activations, narrowest width 5)"
+        "(3 activations, narrowest width 5)"
     )
     (finding,) = predicted([0.0] * 3, offset=58.0, rms=293.0)
     assert finding.cause.text == (

@@ -400,6 +400,41 @@ def test_where_others_change_at_that_rate_it_is_the_gradient_that_is_too_small(r
         )
 
 
+STEPPED = OptimizerState(name="Own", steps=50, used=10)
+
+
+@pytest.mark.parametrize(
+    ("known", "optimizer", "cause"),
+    [
+        ({}, STEPPED, "optimizer_not_stepped"),
+        # 100 times what float32 rounds away of a norm of 1: 6e-6. The gradient is 0.1.
+        ({"learning_rate": 5.9e-5}, STEPPED, "learning_rate_low"),
+        ({"learning_rate": 6e-5}, STEPPED, "optimizer_not_stepped"),
+        # Cleared before the step, or nobody looked.
+        ({}, replace(STEPPED, zeros=10), "gradient_accumulation"),
+        ({}, replace(STEPPED, used=0), "learning_rate_low"),
+    ],
+)
+def test_steps_that_change_nothing_although_they_are_no_rounding_error(known, optimizer, cause):
+    row = {**STILL, "learning_rate": 0.01, **known}
+    weight = replace(parameter(shape=BIG), dtype="float32")
+    (one,) = untrained(training([(weight, row)], optimizers=(optimizer,), losses=FLAT))
+    assert why(one) == cause
+    if cause == "optimizer_not_stepped":
+        assert one.cause.text.startswith("Own.step() was called at 50 sampled steps and changed nothing")
+        assert one.remedies == ("step_optimizer",)
+        assert one.advice.startswith("Let Own.step() change the parameters in place")
+
+
+def test_what_was_replaced_and_is_still_in_the_optimizer_has_that_cause():
+    head, former = parameter("fc.weight", BIG), parameter("", BIG, holder=Holder.NONE)
+    body = (parameter("body.weight", BIG), TRAINS)
+    rows = [body, (head, {**STILL, "optimizer": -1}), (former, UNREACHED)]
+    causes = [why(one) for one in untrained(training(rows, losses=FLAT))]
+    assert causes == ["not_in_optimizer", "not_in_optimizer"]
+    assert [why(one) for one in untrained(training([body, rows[2]], losses=FLAT))] == ["unknown"]
+
+
 def test_the_words_of_each_reason():
     def words(known, optimizers=(ADAM,), holder=Holder.MODULE):
         row = {**STILL, **known}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rectifier.records import ParameterRef
+from rectifier.records import OptimizerState, ParameterRef
 from tests.diagnosis.builders import FALLING, FLAT, NAN
 from tests.diagnosis.parameter_records import TRAINS, healthy, parameter, training
 from tests.edge import diagnose, why
@@ -47,12 +47,22 @@ def test_weights_that_decay_takes_away_are_told_with_both_pulls():
         ({"weight_decay": NAN}, "unknown"),
         ({"learning_rate": 0.0}, "unknown"),
         ({"weight_last": 0.0}, "unknown"),
+        # Below the smallest number after 104 e-foldings, half of which are 52: 0.1 · 2.7 · 198 = 53.
+        ({"weight_last": 0.0, "learning_rate": 0.1, "weight_decay": 2.7}, "weight_decay"),
+        ({"weight_last": 0.0, "learning_rate": 0.1, "weight_decay": 2.6}, "unknown"),
     ],
 )
 def test_decay_is_named_where_it_outweighs_the_gradient_or_makes_half_of_the_way(known, cause):
     (one,) = norms([(parameter(), {**DECAYED, **known})])
     assert why(one) == cause
     assert bool(one.remedies) == (cause != "unknown")
+
+
+@pytest.mark.parametrize(("momentum", "cause"), [(None, "unknown"), (0.9, "weight_decay")])
+def test_momentum_adds_up_what_decay_does(momentum, cause):
+    row = {**DECAYED, "gradient": 1e-2, "weight_decay": 0.2}
+    (one,) = norms([(parameter(), row)], optimizers=(OptimizerState(name="SGD", steps=200, momentum=momentum),))
+    assert why(one) == cause
 
 
 @pytest.mark.parametrize(("last", "said"), [(0.0101, False), (0.0099, True), (99.0, False), (101.0, True)])

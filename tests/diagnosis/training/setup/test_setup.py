@@ -277,6 +277,31 @@ def test_terms_that_came_down_while_the_targets_were_given_up_are_told(first, la
 
 
 @pytest.mark.parametrize(
+    ("loss", "square", "found"),
+    [
+        ("BinaryCrossEntropyWithLogits", 1.1, True),
+        ("BinaryCrossEntropyWithLogits", 1.0, False),
+        ("MseLoss", 9.0, False),
+    ],
+)
+def test_targets_above_one_of_a_binary_cross_entropy_are_told(loss, square, found):
+    told = setup(run(-np.linspace(1, 9, 20), loss=(loss,), losses=-np.linspace(1, 9, 200), target_square=square))
+    assert (told is not None) == found
+    if found:
+        assert (told.severity, told.cause.kind) == ("warning", CauseKind.TARGET_SCALE)
+        assert "have a root mean square of 1.049, but it expects numbers from 0 to 1" in told.cause.text
+        assert told.remedies == ("standardise_targets",)
+
+
+def test_a_softmax_over_the_batch_is_told():
+    told = setup(run(STAYS, **CLASSES | {"loss": ("NllLoss", "Log", "Softmax", "AcrossRows")}))
+    assert (told.severity, told.cause.kind) == ("warning", CauseKind.OUTPUT_ACTIVATION)
+    assert told.title == "Net: a softmax runs over the batch, not over the classes"
+    assert told.cause.text.startswith("Softmax over the rows of the batch (dim=0)")
+    assert told.advice.startswith("Use dim=-1")
+
+
+@pytest.mark.parametrize(
     ("dtype", "rate", "name", "found"),
     [("bfloat16", 1e-3, "AdamW", True), ("bfloat16", 1e-2, "AdamW", False), ("float32", 1e-3, "AdamW", False),
      ("bfloat16", 1e-3, "SGD", False)],

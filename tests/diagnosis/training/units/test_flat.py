@@ -97,6 +97,19 @@ def test_why_a_layer_is_saturated():
     assert why(first=700, update=0.1)[0] == "unknown"
 
 
+@pytest.mark.parametrize(("bias", "kind"), [(-10.0, "initial_bias"), (10.0, "initial_bias"), (9.9, "initial_weights")])
+def test_biases_that_hold_a_layer_where_it_is_flat_are_named(bias, kind):
+    """As of a gate that begins shut, or open."""
+    windows = [
+        window(fired=(500,) * 5, visits=1000, steps=(step,), saturated=np.full(5, 1000), update=1e-3,
+               bias=np.full(5, bias), pre_mean=np.full(5, bias + 1.0))
+        for step in (0, 1)
+    ]  # fmt: skip
+    (got,) = named(diagnosed(windows, activation="sigmoid", losses=FLAT), "saturated")
+    assert str(got.cause.kind) == kind
+    assert got.remedies == (("zero_bias",) if kind == "initial_bias" else ("init_gain",))
+
+
 def test_a_monitor_that_did_not_count_saturation_says_nothing_of_it():
     assert named(diagnosed([window(fired=(500,) * 5, visits=1000)], activation="tanh"), "saturated") == []
 

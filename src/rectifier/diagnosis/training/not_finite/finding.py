@@ -107,8 +107,10 @@ def _site(first: First) -> SiteRef | ParameterRef | None:
 def _severity(first: First, places: Places, loss: Series) -> Severity:
     """Single losses that are not finite do no harm where everything else stays finite and the training goes on."""
     only_losses = first.origin is Origin.LOSS and not places.sites and not places.parameters
-    if only_losses and not places.skips_for_ever and judge_progress(loss).state == "some":
-        return "info"
+    goes_on = not places.skips_for_ever and judge_progress(loss).state == "some"
+    if only_losses and goes_on:
+        mostly = len(places.bad_losses) > limit.MOSTLY_NOT_FINITE * len(loss.values)
+        return "warning" if mostly else "info"
     return "serious"
 
 

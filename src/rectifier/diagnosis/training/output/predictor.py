@@ -105,6 +105,9 @@ def _cause(last: SiteHistory, histories: Sequence[SiteHistory], steps: IntArray,
             narrowest_width=min(widths, default=None),
             way=way,
         )
+        if way is None and len(histories) < limit.LAYERS_THAT_MAKE_ALIKE:
+            # So few layers do that only by weights or biases on a scale of their own, which is told as such.
+            return Cause(facts=facts)
         return Cause(kind=CauseKind.INITIAL_WEIGHTS, facts=facts)
     onset = int(steps[np.flatnonzero(variation >= limit.CONSTANT_VARIANCE).max() + 1])
     return model_causes.of_large_update(histories, onset) or Cause(facts=AlikeSince(onset=onset))

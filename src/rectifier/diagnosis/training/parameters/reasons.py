@@ -9,6 +9,7 @@ from rectifier.diagnosis.training.history.parameters import ParameterState, Para
 from rectifier.diagnosis.training.history.sites import SiteHistory
 from rectifier.diagnosis.training.model_causes import of_recurrence
 from rectifier.records import (
+    NORM_BEFORE_CLIPPING,
     AxisSource,
     Cause,
     CauseKind,
@@ -16,6 +17,7 @@ from rectifier.records import (
     FlatOperations,
     Holder,
     Lack,
+    OptimizerState,
     Process,
     WhyUnseen,
     ZeroAtStart,
@@ -33,6 +35,10 @@ class Reasons:
         self._nothing_held_learns = bool(held) and all(state.lack is Lack.NO_GRADIENT for state in held)
         self._others_learn = any(
             state.lack is not Lack.NO_GRADIENT and not states.held(state) for state in states.trainable
+        )
+        self._left_out = any(
+            state.parameter.holder is Holder.MODULE and state.lack is Lack.NO_CHANGE and not states.held(state)
+            for state in states.trainable
         )
         fed = [(history.site.model, history.site.fed_by, history) for history in histories]
         self._feeds = {(model, path.rpartition(".")[0]): history for model, path, history in fed if path is not None}
@@ -66,6 +72,9 @@ class Reasons:
         if state.lack is Lack.NO_GRADIENT:
             if self._nothing_held_learns and self._others_learn and self._states.held(state):
                 # A gradient comes to others, which no optimizer holds: it was made for another model.
+                return Cause(kind=CauseKind.NOT_IN_OPTIMIZER)
+            if state.parameter.holder is not Holder.MODULE and self._states.held(state) and self._left_out:
+                # The model has parameters that no optimizer holds: one of its layers was replaced.
                 return Cause(kind=CauseKind.NOT_IN_OPTIMIZER)
             runs = self.runs(state) or state.parameter.model in self._without_graph
             cut = self._nothing_held_learns or ((runs or self._begins_cut(state)) and self._states.held(state))
@@ -133,7 +142,21 @@ class Reasons:
             return CauseKind.LEARNING_RATE_ZERO
         # Where others change at no higher a rate, it is the gradient that is too small.
         others = any(one.changed and counts.learning_rate[one.index] <= rate for one in self._states.trainable)
-        return CauseKind.UPSTREAM if others else CauseKind.LEARNING_RATE_LOW
+        if others:
+            return CauseKind.UPSTREAM
+        ignored = self._uses_gradients(counts.optimizers[at]) and not self._is_rounded_away(state)
+        return CauseKind.OPTIMIZER_NOT_STEPPED if ignored else CauseKind.LEARNING_RATE_LOW
+
+    def _uses_gradients(self, optimizer: OptimizerState) -> bool:
+        """Whether nothing, such as clearing or clipping, came between backward pass and step."""
+        return optimizer.used > 0 and not optimizer.zeros and not len(self._process.series(NORM_BEFORE_CLIPPING).steps)
+
+    def _is_rounded_away(self, state: ParameterState) -> bool:
+        """Whether learning rate times gradient may be below half of what tells two neighbouring numbers apart."""
+        counts, at = self._counts, state.index
+        step, size = float(counts.learning_rate[at] * counts.gradient[at]), float(counts.weight_last[at])
+        half = limit.ROUNDED_AWAY.get(state.parameter.dtype)
+        return half is None or not np.isfinite(step) or not np.isfinite(size) or step <= limit.SURE_STEP * half * size
 
 
 def _block(state: ParameterState) -> str:

@@ -80,12 +80,17 @@ def _cause(
     gradient, looked = float(counts.gradient[at]), int(counts.last_looked[at])
     steps = int(counts.last_compared[at] - counts.first_compared[at])
     with np.errstate(divide="ignore"):
-        lost = -float(np.log(counts.weight_last[at] / counts.weight_first[at]))
+        # Of what is exactly 0 now, only that it fell below the smallest number is known.
+        lost = min(-float(np.log(counts.weight_last[at] / counts.weight_first[at])), limit.TO_ZERO)
     # The gradient may have been looked at long before the end. Decay shrinks a weight by the same factor at each step.
     share = np.clip((looked - counts.first_compared[at]) / max(steps, 1), 0, 1)
     norm = float(counts.weight_first[at] * np.exp(-lost * share))
     outweighs = np.isfinite(gradient) and decay * norm > gradient
-    if not outweighs and rate * decay * steps < limit.DECAY_SHARE * lost:
+    held_by = int(counts.optimizer[at])
+    momentum = counts.optimizers[held_by].momentum if 0 <= held_by < len(counts.optimizers) else None
+    # Momentum adds up what decay does, as it does with gradients.
+    pull = rate * decay / (1 - min(momentum or 0.0, limit.LARGE_MOMENTUM))
+    if not outweighs and pull * steps < limit.DECAY_SHARE * lost:
         return Cause()
     facts = DecayOfWeights(
         weight_decay=decay,

@@ -203,7 +203,7 @@ def biases(histories: Sequence[SiteHistory]) -> Cause | None:
             continue
         first = history.finite_windows[0]
         off = states.stuck & (first.fired == 0)
-        found = model_causes.bias_below_range(history, off) if 2 * int(off.sum()) >= len(off) else None
+        found = model_causes.bias_beyond_range(history, off, below=True) if 2 * int(off.sum()) >= len(off) else None
         if found is not None:
             facts = BiasesBelowRange(layer=history.ref, units=int(off.sum()), bias=found[0], rest=found[1])
             return Cause(kind=CauseKind.INITIAL_BIAS, facts=facts)

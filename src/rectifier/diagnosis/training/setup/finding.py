@@ -17,11 +17,13 @@ from rectifier.diagnosis.training.model_causes import of_recurrence
 from rectifier.diagnosis.training.output.explained import explained_by
 from rectifier.diagnosis.training.setup import data, gradients, loss, steps
 from rectifier.records import (
+    AlikeFromTheStart,
     BoundedOutput,
     Cause,
     CauseKind,
     EqualWeights,
     Finding,
+    GradientWay,
     InitialGain,
     LargeFirstLoss,
     LargeMomentum,
@@ -40,6 +42,7 @@ _STOPS = frozenset(
 )
 """What makes a gradient an exact 0: units on the flat side, answers outside of their bounds, inputs that do not differ,
 a normalisation over one element. To those below it looks like a constant behind them."""
+_AT_THE_START = _STOPS | {CauseKind.INITIAL_WEIGHTS, CauseKind.INPUT_SCALE}
 _BY_INPUTS = frozenset({Rule.POOR_INITIALISATION, Rule.VANISHING_GRADIENT})
 """Rules that lay to the initial weights what the scale of the inputs does."""
 _OF_MODELS = frozenset(
@@ -114,6 +117,8 @@ _LOOKS = (
     _sure(loss.surely_squashed, "outputs", "histories"),
     _sure(loss.one_element, "outputs"),
     _sure(loss.stretched, "outputs"),
+    _sure(loss.across_rows, "outputs"),
+    _sure(loss.above_one, "outputs"),
     _sure(loss.negated, "outputs", "loss", "alone"),
     _sure(loss.masked, "outputs", "loss", "alone"),
     _sure(gradients.cleared, "model", "process"),
@@ -214,8 +219,8 @@ def _fitting(finding: Finding, flaws: Sequence[Flaw]) -> Iterator[Flaw]:
                 or isinstance(flaw.cause.facts, LargeMomentum)
                 or (kind is CauseKind.INPUT_CONSTANT and finding.rule is not Rule.NON_FINITE)
             )
-            # Terms that outweigh the targets may silence units and gradients, too.
-            fits |= unknown and kind is CauseKind.LOSS_TERM
+            # Terms and decay that outweigh the targets may silence units and gradients, too.
+            fits |= unknown and (kind is CauseKind.LOSS_TERM or (kind is CauseKind.WEIGHT_DECAY and _came(finding)))
             fits |= finding.rule is Rule.SATURATED and isinstance(flaw.cause.facts, BoundedOutput)
             fits |= finding.rule in _BY_INPUTS and kind is CauseKind.INPUT_SCALE
             fits |= finding.rule is Rule.NON_FINITE and isinstance(flaw.cause.facts, InitialGain | EqualWeights)
@@ -235,7 +240,18 @@ def _fitting(finding: Finding, flaws: Sequence[Flaw]) -> Iterator[Flaw]:
             yield flaw
 
 
+def _came(finding: Finding) -> bool:
+    """Whether a gradient that vanishes did not do so from the start: decay then follows from it."""
+    way = finding.evidence
+    return isinstance(way, GradientWay) and way.delta_first_over_last_at_start > limit.VANISHED_RATIO
+
+
 def _explains_unknown(finding: Finding, flaw: Flaw) -> bool:
-    """Of what is not finite without a known reason, weights at the start are one at the first steps only."""
+    """Of what is not finite without a known reason, weights at the start are one at the first steps only.
+
+    What was so from the start has no reason that came later.
+    """
+    if isinstance(finding.cause.facts, AlikeFromTheStart) and flaw.cause.kind not in _AT_THE_START:
+        return False
     of_start = finding.rule is Rule.NON_FINITE and not flaw.by_itself
     return not of_start or (finding.since is not None and finding.since <= 1)

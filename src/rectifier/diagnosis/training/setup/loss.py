@@ -13,6 +13,7 @@ from rectifier.diagnosis.training.history.sites import SiteHistory
 from rectifier.diagnosis.training.output.explained import explained
 from rectifier.diagnosis.training.setup import steps
 from rectifier.records import (
+    AcrossRows,
     BoundedOutput,
     Cause,
     CauseKind,
@@ -26,11 +27,13 @@ from rectifier.records import (
     ScaledLoss,
     Series,
     Stretched,
+    TargetsAboveOne,
     ZeroLoss,
 )
 
 _NORMALISATIONS = frozenset({"NativeLayerNorm", "NativeGroupNorm"})
 _TO_SHARES = frozenset({"Softmax", "Sigmoid"})
+_SHARES = frozenset({"BinaryCrossEntropy", "BinaryCrossEntropyWithLogits"})
 _ADDS = frozenset({"Add", "Sub", "Stack", "Cat", "Sum"})
 _LOSSES = frozenset(
     {"NllLoss", "NllLoss2D", "MseLoss", "BinaryCrossEntropy", "BinaryCrossEntropyWithLogits"}
@@ -101,6 +104,37 @@ def one_element(outputs: Sequence[OutputHistory]) -> Cause | None:
         return Cause(kind=kind, facts=OneElement(operation=behind[0], behind=True))
     if any(one.one_element for one in looked):
         return Cause(kind=CauseKind.NORMALISATION, facts=OneElement(operation="", behind=False))
+    return None
+
+
+def across_rows(outputs: Sequence[OutputHistory]) -> Cause | None:
+    """A softmax over the rows of a batch, whose classes the loss then compares.
+
+    Args:
+        outputs: Of one model.
+    """
+    for one in outputs:
+        if len(one.ints("steps")) < limit.LEAST_OBSERVATIONS:
+            continue
+        found = next((name for name, next_ in pairwise(one.output.loss) if next_ == "AcrossRows"), None)
+        if found is not None:
+            return Cause(kind=CauseKind.OUTPUT_ACTIVATION, facts=AcrossRows(operation=found))
+    return None
+
+
+def above_one(outputs: Sequence[OutputHistory]) -> Cause | None:
+    """Targets of a binary cross-entropy that are no shares: their mean square is above 1.
+
+    Args:
+        outputs: Of one model.
+    """
+    for one in outputs:
+        squares = one.floats("target_square")[one.usable]
+        squares = squares[np.isfinite(squares)]
+        if not _SHARES.isdisjoint(one.output.loss) and len(squares) >= limit.LEAST_OBSERVATIONS:
+            middle = float(np.median(squares))
+            if middle > 1:
+                return Cause(kind=CauseKind.TARGET_SCALE, facts=TargetsAboveOne(target_rms=middle**0.5))
     return None
 
 

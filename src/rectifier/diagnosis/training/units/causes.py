@@ -114,7 +114,7 @@ def _inputs(history: SiteHistory, below: Sequence[SiteHistory]) -> Cause | None:
 
 def _bias(history: SiteHistory, silent: BoolArray) -> Cause | None:
     """Biases that outweigh by far what weights and inputs add, in the first window already."""
-    found = model_causes.bias_below_range(history, silent)
+    found = model_causes.bias_beyond_range(history, silent, below=True)
     if found is None:
         return None
     facts = LargeBias(bias=found[0], rest=found[1], units=int(silent.sum()))

@@ -17,6 +17,7 @@ from rectifier.records import (
     CauseKind,
     Finding,
     IntArray,
+    LargeBias,
     LargeUpdate,
     Rule,
     SaturatedFromTheStart,
@@ -85,6 +86,10 @@ def _why_saturated(history: SiteHistory, units: BoolArray, below: Sequence[SiteH
         if int(history.steps()[0]) > 0:
             # Who came later cannot tell.
             return Cause()
+        flat = units if len(units) and units.any() else np.ones(history.site.units or 0, np.bool_)
+        if (bias := model_causes.bias_beyond_range(history, flat, below=False)) is not None:
+            facts = LargeBias(bias=bias[0], rest=bias[1], units=int(flat.sum()))
+            return Cause(kind=CauseKind.INITIAL_BIAS, facts=facts)
         return Cause(kind=CauseKind.INITIAL_WEIGHTS, facts=SaturatedFromTheStart(saturated_at_first=int(began.sum())))
     steps, updates = history.steps(), history.update()
     onset = int(steps[-1]) if since is None else int(history.finite_windows[since].steps[-1])

@@ -32,10 +32,10 @@ def not_finite(finding: Finding, evidence: NotFinite) -> Texts:
     last = evidence.last_finite_loss
     before = "" if last is None else f" The last finite loss before it was {last:.4g}."
     what = _what(finding, evidence)
-    harmless = finding.severity == "info"
+    harmless, unreliable = finding.severity == "info", finding.severity == "serious"
     return Texts(
         title=f"{what} contained NaN or infinity at step {evidence.step:,}",
-        detail=f"{_harmless(evidence) if harmless else _how_first(evidence)}{_scaler(evidence)}{before}",
+        detail=f"{_how_first(evidence) if unreliable else _harmless(evidence)}{_scaler(evidence)}{before}",
         cause=_why(finding.cause, evidence),
         to_do=advice.UNTOUCHED if harmless else _advice(finding, evidence),
     )

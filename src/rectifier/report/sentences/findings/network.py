@@ -5,6 +5,7 @@ from rectifier.records import (
     AlikeFromTheStart,
     AlikeSince,
     Cause,
+    CauseKind,
     Consequence,
     ConstantOutput,
     Finding,
@@ -14,7 +15,7 @@ from rectifier.records import (
     SilentLayer,
 )
 from rectifier.report.sentences.findings.advice import model, units
-from rectifier.report.sentences.findings.causes import UNKNOWN, of_death
+from rectifier.report.sentences.findings.causes import UNKNOWN, of_death, of_model
 from rectifier.report.sentences.findings.words import Texts, input_scale, loss_words, no_progress, none_has_fired
 
 
@@ -53,7 +54,7 @@ def constant_output(finding: Finding, evidence: ConstantOutput) -> Texts:
         detail=f"At each of the last {evidence.observed_steps} sampled steps the variance between samples was at most "
         f"{evidence.largest_variation:.1e} of its output's mean square. {still}: {loss_words(finding.loss)}.",
         cause=_why_alike(finding.cause),
-        to_do=model.CONSTANT_PREDICTOR[finding.cause.kind],
+        to_do=model.for_alike(finding.cause),
         name_first=True,
     )
 
@@ -68,7 +69,8 @@ def _why_alike(cause: Cause) -> str:
         case InputScale() as facts:
             return input_scale(facts.input_rms)
         case AlikeFromTheStart() as facts:
-            return _from_the_start(facts)
+            began = "initialisation, depth and width" if cause.kind is CauseKind.INITIAL_WEIGHTS else UNKNOWN
+            return f"{began}: {_from_the_start(facts)}"
         case LargeUpdate() as facts:
             assert facts.layer is not None
             return (
@@ -78,7 +80,7 @@ def _why_alike(cause: Cause) -> str:
             )
         case AlikeSince() as facts:
             return f"{UNKNOWN}: it came with training, at step {facts.onset:,}"
-    return UNKNOWN
+    return of_model(cause)
 
 
 def _from_the_start(facts: AlikeFromTheStart) -> str:
@@ -90,4 +92,4 @@ def _from_the_start(facts: AlikeFromTheStart) -> str:
         else f"{facts.way.sensitivity:.1e} times the differences between samples came through, and "
         f"{facts.way.gradient_at_start:.1e} of the gradient went back"
     )
-    return f"initialisation, depth and width: at step {facts.first_step:,}, the first sampled, {what} ({through})"
+    return f"at step {facts.first_step:,}, the first sampled, {what} ({through})"

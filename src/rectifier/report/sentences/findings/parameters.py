@@ -120,6 +120,11 @@ def _advised(finding: Finding, evidence: UntrainedParameters) -> Advice:
             f"Check what the backward() of {listed(finding.cause.facts.names)} returns; then how the loss uses the "
             "result: a mask, a factor of 0.",
         )
+    if finding.cause.kind is CauseKind.OPTIMIZER_NOT_STEPPED and evidence.optimizer and evidence.optimizer_steps:
+        return (
+            f"Let {evidence.optimizer}.step() change the parameters in place under torch.no_grad(): p.sub_(...), not "
+            "p = p - ...",
+        )
     told = _ADVICE.get(finding.cause.kind, advice.UNTOUCHED)
     if finding.cause.kind is CauseKind.GRAPH_CUT and evidence.connected and not evidence.runs:
         return (_ADVICE[CauseKind.UNKNOWN][0], *told)
@@ -168,6 +173,11 @@ def _why(cause: Cause, evidence: UntrainedParameters) -> str:  # noqa: PLR0912 -
             assert isinstance(cause.facts, ZeroAtStart)
             zero = listed_places(cause.facts.zero_weights)
             return f"these weights were exactly 0 at the start and pass no gradient: {zero}"
+        case CauseKind.OPTIMIZER_NOT_STEPPED if evidence.optimizer and evidence.optimizer_steps:
+            return (
+                f"{evidence.optimizer}.step() was called at {evidence.optimizer_steps:,} sampled steps and changed "
+                f"nothing, although learning rate times gradient is no rounding error: it writes to something else"
+            )
         case CauseKind.OPTIMIZER_NOT_STEPPED:
             name = f"{evidence.optimizer}.step()" if evidence.optimizer else "optimizer.step()"
             passes = max(evidence.backward_passes, evidence.last_step - evidence.first_step)

@@ -2,6 +2,7 @@
 
 from rectifier._formatting import counted, listed, percent
 from rectifier.records import (
+    AcrossRows,
     BiasesBelowRange,
     BoundedOutput,
     CauseFacts,
@@ -30,6 +31,7 @@ from rectifier.records import (
     StepsWithoutGradient,
     StillStatistics,
     Stretched,
+    TargetsAboveOne,
     TrainingSetup,
     ZeroAtFirst,
     ZeroLoss,
@@ -71,6 +73,8 @@ _TITLES_OF_FACTS: dict[type, str] = {
     MadeAnew: "each forward creates new layers",
     LargeMomentum: "the momentum is too large",
     RateByStep: "the learning-rate schedule hinders learning",
+    AcrossRows: "a softmax runs over the batch, not over the classes",
+    TargetsAboveOne: "the targets are no shares",
     ShrunkSteps: "something shrinks the gradients before the optimizer steps",
 }
 """Titles that say more than those of the kind of cause."""
@@ -172,6 +176,15 @@ def why(facts: SetupFacts) -> str:  # noqa: PLR0912 - one case for each kind of 
             return (
                 f"a momentum of {facts.momentum:.5g} adds up about {1 / (1 - facts.momentum):,.0f} steps; with a "
                 f"learning rate of {facts.learning_rate:.3g} the weights overshoot"
+            )
+        case TargetsAboveOne():
+            return (
+                f"the targets of the binary cross-entropy have a root mean square of {facts.target_rms:.4g}, but it "
+                "expects numbers from 0 to 1: with others the loss has no lower bound"
+            )
+        case AcrossRows():
+            return (
+                f"{facts.operation} over the rows of the batch (dim=0), while the loss compares the classes of each row"
             )
         case GivenUp():
             return (

@@ -7,6 +7,7 @@ from rectifier.records import (
     Finding,
     InputOffset,
     InputScale,
+    LargeBias,
     LargeUpdate,
     LinearLayer,
     SaturatedFromTheStart,
@@ -55,7 +56,7 @@ def _why_saturated(cause: Cause) -> str:
             return (
                 f"the weights moved too far: at step {facts.update_step:,} an update moved them by {size} of their norm"
             )
-        case InputScale() | InputOffset():
+        case InputScale() | InputOffset() | LargeBias():
             return of_model(cause)
     return f"{UNKNOWN}: large weights, or inputs on a large scale, do this"
 

@@ -1,6 +1,7 @@
 """What to do about a model as a whole, and about a wrong setup around it."""
 
 from rectifier.records import (
+    AcrossRows,
     BiasesBelowRange,
     BoundedOutput,
     Cause,
@@ -26,6 +27,7 @@ from rectifier.records import (
     StepsWithoutGradient,
     StillStatistics,
     Stretched,
+    TargetsAboveOne,
     ZeroAtFirst,
     ZeroLoss,
 )
@@ -112,6 +114,8 @@ _FOR_SETUP: dict[type, Advice] = {
     MadeAnew: ("Create layers in __init__ and only call them in forward: model.parameters() then lists them.",),
     LargeMomentum: ("Set the momentum to 0.9, or lower the learning rate.",),
     LargeEpsilon: ("Lower eps to 1e-8 (torch's default), or raise the learning rate in proportion.",),
+    AcrossRows: ("Use dim=-1; or pass logits to torch.nn.functional.cross_entropy, without a softmax.",),
+    TargetsAboveOne: ("Divide the targets by their largest value (255 for images), or use masks of 0 and 1.",),
     GivenUp: ("Divide the weight of the other terms by 10, or raise it slowly during training.",),
     ShrunkSteps: ("Raise max_norm of clip_grad_norm_ to about the gradient's usual norm, or raise the learning rate.",),
     StillStatistics: ("Call model.train() before the training loop, and again after each evaluation.",),
@@ -128,6 +132,15 @@ _FOR_SETUP: dict[type, Advice] = {
     MostlyFrozen: ("Unfreeze more of the model with requires_grad_(True), unless it is pretrained.",),
     BoundedOutput: ("Remove the last activation or clamp, or scale the targets into its range.",),
 }
+
+
+def for_alike(cause: Cause) -> Advice:
+    """What to do where samples look alike behind the last activation.
+
+    Args:
+        cause: Why they do.
+    """
+    return CONSTANT_PREDICTOR.get(cause.kind, for_setup(cause))
 
 
 def for_setup(cause: Cause) -> Advice:

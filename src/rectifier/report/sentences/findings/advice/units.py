@@ -56,6 +56,7 @@ _SATURATED: dict[CauseKind, Advice] = {
         "Initialise with the activation's gain: torch.nn.init.xavier_normal_(layer.weight, gain="
         "torch.nn.init.calculate_gain('tanh')) for tanh, gain 1 for sigmoid.",
     ),
+    CauseKind.INITIAL_BIAS: ("Set the initial biases to 0.",),
     CauseKind.LEARNING_RATE: ("Halve the learning rate, or warm it up.",),
 }
 
