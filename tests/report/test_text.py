@@ -246,7 +246,7 @@ def test_what_was_not_seen_changed_or_went_wrong_is_told(healthy):
     )
     text = printed(print_run, make_run(process), healthy[1])
     assert "Not seen: net.act (compiled)." in text
-    assert "Not seen: STE (1,200 calls) (" in text
+    assert "Not seen: STE, 1,200 calls (" in text
     assert "Changed: relu to leaky_relu:0.1 at 3 sites." in text
     assert "Rectifier had an internal problem: the disk is full." in text
     assert printed(print_run, make_run(), []) == "Nothing was observed.\n"

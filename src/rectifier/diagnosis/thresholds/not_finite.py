@@ -31,5 +31,5 @@ SKIPPED_SHARE = 0.05
 once in 2,000 steps and leaves out one for it."""
 
 MOSTLY_NOT_FINITE = 0.5
-"""Share of losses that are not finite above which a training that goes on without them is an alarm all the same: most
-of its batches teach it nothing."""
+"""Share of losses that are not finite above which the finding is a warning even if training progresses: most batches
+teach the model nothing (our choice)."""

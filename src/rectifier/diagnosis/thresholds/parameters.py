@@ -35,16 +35,17 @@ GROWN_NORM = 1e2
 """The same above which it has grown without bound (our choice: the inverse)."""
 
 DECAY_SHARE = 0.5
-"""Share of the orders of magnitude lost that decay alone, exp(−lr · decay · steps), must explain to be named (our
-choice)."""
+"""Share of ln(‖w‖ first / ‖w‖ last) that decay alone, lr · decay · steps / (1 − momentum), must explain to be named
+(our choice)."""
 
-ROUNDED_AWAY = {"float32": 2.0**-24, "bfloat16": 2.0**-9, "float16": 2.0**-12}
-"""Half of the distance between 1 and the next smaller number, by number format: a smaller change of a number leaves it
-as it was (IEEE 754; bfloat16 has 8 significant bits)."""
+ROUNDED_AWAY = {"float32": 2.0**-25, "bfloat16": 2.0**-9, "float16": 2.0**-12}
+"""Half of the distance between 1 and the next smaller number, by format: subtracting less than this from 1 gives 1
+(IEEE 754; bfloat16 has 8 significant bits)."""
 
 TO_ZERO = 104.0
-"""Natural logarithm of 1 over the smallest number of float32, 2⁻¹⁴⁹: a weight of about 1 that lost more of it is 0."""
+"""−ln of float32's smallest number, 2⁻¹⁴⁹ (103.3, rounded up): a weight of 1 that shrinks by a factor of exp(104) is
+0."""
 
 SURE_STEP = 100.0
-"""Learning rate times gradient over what is rounded away, both of a whole weight, from which on rounding is no reason
-for a weight of which nothing changed (our choice: two orders of magnitude)."""
+"""Ratio of learning rate times gradient to what rounding can hide, both over a whole parameter. Above it, rounding
+cannot explain a parameter that never changed (our choice: two orders of magnitude)."""

@@ -40,8 +40,8 @@ OTHER_TERMS = 0.5
 """Share of the loss that other terms make, from which on they outweigh the one that has the targets (by definition)."""
 
 GIVEN_UP_FOR = 0.05
-"""Share of the first losses that other terms must have made, to be named where they came down to a tenth and the part
-with the targets did not come down at all (our choice: a twentieth)."""
+"""Share of the first losses that the other terms must make to be named, if they then fell to a tenth while the part
+with the targets saved less than LEAST_SAVED (our choice: a twentieth)."""
 
 LITTLE_MOVEMENT = 0.05
 """Sum of all ‖Δw‖/‖w‖ of a training below which no layer can be far from its initial weights, whatever the direction
@@ -60,9 +60,9 @@ LARGE_MOMENTUM = 0.995
 usual 0.9 adds up ten (our choice). As much is good where it is raised slowly (Sutskever et al. 2013, section 3)."""
 
 SHRUNK_STEP = 0.05
-"""Size of a step of SGD over learning rate times gradient below which the gradient was made smaller on the way, by so
-much that the learning rate is not what was asked for (our choice: a twentieth; a maximum norm of 1 is usual, and norms
-of 10 are no rarity). With momentum, of what it makes of gradients that are all alike."""
+"""Ratio of an SGD step to learning rate times gradient (times 1 / (1 − momentum)). Below it, clipping shrinks the
+gradient so much that the learning rate has little effect (our choice: a twentieth; a maximum norm of 1 is usual, and
+gradient norms of 10 are common)."""
 
 USUAL_EPSILON = 1e-6
 """Adam's `eps` up to which it only keeps a division by 0 away: torch's default is 1e-8, half precision asks for more

@@ -35,8 +35,9 @@ SIMILAR = 0.99
 on digits have .999 and train well."""
 
 LAYERS_THAT_MAKE_ALIKE = 3
-"""Activations from which on initialisation and depth are named for samples that look alike from the start: two layers
-with usual weights leave more than half of what differs (the cosine map of ReLU networks, Cho & Saul 2009)."""
+"""Fewest activations for which initialisation and depth are named as the cause of samples that look alike from the
+start: two layers with usual weights keep more than half of the differences between samples (the cosine map of ReLU
+networks, Cho & Saul 2009)."""
 
 CONSTANT_VARIANCE = 1e-6
 """Variance of the output between samples over its mean square, below which it hardly varies: by a thousandth."""

@@ -34,8 +34,8 @@ DRIFT_SHARE = 0.5
 unit began near where it is (our choice)."""
 
 BEYOND_RANGE = 10.0
-"""Size of a bias over what weights and inputs add, from which on the bias is named for units that never fired (our
-choice: an order of magnitude)."""
+"""Size of a bias over what weights and inputs add, from which on the bias is named for units that never fired, or that
+were saturated from the start (our choice: an order of magnitude)."""
 
 NARROW_LAYER = 6
 """Units up to which a layer that never fired as a whole is said to be so by its width: with symmetric weights a single

@@ -73,15 +73,15 @@ class LargeMomentum(SetupFacts):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShrunkSteps(SetupFacts):
-    """Steps far smaller than learning rate times gradient: something shrinks the gradient before the optimizer has it.
+    """Clipping leaves next to nothing of the gradients.
 
     Attributes:
-        share: Size of a step over learning rate times gradient, and over what momentum makes of that, at most.
-        norm_before: Norm of the gradient before clipping, a median; None where nothing clips.
+        share: Largest ratio of a step to learning rate times gradient (times 1 / (1 − momentum)).
+        norm_before: Median norm of the gradient before clipping.
     """
 
     share: float
-    norm_before: float | None
+    norm_before: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +99,7 @@ class StillStatistics(SetupFacts):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GivenUp(SetupFacts):
-    """Terms beside the one with the targets came down, and that one stays where a constant leaves it.
+    """Other terms of the loss fell, while the one with the targets stays near that of the best constant answer.
 
     Attributes:
         loss: The part that has the targets.
@@ -125,10 +125,10 @@ class TargetsAboveOne(SetupFacts):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AcrossRows(SetupFacts):
-    """A softmax over the rows of a batch, where the loss compares the classes of each row.
+    """A softmax over the samples of a batch, before a loss that compares the classes of each sample.
 
     Attributes:
-        operation: It: `Softmax`, `LogSoftmax`.
+        operation: Name of the autograd operation: `Softmax`, `LogSoftmax`.
     """
 
     operation: str
@@ -152,7 +152,7 @@ class OneElement(SetupFacts):
     """An operation over a single element, which gives a constant.
 
     Attributes:
-        operation: It: `Softmax`, `NativeLayerNorm`; of what leads to an output, nothing.
+        operation: Name of the autograd operation: `Softmax`, `NativeLayerNorm`; empty if it lies before the output.
         behind: Whether it lies between every output and the loss; else it leads to an output.
     """
 

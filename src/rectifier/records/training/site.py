@@ -217,7 +217,7 @@ class Unseen:
         what: The operation, as reports name it.
         why: Why it was not observed.
         reason: The same in words, from a run folder of format 1 or 2; "" in others.
-        calls: How many there were in the graph of one loss.
+        calls: Number of calls in the autograd graph of one loss.
     """
 
     what: str

@@ -93,7 +93,7 @@ class Unseen:
     Attributes:
         why: As a code; `other` where an earlier version wrote it.
         reason: The same in words.
-        calls: How many there were in the graph of one loss.
+        calls: Number of calls in the autograd graph of one loss.
     """
 
     what: str

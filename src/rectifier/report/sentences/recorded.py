@@ -32,7 +32,7 @@ def why_unseen(unseen: Unseen) -> str:
 
 def unseen_calls(unseen: Unseen) -> str:
     """What was not observed, and how many calls of it there were."""
-    return unseen.what if unseen.calls == 1 else f"{unseen.what} ({unseen.calls:,} calls)"
+    return unseen.what if unseen.calls == 1 else f"{unseen.what}, {unseen.calls:,} calls"
 
 
 def why_units_unknown(found: UnitAxis) -> str:

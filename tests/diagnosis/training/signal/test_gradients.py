@@ -36,7 +36,7 @@ def test_or_a_first_layer_that_does_not_move(update, vanished):
 
 def test_of_an_exact_zero_nothing_is_left():
     (found,) = [one for one in network(0.0, 0.5) if one.rule == "vanishing-gradient"]
-    assert found.title.startswith("the gradient vanishes: nothing of it is left from ")
+    assert found.title.startswith("the gradient vanishes: none of it is left from ")
 
 
 @pytest.mark.parametrize(("steps", "judged"), [(2, False), (3, True)])

@@ -19,6 +19,7 @@ from rectifier.records import (
     Process,
     RateByStep,
     RoundedSteps,
+    Series,
     ShrunkSteps,
 )
 
@@ -193,9 +194,10 @@ def schedule(histories: Sequence[SiteHistory]) -> Cause | None:
 
 
 def shrunk(model: str, histories: Sequence[SiteHistory], process: Process, alone: bool) -> Cause | None:
-    """Gradients that clipping, or whatever else comes before the step, leaves next to nothing of.
+    """Gradients of which clipping leaves next to nothing.
 
-    Only of SGD: other optimizers make a step of any gradient.
+    Only of SGD: other optimizers make a step of any gradient. Step and norm are compared at the same training steps,
+    because a gradient may be orders of magnitude smaller soon after.
 
     Args:
         model: Its name.
@@ -203,25 +205,41 @@ def shrunk(model: str, histories: Sequence[SiteHistory], process: Process, alone
         process: The training.
         alone: Whether no other model trains at the same time.
     """
-    updates = {one.weight: float(np.median(known)) for one in histories if len(known := _latest(one.update()))}
-    shares = []
-    for counts, optimizer, own in model_causes.held_by_optimizers(model, process):
-        for at in own if optimizer.name == "SGD" else ():
-            # What momentum adds up of equal gradients is the most that a step can be.
-            carried = min(optimizer.momentum or 0.0, 1 - 1e-3)
-            whole = float(counts.learning_rate[at] * counts.gradient[at]) / (1 - carried)
-            if at in updates and np.isfinite(whole) and whole > 0 and np.isfinite(counts.weight_last[at]):
-                shares.append(updates[at] * float(counts.weight_last[at]) / whole)
-    if not shares or max(shares) == 0 or max(shares) > limit.SHRUNK_STEP:
+    norms = process.series(NORM_BEFORE_CLIPPING)
+    fed = {one.weight: one for one in histories if one.weight is not None}
+    shares, before = [], []
+    for counts, optimizer, own in model_causes.held_by_optimizers(model, process) if alone else ():
+        if optimizer.name != "SGD":
+            continue
+        whole = float(np.sqrt(np.nansum(counts.gradient[own] ** 2)))
+        # What momentum adds up of equal gradients is the most that a step can be.
+        added_up = 1 / (1 - min(optimizer.momentum or 0.0, limit.LARGE_MOMENTUM))
+        for at in own:
+            norm = float(np.fmax(counts.weight_first[at], counts.weight_last[at]))
+            own_share = float(counts.gradient[at]) / whole if whole > 0 else 0.0
+            if at in fed and own_share > 0 and np.isfinite(norm):
+                steps, gradients = _steps_beside_norms(fed[at], norms)
+                shares.append(steps * norm / (gradients * own_share * added_up))
+                before.append(gradients)
+    known = [(float(np.median(share)), norm) for share, norm in zip(shares, before, strict=True) if len(share)]
+    largest, norm_before = max(known, key=lambda one: one[0], default=(0.0, np.zeros(0)))
+    if not 0 < largest <= limit.SHRUNK_STEP:
         return None
-    norms = _latest(process.series(NORM_BEFORE_CLIPPING).values) if alone else ()
-    facts = ShrunkSteps(share=max(shares), norm_before=float(np.median(norms)) if len(norms) else None)
+    facts = ShrunkSteps(share=largest, norm_before=float(np.median(norm_before)))
     return Cause(kind=CauseKind.LEARNING_RATE_LOW, facts=facts)
 
 
-def _latest(values: FloatArray) -> FloatArray:
-    known: FloatArray = values[np.isfinite(values)][-limit.LEAST_OBSERVATIONS :]
-    return known if len(known) == limit.LEAST_OBSERVATIONS else known[:0]
+def _steps_beside_norms(history: SiteHistory, norms: Series) -> tuple[FloatArray, FloatArray]:
+    """‖Δw‖/‖w‖ over the learning rate, and the norm before clipping, at the latest steps at which both are known."""
+    steps, updates, rates = history.steps(), history.update(), history.learning_rate()
+    usable = np.isfinite(updates) & (rates > 0)
+    _, at, of = np.intersect1d(steps[usable], norms.steps, return_indices=True)
+    moved, gradients = (updates[usable] / rates[usable])[at], norms.values[of]
+    finite = np.isfinite(gradients) & (gradients > 0)
+    latest = slice(-limit.LEAST_OBSERVATIONS, None)
+    moved, gradients = moved[finite][latest], gradients[finite][latest]
+    enough = len(moved) == limit.LEAST_OBSERVATIONS
+    return (moved, gradients) if enough else (moved[:0], gradients[:0])
 
 
 def _norms_changed(model: str, process: Process) -> bool:

@@ -1,5 +1,7 @@
 """Why units died, in one sentence with its numbers."""
 
+import math
+
 from rectifier._formatting import counted, percent
 from rectifier.records import (
     BornDead,
@@ -119,6 +121,8 @@ def of_model(cause: Cause) -> str:  # noqa: PLR0912 - one case for each kind of 
         case LostOverCalls() as facts:
             return lost_over_calls(facts)
         case WeightsDecayed() as facts:
+            if math.isinf(facts.decay_over_gradient):
+                return f"weight decay of {facts.weight_decay:.3g}: it shrank the weights to 0"
             return (
                 f"weight decay of {facts.weight_decay:.3g}: the weights shrank to {percent(facts.shrunk_to)} of their "
                 f"norm, and decay pulls at them {times(facts.decay_over_gradient)} as hard as the loss"

@@ -31,7 +31,7 @@ def _vanishing(finding: Finding, evidence: GradientWay) -> Texts:
         else f"the first layer's weights move by {update:.1g} of their norm a step (median)"
     )
     share = evidence.delta_first_over_last
-    left = f"{share:.1e} of it" if share else "nothing of it"
+    left = f"{share:.1e} of it" if share else "none of it"
     return Texts(
         title=f"the gradient vanishes: {left} is left {_way(evidence)}",
         detail=f"‖∂L/∂z‖ per sample changes to {_per_layer(evidence)}; and {still}.",

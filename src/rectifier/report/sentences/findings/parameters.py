@@ -122,8 +122,8 @@ def _advised(finding: Finding, evidence: UntrainedParameters) -> Advice:
         )
     if finding.cause.kind is CauseKind.OPTIMIZER_NOT_STEPPED and evidence.optimizer and evidence.optimizer_steps:
         return (
-            f"Let {evidence.optimizer}.step() change the parameters in place under torch.no_grad(): p.sub_(...), not "
-            "p = p - ...",
+            f"In {evidence.optimizer}.step(), update the parameters in place, under torch.no_grad(): "
+            "p.sub_(lr * p.grad), not p = p - lr * p.grad.",
         )
     told = _ADVICE.get(finding.cause.kind, advice.UNTOUCHED)
     if finding.cause.kind is CauseKind.GRAPH_CUT and evidence.connected and not evidence.runs:
@@ -154,8 +154,8 @@ def _why(cause: Cause, evidence: UntrainedParameters) -> str:  # noqa: PLR0912 -
             return f"the loss is connected to nothing that an optimizer holds: {cuts}"
         case CauseKind.NOT_IN_OPTIMIZER if evidence.lack is Lack.NO_GRADIENT:
             return (
-                "the optimizer holds these parameters, but the loss depends on others, which no optimizer holds: "
-                "the model was copied, converted or rebuilt after the optimizer was created"
+                "the optimizer holds these parameters, but the loss depends on others, which no optimizer holds: the "
+                "model, or a layer of it, was copied, converted or replaced after the optimizer was created"
             )
         case CauseKind.RECURRENCE if isinstance(cause.facts, LostOverCalls):
             return lost_over_calls(cause.facts)
@@ -175,8 +175,8 @@ def _why(cause: Cause, evidence: UntrainedParameters) -> str:  # noqa: PLR0912 -
             return f"these weights were exactly 0 at the start and pass no gradient: {zero}"
         case CauseKind.OPTIMIZER_NOT_STEPPED if evidence.optimizer and evidence.optimizer_steps:
             return (
-                f"{evidence.optimizer}.step() was called at {evidence.optimizer_steps:,} sampled steps and changed "
-                f"nothing, although learning rate times gradient is no rounding error: it writes to something else"
+                f"{evidence.optimizer}.step() ran at {evidence.optimizer_steps:,} sampled steps and changed none of "
+                "these parameters, although learning rate times gradient is too large to be rounded away"
             )
         case CauseKind.OPTIMIZER_NOT_STEPPED:
             name = f"{evidence.optimizer}.step()" if evidence.optimizer else "optimizer.step()"

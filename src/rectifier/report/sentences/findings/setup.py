@@ -73,9 +73,11 @@ _TITLES_OF_FACTS: dict[type, str] = {
     MadeAnew: "each forward creates new layers",
     LargeMomentum: "the momentum is too large",
     RateByStep: "the learning-rate schedule hinders learning",
+    GivenUp: "other terms of the loss make the model ignore the targets",
+    StillStatistics: "the model trains in eval mode",
     AcrossRows: "a softmax runs over the batch, not over the classes",
-    TargetsAboveOne: "the targets are no shares",
-    ShrunkSteps: "something shrinks the gradients before the optimizer steps",
+    TargetsAboveOne: "the binary cross-entropy gets targets above 1",
+    ShrunkSteps: "clipping leaves next to nothing of the gradients",
 }
 """Titles that say more than those of the kind of cause."""
 
@@ -179,25 +181,25 @@ def why(facts: SetupFacts) -> str:  # noqa: PLR0912 - one case for each kind of 
             )
         case TargetsAboveOne():
             return (
-                f"the targets of the binary cross-entropy have a root mean square of {facts.target_rms:.4g}, but it "
-                "expects numbers from 0 to 1: with others the loss has no lower bound"
+                "the binary cross-entropy expects targets from 0 to 1, but these have a root mean square of "
+                f"{facts.target_rms:.4g}: with targets above 1, the loss has no lower bound"
             )
         case AcrossRows():
-            return (
-                f"{facts.operation} over the rows of the batch (dim=0), while the loss compares the classes of each row"
-            )
+            return f"{facts.operation} normalises over the samples of the batch (dim=0), but the loss compares classes"
         case GivenUp():
             return (
-                f"terms beside {facts.loss} came down from {facts.others_first:.3g} to {facts.others_last:.3g}, while "
-                f"{facts.loss} stays where a constant answer leaves it: they drive the output to a constant"
+                f"the terms other than {facts.loss} fell from {facts.others_first:.3g} to {facts.others_last:.3g}, but "
+                f"{facts.loss} stays near that of the best constant answer: training reduced only the other terms"
             )
         case ShrunkSteps():
-            by = "" if facts.norm_before is None else f": its norm was {facts.norm_before:.3g} before clipping"
-            return f"a step is {percent(facts.share)} of learning rate times gradient, or less{by}"
+            return (
+                f"SGD's steps are at most {percent(facts.share)} of learning rate times gradient; the norm before "
+                f"clipping was {facts.norm_before:.3g}"
+            )
         case StillStatistics():
             return (
                 f"{facts.eval_steps:,} of {counted(facts.steps, 'observed loss', 'observed losses')} came from a model "
-                "in eval mode: its batch normalisation keeps the statistics that it began with"
+                "in eval mode, where the running mean and variance of batch normalisation do not change"
             )
         case LargeEpsilon():
             return (

@@ -96,7 +96,10 @@ def for_model(cause: Cause) -> Advice:
 
 _FOR_SETUP: dict[type, Advice] = {
     NegatedLoss: ("Remove the minus sign: the optimizer minimises what backward() is called on.",),
-    OneElement: ("Remove that operation. To turn a single output into a share, use a sigmoid.",),
+    OneElement: (
+        "Remove that operation. For a probability from a single output, use torch.sigmoid; for group normalisation, "
+        "use fewer groups.",
+    ),
     Stretched: ("Give output and targets the same shape: output.squeeze(-1), or targets.unsqueeze(-1).",),
     KeptGradients: ("Call optimizer.zero_grad() once for each optimizer.step(), before the backward pass.",),
     ClearedGradients: (
@@ -114,15 +117,15 @@ _FOR_SETUP: dict[type, Advice] = {
     MadeAnew: ("Create layers in __init__ and only call them in forward: model.parameters() then lists them.",),
     LargeMomentum: ("Set the momentum to 0.9, or lower the learning rate.",),
     LargeEpsilon: ("Lower eps to 1e-8 (torch's default), or raise the learning rate in proportion.",),
-    AcrossRows: ("Use dim=-1; or pass logits to torch.nn.functional.cross_entropy, without a softmax.",),
-    TargetsAboveOne: ("Divide the targets by their largest value (255 for images), or use masks of 0 and 1.",),
+    AcrossRows: ("Use dim=-1 in the softmax, or pass logits to torch.nn.functional.cross_entropy without a softmax.",),
+    TargetsAboveOne: ("Scale the targets to 0 to 1: divide images by 255; write (mask > 0).float() for masks.",),
     GivenUp: ("Divide the weight of the other terms by 10, or raise it slowly during training.",),
-    ShrunkSteps: ("Raise max_norm of clip_grad_norm_ to about the gradient's usual norm, or raise the learning rate.",),
+    ShrunkSteps: ("Raise max_norm of clip_grad_norm_ to the usual norm before clipping, or raise the learning rate.",),
     StillStatistics: ("Call model.train() before the training loop, and again after each evaluation.",),
     LittleMovement: ("Multiply the learning rate by 10; check its schedule, clipping, and the scale of the loss.",),
     InitialGain: (
-        "Initialise with the activation's gain: torch.nn.init.kaiming_normal_ for ReLU, xavier_normal_ for sigmoid and "
-        "tanh.",
+        "Initialise with the activation's gain: torch.nn.init.kaiming_normal_ for ReLU, xavier_normal_ for sigmoid, "
+        "xavier_normal_ with gain=5 / 3 for tanh.",
     ),
     RateByStep: (
         "Fix the schedule: warm up for a few percent of the steps, and check where scheduler.step() is called.",

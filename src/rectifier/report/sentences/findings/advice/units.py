@@ -56,7 +56,7 @@ _SATURATED: dict[CauseKind, Advice] = {
         "Initialise with the activation's gain: torch.nn.init.xavier_normal_(layer.weight, gain="
         "torch.nn.init.calculate_gain('tanh')) for tanh, gain 1 for sigmoid.",
     ),
-    CauseKind.INITIAL_BIAS: ("Set the initial biases to 0.",),
+    CauseKind.INITIAL_BIAS: ("Set the initial biases to 0: torch.nn.init.zeros_(layer.bias).",),
     CauseKind.LEARNING_RATE: ("Halve the learning rate, or warm it up.",),
 }
 
