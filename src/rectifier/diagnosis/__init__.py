@@ -19,6 +19,7 @@ from rectifier.diagnosis.training.model_causes import last_counts
 from rectifier.diagnosis.training.not_finite.finding import judge_finiteness
 from rectifier.diagnosis.training.output.collapse import judge_collapse
 from rectifier.diagnosis.training.output.dead import judge_dead_output
+from rectifier.diagnosis.training.output.explained import learned_well
 from rectifier.diagnosis.training.output.predictor import judge_predictor
 from rectifier.diagnosis.training.output.reach import judge_reach
 from rectifier.diagnosis.training.output.standing import judge_linear, judge_standing
@@ -110,7 +111,8 @@ def diagnose(process: Process, suppress: Mapping[str, str] | None = None) -> Dia
             why = Rule.DEAD_OUTPUT if accused and explained is None else explained
             findings += judge_silence(history, under, progress, explained=why)
             findings += judge_sides(history, under, progress)
-            linear += judge_constant_layer(history, under, progress, explained=bool(explained or linear))
+            harmless = bool(explained or linear or learned_well(own_outputs))
+            linear += judge_constant_layer(history, under, progress, harmless=harmless)
         findings += linear
         # What is not finite explains any stall.
         standing: list[Finding] = []

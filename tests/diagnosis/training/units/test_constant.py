@@ -1,9 +1,11 @@
 """A silent layer that cuts the only path, and silent layers that do not."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from tests.diagnosis.builders import FALLING, FLAT, NAN, process, site, snapshot, window
+from tests.diagnosis.builders import FALLING, FLAT, NAN, output, process, readings, site, snapshot, window
 from tests.edge import diagnose, where
 
 ALIVE = (2000,) * 5
@@ -164,7 +166,7 @@ def test_partly_dead_layers_of_a_constant_network_are_no_further_alarms():
 
 
 def linear_layer(
-    off, on, *, units=100, losses=FALLING, activation="relu", visits=3000, below=(), distinct=None, **more
+    off, on, *, units=100, losses=FALLING, activation="relu", visits=3000, below=(), distinct=None, cost=None, **more
 ):  # fmt: skip
     """A layer of which some units are off on all samples, some on on all, and the others bend."""
     fired = [0] * off + [visits] * on + [visits // 2] * (units - off - on)
@@ -174,7 +176,11 @@ def linear_layer(
     object.__setattr__(one, "lowest", np.array([0.0] * off + [0.5] * on + [0.0] * (units - off - on)))
     sites = [*(site(name) for name in "xyz"[: len(below)]), site("a", activation=activation, units=units)]
     shot = snapshot([*below, one], losses=losses, distinct=distinct)
-    return [one for one in diagnose(process(sites, shot)).findings if one.rule == "constant-layer"]
+    given = {}
+    if cost is not None:
+        read = replace(readings(np.full(20, 1.0), target=1.0), cost=np.full(20, cost))
+        shot, given = replace(shot, outputs=(read,)), {"outputs": (output(),)}
+    return [one for one in diagnose(process(sites, shot, **given)).findings if one.rule == "constant-layer"]
 
 
 @pytest.mark.parametrize(
@@ -188,6 +194,12 @@ def test_a_layer_that_bends_nothing_is_a_warning_also_while_the_loss_falls(off, 
         (got,) = found
         assert (got.severity, where(got), got.numbers["off"], got.numbers["on"]) == ("warning", "a", off, on)
         assert got.title == "a is linear: 99 of 100 units never switch on or off"
+
+
+@pytest.mark.parametrize(("cost", "severity"), [(0.11, "warning"), (0.09, "info")])
+def test_a_layer_that_bends_nothing_is_information_where_the_model_learned_well(cost, severity):
+    """The targets of 64 rows have a variance of 1.016: what is left of it is about a tenth."""
+    assert [one.severity for one in linear_layer(50, 50, cost=cost)] == [severity]
 
 
 def test_a_layer_that_is_silent_as_a_whole_has_its_own_finding():

@@ -19,6 +19,16 @@ def explained_by(outputs: Sequence[OutputHistory]) -> float | None:
     return known[0] if len(known) == 1 else None
 
 
+def learned_well(outputs: Sequence[OutputHistory]) -> bool:
+    """Whether a model has saved nearly all that the best constant answer costs.
+
+    Args:
+        outputs: Of it.
+    """
+    saved = explained_by(outputs)
+    return saved is not None and saved >= limit.LEARNED_WELL
+
+
 def explained(output: OutputHistory) -> float | None:
     """The same of one output: 0 for the best constant, 1 for a cost of 0, below 0 for worse than a constant.
 

@@ -14,7 +14,7 @@ from rectifier.diagnosis.training.history.outputs import OutputHistory
 from rectifier.diagnosis.training.history.progress import Progress
 from rectifier.diagnosis.training.history.sites import SiteHistory
 from rectifier.diagnosis.training.model_causes import of_recurrence
-from rectifier.diagnosis.training.output.explained import explained_by
+from rectifier.diagnosis.training.output.explained import explained_by, learned_well
 from rectifier.diagnosis.training.setup import data, gradients, loss, steps
 from rectifier.records import (
     AlikeFromTheStart,
@@ -162,7 +162,7 @@ def judge_setup(setup: Setup, flaws: Sequence[Flaw], alarms: Sequence[Finding]) 
     """
     share = explained_by(setup.outputs)
     little = setup.progress.steps >= limit.STALLED_STEPS and share is not None and share < limit.LITTLE_EXPLAINED
-    well = share is not None and share >= limit.LEARNED_WELL
+    well = learned_well(setup.outputs)
     for flaw in flaws:
         if any(one.cause == flaw.cause or one.cause.kind is flaw.cause.kind for one in alarms):
             return []

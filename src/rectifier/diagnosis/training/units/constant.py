@@ -96,7 +96,7 @@ def _finding(
 
 
 def judge_constant_layer(
-    history: SiteHistory, below: Sequence[SiteHistory], progress: Progress, *, explained: bool
+    history: SiteHistory, below: Sequence[SiteHistory], progress: Progress, *, harmless: bool
 ) -> list[Finding]:
     """Whether each unit is off on all samples, or on on all, so that the layer bends nothing.
 
@@ -107,7 +107,7 @@ def judge_constant_layer(
         history: The site.
         below: Sites of the same model that feed it.
         progress: Of its training.
-        explained: Whether another finding, about the whole model or a layer below of this kind, says already why.
+        harmless: Whether another finding says already why, or the model learned well without what this layer could bend.
     """
     states, visits = history.states, always_on(history)
     if states is None or visits is None or not bends_at_zero(history):
@@ -126,7 +126,7 @@ def judge_constant_layer(
     # An output whose targets are all positive, and a few units that have no kink between them, are nothing unusual.
     few = units < limit.LEAST_UNITS and (not off.any() or progress.state == "some")
     meant = few or (not off.any() and history.at_output)
-    severity: Severity = "info" if meant or explained else "warning"
+    severity: Severity = "info" if meant or harmless else "warning"
     samples = np.where(off, end.silent_visits, visits)[off | on]
     return [
         Finding(
