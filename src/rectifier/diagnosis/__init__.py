@@ -111,8 +111,9 @@ def diagnose(process: Process, suppress: Mapping[str, str] | None = None) -> Dia
             why = Rule.DEAD_OUTPUT if accused and explained is None else explained
             findings += judge_silence(history, under, progress, explained=why)
             findings += judge_sides(history, under, progress)
-            harmless = bool(explained or linear or learned_well(own_outputs))
-            linear += judge_constant_layer(history, under, progress, harmless=harmless)
+            linear += judge_constant_layer(
+                history, under, progress, harmless=bool(explained or linear or learned_well(own_outputs))
+            )
         findings += linear
         # What is not finite explains any stall.
         standing: list[Finding] = []

@@ -107,7 +107,7 @@ def judge_constant_layer(
         history: The site.
         below: Sites of the same model that feed it.
         progress: Of its training.
-        harmless: Whether another finding says already why, or the model learned well without what this layer could bend.
+        harmless: Whether another finding says already why, or the model learned well without it.
     """
     states, visits = history.states, always_on(history)
     if states is None or visits is None or not bends_at_zero(history):
