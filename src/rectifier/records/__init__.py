@@ -95,7 +95,7 @@ _NAMES = {
     "findings.causes_setup": (
         "BiasesBelowRange BoundedOutput ClearedGradients EqualWeights InitialGain KeptGradients RateByStep "
         "RoundedSteps LargeEpsilon LargeMomentum LittleMovement MadeAnew MostlyFrozen NegatedLoss OneElement "
-        "AcrossRows GivenUp ShrunkSteps StillStatistics TargetsAboveOne "
+        "AcrossRows ShrunkSteps StillStatistics TargetsAboveOne "
         "OtherTerms ScaledLoss SetupFacts SmallInputs SortedBatches StepsWithoutGradient Stretched ZeroAtFirst ZeroLoss"
     ),
     "findings.evidence.units": "AlwaysOnUnits DeadUnits SaturatedUnits SilentLayer Standing StuckUnits",

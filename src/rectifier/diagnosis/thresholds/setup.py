@@ -39,10 +39,6 @@ magnitude; the mean of a batch may have been a sum)."""
 OTHER_TERMS = 0.5
 """Share of the loss that other terms make, from which on they outweigh the one that has the targets (by definition)."""
 
-GIVEN_UP_FOR = 0.05
-"""Share of the first losses that the other terms must make to be named, if they then fell to a tenth while the part
-with the targets saved less than LEAST_SAVED (our choice: a twentieth)."""
-
 LITTLE_MOVEMENT = 0.05
 """Sum of all ‖Δw‖/‖w‖ of a training below which no layer can be far from its initial weights, whatever the direction
 of each step: generated trainings of 120 to 400 steps that are well come to .19 and more (our choice: a quarter
@@ -63,6 +59,10 @@ SHRUNK_STEP = 0.05
 """Ratio of an SGD step to learning rate times gradient (times 1 / (1 − momentum)). Below it, clipping shrinks the
 gradient so much that the learning rate has little effect (our choice: a twentieth; a maximum norm of 1 is usual, and
 gradient norms of 10 are common)."""
+
+MOVED_FAR = 1.0
+"""Sum of all ‖Δw‖/‖w‖ of a training from which on its steps were no reason to learn little, however small clipping
+made them: healthy trainings with a maximum norm far below the gradient's came to 8 and more, a failed one to .1."""
 
 USUAL_EPSILON = 1e-6
 """Adam's `eps` up to which it only keeps a division by 0 away: torch's default is 1e-8, half precision asks for more

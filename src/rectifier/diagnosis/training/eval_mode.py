@@ -63,7 +63,7 @@ def still_statistics(model: str, progress: Progress, process: Process) -> Cause 
     state = _state(model, process)
     if state is None or 2 * state.eval_steps < state.steps or not _is_trained(model, process):
         return None
-    if progress.steps < limit.STALLED_STEPS or not _batch_normalised(model, process):
+    if progress.state != "none" or progress.steps < limit.STALLED_STEPS or not _batch_normalised(model, process):
         return None
     return Cause(kind=CauseKind.EVAL_MODE, facts=StillStatistics(eval_steps=state.eval_steps, steps=state.steps))
 

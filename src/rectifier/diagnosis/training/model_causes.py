@@ -157,8 +157,9 @@ def of_decay_of(counts: ParameterCounts | None, weights: Sequence[int]) -> Cause
     shrunk = float(np.median(last[known] / first[known]))
     with np.errstate(divide="ignore", invalid="ignore"):
         over = decay[known] * last[known] / gradient[known]
-    # Of a weight that is exactly 0 now nothing is left to compare: no loss takes every number of it there.
-    over[(last[known] == 0) & (decay[known] > 0)] = np.inf
+    # Of a weight that is exactly 0 now nothing is left to compare; decay has to be strong enough to take it there.
+    to_zero = decay_of_run(counts, own)[known] >= limit.DECAY_SHARE * limit.TO_ZERO
+    over[(last[known] == 0) & to_zero] = np.inf
     over = over[~np.isnan(over)]
     if not len(over) or shrunk > limit.SHRUNK_WEIGHTS or float(np.median(over)) < 1.0:
         return None
@@ -171,6 +172,22 @@ def of_decay_of(counts: ParameterCounts | None, weights: Sequence[int]) -> Cause
             weight_decay=float(decay[known].max()),
         ),
     )
+
+
+def decay_of_run(counts: ParameterCounts, weights: Sequence[int]) -> FloatArray:
+    """Natural logarithm of the factor by which decay alone shrinks each of some weights; NaN where a rate is not known.
+
+    Args:
+        counts: What is known of all parameters.
+        weights: Positions among them.
+    """
+    momenta = np.array([0.0, *(one.momentum or 0.0 for one in counts.optimizers)])
+    held = np.clip(counts.optimizer[weights] + 1, 0, len(momenta) - 1)
+    # Momentum adds up what decay does, as it does with gradients.
+    pull = counts.learning_rate[weights] * counts.weight_decay[weights] / (1 - np.minimum(momenta[held], 0.999))
+    steps = counts.last_compared[weights] - counts.first_compared[weights]
+    shrunk: FloatArray = pull * steps
+    return shrunk
 
 
 def epsilon_and_gradient(model: str, process: Process) -> tuple[float | None, float]:

@@ -16,7 +16,8 @@ BROADCAST = "Broadcast"
 """Stands in a path for rows that a number of each was stretched over, so that each meets the constants of all."""
 NORMALISATIONS = {"NativeLayerNorm", "NativeGroupNorm"}
 """Normalisations over numbers of one sample."""
-_COMPARE_CLASSES = {"NllLoss", "Log", "Add", "Mul", "Mean", "Sum", "Neg", "Gather", "Index", "Clamp", "ClampMin"}
+# What is written by hand may choose along either axis; this loss takes its classes from the second.
+_COMPARE_CLASSES = {"NllLoss", "Log", "Add", "Clamp", "ClampMin"}
 ACROSS_ROWS = "AcrossRows"
 """Stands in a path behind a softmax over the rows of a batch, where nothing but the choice of classes follows."""
 ONE_ELEMENT = "OneElement"
@@ -46,7 +47,7 @@ def names_along(path: tuple[Any, ...], node: Any) -> tuple[str, ...]:
 
 def _compares_classes(names: list[str]) -> bool:
     """Whether all that follows a softmax, the last of some names, is the choice of a class's share."""
-    return _COMPARE_CLASSES.issuperset(names[:-1]) and not {"NllLoss", "Log", "LogSoftmax"}.isdisjoint(names)
+    return _COMPARE_CLASSES.issuperset(names[:-1]) and names[0] == "NllLoss"
 
 
 def _runs_across_rows(node: Any) -> bool:

@@ -98,21 +98,6 @@ class StillStatistics(SetupFacts):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GivenUp(SetupFacts):
-    """Other terms of the loss fell, while the one with the targets stays near that of the best constant answer.
-
-    Attributes:
-        loss: The part that has the targets.
-        others_first: What the other terms added to the loss at the start.
-        others_last: What they add at the end.
-    """
-
-    loss: str
-    others_first: float
-    others_last: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class TargetsAboveOne(SetupFacts):
     """Targets above 1 of a binary cross-entropy, which then has no lower bound.
 

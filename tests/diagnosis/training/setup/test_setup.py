@@ -175,6 +175,17 @@ def test_one_of_several_terms_may_be_meant_to_be_maximised():
     assert setup(training) is None
 
 
+@pytest.mark.parametrize(("uses", "first", "found"), [(1, 1.0, True), (2, 1.0, False), (1, 0.4, False)])
+def test_what_was_known_before_may_be_meant_to_be_forgotten(uses, first, found):
+    """By a model that also learns with the same layer, or that began with answers far better than a constant's."""
+    cost = np.linspace(first, 9, 20)
+    training = run(
+        cost, loss=("Add", "Neg", "MseLoss"), losses=-np.linspace(1, 9, 200), known={"uses": np.array([uses])}
+    )
+    head = replace(training.outputs[0], weight="layers.0.weight")
+    assert (setup(replace(training, outputs=(head,))) is not None) == found
+
+
 def test_of_two_models_one_may_be_meant_to_lose():
     training = run(np.linspace(1, 9, 20), loss=("Neg", "MseLoss"), losses=-np.linspace(1, 9, 200))
     (end,) = training.snapshots
@@ -236,55 +247,43 @@ def test_a_momentum_that_adds_up_hundreds_of_steps_explains_weights_that_run_awa
 
 @pytest.mark.parametrize(
     ("name", "momentum", "update", "found"),
-    [("SGD", None, 0.05e-2, True), ("SGD", None, 0.051e-2, False), ("SGD", 0.9, 0.5e-2, True),
-     ("SGD", 0.9, 0.51e-2, False), ("Adam", None, 1e-5, False)],
+    [("SGD", None, 0.025e-2, True), ("SGD", None, 0.0255e-2, False), ("SGD", 0.9, 0.25e-2, True),
+     ("SGD", 0.9, 0.255e-2, False), ("Adam", None, 1e-5, False)],
 )  # fmt: skip
 def test_steps_far_below_learning_rate_times_gradient_are_told(name, momentum, update, found):
-    """A learning rate of 0.1 and a gradient of 0.5 make steps of 0.05; the weights have a norm of 5."""
+    """A learning rate of 0.1 and a gradient of 0.25 make steps of 0.025; the weights have a norm of 5."""
 
-    def training(losses, norms, cost=STAYS):
+    def training(losses, norms, cost=STAYS, far=None):
         optimizer = OptimizerState(name=name, steps=99, momentum=momentum)
         known = {"optimizers": (optimizer,), "weight_last": np.array([5.0]), "gradient": np.array([7.0])}
-        made = run(cost, losses=losses, known=known, update=update)
+        made = run(cost, losses=losses, known=known, update=far or update)
         (end,) = made.snapshots
         windows = tuple(replace(one, learning_rate=np.full(len(one.steps), 0.1)) for one in end.windows)
-        # The gradient was looked at when it was 14 times as large: what counts is its norm at the same steps.
+        # The gradient was looked at when it was 28 times as large: what counts is its norm at the same steps.
         series = end.series if norms is None else end.series | {NORM_BEFORE_CLIPPING: Series(steps=STEPS, values=norms)}
         return replace(
             made, sites=(replace(site("act0"), fed_by="layers.0.weight"),),
             snapshots=(replace(end, windows=windows, series=series),),
         )  # fmt: skip
 
-    norms = np.full(200, 0.5)
+    norms = np.full(200, 0.25)
     told = next(one for one in diagnose(training(FLAT, norms)).findings if one.severity != "info")
     assert ("of learning rate times gradient" in told.cause.text) == found
     if found:
         assert told.cause.kind is CauseKind.LEARNING_RATE_LOW
         assert told.remedies == ("raise_learning_rate",)
-        assert "at most 5% of learning rate times gradient; the norm before clipping was 0.5" in told.cause.text
+        assert "at most 5% of learning rate times gradient; the norm before clipping was 0.25" in told.cause.text
+    # The weights moved by 1.01 times their norm, small as the steps were.
+    if momentum:
+        far = training(FLAT, np.full(200, 9.0), far=5.05e-3)
+        told = next(one for one in diagnose(far).findings if one.severity != "info")
+        assert "of learning rate times gradient" not in told.cause.text
     # Nothing clips; or the steps became small with the gradients; or all is well with this learning rate.
     told = next(one for one in diagnose(training(FLAT, None)).findings if one.severity != "info")
     assert "of learning rate times gradient" not in told.cause.text
     told = next(one for one in diagnose(training(FLAT, norms / 100)).findings if one.severity != "info")
     assert "of learning rate times gradient" not in told.cause.text
     assert alarms(training(None, norms, LEARNS)) == []
-
-
-@pytest.mark.parametrize(
-    ("first", "last", "cost", "found"),
-    [(0.06, 0.006, STAYS, True), (0.04, 0.004, STAYS, False), (0.06, 0.007, STAYS, False),
-     (0.06, 0.006, np.full(20, 0.9), False)],
-)  # fmt: skip
-def test_terms_that_came_down_while_the_targets_were_given_up_are_told(first, last, cost, found):
-    others = np.r_[np.full(40, first), np.full(160, last)]
-    losses = np.interp(np.arange(200), np.arange(20) * 10, cost) + others
-    spread = np.r_[np.full(6, 0.5), np.full(14, 1e-6)]
-    training = run(cost, losses=losses, loss=("Add", "MseLoss"), spread=spread)
-    (told, *_) = [one for one in diagnose(training).findings if one.severity != "info"]
-    assert (told.cause.kind is CauseKind.LOSS_TERM) == found
-    if found:
-        assert "terms other than MseLoss fell from 0.06 to 0.006" in told.cause.text
-        assert told.remedies == ("weaken_loss_term",)
 
 
 @pytest.mark.parametrize(
@@ -298,6 +297,8 @@ def test_terms_that_came_down_while_the_targets_were_given_up_are_told(first, la
 def test_targets_above_one_of_a_binary_cross_entropy_are_told(loss, square, found):
     told = setup(run(-np.linspace(1, 9, 20), loss=(loss,), losses=-np.linspace(1, 9, 200), target_square=square))
     assert (told is not None) == found
+    # A weight of 0 leaves out what is marked as unknown by a large number.
+    assert setup(run(loss=(loss,), target_square=square)) is None
     if found:
         assert (told.severity, told.cause.kind) == ("warning", CauseKind.TARGET_SCALE)
         assert "expects targets from 0 to 1, but these have a root mean square of 1.049" in told.cause.text

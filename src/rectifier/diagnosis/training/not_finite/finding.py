@@ -59,7 +59,7 @@ def judge_finiteness(process: Process, histories: Sequence[SiteHistory], loss: S
     if first is None:
         return []
     cause = _cause(first, places, process, histories)
-    severity = _severity(first, places, loss)
+    severity = _severity(first, places, loss, process)
     finite = loss.values[np.isfinite(loss.values) & (loss.steps < first.step)]
     facts = places.inputs if first.origin is Origin.INPUT else None
     return [
@@ -104,12 +104,15 @@ def _site(first: First) -> SiteRef | ParameterRef | None:
     return ParameterRef(first.parameter) if first.parameter else None
 
 
-def _severity(first: First, places: Places, loss: Series) -> Severity:
+def _severity(first: First, places: Places, loss: Series, process: Process) -> Severity:
     """Single losses that are not finite do no harm where everything else stays finite and the training goes on."""
     only_losses = first.origin is Origin.LOSS and not places.sites and not places.parameters
     goes_on = not places.skips_for_ever and judge_progress(loss).state == "some"
     if only_losses and goes_on:
-        mostly = len(places.bad_losses) > limit.MOSTLY_NOT_FINITE * len(loss.values)
+        # Of several losses a step, one that is not finite makes their mean so.
+        counts, observed = model_causes.last_counts(process.snapshots), process.snapshots[-1].cost.observed_steps
+        single = counts is None or counts.backward_passes <= observed + 1
+        mostly = single and len(places.bad_losses) > limit.MOSTLY_NOT_FINITE * len(loss.values)
         return "warning" if mostly else "info"
     return "serious"
 

@@ -36,10 +36,7 @@ class Reasons:
         self._others_learn = any(
             state.lack is not Lack.NO_GRADIENT and not states.held(state) for state in states.trainable
         )
-        self._left_out = any(
-            state.parameter.holder is Holder.MODULE and state.lack is Lack.NO_CHANGE and not states.held(state)
-            for state in states.trainable
-        )
+        self._left_out = self._has_left_out()
         fed = [(history.site.model, history.site.fed_by, history) for history in histories]
         self._feeds = {(model, path.rpartition(".")[0]): history for model, path, history in fed if path is not None}
         self._blocked = [
@@ -52,6 +49,15 @@ class Reasons:
         self._without_graph = {site.model for site in without}
         self._zero = [state for state in states.trainable if self._began_at_zero(state)]
         self._order = {state.name: state.index for state in states.every}
+
+    def _has_left_out(self) -> bool:
+        """Whether a part of a model was forgotten: no optimizer holds it, and it is no body below what trains."""
+        own = [state for state in self._states.trainable if state.parameter.holder is Holder.MODULE]
+        left = [state for state in own if state.lack is Lack.NO_CHANGE and not self._states.held(state)]
+        changed = [(state.parameter.model, state.index) for state in own if state.changed]
+        return any(
+            all(index < state.index for model, index in changed if model == state.parameter.model) for state in left
+        )
 
     def runs(self, state: ParameterState) -> bool:
         """Whether the forward is known to use it."""

@@ -14,6 +14,7 @@ from rectifier.diagnosis.training.history.parameters import ParameterState, Para
 from rectifier.diagnosis.training.history.places import compact
 from rectifier.diagnosis.training.history.progress import Progress
 from rectifier.diagnosis.training.history.sites import SiteHistory
+from rectifier.diagnosis.training.model_causes import decay_of_run
 from rectifier.records import (
     Cause,
     CauseKind,
@@ -80,17 +81,18 @@ def _cause(
     gradient, looked = float(counts.gradient[at]), int(counts.last_looked[at])
     steps = int(counts.last_compared[at] - counts.first_compared[at])
     with np.errstate(divide="ignore"):
-        # Of what is exactly 0 now, only that it fell below the smallest number is known.
-        lost = min(-float(np.log(counts.weight_last[at] / counts.weight_first[at])), limit.TO_ZERO)
+        lost = -float(np.log(counts.weight_last[at] / counts.weight_first[at]))
     # The gradient may have been looked at long before the end. Decay shrinks a weight by the same factor at each step.
     share = np.clip((looked - counts.first_compared[at]) / max(steps, 1), 0, 1)
     norm = float(counts.weight_first[at] * np.exp(-lost * share))
     outweighs = np.isfinite(gradient) and decay * norm > gradient
-    held_by = int(counts.optimizer[at])
-    momentum = counts.optimizers[held_by].momentum if 0 <= held_by < len(counts.optimizers) else None
-    # Momentum adds up what decay does, as it does with gradients.
-    pull = rate * decay / (1 - min(momentum or 0.0, limit.LARGE_MOMENTUM))
-    if not outweighs and pull * steps < limit.DECAY_SHARE * lost:
+    alone = float(decay_of_run(counts, [at])[0])
+    if counts.weight_last[at] == 0:
+        # Only that it fell below the smallest number is known; a gradient of 0 is no rival then.
+        enough = alone >= limit.DECAY_SHARE * limit.TO_ZERO
+    else:
+        enough = outweighs or alone >= limit.DECAY_SHARE * lost
+    if not enough:
         return Cause()
     facts = DecayOfWeights(
         weight_decay=decay,

@@ -10,7 +10,7 @@ from rectifier.diagnosis.training import model_causes
 from rectifier.diagnosis.training.history.outputs import OutputHistory
 from rectifier.diagnosis.training.history.progress import Progress
 from rectifier.diagnosis.training.history.sites import SiteHistory
-from rectifier.diagnosis.training.output.explained import explained
+from rectifier.diagnosis.training.output.explained import first_costs
 from rectifier.diagnosis.training.setup import steps
 from rectifier.records import (
     AcrossRows,
@@ -18,7 +18,6 @@ from rectifier.records import (
     Cause,
     CauseKind,
     FloatArray,
-    GivenUp,
     LossOperations,
     NegatedLoss,
     OneElement,
@@ -122,12 +121,16 @@ def across_rows(outputs: Sequence[OutputHistory]) -> Cause | None:
     return None
 
 
-def above_one(outputs: Sequence[OutputHistory]) -> Cause | None:
-    """Targets of a binary cross-entropy that are no shares: their mean square is above 1.
+def above_one(outputs: Sequence[OutputHistory], loss: Series) -> Cause | None:
+    """Targets above 1 of a binary cross-entropy, which brought it below 0; those that a weight of 0 leaves out cannot.
 
     Args:
         outputs: Of one model.
+        loss: Of it.
     """
+    values = loss.values[np.isfinite(loss.values)]
+    if not len(values) or np.median(values[-limit.LEAST_LOSSES :]) >= 0:
+        return None
     for one in outputs:
         squares = one.floats("target_square")[one.usable]
         squares = squares[np.isfinite(squares)]
@@ -138,15 +141,18 @@ def above_one(outputs: Sequence[OutputHistory]) -> Cause | None:
     return None
 
 
-def negated(outputs: Sequence[OutputHistory], loss: Series, alone: bool) -> Cause | None:
+def negated(model: str, outputs: Sequence[OutputHistory], loss: Series, alone: bool, process: Process) -> Cause | None:
     """A loss of torch that is maximised.
 
-    Where several models train, one may be meant to be as bad as possible by the other's loss.
+    Where several models train, one may be meant to be as bad as possible by the other's loss; where one term of several
+    is maximised, what the model knew before may be meant to be forgotten.
 
     Args:
-        outputs: Of one model.
+        model: Its name.
+        outputs: Of it.
         loss: Of it.
         alone: Whether no other model trains at the same time.
+        process: The training.
     """
     values = loss.values[np.isfinite(loss.values)]
     if not alone or not len(values) or values[-1] >= 0:
@@ -158,12 +164,24 @@ def negated(outputs: Sequence[OutputHistory], loss: Series, alone: bool) -> Caus
         return None
     for one, path in zip(known, paths, strict=True):
         costs = one.costs[~np.isnan(one.costs)]
-        if len(costs) < limit.LEAST_OBSERVATIONS:
+        if len(costs) < limit.LEAST_OBSERVATIONS or ("Add" in one.output.loss and _knew(model, one, process)):
             continue
         first, last = _ends(costs)
         if last >= first:
             return Cause(kind=CauseKind.OBJECTIVE, facts=NegatedLoss(loss=path[1], cost_first=first, cost_last=last))
     return None
+
+
+def _knew(model: str, output: OutputHistory, process: Process) -> bool:
+    """Whether a model may have learned before: its layer has another part in the loss, or began with good answers."""
+    began, counts = first_costs(output), model_causes.last_counts(process.snapshots)
+    uses = [
+        int(counts.uses[at])
+        for at, one in enumerate(process.parameters)
+        if counts is not None and counts.uses is not None and at < len(counts.uses)
+        if (one.model, one.path) == (model, output.output.weight)
+    ]
+    return max(uses, default=1) > 1 or (began is not None and began[0] < limit.LITTLE_EXPLAINED * began[1])
 
 
 def masked(outputs: Sequence[OutputHistory], loss: Series, alone: bool) -> Cause | None:
@@ -263,23 +281,16 @@ def other_terms(outputs: Sequence[OutputHistory], loss: Series) -> Cause | None:
     one = known[0]
     name = next((name for name in one.output.loss if name in _LOSSES), None)
     before = one.output.loss[: one.output.loss.index(name)] if name is not None else ()
-    if name is None or not set(before) & _ADDS or set(before) & {"Mul", "Div", "Sum"}:
+    if name is None or not set(before) & _ADDS or set(before) & {"Mul", "Div", "Sum", "Neg"}:
         # A multiple of it says nothing of other terms.
         return None
     costs, total = _beside(one, loss)
     if len(costs) < limit.LEAST_OBSERVATIONS:
         return None
     others = np.abs(total - costs)
-    first, last = _ends(others / (others + np.abs(costs) + np.finfo(float).tiny))
-    share = max(first, last)
+    share = max(_ends(others / (others + np.abs(costs) + np.finfo(float).tiny)))
     if share <= limit.OTHER_TERMS:
-        at_first, at_last = _ends(others)
-        saved = explained(one)
-        lost = (
-            first >= limit.GIVEN_UP_FOR and at_last <= at_first / 10 and saved is not None and saved < limit.LEAST_SAVED
-        )
-        facts = GivenUp(loss=name, others_first=at_first, others_last=at_last)
-        return Cause(kind=CauseKind.LOSS_TERM, facts=facts) if lost else None
+        return None
     return Cause(kind=CauseKind.LOSS_TERM, facts=OtherTerms(share=share, loss=name))
 
 

@@ -193,19 +193,25 @@ def schedule(histories: Sequence[SiteHistory]) -> Cause | None:
     return None
 
 
-def shrunk(model: str, histories: Sequence[SiteHistory], process: Process, alone: bool) -> Cause | None:
+def shrunk(
+    model: str, histories: Sequence[SiteHistory], progress: Progress, process: Process, alone: bool
+) -> Cause | None:
     """Gradients of which clipping leaves next to nothing.
 
     Only of SGD: other optimizers make a step of any gradient. Step and norm are compared at the same training steps,
-    because a gradient may be orders of magnitude smaller soon after.
+    because a gradient may be orders of magnitude smaller soon after. Weights that moved far all the same had steps
+    enough.
 
     Args:
         model: Its name.
         histories: Of it.
+        progress: Of its training.
         process: The training.
         alone: Whether no other model trains at the same time.
     """
-    norms = process.series(NORM_BEFORE_CLIPPING)
+    norms, moved = process.series(NORM_BEFORE_CLIPPING), movement(histories, progress.steps, process)
+    if moved is None or moved >= limit.MOVED_FAR:
+        return None
     fed = {one.weight: one for one in histories if one.weight is not None}
     shares, before = [], []
     for counts, optimizer, own in model_causes.held_by_optimizers(model, process) if alone else ():

@@ -87,7 +87,9 @@ def _why_saturated(history: SiteHistory, units: BoolArray, below: Sequence[SiteH
             # Who came later cannot tell.
             return Cause()
         flat = units if len(units) and units.any() else np.ones(history.site.units or 0, np.bool_)
-        if (bias := model_causes.bias_beyond_range(history, flat, below=False)) is not None:
+        bias = None if history.at_output else model_causes.bias_beyond_range(history, flat, below=False)
+        # An output that begins far from 1/2 may say how rare its classes are (Lin et al. 2017, section 4.1).
+        if bias is not None:
             facts = LargeBias(bias=bias[0], rest=bias[1], units=int(flat.sum()))
             return Cause(kind=CauseKind.INITIAL_BIAS, facts=facts)
         return Cause(kind=CauseKind.INITIAL_WEIGHTS, facts=SaturatedFromTheStart(saturated_at_first=int(began.sum())))

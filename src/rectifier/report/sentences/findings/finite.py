@@ -79,7 +79,7 @@ def _how_first(evidence: NotFinite) -> str:
 def _harmless(evidence: NotFinite) -> str:
     share = percent(evidence.losses / max(evidence.known_losses, evidence.losses))
     return (
-        f"{evidence.losses:,} of {evidence.known_losses:,} losses ({share}) were not finite. All weights and "
+        f"The loss was not finite at {evidence.losses:,} of {evidence.known_losses:,} steps ({share}). All weights and "
         "activations stayed finite, and training progresses."
     )
 

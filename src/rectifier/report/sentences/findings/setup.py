@@ -10,7 +10,6 @@ from rectifier.records import (
     ClearedGradients,
     EqualWeights,
     Finding,
-    GivenUp,
     InitialGain,
     KeptGradients,
     LargeEpsilon,
@@ -73,7 +72,6 @@ _TITLES_OF_FACTS: dict[type, str] = {
     MadeAnew: "each forward creates new layers",
     LargeMomentum: "the momentum is too large",
     RateByStep: "the learning-rate schedule hinders learning",
-    GivenUp: "other terms of the loss make the model ignore the targets",
     StillStatistics: "the model trains in eval mode",
     AcrossRows: "a softmax runs over the batch, not over the classes",
     TargetsAboveOne: "the binary cross-entropy gets targets above 1",
@@ -110,7 +108,7 @@ def training_setup(finding: Finding, evidence: TrainingSetup) -> Texts:
 
 def _explained(share: float, facts: CauseFacts | None) -> str:
     """How the loss compares with that of the best constant answer."""
-    alone = isinstance(facts, GivenUp | NegatedLoss | OtherTerms | ScaledLoss | ZeroLoss)
+    alone = isinstance(facts, NegatedLoss | OtherTerms | ScaledLoss | ZeroLoss)
     loss = "the loss against the targets alone" if alone else "the loss"
     if share < 0:
         return f"At the end, {loss} is {1 - share:.3g} times that of the best constant answer."
@@ -186,11 +184,6 @@ def why(facts: SetupFacts) -> str:  # noqa: PLR0912 - one case for each kind of 
             )
         case AcrossRows():
             return f"{facts.operation} normalises over the samples of the batch (dim=0), but the loss compares classes"
-        case GivenUp():
-            return (
-                f"the terms other than {facts.loss} fell from {facts.others_first:.3g} to {facts.others_last:.3g}, but "
-                f"{facts.loss} stays near that of the best constant answer: training reduced only the other terms"
-            )
         case ShrunkSteps():
             return (
                 f"SGD's steps are at most {percent(facts.share)} of learning rate times gradient; the norm before "
