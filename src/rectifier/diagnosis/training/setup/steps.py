@@ -210,7 +210,7 @@ def shrunk(
         alone: Whether no other model trains at the same time.
     """
     norms, moved = process.series(NORM_BEFORE_CLIPPING), movement(histories, progress.steps, process)
-    if moved is None or moved >= limit.MOVED_FAR:
+    if moved is not None and moved >= limit.MOVED_FAR:
         return None
     fed = {one.weight: one for one in histories if one.weight is not None}
     shares, before = [], []
