@@ -38,10 +38,6 @@ DECAY_SHARE = 0.5
 """Share of ln(‖w‖ first / ‖w‖ last) that decay alone, lr · decay · steps / (1 − momentum), must explain to be named
 (our choice)."""
 
-ROUNDED_AWAY = {"float32": 2.0**-25, "bfloat16": 2.0**-9, "float16": 2.0**-12}
-"""Half of the distance between 1 and the next smaller number, by format: subtracting less than this from 1 gives 1
-(IEEE 754; bfloat16 has 8 significant bits)."""
-
 TO_ZERO = 104.0
 """−ln of float32's smallest number, 2⁻¹⁴⁹ (103.3, rounded up): a weight of 1 that shrinks by a factor of exp(104) is
 0."""

@@ -51,6 +51,9 @@ is rounded away (8 bits of a number are kept)."""
 FLOAT16_STEP = 2.0**-11
 """The same of float16, which keeps 11 bits (IEEE 754)."""
 
+FLOAT32_STEP = 2.0**-24
+"""The same of float32, which keeps 24 bits (IEEE 754)."""
+
 LARGE_MOMENTUM = 0.995
 """Momentum from which on it may be what makes a training fail: it adds up 200 steps, where the
 usual 0.9 adds up ten (our choice). As much is good where it is raised slowly (Sutskever et al. 2013, section 3)."""

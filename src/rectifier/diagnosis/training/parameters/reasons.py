@@ -23,6 +23,11 @@ from rectifier.records import (
     ZeroAtStart,
 )
 
+# Below a power of two, numbers lie half as far apart as above it.
+_ROUNDED_AWAY = {
+    "float32": limit.FLOAT32_STEP / 2, "bfloat16": limit.BFLOAT16_STEP / 2, "float16": limit.FLOAT16_STEP / 2,
+}  # fmt: skip
+
 
 class Reasons:
     """Why parameters lack what they lack; what several of them rest on is looked at once."""
@@ -161,7 +166,7 @@ class Reasons:
         """Whether learning rate times gradient may be below half of what tells two neighbouring numbers apart."""
         counts, at = self._counts, state.index
         step, size = float(counts.learning_rate[at] * counts.gradient[at]), float(counts.weight_last[at])
-        half = limit.ROUNDED_AWAY.get(state.parameter.dtype)
+        half = _ROUNDED_AWAY.get(state.parameter.dtype)
         return half is None or not np.isfinite(step) or not np.isfinite(size) or step <= limit.SURE_STEP * half * size
 
 
