@@ -79,6 +79,8 @@ def test_an_operation_over_one_element_is_told(operation, constant):
         (lambda out, y: -out.log_softmax(0)[range(9), y].mean(), False),
         (lambda out, y: -out.log_softmax(0).gather(0, y[None, :3]).mean(), False),
         (lambda out, y: -(out.softmax(0) * out.softmax(1)).sum(0)[y].log().mean(), False),
+        (lambda out, y: F.nll_loss(out[:, :, None, None].log_softmax(0), y[:, None, None]), True),
+        (lambda out, y: F.nll_loss(out[:, :, None, None].log_softmax(1), y[:, None, None]), False),
         (lambda out, y: F.nll_loss(out.log_softmax(1), y), False),
         (F.cross_entropy, False),
         # Shares of the rows are meant: attention over them, or rows and columns that are compared both ways.

@@ -17,7 +17,8 @@ BROADCAST = "Broadcast"
 NORMALISATIONS = {"NativeLayerNorm", "NativeGroupNorm"}
 """Normalisations over numbers of one sample."""
 # What is written by hand may choose along either axis; this loss takes its classes from the second.
-_COMPARE_CLASSES = {"NllLoss", "Log", "Add", "Clamp", "ClampMin"}
+_BY_CLASS = {"NllLoss", "NllLoss2D"}
+_COMPARE_CLASSES = _BY_CLASS | {"Log", "Add", "Clamp", "ClampMin"}
 ACROSS_ROWS = "AcrossRows"
 """Stands in a path behind a softmax over the rows of a batch, where nothing but the choice of classes follows."""
 ONE_ELEMENT = "OneElement"
@@ -47,15 +48,16 @@ def names_along(path: tuple[Any, ...], node: Any) -> tuple[str, ...]:
 
 def _compares_classes(names: list[str]) -> bool:
     """Whether all that follows a softmax, the last of some names, is the choice of a class's share."""
-    return _COMPARE_CLASSES.issuperset(names[:-1]) and names[0] == "NllLoss"
+    return _COMPARE_CLASSES.issuperset(names[:-1]) and names[0] in _BY_CLASS
 
 
 def _runs_across_rows(node: Any) -> bool:
-    """Whether a softmax of (rows, classes) runs over the rows; where there are as many of both, both may be meant."""
+    """Whether a softmax of (rows, classes, ...) runs over the rows; as many of both leave open which is meant."""
     if kind_of(node) not in ("Softmax", "LogSoftmax"):
         return False
     shape = _shape(node)
-    return len(shape) == 2 and shape[0] != shape[1] and shape[1] > 1 and int(node._saved_dim) in (0, (1 << 64) - 2)
+    first = (0, (1 << 64) - len(shape))
+    return len(shape) > 1 and shape[0] != shape[1] and shape[1] > 1 and int(node._saved_dim) in first
 
 
 def is_over_one_element(node: Any) -> bool:
