@@ -94,8 +94,10 @@ def _scaler(evidence: NotFinite) -> str:
 
 def _advice(finding: Finding, evidence: NotFinite) -> advice.Advice:
     kind = finding.cause.kind
-    if kind is CauseKind.LOSS_NOT_FINITE or (kind is CauseKind.UNKNOWN and evidence.origin is Origin.LOSS):
+    if kind is CauseKind.LOSS_NOT_FINITE:
         return finite.NON_FINITE_LOSS
+    if kind is CauseKind.UNKNOWN and evidence.origin is Origin.LOSS:
+        return finite.NON_FINITE_LOSS if evidence.activations_observed else finite.NON_FINITE_UNSEEN
     return finite.NOT_FINITE.get(kind, finite.NON_FINITE)
 
 

@@ -72,7 +72,6 @@ _TITLES_OF_FACTS: dict[type, str] = {
     MadeAnew: "each forward creates new layers",
     LargeMomentum: "the momentum is too large",
     RateByStep: "the learning-rate schedule hinders learning",
-    StillStatistics: "the model trains in eval mode",
     AcrossRows: "a softmax runs over the batch, not over the classes",
     TargetsAboveOne: "the binary cross-entropy gets targets above 1",
     ShrunkSteps: "clipping leaves next to nothing of the gradients",

@@ -17,6 +17,11 @@ NON_FINITE_LOSS: Advice = (
     "even if every layer is finite. torch.autograd.set_detect_anomaly(True) names the operation.",
 )
 
+NON_FINITE_UNSEEN: Advice = (
+    "Look for NaN or infinity in the data: the batch of a step that was not sampled may hold it. Then look at the "
+    "loss: a logarithm or division of 0, or a target out of range.",
+)
+
 _NON_FINITE_UPDATE: Advice = ("First lower the learning rate, or clip the gradient's norm.",)
 
 INFINITE_GRADIENT: Advice = (
