@@ -28,10 +28,8 @@ from rules import RULES
 import rectifier
 from rectifier.records import BornDead, CauseKind, Drift, Finding, Rule, SilentLayer
 
-GAIN = 0.05
 OURS = "Rectifier"
 LOOKS = frozenset({1, 2, 5, 10, 20, 50, 100, 150, 200, 250, 300, 350, 400})
-COLLAPSED = 1e-3
 
 
 def watch_one(training, steps):
@@ -80,11 +78,6 @@ def score_of(setting, seed):
     return training.score()
 
 
-def is_worse(ended, remedied, *, collapse):
-    (score, spread), (better, wider) = ended, remedied
-    return not math.isfinite(score) or spread < COLLAPSED <= wider or (not collapse and better - score >= GAIN)
-
-
 def is_same(one, other):
     """Whether two settings train alike."""
     return all(
@@ -96,17 +89,13 @@ def is_same(one, other):
 def run_failure(failure, seed):
     alarms, found, score = watch_one(failure.setting.start(seed), failure.setting.steps)
     remedied = score_of(failure.remedy, seed)
-    failed = is_worse(score, remedied, collapse=failure.collapse)
+    failed = failure.is_worse(score, remedied)
     cause = right = None
     if failed and OURS in alarms and found.reaches("warning"):
         blames = blamed(found)
         cause, changed = told(blames), without(blames, failure.setting)
         if changed is not None:
-            right = (
-                True
-                if is_same(changed, failure.remedy)
-                else is_worse(score, score_of(changed, seed), collapse=failure.collapse)
-            )
+            right = True if is_same(changed, failure.remedy) else failure.is_worse(score, score_of(changed, seed))
     return {"case": failure.name, "seed": seed, "failed": failed, "score": score, "remedied": remedied,
             "alarms": alarms, "cause": cause, "right": right,
             "top": found.findings[0].rule if found.findings else None}  # fmt: skip
@@ -118,8 +107,7 @@ def run_rebuilt(case, seed):
     for _ in range(case.steps):
         training.step()
     remedied = training.score()
-    better = not math.isfinite(score[0]) or remedied[0] - score[0] >= case.gain
-    failed = remedied[0] >= case.floor and better
+    failed = case.failed(score[0], remedied[0])
     cause = right = None
     if failed and OURS in alarms:
         kind = blamed(found).kind

@@ -11,7 +11,6 @@ cause that no change from outside can remove, such as a cut graph, is only obser
 
 import argparse
 import json
-import math
 import re
 import subprocess
 import sys
@@ -27,8 +26,6 @@ from generated.cases import Case, draw_cases
 from generated.truth import Verdict, judge
 
 HERE = Path(__file__).parent
-GAIN = 0.05
-COLLAPSED = 1e-3
 LIMIT = 1800.0
 
 
@@ -59,14 +56,9 @@ class Question:
             return judge(remedied[0], score[0], floor=task.floor, chance=task.chance) is Verdict.FAILURE
         rebuilt = {case.name: case for case in REBUILT}.get(self.arguments[0])
         if rebuilt is not None:
-            better = not math.isfinite(score[0]) or remedied[0] - score[0] >= rebuilt.gain
-            return remedied[0] >= rebuilt.floor and better
-        collapse = {case.name: case.collapse for case in FAILURES}[self.arguments[0]]
-        return (
-            not math.isfinite(score[0])
-            or score[1] < COLLAPSED <= remedied[1]
-            or (not collapse and remedied[0] - score[0] >= GAIN)
-        )
+            return rebuilt.failed(score[0], remedied[0])
+        plain = {case.name: case for case in FAILURES}[self.arguments[0]]
+        return plain.is_worse((score[0], score[1]), (remedied[0], remedied[1]))
 
     def _score(self, *remedy: str) -> list[float] | None:
         done = subprocess.run(

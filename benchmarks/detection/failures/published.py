@@ -1,10 +1,15 @@
 """Plain networks that fail, rebuilt from papers and from public reports, each with what its source says prevents it."""
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
 from data import Data, diabetes, digits, fashion, mnist, standardised
 from plain import Plain
+
+GAIN = 0.05
+COLLAPSED = 1e-3
+"""Standard deviation of the output below which Lu et al. 2019 call a network collapsed."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,12 @@ class Failure:
     remedy: Plain
     causes: tuple[str, ...]
     collapse: bool = False
+
+    def is_worse(self, ended: tuple[float, float], changed: tuple[float, float]) -> bool:
+        """Whether a training failed beside the same one with a change: by its score, or by a constant output."""
+        (score, spread), (better, wider) = ended, changed
+        collapsed = spread < COLLAPSED <= wider
+        return not math.isfinite(score) or collapsed or (not self.collapse and better - score >= GAIN)
 
 
 _LINE = ((torch.arange(3000) / 3000 * 2 - 1) * 3**0.5).unsqueeze(1)

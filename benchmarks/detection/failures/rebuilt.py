@@ -1,5 +1,6 @@
 """Failures of any kind of training, each beside the same training with its remedy."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -28,6 +29,10 @@ class Rebuilt:
     steps: int
     floor: float
     gain: float = 0.1
+
+    def failed(self, score: float, remedied: float) -> bool:
+        """Whether a training failed, by its score and that of the mended one."""
+        return remedied >= self.floor and (not math.isfinite(score) or remedied - score >= self.gain)
 
     def start(self, seed: int, *, mended: bool) -> Training:
         """The training, from a seed."""

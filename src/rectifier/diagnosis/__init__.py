@@ -12,7 +12,7 @@ from rectifier.diagnosis.training.eval_mode import judge_eval_mode
 from rectifier.diagnosis.training.explained import explain
 from rectifier.diagnosis.training.history.chains import below
 from rectifier.diagnosis.training.history.outputs import read_outputs, spans_of
-from rectifier.diagnosis.training.history.progress import judge_progress, own_stretch
+from rectifier.diagnosis.training.history.progress import Progress, judge_progress, own_stretch
 from rectifier.diagnosis.training.history.sites import SiteHistory, read_histories
 from rectifier.diagnosis.training.layers import summarise
 from rectifier.diagnosis.training.model_causes import last_counts
@@ -104,17 +104,7 @@ def diagnose(process: Process, suppress: Mapping[str, str] | None = None) -> Dia
         if _alarm(findings[before:]) is None:
             findings += judge_alike(own_outputs, own, progress)
         findings += judge_starvation(own, progress, loss) + judge_frozen(own, untrained.looked_at(model))
-        linear: list[Finding] = []
-        for history in own:
-            under = below(history, own)
-            accused = any(one.site == history.ref for one in dead_outputs)
-            why = Rule.DEAD_OUTPUT if accused and explained is None else explained
-            findings += judge_silence(history, under, progress, explained=why)
-            findings += judge_sides(history, under, progress)
-            linear += judge_constant_layer(
-                history, under, progress, harmless=bool(explained or linear or learned_well(own_outputs))
-            )
-        findings += linear
+        findings += _of_units(own, progress, dead_outputs, explained=explained, well=learned_well(own_outputs))
         # What is not finite explains any stall.
         standing: list[Finding] = []
         if _alarm(findings[:known] + findings[before:]) is None:
@@ -171,6 +161,35 @@ def _with_setup(findings: list[Finding], known: int, start: int, setup: Setup) -
         of_process = with_causes(of_process, flaws)
     alarms = [one for one in of_process + own if one.severity != "info"]
     return of_process + others + own + judge_setup(setup, flaws, alarms)
+
+
+def _of_units(
+    own: Sequence[SiteHistory],
+    progress: Progress,
+    dead_outputs: Sequence[Finding],
+    *,
+    explained: Rule | None,
+    well: bool,
+) -> list[Finding]:
+    """What is said of the units of each layer.
+
+    Args:
+        own: Sites of one model.
+        progress: Of its training.
+        dead_outputs: Findings about its outputs, which explain what is found there.
+        explained: The rule that says already why it does not learn.
+        well: Whether it learned well.
+    """
+    findings: list[Finding] = []
+    linear: list[Finding] = []
+    for history in own:
+        under = below(history, own)
+        accused = any(one.site == history.ref for one in dead_outputs)
+        why = Rule.DEAD_OUTPUT if accused and explained is None else explained
+        findings += judge_silence(history, under, progress, explained=why)
+        findings += judge_sides(history, under, progress)
+        linear += judge_constant_layer(history, under, progress, harmless=bool(explained or linear or well))
+    return findings + linear
 
 
 def _not_judged(process: Process, histories: Sequence[SiteHistory], findings: Sequence[Finding]) -> Iterator[NotJudged]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from rectifier.records.findings.causes import *
     from rectifier.records.findings.causes_model import *
     from rectifier.records.findings.causes_setup import *
+    from rectifier.records.findings.causes_steps import *
     from rectifier.records.findings.evidence.checkpoint import *
     from rectifier.records.findings.evidence.finite import *
     from rectifier.records.findings.evidence.gradient import *
@@ -93,10 +94,13 @@ _NAMES = {
         "ConstantInputs ConstantOptimum LargeBias LossOperations LostOverCalls SmallUpdates WeightsDecayed ZeroWeights"
     ),
     "findings.causes_setup": (
-        "BiasesBelowRange BoundedOutput ClearedGradients EqualWeights InitialGain KeptGradients RateByStep "
-        "RoundedSteps LargeEpsilon LargeMomentum LittleMovement MadeAnew MostlyFrozen NegatedLoss OneElement "
-        "AcrossRows ShrunkSteps StillStatistics TargetsAboveOne "
-        "OtherTerms ScaledLoss SetupFacts SmallInputs SortedBatches StepsWithoutGradient Stretched ZeroAtFirst ZeroLoss"
+        "AcrossRows BiasesBelowRange BoundedOutput EqualWeights InitialGain MostlyFrozen NegatedLoss "
+        "OneElement OtherTerms ScaledLoss SetupFacts SmallInputs SortedBatches StillStatistics Stretched "
+        "TargetsAboveOne ZeroAtFirst ZeroLoss"
+    ),
+    "findings.causes_steps": (
+        "ClearedGradients KeptGradients LargeEpsilon LargeMomentum LittleMovement MadeAnew RateByStep "
+        "RoundedSteps ShrunkSteps StepsWithoutGradient"
     ),
     "findings.evidence.units": "AlwaysOnUnits DeadUnits SaturatedUnits SilentLayer Standing StuckUnits",
     "findings.evidence.gradient": (

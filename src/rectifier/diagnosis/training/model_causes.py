@@ -1,7 +1,6 @@
 """Causes that concern a model as a whole: what goes in, what the loss does with its output, what moves its weights."""
 
 import itertools
-import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -9,7 +8,6 @@ import numpy as np
 from rectifier.diagnosis import thresholds as limit
 from rectifier.diagnosis.training.history.sites import SiteHistory
 from rectifier.records import (
-    BoolArray,
     Cause,
     CauseKind,
     ConstantInputs,
@@ -26,7 +24,6 @@ from rectifier.records import (
     Process,
     SmallUpdates,
     Snapshot,
-    WeightsDecayed,
 )
 
 _EXPECTS_LOGITS = frozenset({"LogSoftmax", "BinaryCrossEntropyWithLogits"})
@@ -126,68 +123,6 @@ def held_by_optimizers(model: str, process: Process) -> Iterator[tuple[Parameter
         own = np.flatnonzero(whose & (counts.optimizer == at))
         if len(own):
             yield counts, optimizer, own
-
-
-def of_decay(process: Process, model: str) -> Cause | None:
-    """Weights that shrank, and that their decay moved more than the loss at the last look.
-
-    Args:
-        process: The training.
-        model: Name of the model.
-    """
-    own = [index for index, one in enumerate(process.parameters) if one.model == model and len(one.shape) > 1]
-    return of_decay_of(last_counts(process.snapshots), own)
-
-
-def of_decay_of(counts: ParameterCounts | None, weights: Sequence[int]) -> Cause | None:
-    """The same of some weights.
-
-    Args:
-        counts: What is known of all parameters.
-        weights: Positions among them.
-    """
-    own = [] if counts is None else [weight for weight in weights if weight < len(counts.gradient)]
-    if counts is None or not own:
-        return None
-    first, last = counts.weight_first[own], counts.weight_last[own]
-    decay, gradient = counts.weight_decay[own], counts.gradient[own]
-    known = np.isfinite(first) & np.isfinite(last) & np.isfinite(decay) & np.isfinite(gradient) & (first > 0)
-    if not known.any():
-        return None
-    shrunk = float(np.median(last[known] / first[known]))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        over = decay[known] * last[known] / gradient[known]
-    # Of a weight that is exactly 0 now nothing is left to compare; decay has to be strong enough to take it there.
-    to_zero = decay_of_run(counts, own)[known] >= limit.DECAY_SHARE * limit.TO_ZERO
-    over[(last[known] == 0) & to_zero] = np.inf
-    over = over[~np.isnan(over)]
-    if not len(over) or shrunk > limit.SHRUNK_WEIGHTS or float(np.median(over)) < 1.0:
-        return None
-    return Cause(
-        kind=CauseKind.WEIGHT_DECAY,
-        facts=WeightsDecayed(
-            weights=int(known.sum()),
-            shrunk_to=shrunk,
-            decay_over_gradient=float(np.median(over)),
-            weight_decay=float(decay[known].max()),
-        ),
-    )
-
-
-def decay_of_run(counts: ParameterCounts, weights: Sequence[int]) -> FloatArray:
-    """Natural logarithm of the factor by which decay alone shrinks each of some weights; NaN where a rate is not known.
-
-    Args:
-        counts: What is known of all parameters.
-        weights: Positions among them.
-    """
-    momenta = np.array([0.0, *(one.momentum or 0.0 for one in counts.optimizers)])
-    held = np.clip(counts.optimizer[weights] + 1, 0, len(momenta) - 1)
-    # Momentum adds up what decay does, as it does with gradients.
-    pull = counts.learning_rate[weights] * counts.weight_decay[weights] / (1 - np.minimum(momenta[held], 0.999))
-    steps = counts.last_compared[weights] - counts.first_compared[weights]
-    shrunk: FloatArray = pull * steps
-    return shrunk
 
 
 def epsilon_and_gradient(model: str, process: Process) -> tuple[float | None, float]:
@@ -328,24 +263,3 @@ def of_large_update(histories: Sequence[SiteHistory], onset: int) -> Cause | Non
 def _finite(values: FloatArray) -> FloatArray:
     known: FloatArray = values[np.isfinite(values)]
     return known
-
-
-def bias_beyond_range(history: SiteHistory, units: BoolArray, *, below: bool) -> tuple[float, float] | None:
-    """Bias and size of w·x, medians over units, where the bias outweighed the other by far in the first window.
-
-    A bias that torch's default initialisation may draw is none of that: what it outweighs is small.
-
-    Args:
-        history: The site.
-        units: (U,) Which of its units.
-        below: Whether only a negative bias counts; else either sign does.
-    """
-    first = history.finite_windows[0] if history.finite_windows else None
-    if first is None or first.pre_mean is None or first.bias is None or len(first.bias) != len(units):
-        return None
-    bias = float(np.median(first.bias[units]))
-    rest = float(np.median(np.abs(first.pre_mean - first.bias)[units]))
-    fan_in = max(math.prod(history.weight_shape[1:]), 1)
-    drawn = fan_in**-0.5 if len(history.weight_shape) > 1 else 0.0
-    size = -bias if below else abs(bias)
-    return (bias, rest) if size > drawn and size >= limit.BEYOND_RANGE * rest else None

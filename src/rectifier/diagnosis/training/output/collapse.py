@@ -11,6 +11,7 @@ import numpy as np
 from rectifier.diagnosis import remedies
 from rectifier.diagnosis import thresholds as limit
 from rectifier.diagnosis.training import model_causes
+from rectifier.diagnosis.training.decay import of_decay
 from rectifier.diagnosis.training.history.outputs import OutputHistory
 from rectifier.diagnosis.training.history.progress import Progress
 from rectifier.diagnosis.training.history.sites import SiteHistory
@@ -205,7 +206,7 @@ def _cause(
     return (
         model_causes.of_loss(history.output)
         or model_causes.of_inputs(history.snapshot)
-        or model_causes.of_decay(process, history.output.model)
+        or of_decay(process, history.output.model)
         or _objective(history, collapse, progress)
         or model_causes.of_large_update(histories, since)
         or Cause()

@@ -106,7 +106,7 @@ def _cause(last: SiteHistory, histories: Sequence[SiteHistory], steps: IntArray,
             way=way,
         )
         if way is None and len(histories) < limit.LAYERS_THAT_MAKE_ALIKE:
-            # So few layers do that only by weights or biases on a scale of their own, which is told as such.
+            # One or two layers do it only by weights or biases on an unusual scale, which have a cause of their own.
             return Cause(facts=facts)
         return Cause(kind=CauseKind.INITIAL_WEIGHTS, facts=facts)
     onset = int(steps[np.flatnonzero(variation >= limit.CONSTANT_VARIANCE).max() + 1])

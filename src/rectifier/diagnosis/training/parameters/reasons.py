@@ -58,10 +58,12 @@ class Reasons:
     def _has_left_out(self) -> bool:
         """Whether a part of a model was forgotten: no optimizer holds it, and it is no body below what trains."""
         own = [state for state in self._states.trainable if state.parameter.holder is Holder.MODULE]
-        left = [state for state in own if state.lack is Lack.NO_CHANGE and not self._states.held(state)]
-        changed = [(state.parameter.model, state.index) for state in own if state.changed]
+        last = {state.parameter.model: state.index for state in own if state.changed}
         return any(
-            all(index < state.index for model, index in changed if model == state.parameter.model) for state in left
+            state.lack is Lack.NO_CHANGE
+            and not self._states.held(state)
+            and state.index > last.get(state.parameter.model, -1)
+            for state in own
         )
 
     def runs(self, state: ParameterState) -> bool:

@@ -10,11 +10,11 @@ import numpy as np
 
 from rectifier.diagnosis import remedies
 from rectifier.diagnosis import thresholds as limit
+from rectifier.diagnosis.training.decay import decay_of_run
 from rectifier.diagnosis.training.history.parameters import ParameterState, ParameterStates
 from rectifier.diagnosis.training.history.places import compact
 from rectifier.diagnosis.training.history.progress import Progress
 from rectifier.diagnosis.training.history.sites import SiteHistory
-from rectifier.diagnosis.training.model_causes import decay_of_run
 from rectifier.records import (
     Cause,
     CauseKind,

@@ -10,6 +10,7 @@ from rectifier.diagnosis.training.history.outputs import OutputHistory
 from rectifier.diagnosis.training.history.sites import SiteHistory
 from rectifier.diagnosis.training.output import standing
 from rectifier.diagnosis.training.output.explained import first_costs
+from rectifier.diagnosis.training.units.bias import bias_beyond_range
 from rectifier.records import (
     BiasesBelowRange,
     Cause,
@@ -203,7 +204,7 @@ def biases(histories: Sequence[SiteHistory]) -> Cause | None:
             continue
         first = history.finite_windows[0]
         off = states.stuck & (first.fired == 0)
-        found = model_causes.bias_beyond_range(history, off, below=True) if 2 * int(off.sum()) >= len(off) else None
+        found = bias_beyond_range(history, off, below=True) if 2 * int(off.sum()) >= len(off) else None
         if found is not None:
             facts = BiasesBelowRange(layer=history.ref, units=int(off.sum()), bias=found[0], rest=found[1])
             return Cause(kind=CauseKind.INITIAL_BIAS, facts=facts)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from rectifier.diagnosis import remedies
 from rectifier.diagnosis import thresholds as limit
 from rectifier.diagnosis.training import eval_mode
+from rectifier.diagnosis.training.decay import of_decay
 from rectifier.diagnosis.training.history.outputs import OutputHistory
 from rectifier.diagnosis.training.history.progress import Progress
 from rectifier.diagnosis.training.history.sites import SiteHistory
@@ -130,7 +131,7 @@ _LOOKS = (
     _sure(data.equal_weights, "model", "process"),
     _likely(loss.other_terms, "outputs", "loss"),
     _likely(loss.scaled, "model", "outputs", "histories", "progress", "loss", "process"),
-    _likely(steps.decay, "model", "process"),
+    _likely(of_decay, "process", "model"),
     _likely(steps.epsilon, "model", "process"),
     _likely(steps.shrunk, "model", "histories", "progress", "process", "alone"),
     _likely(steps.little_movement, "model", "histories", "progress", "process"),

@@ -22,6 +22,7 @@ from rectifier.records import (
     NegatedLoss,
     OneElement,
     OtherTerms,
+    Output,
     Process,
     ScaledLoss,
     Series,
@@ -66,7 +67,7 @@ def squashed(outputs: Sequence[OutputHistory]) -> Cause | None:
     Args:
         outputs: Of one model.
     """
-    causes = (model_causes.of_loss(one.output) for one in outputs if len(one.ints("steps")) >= limit.LEAST_OBSERVATIONS)
+    causes = map(model_causes.of_loss, _read(outputs))
     return next((one for one in causes if one is not None and one.kind is CauseKind.OUTPUT_ACTIVATION), None)
 
 
@@ -76,13 +77,10 @@ def stretched(outputs: Sequence[OutputHistory]) -> Cause | None:
     Args:
         outputs: Of one model.
     """
-    for one in outputs:
-        if len(one.ints("steps")) < limit.LEAST_OBSERVATIONS:
-            continue
-        if "Broadcast" in one.output.loss:
-            before = one.output.loss[one.output.loss.index("Broadcast") - 1]
-            return Cause(kind=CauseKind.LOSS_SHAPE, facts=Stretched(operation=before))
-        cause = model_causes.of_loss(one.output)
+    for one in _read(outputs):
+        if (stretching := _marked(one, "Broadcast")) is not None:
+            return Cause(kind=CauseKind.LOSS_SHAPE, facts=Stretched(operation=stretching))
+        cause = model_causes.of_loss(one)
         if cause is not None and cause.kind is CauseKind.LOSS_SHAPE:
             return cause
     return None
@@ -96,8 +94,8 @@ def one_element(outputs: Sequence[OutputHistory]) -> Cause | None:
     Args:
         outputs: Of one model.
     """
-    looked = [one.output for one in outputs if len(one.ints("steps")) >= limit.LEAST_OBSERVATIONS]
-    behind = [name for one in looked for name, next_ in pairwise(one.loss) if next_ == "OneElement"]
+    looked = _read(outputs)
+    behind = [name for one in looked if (name := _marked(one, "OneElement")) is not None]
     if looked and len(behind) == len(looked):
         kind = CauseKind.NORMALISATION if behind[0] in _NORMALISATIONS else CauseKind.OUTPUT_ACTIVATION
         return Cause(kind=kind, facts=OneElement(operation=behind[0], behind=True))
@@ -112,13 +110,8 @@ def across_rows(outputs: Sequence[OutputHistory]) -> Cause | None:
     Args:
         outputs: Of one model.
     """
-    for one in outputs:
-        if len(one.ints("steps")) < limit.LEAST_OBSERVATIONS:
-            continue
-        found = next((name for name, next_ in pairwise(one.output.loss) if next_ == "AcrossRows"), None)
-        if found is not None:
-            return Cause(kind=CauseKind.OUTPUT_ACTIVATION, facts=AcrossRows(operation=found))
-    return None
+    across = next((name for one in _read(outputs) if (name := _marked(one, "AcrossRows")) is not None), None)
+    return None if across is None else Cause(kind=CauseKind.OUTPUT_ACTIVATION, facts=AcrossRows(operation=across))
 
 
 def above_one(outputs: Sequence[OutputHistory], loss: Series) -> Cause | None:
@@ -297,3 +290,13 @@ def other_terms(outputs: Sequence[OutputHistory], loss: Series) -> Cause | None:
 def _ends(values: FloatArray) -> tuple[float, float]:
     n = limit.LEAST_OBSERVATIONS
     return float(np.median(values[:n])), float(np.median(values[-n:]))
+
+
+def _read(outputs: Sequence[OutputHistory]) -> list[Output]:
+    """Those that were read often enough."""
+    return [one.output for one in outputs if len(one.ints("steps")) >= limit.LEAST_OBSERVATIONS]
+
+
+def _marked(output: Output, marker: str) -> str | None:
+    """The operation between an output and its loss before which a marker stands."""
+    return next((name for name, next_ in pairwise(output.loss) if next_ == marker), None)

@@ -6,6 +6,7 @@ import numpy as np
 
 from rectifier.diagnosis import thresholds as limit
 from rectifier.diagnosis.training import model_causes
+from rectifier.diagnosis.training.decay import adds_up
 from rectifier.diagnosis.training.history.progress import Progress
 from rectifier.diagnosis.training.history.sites import SiteHistory
 from rectifier.records import (
@@ -25,16 +26,6 @@ from rectifier.records import (
 
 _ADAM = frozenset({"Adam", "AdamW", "NAdam", "RAdam"})
 _FORMATS = {"bfloat16": limit.BFLOAT16_STEP, "float16": limit.FLOAT16_STEP}
-
-
-def decay(model: str, process: Process) -> Cause | None:
-    """Weights that their decay shrank.
-
-    Args:
-        model: Its name.
-        process: The training.
-    """
-    return model_causes.of_decay(process, model)
 
 
 def epsilon(model: str, process: Process) -> Cause | None:
@@ -218,14 +209,12 @@ def shrunk(
         if optimizer.name != "SGD":
             continue
         whole = float(np.sqrt(np.nansum(counts.gradient[own] ** 2)))
-        # What momentum adds up of equal gradients is the most that a step can be.
-        added_up = 1 / (1 - min(optimizer.momentum or 0.0, limit.LARGE_MOMENTUM))
         for at in own:
             norm = float(np.fmax(counts.weight_first[at], counts.weight_last[at]))
             own_share = float(counts.gradient[at]) / whole if whole > 0 else 0.0
             if at in fed and own_share > 0 and np.isfinite(norm):
                 steps, gradients = _steps_beside_norms(fed[at], norms)
-                shares.append(steps * norm / (gradients * own_share * added_up))
+                shares.append(steps * norm / (gradients * own_share * adds_up(optimizer.momentum)))
                 before.append(gradients)
     known = [(float(np.median(share)), norm) for share, norm in zip(shares, before, strict=True) if len(share)]
     largest, norm_before = max(known, key=lambda one: one[0], default=(0.0, np.zeros(0)))

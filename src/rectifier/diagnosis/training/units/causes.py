@@ -8,7 +8,9 @@ import numpy as np
 
 from rectifier.diagnosis import thresholds as limit
 from rectifier.diagnosis.training import model_causes
+from rectifier.diagnosis.training.decay import decay_of_weights
 from rectifier.diagnosis.training.history.sites import SiteHistory
+from rectifier.diagnosis.training.units.bias import bias_beyond_range
 from rectifier.diagnosis.training.units.moments import died_together, whole_silence
 from rectifier.records import (
     BoolArray,
@@ -114,7 +116,7 @@ def _inputs(history: SiteHistory, below: Sequence[SiteHistory]) -> Cause | None:
 
 def _bias(history: SiteHistory, silent: BoolArray) -> Cause | None:
     """Biases that outweigh by far what weights and inputs add, in the first window already."""
-    found = model_causes.bias_beyond_range(history, silent, below=True)
+    found = bias_beyond_range(history, silent, below=True)
     if found is None:
         return None
     facts = LargeBias(bias=found[0], rest=found[1], units=int(silent.sum()))
@@ -124,7 +126,7 @@ def _bias(history: SiteHistory, silent: BoolArray) -> Cause | None:
 def _decay(history: SiteHistory) -> Cause | None:
     if history.weight is None:
         return None
-    return model_causes.of_decay_of(model_causes.last_counts(history.snapshots), [history.weight])
+    return decay_of_weights(model_causes.last_counts(history.snapshots), [history.weight])
 
 
 def _gains(history: SiteHistory, below: Sequence[SiteHistory]) -> list[float]:

@@ -10,6 +10,7 @@ from rectifier.diagnosis import thresholds as limit
 from rectifier.diagnosis.training import model_causes
 from rectifier.diagnosis.training.history.progress import Progress
 from rectifier.diagnosis.training.history.sites import SiteHistory
+from rectifier.diagnosis.training.units.bias import bias_beyond_range
 from rectifier.records import (
     AlwaysOnUnits,
     BoolArray,
@@ -87,7 +88,7 @@ def _why_saturated(history: SiteHistory, units: BoolArray, below: Sequence[SiteH
             # Who came later cannot tell.
             return Cause()
         flat = units if len(units) and units.any() else np.ones(history.site.units or 0, np.bool_)
-        bias = None if history.at_output else model_causes.bias_beyond_range(history, flat, below=False)
+        bias = None if history.at_output else bias_beyond_range(history, flat, below=False)
         # An output that begins far from 1/2 may say how rare its classes are (Lin et al. 2017, section 4.1).
         if bias is not None:
             facts = LargeBias(bias=bias[0], rest=bias[1], units=int(flat.sum()))
