@@ -310,7 +310,7 @@ def test_a_softmax_over_the_batch_is_told():
     assert (told.severity, told.cause.kind) == ("warning", CauseKind.OUTPUT_ACTIVATION)
     assert told.title == "Net: a softmax runs over the batch, not over the classes"
     assert told.cause.text.startswith("Softmax normalises over the samples of the batch (dim=0)")
-    assert told.advice.startswith("Use dim=-1")
+    assert told.advice.startswith("Use dim=1")
 
 
 @pytest.mark.parametrize(

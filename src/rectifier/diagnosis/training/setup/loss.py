@@ -33,7 +33,6 @@ from rectifier.records import (
 
 _NORMALISATIONS = frozenset({"NativeLayerNorm", "NativeGroupNorm"})
 _TO_SHARES = frozenset({"Softmax", "Sigmoid"})
-_SHARES = frozenset({"BinaryCrossEntropy", "BinaryCrossEntropyWithLogits"})
 _ADDS = frozenset({"Add", "Sub", "Stack", "Cat", "Sum"})
 _LOSSES = frozenset(
     {"NllLoss", "NllLoss2D", "MseLoss", "BinaryCrossEntropy", "BinaryCrossEntropyWithLogits"}
@@ -117,6 +116,8 @@ def across_rows(outputs: Sequence[OutputHistory]) -> Cause | None:
 def above_one(outputs: Sequence[OutputHistory], loss: Series) -> Cause | None:
     """Targets above 1 of a binary cross-entropy, which brought it below 0; those that a weight of 0 leaves out cannot.
 
+    Only of logits: of probabilities torch itself refuses such targets.
+
     Args:
         outputs: Of one model.
         loss: Of it.
@@ -127,7 +128,7 @@ def above_one(outputs: Sequence[OutputHistory], loss: Series) -> Cause | None:
     for one in outputs:
         squares = one.floats("target_square")[one.usable]
         squares = squares[np.isfinite(squares)]
-        if not _SHARES.isdisjoint(one.output.loss) and len(squares) >= limit.LEAST_OBSERVATIONS:
+        if "BinaryCrossEntropyWithLogits" in one.output.loss and len(squares) >= limit.LEAST_OBSERVATIONS:
             middle = float(np.median(squares))
             if middle > 1:
                 return Cause(kind=CauseKind.TARGET_SCALE, facts=TargetsAboveOne(target_rms=middle**0.5))

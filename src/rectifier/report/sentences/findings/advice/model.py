@@ -116,7 +116,7 @@ _FOR_SETUP: dict[type, Advice] = {
     MadeAnew: ("Create layers in __init__ and only call them in forward: model.parameters() then lists them.",),
     LargeMomentum: ("Set the momentum to 0.9, or lower the learning rate.",),
     LargeEpsilon: ("Lower eps to 1e-8 (torch's default), or raise the learning rate in proportion.",),
-    AcrossRows: ("Use dim=-1 in the softmax, or pass logits to torch.nn.functional.cross_entropy without a softmax.",),
+    AcrossRows: ("Use dim=1 in the softmax, or pass logits to torch.nn.functional.cross_entropy without a softmax.",),
     TargetsAboveOne: ("Scale the targets to 0 to 1: divide images by 255; write (mask > 0).float() for masks.",),
     ShrunkSteps: ("Raise max_norm of clip_grad_norm_ to the usual norm before clipping, or raise the learning rate.",),
     StillStatistics: ("Call model.train() before the training loop, and again after each evaluation.",),
